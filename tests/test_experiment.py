@@ -1,0 +1,109 @@
+"""Experiments are read strictly: every mistake is one line with file, line, field and what would be right."""
+
+from pathlib import Path
+
+import pytest
+
+from w2s_core.errors import UserError
+from w2s_core.experiment import load_experiment
+
+GOOD = """\
+name: small
+task:
+  name: mini
+weak: bases/weak
+strong: bases/strong
+weak_sft: {learning_rate: 1.0e-3, max_steps: 3}
+sft: {learning_rate: 1.0e-3, epochs: 1}
+stage1:
+  iterations: 2
+  consistency: 0.5
+stage2:
+  dpo: {learning_rate: 1.0e-3, epochs: 1}
+  orpo: {learning_rate: 1.0e-3, epochs: 1}
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    (tmp_path / "bases" / "weak").mkdir(parents=True)
+    (tmp_path / "bases" / "strong").mkdir()
+    path = tmp_path / "small.yaml"
+    path.write_text(GOOD)
+    return path
+
+
+def message(path: Path, *overrides: str) -> str:
+    with pytest.raises(UserError) as caught:
+        load_experiment(path, overrides)
+    text = str(caught.value)
+    assert "\n" not in text
+    return text
+
+
+def test_reads_fields_defaults_and_model_folders(config: Path) -> None:
+    experiment = load_experiment(config)
+    assert experiment.stage1.consistency == 0.5
+    assert experiment.stage2.keep == 0.6, "the paper's threshold is the default"
+    assert experiment.weak == str(config.parent / "bases" / "weak")
+
+
+def test_override_is_typed_and_changes_the_digest(config: Path) -> None:
+    plain = load_experiment(config)
+    changed = load_experiment(config, ("stage1.iterations=1", "stage2.methods=[orpo]"))
+    assert changed.stage1.iterations == 1
+    assert changed.stage2.methods == ("orpo",)
+    assert changed.digest != plain.digest
+    assert load_experiment(config, ("stage1.iterations=2",)).digest == plain.digest
+
+
+def test_hub_ids_stay_as_they_are(config: Path) -> None:
+    assert load_experiment(config, ("weak=org/model@abc",)).weak == "org/model@abc"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "expected"),
+    [
+        ("consistency: 0.5", "consistancy: 0.5", 10, "did you mean 'consistency'"),
+        ("consistency: 0.5", "consistency: 1.5", 10, "less than or equal to 1"),
+        ("consistency: 0.5", "consistency: -0.1", 10, "greater than or equal to 0"),
+        ("iterations: 2", "iterations: two", 9, "integer"),
+        ("iterations: 2", "iterations: 2.5", 9, "integer"),
+        ("sft: {learning_rate: 1.0e-3, epochs: 1}", "sft: {learning_rate: 1.0e-3}", 7, "exactly one of epochs"),
+        ("strong: bases/strong\n", "", None, "'strong' is missing"),
+        ("name: small", "name: small\nname: twice", 2, "given twice"),
+        ("name: small", "name: [small", 2, "not valid YAML"),
+        ("name: small", "name: &a small\nseed: *a", None, "aliases"),
+        ("name: small", "name: a/b", 1, "name"),
+    ],
+)
+def test_mistakes_name_file_line_and_field(
+    config: Path, old: str, new: str, line: int | None, expected: str
+) -> None:
+    config.write_text(GOOD.replace(old, new, 1))
+    text = message(config)
+    assert expected in text
+    assert text.startswith(f"{config}:{line}:" if line else str(config))
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("stage1.consistency=2", "less than or equal to 1"),
+        ("stage1.itertions=2", "did you mean 'iterations'"),
+        ("stage1", "field=value"),
+        ("name.first=x", "not a section"),
+    ],
+)
+def test_mistaken_overrides(config: Path, override: str, expected: str) -> None:
+    assert expected in message(config, override)
+
+
+def test_unreadable_files(tmp_path: Path) -> None:
+    assert "cannot read" in message(tmp_path / "absent.yaml")
+    (tmp_path / "list.yaml").write_text("- a\n")
+    assert "mapping" in message(tmp_path / "list.yaml")
+    (tmp_path / "latin.yaml").write_bytes(b"name: \xe9\xff\n")
+    assert "UTF-8" in message(tmp_path / "latin.yaml")
+    (tmp_path / "deep.yaml").write_text("[" * 5000)
+    assert "deep.yaml" in message(tmp_path / "deep.yaml")

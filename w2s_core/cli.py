@@ -1,0 +1,196 @@
+"""The command line. Imports stay inside the commands: `w2s --help` must answer at once."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from w2s_core.errors import UserError
+
+INTERRUPTED = 130
+FAILED = 1
+USER_ERROR = 2
+
+
+class LazyGroup(click.Group):
+    """A group that imports a sub-group only when it is called or listed in full."""
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name == "data":
+            from w2s_core.data_commands import data
+
+            return data
+        return super().get_command(ctx, cmd_name)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), "data"])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--store",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path(".w2s"),
+    envvar="W2S_STORE",
+    show_default=True,
+    help="Folder of all results (or set W2S_STORE).",
+)
+@click.version_option(package_name="w2s")
+@click.pass_context
+def w2s(ctx: click.Context, store: Path) -> None:
+    """Weak-to-strong reasoning: run the method as cached steps, ablate it, compare runs."""
+    ctx.obj = store
+
+
+@w2s.command()
+@click.argument("config", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("overrides", nargs=-1)
+@click.option("--name", help="Name of the run; by default the experiment's name and a digest of its fields.")
+@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes side by side.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("out"), show_default=True)
+@click.option("--wandb/--no-wandb", default=False, help="Mirror the run to W&B (offline unless --online).")
+@click.option("--trackio/--no-trackio", default=False, help="Mirror the run to a local Trackio database.")
+@click.option("--online", is_flag=True, help="Let W&B send; needs `wandb login` once.")
+@click.pass_obj
+def run(
+    root: Path,
+    config: Path,
+    overrides: tuple[str, ...],
+    name: str | None,
+    workers: int,
+    device: str,
+    out: Path,
+    wandb: bool,
+    trackio: bool,
+    online: bool,
+) -> None:
+    """Run an experiment: compute what is missing, then print and save its table and figure.
+
+    OVERRIDES are field=value, for example stage1.iterations=1 weak=path/to/model.
+    """
+    from w2s_core import runs
+    from w2s_core.engine import Store
+    from w2s_core.experiment import load_experiment
+
+    experiment = load_experiment(config, overrides)
+    graph = runs.build_graph(experiment)
+    store = Store(root)
+    name = name or experiment.run_name
+    _say_duplicates(graph)
+    outcome = runs.run_experiment(graph, store, name=name, workers=workers, device=device, command=_command())
+    _finish(outcome)
+    if outcome.interrupted:
+        sys.exit(INTERRUPTED)
+    _mirror(store, name, root, [t for t, wanted in (("wandb", wandb), ("trackio", trackio)) if wanted], online)
+    _report(store, name, out / name)
+    if outcome.failed or outcome.stopped:
+        sys.exit(FAILED)
+
+
+@w2s.command()
+@click.argument("config", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("overrides", nargs=-1)
+@click.pass_obj
+def plan(root: Path, config: Path, overrides: tuple[str, ...]) -> None:
+    """Show the graph of an experiment: each step, cached or not, and the time it is expected to take."""
+    from w2s_core import runs
+    from w2s_core.engine import Store
+    from w2s_core.engine import plan as plan_graph
+    from w2s_core.experiment import load_experiment
+
+    graph = runs.build_graph(load_experiment(config, overrides))
+    click.echo(runs.render_plan(graph, plan_graph(graph.targets, Store(root))))
+
+
+@w2s.command(name="runs")
+@click.pass_obj
+def list_runs(root: Path) -> None:
+    """List the runs in the store."""
+    from w2s_core import runs
+    from w2s_core.engine import Store
+
+    click.echo(runs.render_runs(Store(root)))
+
+
+@w2s.command()
+@click.argument("run_name", metavar="RUN")
+@click.pass_obj
+def show(root: Path, run_name: str) -> None:
+    """Show a run: its experiment, its steps, and its table as far as it is computed."""
+    from analysis.report import render_run
+    from w2s_core import runs
+    from w2s_core.engine import Store
+
+    store = Store(root)
+    name = runs.find_run(store, run_name)
+    click.echo(runs.render_record(store, name))
+    click.echo(render_run(store, name))
+
+
+@w2s.command()
+@click.argument("run_name", metavar="RUN")
+@click.argument("step_name", metavar="STEP")
+@click.option("--against", metavar="RUN", help="Another run: say which input makes this step differ there.")
+@click.pass_obj
+def explain(root: Path, run_name: str, step_name: str, against: str | None) -> None:
+    """Explain why a step has its key; with --against, what differs from the same step of another run."""
+    from w2s_core import runs
+    from w2s_core.engine import Store
+
+    store = Store(root)
+    other = runs.find_run(store, against) if against else None
+    click.echo(runs.render_explanation(store, runs.find_run(store, run_name), step_name, other))
+
+
+@w2s.command()
+@click.pass_obj
+def verify(root: Path) -> None:
+    """Check the digest of every file of every result in the store."""
+    from w2s_core.engine import Store
+
+    store = Store(root)
+    problems = list(store.verify())
+    for problem in problems:
+        click.echo(str(problem), err=True)
+    checked = sum(1 for _ in store.keys())
+    click.echo(json.dumps({"objects": checked, "problems": len(problems)}))
+    if problems:
+        sys.exit(FAILED)
+
+
+@w2s.command()
+@click.option("--dry-run", is_flag=True, help="Say what would go; remove nothing.")
+@click.pass_obj
+def gc(root: Path, dry_run: bool) -> None:
+    """Remove the results that no run points at."""
+    from w2s_core.engine import Store
+
+    freed = Store(root).gc(dry_run=dry_run)
+    click.echo(json.dumps({"dry_run": dry_run, **freed}))
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one line on stderr and status 2, an interrupt status 130."""
+    try:
+        status = w2s.main(standalone_mode=False)
+        sys.exit(status if isinstance(status, int) else 0)
+    except UserError as error:
+        click.echo(f"w2s: {error}", err=True)
+        sys.exit(USER_ERROR)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("w2s: interrupted; the same command goes on where it stopped", err=True)
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(FAILED)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""From an experiment to its graph, and from a finished graph to the record of a run."""
+
+import datetime
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from w2s_core.data import Splits, gold_rows, load_splits, question_rows, rows_digest
+from w2s_core.engine import Handle, Outcome, Store, run_graph
+from w2s_core.experiment import Experiment
+from w2s_core.models import resolve_base
+from w2s_core.recipe import Inputs, weak_to_strong
+from w2s_core.steps import base_model, gold, questions
+from w2s_core.tasks import load_task
+
+STEPS_MODULE = "w2s_core.steps"
+
+
+@dataclass(frozen=True)
+class Graph:
+    """What a run computes: its targets by label, and what the steps need to know that is in no key."""
+
+    experiment: Experiment
+    targets: dict[str, Handle]
+    bases: dict[str, str]
+    splits: Splits
+
+
+def build_graph(experiment: Experiment) -> Graph:
+    """Plan an experiment: read its questions, name its models, and call the recipe. Computes no step.
+
+    Raises:
+        UserError: a task, split or model folder that cannot be used.
+    """
+    names = ("train_1", "train_2", *experiment.evaluation.splits)
+    source = {
+        "task": experiment.task.name,
+        "options": experiment.task.options,
+        "duplicates": experiment.duplicates,
+        "names": list(names),
+    }
+    splits = load_splits(**source)
+    weak_ref, weak_source = resolve_base(experiment.weak)
+    strong_ref, strong_source = resolve_base(experiment.strong)
+    given = Inputs(
+        questions={
+            name: questions(source=source, split=name, digest=rows_digest(question_rows(splits.problems[name])))
+            for name in names
+        },
+        gold={
+            name: gold(source=source, split=name, digest=rows_digest(gold_rows(splits.problems[name])))
+            for name in names
+        },
+        weak_base=base_model(ref=weak_ref),
+        strong_base=base_model(ref=strong_ref),
+        answer_rule=load_task(experiment.task.name, experiment.task.options).answer_rule,
+    )
+    bases = {weak_ref: weak_source, strong_ref: strong_source}
+    return Graph(experiment, weak_to_strong(experiment, given), bases, splits)
+
+
+def run_experiment(
+    graph: Graph,
+    store: Store,
+    *,
+    name: str,
+    workers: int = 1,
+    device: str = "cpu",
+    command: list[str],
+    display: Any = None,
+) -> Outcome:
+    """Record the run, then compute what is missing. The record is written first: gc keeps what an unfinished run made."""
+    store.refs.write(name, record(graph, name, command))
+    runtime = {"bases": graph.bases, "device": device}
+    return run_graph(graph.targets, store, workers=workers, runtime=runtime, display=display)
+
+
+def record(graph: Graph, name: str, command: list[str]) -> dict[str, Any]:
+    """The run's own record: the truth that tables and trackers read. Whether it is complete is derived, not stored."""
+    experiment = graph.experiment
+    return {
+        "run": name,
+        "experiment": experiment.model_dump(mode="json"),
+        "weak": Path(experiment.weak).name,
+        "strong": Path(experiment.strong).name,
+        "task": experiment.task.name,
+        "seed": experiment.seed,
+        "targets": {label: handle.key for label, handle in graph.targets.items()},
+        "questions": {split: len(problems) for split, problems in graph.splits.problems.items()},
+        "duplicates": {"found": len(graph.splits.duplicates), "dropped": graph.splits.dropped},
+        "command": command,
+        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
