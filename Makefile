@@ -1,0 +1,57 @@
+# Every target sets up .venv by itself when it is missing or out of date. `make` alone lists the targets.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# The interpreter that makes .venv: the first of these that is Python 3.11. Override with `make PYTHON=...`.
+PYTHON ?= $(shell for p in python3.11 python3 python; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && echo "$$p" && break; done)
+BIN := .venv/bin
+STAMP := .venv/.ready
+# Processes side by side in tests. One thread each: more threads a process only fight at these sizes.
+JOBS ?= 2
+
+.PHONY: help setup demo test test-slow lint format bench bases clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## Make .venv with the pinned versions (the other targets do it too)
+
+$(STAMP): pyproject.toml constraints.txt
+	@if [ -z "$(PYTHON)" ]; then echo "make: no Python 3.11 found; give one with PYTHON=/path/to/python3.11" >&2; exit 1; fi
+	[ -x $(BIN)/python ] || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	@touch $@
+
+demo: $(STAMP) ## Run the whole method on the laptop lab and print its table
+	$(BIN)/w2s run experiments/mini/paper.yaml
+
+test: export HF_HUB_OFFLINE = 1
+test: export OMP_NUM_THREADS = 1
+test: $(STAMP) ## Run the fast tests
+	$(BIN)/python -m pytest -n $(JOBS)
+
+test-slow: export HF_HUB_OFFLINE = 1
+test-slow: export OMP_NUM_THREADS = 1
+test-slow: $(STAMP) ## Run the slow tests
+	$(BIN)/python -m pytest -n $(JOBS) -m slow
+
+lint: $(STAMP) ## Check style, format, types and the import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMP) ## Format the sources and apply the safe fixes
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(STAMP) ## Run every benchmark
+	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python "$$file"; done
+
+bases: $(STAMP) ## Pretrain the laptop lab's base models again
+	$(BIN)/python -m w2s_core.lab.pretrain experiments/mini/bases.yaml
+
+clean: ## Remove .venv and caches; results in .w2s and out stay
+	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,0 +1,16 @@
+"""Settings of every test: offline, one thread, no account."""
+
+import os
+
+# Set before any test module imports a library that reads them at import time.
+os.environ.update(
+    HF_HUB_OFFLINE="1",
+    HF_DATASETS_OFFLINE="1",
+    HF_HUB_DISABLE_TELEMETRY="1",
+    WANDB_MODE="offline",
+    WANDB_SILENT="true",
+    TOKENIZERS_PARALLELISM="false",
+)
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+for secret in ("WANDB_API_KEY", "HF_TOKEN"):
+    os.environ.pop(secret, None)
