@@ -1,0 +1,42 @@
+"""What a step's function gets besides its arguments."""
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from w2s_core.engine import disk
+
+PROGRESS_EVERY_S = 0.25
+
+
+class Context:
+    """A step's surroundings while it runs.
+
+    Attributes:
+        key: the key of the result.
+        out: the folder to write the result into; it becomes the stored object.
+        work: a scratch folder of this key that survives a kill and is there again at the next try (checkpoints);
+            removed when the result is committed.
+        runtime: what may differ between runs without changing a result (device, batch sizes, model folders).
+    """
+
+    def __init__(
+        self, key: str, out: Path, work: Path, runtime: Mapping[str, Any], report: Callable[[dict[str, Any]], None]
+    ) -> None:
+        self.key, self.out, self.work, self.runtime = key, out, work / "scratch", runtime
+        self._record = work / "progress.json"
+        self._report = report
+        self._last = 0.0
+        self.work.mkdir(parents=True, exist_ok=True)
+
+    def progress(self, done: float, total: float | None = None, unit: str = "", note: str = "") -> None:
+        """Tell how far the step is: `progress(120, 1000, "questions", "loss 0.31")`. Cheap enough to call often."""
+        now = time.monotonic()
+        if now - self._last < PROGRESS_EVERY_S and done != total:
+            return
+        self._last = now
+        said = {"done": done, "total": total, "unit": unit, "note": note, "time": time.time()}
+        self._report(said)
+        disk.replace_quickly(self._record, json.dumps(said))

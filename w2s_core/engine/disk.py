@@ -1,0 +1,97 @@
+"""The few file operations that crash safety stands on: flush to the disk, and replace as one."""
+
+import errno
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+_FULL = ("No space left on device", "os error 28", "Disk quota exceeded")
+
+
+def fsync(path: Path) -> None:
+    """Flush a file's or folder's content to the disk."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_durably(path: Path, text: str) -> None:
+    """Write a file and flush it. Not atomic: for files in a folder that nobody reads yet."""
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def replace_durably(path: Path, text: str, spare: Path) -> None:
+    """Write a file so that a reader, or the state after a crash, has the old text or the new, never between.
+
+    `spare` is a folder on the same file system for the unfinished file.
+    """
+    unfinished = spare / f"{path.name}.{secrets.token_hex(6)}"
+    try:
+        write_durably(unfinished, text)
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    fsync(path.parent)
+
+
+def replace_quickly(path: Path, text: str) -> None:
+    """Atomic for readers but not flushed, and a failure is ignored: for displays, whose loss costs nothing."""
+    unfinished = path.with_name(path.name + ".new")
+    try:
+        unfinished.write_text(text, encoding="utf-8")
+        os.replace(unfinished, path)
+    except OSError:
+        pass
+
+
+def append_line(path: Path, record: Any) -> None:
+    """Append one JSON line with a single write, so that lines of several processes do not mix; failures are ignored."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError:
+        return
+    try:
+        os.write(descriptor, (json.dumps(record) + "\n").encode())
+    except OSError:
+        pass
+    finally:
+        os.close(descriptor)
+
+
+def json_lines(path: Path) -> Iterator[Any]:
+    """The records of a file of JSON lines; torn lines, which a crash may leave, are skipped."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return
+    for line in text.splitlines():
+        try:
+            yield json.loads(line)
+        except ValueError:
+            continue
+
+
+def sha256_file(path: Path) -> str:
+    """The sha256 of a file's bytes, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def disk_full(error: BaseException | None) -> bool:
+    """Whether an error, or one that it came from, says that the disk is full. Libraries often keep only the text."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        if any(text in str(error) for text in _FULL):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

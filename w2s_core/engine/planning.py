@@ -1,0 +1,103 @@
+"""What a graph still needs, and how long it should take by what the store remembers."""
+
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from w2s_core.engine import disk
+from w2s_core.engine.canonical import digest
+from w2s_core.engine.step import Handle, topological
+from w2s_core.engine.store import Store
+
+State = Literal["cached", "missing", "not needed"]
+_RECENT = 20
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One step of a plan. `expected_s` is in seconds, None while no such step was ever timed in this store."""
+
+    handle: Handle
+    state: State
+    expected_s: float | None
+
+
+def plan(targets: Mapping[str, Handle] | Iterable[Handle], store: Store) -> list[Planned]:
+    """Every step that the targets stand on, once, inputs first.
+
+    "missing" steps will run; "not needed" ones have no result, but lead to cached ones only.
+    """
+    wanted = list(targets.values()) if isinstance(targets, Mapping) else list(targets)
+    handles = distinct(wanted)
+    existing = {key for key in handles if store.has(key)}
+    missing = needed(wanted, existing)
+    estimates = Estimates(store)
+    return [
+        Planned(handle, "cached" if key in existing else "missing" if key in missing else "not needed", seconds)
+        for key, handle in handles.items()
+        for seconds in [estimates.seconds(handle)]
+    ]
+
+
+def distinct(targets: Iterable[Handle]) -> dict[str, Handle]:
+    """The union of the targets' graphs, each key once, inputs first."""
+    found: dict[str, Handle] = {}
+    for handle in topological(targets):
+        found.setdefault(handle.key, handle)
+    return found
+
+
+def needed(targets: Iterable[Handle], existing: set[str]) -> set[str]:
+    """Keys to compute: from the targets down to where results exist."""
+    found: set[str] = set()
+    stack = list(targets)
+    while stack:
+        handle = stack.pop()
+        if handle.key not in existing and handle.key not in found:
+            found.add(handle.key)
+            stack.extend(handle.parents())
+    return found
+
+
+class Estimates:
+    """Durations (seconds) and sizes (bytes) to expect: medians over the latest alike steps, or else of the same name."""
+
+    def __init__(self, store: Store) -> None:
+        self._seconds: dict[str, list[float]] = defaultdict(list)
+        self._bytes: dict[str, list[int]] = defaultdict(list)
+        for record in disk.json_lines(store.root / "history.jsonl"):
+            for kind in (record["shape"], record["step"]):
+                self._seconds[kind].append(record["seconds"])
+                self._bytes[kind].append(record["bytes"])
+
+    def seconds(self, handle: Handle) -> float | None:
+        """Expected seconds of a step; None if nothing is known."""
+        known = self._known(self._seconds, handle)
+        return statistics.median(known[-_RECENT:]) if known else None
+
+    def size(self, handle: Handle) -> int | None:
+        """The largest recent size of such a step's result, in bytes; None if nothing is known."""
+        known = self._known(self._bytes, handle)
+        return max(known[-_RECENT:]) if known else None
+
+    @staticmethod
+    def _known(table: Mapping[str, list], handle: Handle) -> list:  # type: ignore[type-arg]
+        return table.get(shape(handle)) or table.get(handle.name) or []
+
+
+def remember(store: Store, handle: Handle, seconds: float, size: int) -> None:
+    """Add a computed step to the history that estimates stand on."""
+    record = {"step": handle.name, "shape": shape(handle), "seconds": round(seconds, 3), "bytes": size}
+    disk.append_line(store.root / "history.jsonl", record)
+
+
+def shape(handle: Handle) -> str:
+    """A digest of what a duration depends on, roughly: the parameters but the seed, and those of the inputs."""
+    inputs = sorted(f"{parent.name}{_unseeded(parent)}" for parent in handle.parents())
+    return digest([handle.name, _unseeded(handle), inputs])[:16]
+
+
+def _unseeded(handle: Handle) -> dict[str, object]:
+    return {name: value for name, value in handle.params.items() if name != "seed"}

@@ -1,0 +1,315 @@
+"""Steps and handles: calling a step computes nothing and returns a handle, whose key names the result for ever.
+
+key = sha256 of the canonical JSON of
+    {step, version, params, inputs, fingerprint}
+where `params` leaves out what equals the function's default and what the step declares unkeyed, `inputs` holds the
+keys of the handles passed in, and `fingerprint` is a digest of code and library versions (`fingerprint.py`).
+"""
+
+import functools
+import inspect
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from w2s_core.engine.canonical import Json, canonical, digest, normalise
+from w2s_core.engine.fingerprint import confirm_loaded, function_digest, library_version, module_digests
+from w2s_core.errors import UserError
+
+Structure = Any  # a handle (or a key, or a Path), or a list or a dict of them, with None where nothing was given
+
+_registry: dict[str, "StepDefinition"] = {}
+
+
+def step(
+    *,
+    version: int,
+    code: Sequence[str] = (),
+    libraries: Sequence[str] = (),
+    unkeyed: Sequence[str] = (),
+    same_code: Mapping[str, str] | None = None,
+) -> Callable[[Callable[..., Any]], "StepDefinition"]:
+    """Declare a function `(ctx, *, ...) -> JSON summary` as a step.
+
+    Args:
+        version: raise it to make every result of the step anew.
+        code: dotted names of modules or packages that decide the result. A package covers all its modules.
+        libraries: distributions whose version decides the result ("torch").
+        unkeyed: parameters that do not decide the result, such as where a file lies.
+        same_code: {new digest: old digest}. The author declares that code with the new digest (a module's or the
+            function's; `explain` shows both) gives the same results, so that keys made before the edit stay valid.
+            Any further edit has another digest and ends that.
+
+    Raises:
+        ValueError: the name is taken by another function, or the signature is not of that form.
+    """
+
+    def define(function: Callable[..., Any]) -> StepDefinition:
+        made = StepDefinition(
+            function, version, tuple(code), tuple(libraries), frozenset(unkeyed), dict(same_code or {})
+        )
+        return functools.update_wrapper(made, function)
+
+    return define
+
+
+class StepDefinition:
+    """A step: its function and what makes up its identity. Call it with keyword arguments to get a handle."""
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        version: int,
+        code: tuple[str, ...],
+        libraries: tuple[str, ...],
+        unkeyed: frozenset[str],
+        same_code: dict[str, str],
+    ) -> None:
+        self.function = function
+        self.name = function.__name__
+        self.version = version
+        self.code = code
+        self.libraries = libraries
+        self.unkeyed = unkeyed
+        self._same_code = same_code
+        self._defaults, self._required = _parameters(function)
+        self._source_stamp = _stamp(function)
+        if unknown := unkeyed - self._defaults.keys() - self._required:
+            raise ValueError(f"step {self.name}: unkeyed names no parameter: {', '.join(sorted(unknown))}")
+        _register(self)
+
+    def __call__(self, **arguments: Any) -> "Handle":
+        """A handle of this step with these arguments: handles become inputs, all else must be JSON parameters."""
+        if not self._required <= arguments.keys() or not arguments.keys() <= self._names:
+            raise TypeError(self._misfit(arguments))
+        params, unkeyed, inputs = {}, {}, {}
+        for name, value in arguments.items():
+            if _holds_handles(value):
+                if name in self.unkeyed:
+                    raise TypeError(f"step {self.name}: the unkeyed parameter {name} cannot be an input")
+                inputs[name] = value
+                continue
+            value = normalise(value, f"step {self.name}: {name}")
+            if name in self.unkeyed:
+                unkeyed[name] = value
+            elif name in self._required or canonical(value) != self._defaults[name]:
+                params[name] = value
+        return Handle(self, params, unkeyed, inputs)
+
+    @functools.cached_property
+    def _names(self) -> frozenset[str]:
+        return self._required | self._defaults.keys()
+
+    @functools.cached_property
+    def sources(self) -> dict[str, Json]:
+        """What the fingerprint is made of: {"function": digest, "code": {module: digest}, "libraries": {name: version}}."""
+        if _stamp(self.function) != self._source_stamp:
+            raise UserError(f"the code of step {self.name} changed since this command started: start it again")
+        modules: dict[str, str] = {}
+        for name in self.code:
+            modules |= module_digests(name)
+        same = self._same_code
+        return {
+            "function": same.get(found := function_digest(self.function), found),
+            "code": {name: same.get(found, found) for name, found in modules.items()},
+            "libraries": {name: library_version(name) for name in self.libraries},
+        }
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """The digest of `sources`, read once in the life of a process."""
+        return digest(self.sources)
+
+    def confirm_code(self) -> None:
+        """Load the code that the key names and check that it is what the key was made from (see `confirm_loaded`)."""
+        _ = self.fingerprint
+        confirm_loaded(self.code)
+
+    def _misfit(self, arguments: Mapping[str, Any]) -> str:
+        missing = ", ".join(sorted(self._required - arguments.keys()))
+        unknown = ", ".join(sorted(arguments.keys() - self._names))
+        said = [f"missing: {missing}"] * bool(missing) + [f"unknown: {unknown}"] * bool(unknown)
+        return f"step {self.name} called with wrong arguments ({'; '.join(said)})"
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Handle:
+    """A promise of a step's result. `params` are those in the key; `inputs` has the structure of the arguments.
+
+    Two handles are equal when their keys are.
+    """
+
+    definition: StepDefinition
+    params: dict[str, Json]
+    unkeyed: dict[str, Json]
+    inputs: dict[str, Structure]
+    _key: list[str] = field(default_factory=list, repr=False)
+
+    @property
+    def name(self) -> str:
+        """The step's name."""
+        return self.definition.name
+
+    @property
+    def key(self) -> str:
+        """The sha256 that names the result, in hexadecimal. Raises UserError when a named library is missing."""
+        if not self._key:
+            for handle in topological([self]):
+                if not handle._key:
+                    handle._key.append(digest(handle._identity()))
+        return self._key[0]
+
+    @property
+    def label(self) -> str:
+        """A short name for people: `sft(side=weak, seed=0) 3fa9c1d2`."""
+        shown = [f"{name}={value}" for name, value in self.params.items() if isinstance(value, str | int | float)]
+        shown = [text for text in shown if len(text) <= 24][:4]
+        return f"{self.name}({', '.join(shown)}) {self.key[:8]}"
+
+    def parents(self) -> Iterator["Handle"]:
+        """The handles among the inputs, each argument's in turn."""
+        for value in self.inputs.values():
+            yield from _leaves(value)
+
+    def spec(self) -> dict[str, Json]:
+        """The handle as JSON: enough to make it again (`from_specs`) and to recompute its key by hand."""
+        return {"key": self.key, **self._identity(), "unkeyed": self.unkeyed}
+
+    def describe(self) -> dict[str, Json]:
+        """`spec` with what its fingerprint is made of: this is what a manifest keeps and `explain` compares."""
+        return {**self.spec(), **self.definition.sources}
+
+    @staticmethod
+    def from_specs(specs: Iterable[Mapping[str, Json]]) -> dict[str, "Handle"]:
+        """Handles by key from specs in topological order, their steps found by name among the imported ones.
+
+        Raises:
+            UserError: a step's code or libraries are not those that the spec was made with.
+        """
+        made: dict[str, Handle] = {}
+        for spec in specs:
+            definition = find_step(spec["step"])
+            inputs = {name: _map(value, made.__getitem__) for name, value in spec["inputs"].items()}
+            handle = Handle(definition, dict(spec["params"]), dict(spec["unkeyed"]), inputs)
+            if handle.key != spec["key"]:
+                raise UserError(f"the code of step {spec['step']} changed since this command started: start it again")
+            made[handle.key] = handle
+        return made
+
+    def arguments(self, resolve: Callable[["Handle"], Any]) -> dict[str, Any]:
+        """The keyword arguments for the step's function, each input replaced by `resolve(handle)`."""
+        inputs = {name: _map(value, resolve) for name, value in self.inputs.items()}
+        return {**self.params, **self.unkeyed, **inputs}
+
+    def _identity(self) -> dict[str, Json]:
+        return {
+            "step": self.definition.name,
+            "version": self.definition.version,
+            "params": self.params,
+            "inputs": {name: _map(value, lambda parent: parent.key) for name, value in self.inputs.items()},
+            "fingerprint": self.definition.fingerprint,
+        }
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Handle) and self.key == other.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+
+IDENTITY = ("step", "version", "params", "inputs", "fingerprint")
+
+
+def key_of(spec: Mapping[str, Json]) -> str:
+    """The key that a spec's own parts give; differs from `spec["key"]` only if the spec was altered."""
+    return digest({name: spec[name] for name in IDENTITY})
+
+
+def spec_inputs(spec: Mapping[str, Json]) -> list[str]:
+    """The keys of a spec's inputs, in order of its arguments."""
+    return [key for value in spec["inputs"].values() for key in _leaves(value)]
+
+
+def topological(targets: Iterable[Handle]) -> list[Handle]:
+    """All handles that the targets stand on, and the targets, inputs first; by identity, without recursion."""
+    seen: set[int] = set()
+    ordered: list[Handle] = []
+    stack = [(handle, False) for handle in reversed(list(targets))]
+    while stack:
+        handle, expanded = stack.pop()
+        if expanded:
+            ordered.append(handle)
+        elif id(handle) not in seen:
+            seen.add(id(handle))
+            stack.append((handle, True))
+            stack.extend((parent, False) for parent in handle.parents() if id(parent) not in seen)
+    return ordered
+
+
+def find_step(name: str) -> StepDefinition:
+    """The step of that name among the imported modules. Raises UserError if none has it."""
+    if name not in _registry:
+        raise UserError(f"no step is named '{name}' in this version of the program")
+    return _registry[name]
+
+
+def _register(definition: StepDefinition) -> None:
+    known = _registry.get(definition.name)
+    new = definition.function
+    if known and (known.function.__module__, known.function.__qualname__) != (new.__module__, new.__qualname__):
+        raise ValueError(f"two steps are named '{definition.name}': in {known.function.__module__} and {new.__module__}")
+    _registry[definition.name] = definition
+
+
+def _parameters(function: Callable[..., Any]) -> tuple[dict[str, bytes], frozenset[str]]:
+    """Defaults by name as canonical bytes, and the names that have none."""
+    first, *others = inspect.signature(function).parameters.values()
+    if first.name != "ctx" or any(other.kind is not other.KEYWORD_ONLY for other in others):
+        raise ValueError(f"step {function.__qualname__}: the signature must be (ctx, *, name, ...)")
+    where = f"step {function.__qualname__}: the default of"
+    defaults = {
+        other.name: canonical(normalise(other.default, f"{where} {other.name}"))
+        for other in others
+        if other.default is not other.empty
+    }
+    return defaults, frozenset(other.name for other in others if other.default is other.empty)
+
+
+def _stamp(function: Callable[..., Any]) -> tuple[int, int]:
+    """Time and size of the source file. Taken when the step is defined, which is when the file was just loaded."""
+    found = os.stat(inspect.getfile(function))
+    return found.st_mtime_ns, found.st_size
+
+
+def _holds_handles(value: Any) -> bool:
+    if isinstance(value, Handle):
+        return True
+    if isinstance(value, dict):
+        value = value.values()
+    elif not isinstance(value, list | tuple):
+        return False
+    held = [_holds_handles(item) for item in value if item is not None]
+    if any(held) and not all(held):
+        raise TypeError("an argument mixes handles and plain values: pass them as two arguments")
+    return any(held)
+
+
+def _leaves(value: Structure) -> Iterator[Any]:
+    """The handles (or keys) in a structure."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for item in value:
+            yield from _leaves(item)
+    elif value is not None:
+        yield value
+
+
+def _map(value: Structure, change: Callable[[Any], Any]) -> Structure:
+    """The same structure with each leaf changed."""
+    if isinstance(value, dict):
+        return {name: _map(item, change) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_map(item, change) for item in value]
+    return None if value is None else change(value)

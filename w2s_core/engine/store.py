@@ -1,0 +1,289 @@
+"""The store: results under their keys, written once and checked when read; refs are names that point at keys.
+
+    STORE.json                    {"format": 1}
+    objects/<k[:2]>/<key>/        a result: its files and manifest.json, moved here as a whole, never changed again
+    refs/<name>.json              a run, say: any JSON; each key in it keeps that result from `gc`
+    tmp/<key>.<random>/           a result in the making
+    work/<key>/                   scratch (checkpoints) and progress.json of a step; survives a kill, ends with the commit
+    locks/<key>.lock              held by the process that computes the step
+    graphs/<digest>.json          {key: [input keys]} of runs, so that `gc` knows what an unfinished run still needs
+    sessions/<id>/                one a running command: its lock, and what failed in it
+    quarantine/<key>.<time>/      results whose bytes no longer match their manifest
+    logs/<key>.txt                the traceback of a step that failed
+    history.jsonl                 durations, for estimates
+"""
+
+import datetime
+import json
+import os
+import platform
+import secrets
+import shutil
+import socket
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from w2s_core.engine import disk, locks
+from w2s_core.engine.canonical import Json, digest, normalise
+from w2s_core.engine.refs import Refs
+from w2s_core.engine.step import Handle, key_of, spec_inputs
+from w2s_core.errors import UserError
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+REFUSED = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".npy", ".npz", ".joblib", ".dill"}
+
+
+class CorruptObject(UserError):
+    """A stored result whose bytes are not those that were written; it now lies in quarantine."""
+
+    def __init__(self, key: str, problem: str, moved_to: Path | None) -> None:
+        where = f"; it was moved to {moved_to}" if moved_to else ""
+        super().__init__(f"the stored result {key[:12]} is damaged ({problem}){where}; the same command makes it anew")
+        self.key, self.problem, self.moved_to = key, problem, moved_to
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What `Store.verify` found wrong: with which object or ref, and what."""
+
+    name: str
+    problem: str
+
+
+class Store:
+    """A store in a folder, created when it does not exist. Any number of processes may use it at once.
+
+    Raises:
+        UserError: the folder cannot be used, or holds another format.
+    """
+
+    def __init__(self, root: Path | str) -> None:
+        self.root = Path(root).absolute()
+        self._verified: dict[str, tuple[int, int]] = {}
+        try:
+            self._prepare()
+        except (NotADirectoryError, FileExistsError):
+            raise UserError(f"the store {self.root} is not a folder") from None
+        except PermissionError:
+            raise UserError(f"the store {self.root} cannot be written") from None
+        self.refs = Refs(self.root / "refs", self.root / "tmp")
+
+    def _prepare(self) -> None:
+        marker = self.root / "STORE.json"
+        if marker.exists():
+            found = json.loads(marker.read_text() or "{}").get("format")
+            if found != FORMAT:
+                raise UserError(f"the store {self.root} has format {found}; this version reads format {FORMAT}")
+            return
+        if self.root.is_dir() and any(self.root.iterdir()) and not (self.root / "objects").is_dir():
+            raise UserError(f"{self.root} is a folder of other files, not a store: name an empty or a new folder")
+        for name in ("objects", "refs", "tmp", "work", "locks", "graphs", "sessions", "quarantine", "logs"):
+            (self.root / name).mkdir(parents=True, exist_ok=True)
+        disk.replace_durably(marker, json.dumps({"format": FORMAT}) + "\n", self.root / "tmp")
+
+    # Reading
+
+    def has(self, key: str) -> bool:
+        """Whether the result exists. It is whole if it does: its folder appears by one rename."""
+        return (self.folder(key) / MANIFEST).exists()
+
+    def path(self, key: str) -> Path:
+        """The folder of a result, its files checked against their sha256 once in the life of a process.
+
+        Raises:
+            KeyError: there is no such result.
+            CorruptObject: bytes changed; the object was moved to quarantine.
+        """
+        folder = self.folder(key)
+        stamp = _stamp(folder)
+        if stamp is None:
+            raise KeyError(key)
+        if self._verified.get(key) != stamp:
+            if problem := self.check(key):
+                raise CorruptObject(key, problem, self.quarantine(key))
+            self._verified[key] = stamp
+        return folder
+
+    def manifest(self, key: str) -> dict[str, Json]:
+        """The manifest of a result: spec, files, summary, started, duration_s, host, versions.
+
+        Raises:
+            KeyError: there is no such result.
+            CorruptObject: the manifest cannot be read, or is not the one that was written.
+        """
+        try:
+            return self._read_manifest(key)
+        except FileNotFoundError:
+            raise KeyError(key) from None
+        except ValueError as error:
+            raise CorruptObject(key, str(error), self.quarantine(key)) from None
+
+    def keys(self) -> Iterator[str]:
+        """The keys of all results, in order."""
+        for shard in sorted((self.root / "objects").iterdir()):
+            yield from sorted(entry.name for entry in shard.iterdir())
+
+    def folder(self, key: str) -> Path:
+        """Where a result lies, or would lie. For readers, `path` is the one that checks."""
+        return self.root / "objects" / key[:2] / key
+
+    def lock_path(self, key: str) -> Path:
+        """The lock of a key."""
+        return self.root / "locks" / f"{key}.lock"
+
+    def work_folder(self, key: str) -> Path:
+        """The scratch folder of a key, with its progress.json."""
+        return self.root / "work" / key
+
+    def log_path(self, key: str) -> Path:
+        """Where the traceback of a failed step goes."""
+        return self.root / "logs" / f"{key}.txt"
+
+    # Checking
+
+    def check(self, key: str) -> str | None:
+        """What is wrong with a result, reading every byte of it; None if nothing is. Changes nothing."""
+        folder = self.folder(key)
+        try:
+            manifest = self._read_manifest(key)
+        except FileNotFoundError:
+            return f"{MANIFEST} is missing"
+        except ValueError as error:
+            return str(error)
+        listed, found = manifest["files"], {name: path for name, path in _files(folder) if name != MANIFEST}
+        if missing := sorted(listed.keys() - found.keys()):
+            return f"{missing[0]} is missing"
+        if foreign := sorted(found.keys() - listed.keys()):
+            return f"{foreign[0]} does not belong to it"
+        for name, path in found.items():
+            if path.stat().st_size != listed[name]["bytes"]:
+                return f"{name} has {path.stat().st_size} bytes instead of {listed[name]['bytes']}"
+            if disk.sha256_file(path) != listed[name]["sha256"]:
+                return f"{name} has other bytes than were written"
+        return None
+
+    def verify(self) -> Iterator[Problem]:
+        """Read every result and ref, and yield what is wrong. Changes nothing."""
+        for key in self.keys():
+            if (problem := self.check(key)) and self.folder(key).exists():
+                yield Problem(key, problem)
+        for name in self.refs.names():
+            try:
+                self.refs.read(name)
+            except UserError as error:
+                yield Problem(name, str(error))
+
+    def quarantine(self, key: str) -> Path | None:
+        """Move a damaged result away, for people to look at. None if another process replaced or moved it already."""
+        seen = _stamp(self.folder(key))
+        with locks.wait_lock(self.lock_path(key)):
+            if seen is None or _stamp(self.folder(key)) != seen:
+                return None
+            now = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%S")
+            target = self.root / "quarantine" / f"{key}.{now}.{secrets.token_hex(2)}"
+            os.rename(self.folder(key), target)
+            disk.fsync(target.parent)
+            disk.fsync(self.folder(key).parent)
+            return target
+
+    # Writing: only by the holder of the key's lock
+
+    def begin(self, key: str) -> Path:
+        """An empty folder to write a result into. Removes what dead owners of the key left."""
+        self.abandon(key)
+        folder = self.root / "tmp" / f"{key}.{secrets.token_hex(4)}"
+        folder.mkdir()
+        return folder
+
+    def abandon(self, key: str) -> None:
+        """Remove unfinished results of a key."""
+        for left in (self.root / "tmp").glob(f"{key}.*"):
+            shutil.rmtree(left, ignore_errors=True)
+
+    def commit(self, handle: Handle, out: Path, summary: Json, started: float, duration_s: float) -> None:
+        """Make `out` the result of the handle: flush its files, write the manifest last, move it into place.
+
+        Raises:
+            ValueError: a file that is a pickle by its name, or no plain file; or no JSON as summary.
+        """
+        where = f"the summary of step {handle.name}"
+        manifest = {
+            "format": FORMAT,
+            "key": handle.key,
+            "spec": handle.describe(),
+            "files": _seal(out),
+            "summary": normalise(summary, where),
+            "started": datetime.datetime.fromtimestamp(started, datetime.UTC).isoformat(timespec="milliseconds"),
+            "duration_s": round(duration_s, 4),
+            "host": socket.gethostname(),
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+        }
+        manifest["digest"] = digest(manifest)
+        disk.write_durably(out / MANIFEST, json.dumps(manifest, indent=1, sort_keys=True) + "\n")
+        disk.fsync(out)
+        shard = self.folder(handle.key).parent
+        if not shard.is_dir():
+            shard.mkdir(exist_ok=True)
+            disk.fsync(shard.parent)
+        os.rename(out, self.folder(handle.key))
+        disk.fsync(shard)
+        stamp = _stamp(self.folder(handle.key))
+        if stamp is not None:
+            self._verified[handle.key] = stamp  # its digests were taken from these very files
+        with suppress(OSError):
+            shutil.rmtree(self.work_folder(handle.key))
+            self.log_path(handle.key).unlink(missing_ok=True)
+
+    def _read_manifest(self, key: str) -> dict[str, Json]:
+        try:
+            found = json.loads((self.folder(key) / MANIFEST).read_text(encoding="utf-8"))
+            claimed = found.pop("digest")
+        except (ValueError, KeyError, AttributeError, TypeError):
+            raise ValueError(f"{MANIFEST} cannot be read") from None
+        if claimed != digest(found) or found["key"] != key or key_of(found["spec"]) != key:
+            raise ValueError(f"{MANIFEST} is not the one that was written")
+        return {**found, "digest": claimed}
+
+    def inputs(self, key: str) -> list[str]:
+        """The keys of a result's inputs, from its manifest. Raises as `manifest` does."""
+        return spec_inputs(self.manifest(key)["spec"])
+
+
+def _stamp(folder: Path) -> tuple[int, int] | None:
+    """Which folder this is: a quarantined and remade result has another."""
+    try:
+        found = os.stat(folder)
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_mtime_ns
+
+
+def _files(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Relative names and paths of all that lies in a folder, folders themselves left out."""
+    for place, folders, names in os.walk(folder):
+        links = [name for name in folders if Path(place, name).is_symlink()]
+        for name in (*names, *links):
+            path = Path(place, name)
+            yield path.relative_to(folder).as_posix(), path
+
+
+def _seal(out: Path) -> dict[str, dict[str, Json]]:
+    """Digest and flush all files of a new result, then its folders."""
+    sealed = {}
+    for name, path in sorted(_files(out)):
+        if path.is_symlink() or not path.is_file():
+            raise ValueError(f"a step wrote {name}, which is not a plain file")
+        if path.suffix.lower() in REFUSED:
+            raise ValueError(f"a step wrote {name}: files that are read by unpickling are not kept in the store")
+        if name == MANIFEST:
+            raise ValueError(f"a step wrote {MANIFEST}, which is the store's own")
+        sealed[name] = {"sha256": disk.sha256_file(path), "bytes": path.stat().st_size}
+        disk.fsync(path)
+    for place, _, _ in os.walk(out, topdown=False):
+        disk.fsync(Path(place))
+    return sealed
