@@ -1,22 +1,31 @@
-"""Content-addressed, cached steps: declare them, plan them, run them, and explain why a result is the one it is."""
+"""Content-addressed, cached steps: declare, plan, run and explain them."""
 
 from w2s_core.engine.context import Context
+from w2s_core.engine.display import make_display
+from w2s_core.engine.explain import Change, Explanation, explain
+from w2s_core.engine.gc import Garbage
 from w2s_core.engine.planning import Planned, plan
 from w2s_core.engine.run import Display, run_graph
-from w2s_core.engine.scheduler import Outcome
+from w2s_core.engine.scheduler import DiskFullError, Outcome
 from w2s_core.engine.step import Handle, StepDefinition, step
-from w2s_core.engine.store import CorruptObject, Problem, Store
+from w2s_core.engine.store import CorruptObjectError, Problem, Store
 
 __all__ = [
+    "Change",
     "Context",
-    "CorruptObject",
+    "CorruptObjectError",
+    "DiskFullError",
     "Display",
+    "Explanation",
+    "Garbage",
     "Handle",
     "Outcome",
     "Planned",
     "Problem",
     "StepDefinition",
     "Store",
+    "explain",
+    "make_display",
     "plan",
     "run_graph",
     "step",

@@ -11,7 +11,8 @@ Json = Any  # None, bool, int, float, str, or lists and string-keyed dicts of th
 
 
 def normalise(value: Any, where: str) -> Json:
-    """A copy of `value` made of JSON types only: tuples become lists, enums of strings or numbers their values.
+    """A copy of `value` made of JSON types only: tuples become lists, enums of strings or numbers their
+    values.
 
     Raises:
         UserError: NaN or an infinity, which JSON cannot hold and no two of which compare alike.
@@ -37,15 +38,17 @@ def normalise(value: Any, where: str) -> Json:
 
 def _name(key: Any, where: str) -> str:
     if not isinstance(key, str):
-        raise TypeError(f"{where} has the key {key!r}: JSON names are strings, and 1 and '1' must not become one")
+        raise TypeError(
+            f"{where} has the key {key!r}: JSON names are strings, and 1 and '1' must not become one"
+        )
     return str.__str__(key)
 
 
 def canonical(value: Json) -> bytes:
     """The canonical bytes of a normalised value: sorted names, no spaces, ASCII only.
 
-    `canonical({"b": 1, "a": [1.0]})` is `b'{"a":[1.0],"b":1}'`. 1 and 1.0 and true differ: a miss is better than a
-    wrong hit.
+    `canonical({"b": 1, "a": [1.0]})` is `b'{"a":[1.0],"b":1}'`. 1, 1.0 and true differ: a miss is better than
+    a wrong hit.
     """
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
 

@@ -17,13 +17,18 @@ class Context:
     Attributes:
         key: the key of the result.
         out: the folder to write the result into; it becomes the stored object.
-        work: a scratch folder of this key that survives a kill and is there again at the next try (checkpoints);
-            removed when the result is committed.
+        work: a scratch folder of this key that survives a kill and is there again at the next try
+            (checkpoints); removed when the result is committed.
         runtime: what may differ between runs without changing a result (device, batch sizes, model folders).
     """
 
     def __init__(
-        self, key: str, out: Path, work: Path, runtime: Mapping[str, Any], report: Callable[[dict[str, Any]], None]
+        self,
+        key: str,
+        out: Path,
+        work: Path,
+        runtime: Mapping[str, Any],
+        report: Callable[[dict[str, Any]], None],
     ) -> None:
         self.key, self.out, self.work, self.runtime = key, out, work / "scratch", runtime
         self._record = work / "progress.json"
@@ -32,7 +37,9 @@ class Context:
         self.work.mkdir(parents=True, exist_ok=True)
 
     def progress(self, done: float, total: float | None = None, unit: str = "", note: str = "") -> None:
-        """Tell how far the step is: `progress(120, 1000, "questions", "loss 0.31")`. Cheap enough to call often."""
+        """Tell how far the step is: `progress(120, 1000, "questions", "loss 0.31")`. Cheap enough to call
+        often.
+        """
         now = time.monotonic()
         if now - self._last < PROGRESS_EVERY_S and done != total:
             return
@@ -40,3 +47,14 @@ class Context:
         said = {"done": done, "total": total, "unit": unit, "note": note, "time": time.time()}
         self._report(said)
         disk.replace_quickly(self._record, json.dumps(said))
+
+
+def read_progress(work: Path) -> dict[str, Any] | None:
+    """How far a step is that runs anywhere on this store: what it last said to `progress`, None if
+    nothing.
+    """
+    try:
+        found: dict[str, Any] = json.loads((work / "progress.json").read_text())
+    except (OSError, ValueError):
+        return None
+    return found

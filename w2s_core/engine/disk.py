@@ -23,7 +23,7 @@ def fsync(path: Path) -> None:
 
 def write_durably(path: Path, text: str) -> None:
     """Write a file and flush it. Not atomic: for files in a folder that nobody reads yet."""
-    with open(path, "w", encoding="utf-8") as file:
+    with path.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
@@ -37,24 +37,28 @@ def replace_durably(path: Path, text: str, spare: Path) -> None:
     unfinished = spare / f"{path.name}.{secrets.token_hex(6)}"
     try:
         write_durably(unfinished, text)
-        os.replace(unfinished, path)
+        unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
     fsync(path.parent)
 
 
 def replace_quickly(path: Path, text: str) -> None:
-    """Atomic for readers but not flushed, and a failure is ignored: for displays, whose loss costs nothing."""
+    """Atomic for readers but not flushed, and a failure is ignored: for displays, whose loss costs
+    nothing.
+    """
     unfinished = path.with_name(path.name + ".new")
     try:
         unfinished.write_text(text, encoding="utf-8")
-        os.replace(unfinished, path)
+        unfinished.replace(path)
     except OSError:
         pass
 
 
 def append_line(path: Path, record: Any) -> None:
-    """Append one JSON line with a single write, so that lines of several processes do not mix; failures are ignored."""
+    """Append one JSON line with a single write, so that lines of several processes do not mix; failures
+    are ignored.
+    """
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError:
@@ -82,12 +86,14 @@ def json_lines(path: Path) -> Iterator[Any]:
 
 def sha256_file(path: Path) -> str:
     """The sha256 of a file's bytes, in hexadecimal."""
-    with open(path, "rb") as file:
+    with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def disk_full(error: BaseException | None) -> bool:
-    """Whether an error, or one that it came from, says that the disk is full. Libraries often keep only the text."""
+    """Whether an error, or one that it came from, says that the disk is full. Libraries often keep only
+    the text.
+    """
     while error is not None:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             return True

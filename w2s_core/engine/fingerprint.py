@@ -1,4 +1,5 @@
-"""What code and which library versions decide a step's result, as digests that comments and formatting do not move.
+"""What code and which library versions decide a step's result, as digests that comments and formatting do
+not move.
 
 Nothing is imported to find out: sources are parsed, and versions come from the installed packages' metadata.
 """
@@ -11,6 +12,7 @@ import importlib.util
 import inspect
 import textwrap
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,9 @@ _confirmed: dict[str, dict[str, str]] = {}
 
 @cache
 def module_digests(name: str) -> dict[str, str]:
-    """Digests of a module, or of every module in a package, by dotted name; read once in the life of a process."""
+    """Digests of a module, or of every module in a package, by dotted name; read once in the life of a
+    process.
+    """
     return _read_digests(name)
 
 
@@ -61,7 +65,8 @@ def function_digest(function: Callable[..., Any]) -> str:
 
 
 def confirm_loaded(names: tuple[str, ...]) -> None:
-    """Import the modules that a key names and check that their sources are still those that the key was made from.
+    """Import the modules that a key names and check that their sources are still those that the key was
+    made from.
 
     Afterwards the process holds that code, and later edits on disk cannot reach a result under the old key.
 
@@ -79,7 +84,9 @@ def confirm_loaded(names: tuple[str, ...]) -> None:
 
 
 def describe(node: Any) -> str:
-    """A syntax tree as text, without docstrings, positions and empty fields (which differ between Python versions)."""
+    """A syntax tree as text, without docstrings, positions and empty fields (which differ between Python
+    versions).
+    """
     if isinstance(node, ast.Constant):
         return f"{type(node.value).__name__}:{node.value!r}"
     if isinstance(node, list):
@@ -95,18 +102,47 @@ def describe(node: Any) -> str:
     return f"{type(node).__name__}({','.join(fields)})"
 
 
-def imported_modules(name: str) -> set[str]:
-    """Dotted names that a module or package imports, at any depth of its code; sources only, nothing is run."""
+def undeclared_imports(declared: tuple[str, ...], used: Callable[..., Any]) -> set[str]:
+    """Modules of the same top packages that the declared code imports, at any remove and depth, yet does
+    not declare.
+
+    `used` is the step's function: what its own module imports inside functions counts too. A test can hold
+    this equal to the modules that are known not to decide a result, since a wrong hit is worse than a miss.
+    """
+    tops = {name.split(".")[0] for name in declared}
+    covered = {module for name in declared for module in source_files(name)}
     found: set[str] = set()
-    for module, path in source_files(name).items():
-        package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-        for node in ast.walk(_parse(path)):
-            if isinstance(node, ast.Import):
-                found |= {alias.name for alias in node.names}
-            elif isinstance(node, ast.ImportFrom):
-                base = _absolute(node, package)
-                found |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
-    return found
+    queue = [*covered]
+    own = ast.parse(textwrap.dedent(inspect.getsource(used)))
+    queue += [name for name in _imports(own, used.__module__) if name.split(".")[0] in tops]
+    while queue:
+        name = queue.pop()
+        if name in found or (path := _module_path(name)) is None:
+            continue
+        found.add(name)
+        package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+        queue += [other for other in _imports(_parse(path), package) if other.split(".")[0] in tops]
+    return found - covered
+
+
+def _imports(tree: ast.AST, package: str) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = _absolute(node, package)
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def _module_path(name: str) -> Path | None:
+    """The one file of a module, or a package's `__init__`; None for what is no module (an imported
+    function, say).
+    """
+    try:
+        return source_files(name)[name]
+    except ValueError:
+        return None
 
 
 def source_files(name: str) -> dict[str, Path]:
@@ -149,7 +185,11 @@ def _sha(text: str) -> str:
 
 def _without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:
     first = body[0] if body else None
-    if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
+    if (
+        isinstance(first, ast.Expr)
+        and isinstance(first.value, ast.Constant)
+        and isinstance(first.value.value, str)
+    ):
         return body[1:]
     return body
 
@@ -195,7 +235,9 @@ def _names(node: Any) -> list[str]:
         return [name for item in node for name in _names(item)]
     if not isinstance(node, ast.AST):
         return []
-    return [part.id for part in ast.walk(node) if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load)]
+    return [
+        part.id for part in ast.walk(node) if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load)
+    ]
 
 
 def _absolute(node: ast.ImportFrom, package: str) -> str:
@@ -207,7 +249,7 @@ def _absolute(node: ast.ImportFrom, package: str) -> str:
 
 
 def _import_if_possible(module: str) -> None:
-    try:
+    with suppress(
+        ImportError
+    ):  # an optional part whose library is absent; a step that needs it says so itself
         importlib.import_module(module)
-    except ImportError:  # an optional part whose library is absent; a step that needs it says so itself
-        pass

@@ -1,8 +1,9 @@
-"""One live lock a key. The kernel holds it for the process (flock), so that it vanishes with its owner at once.
+"""One live lock a key. The kernel holds it for the process (flock), so it vanishes with its owner, at once.
 
-flock belongs to an open file, which forked children share: a child that outlives its parent would keep the lock of a
-dead owner. So descriptors are close-on-exec, and every child that Python forks closes them (`os.register_at_fork`).
-Network file systems: Linux's NFS client passes flock to the server as a byte-range lock (kernel 2.6.12 and later).
+flock belongs to an open file, which forked children share: a child that outlives its parent would keep the
+lock of a dead owner. So descriptors are close-on-exec, and every child that Python forks closes them
+(`os.register_at_fork`). A library that forks in C without exec, past Python, would defeat this; none of ours does.
+Network file systems: Linux's NFS client passes flock on to the server as a byte-range lock.
 """
 
 import fcntl
@@ -10,6 +11,7 @@ import json
 import os
 import socket
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -47,12 +49,16 @@ class Lock:
     def __enter__(self) -> "Lock":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
         self.release()
 
 
 def try_lock(path: Path, *, shared: bool = False, note: dict[str, Any] | None = None) -> Lock | None:
-    """Take the lock at `path`, or return None at once if a live process holds it. `note` is for `owner` to read."""
+    """Take the lock at `path`, or return None at once if a live process holds it. `note` is for `owner` to
+    read.
+    """
     while True:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -71,7 +77,9 @@ def try_lock(path: Path, *, shared: bool = False, note: dict[str, Any] | None = 
     return lock
 
 
-def wait_lock(path: Path, *, shared: bool = False, note: dict[str, Any] | None = None, poll_s: float = 0.05) -> Lock:
+def wait_lock(
+    path: Path, *, shared: bool = False, note: dict[str, Any] | None = None, poll_s: float = 0.05
+) -> Lock:
     """Take the lock at `path`, waiting as long as a live process holds it. Can be interrupted."""
     while (lock := try_lock(path, shared=shared, note=note)) is None:
         time.sleep(poll_s)
@@ -91,7 +99,9 @@ def is_held(path: Path) -> bool:
 
 
 def owner(path: Path) -> dict[str, Any]:
-    """Who took the lock: {"pid", "host", "since", ...}. Empty while that is being written, or when it is gone."""
+    """Who took the lock: {"pid", "host", "since", ...}. Empty while that is being written, or when it is
+    gone.
+    """
     try:
         found = json.loads(path.read_text())
     except (OSError, ValueError):
@@ -109,7 +119,7 @@ def _flock(descriptor: int, kind: int) -> bool:
 
 def _is_still(path: Path, descriptor: int) -> bool:
     try:
-        return os.path.samestat(os.stat(path), os.fstat(descriptor))
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
     except FileNotFoundError:
         return False
 
@@ -117,7 +127,5 @@ def _is_still(path: Path, descriptor: int) -> bool:
 def _sign(descriptor: int, note: dict[str, Any]) -> None:
     text = json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": time.time(), **note})
     os.ftruncate(descriptor, 0)
-    try:
+    with suppress(OSError):  # a full disk must not stop a lock: only the display reads this
         os.pwrite(descriptor, text.encode(), 0)
-    except OSError:  # a full disk must not stop a lock: only the display reads this
-        pass

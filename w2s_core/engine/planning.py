@@ -17,7 +17,9 @@ _RECENT = 20
 
 @dataclass(frozen=True)
 class Planned:
-    """One step of a plan. `expected_s` is in seconds, None while no such step was ever timed in this store."""
+    """One step of a plan. `expected_s` is in seconds, None while no such step was ever timed in this
+    store.
+    """
 
     handle: Handle
     state: State
@@ -35,7 +37,9 @@ def plan(targets: Mapping[str, Handle] | Iterable[Handle], store: Store) -> list
     missing = needed(wanted, existing)
     estimates = Estimates(store)
     return [
-        Planned(handle, "cached" if key in existing else "missing" if key in missing else "not needed", seconds)
+        Planned(
+            handle, "cached" if key in existing else "missing" if key in missing else "not needed", seconds
+        )
         for key, handle in handles.items()
         for seconds in [estimates.seconds(handle)]
     ]
@@ -62,7 +66,9 @@ def needed(targets: Iterable[Handle], existing: set[str]) -> set[str]:
 
 
 class Estimates:
-    """Durations (seconds) and sizes (bytes) to expect: medians over the latest alike steps, or else of the same name."""
+    """Durations (seconds) and sizes (bytes) to expect: medians over the latest alike steps, or else of the
+    same name.
+    """
 
     def __init__(self, store: Store) -> None:
         self._seconds: dict[str, list[float]] = defaultdict(list)
@@ -94,7 +100,9 @@ def remember(store: Store, handle: Handle, seconds: float, size: int) -> None:
 
 
 def shape(handle: Handle) -> str:
-    """A digest of what a duration depends on, roughly: the parameters but the seed, and those of the inputs."""
+    """A digest of what a duration depends on, roughly: the parameters but the seed, and those of the
+    inputs.
+    """
     inputs = sorted(f"{parent.name}{_unseeded(parent)}" for parent in handle.parents())
     return digest([handle.name, _unseeded(handle), inputs])[:16]
 

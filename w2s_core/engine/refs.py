@@ -20,7 +20,9 @@ class Refs:
         self._folder, self._spare = folder, spare
 
     def write(self, name: str, value: Json) -> None:
-        """Create or replace a ref. Raises UserError for a name that is no file name (letters, digits, . _ = , + - /)."""
+        """Create or replace a ref. Raises UserError for a name that is no file name (letters, digits, . _
+        = , + - /).
+        """
         path = self._path(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n"
@@ -55,5 +57,7 @@ class Refs:
 
     def _path(self, name: str) -> Path:
         if not _NAME.fullmatch(name) or len(name) > 200:
-            raise UserError(f"'{name}' cannot name a run: use letters, digits and . _ = , + - (and / between words)")
+            raise UserError(
+                f"'{name}' cannot name a run: use letters, digits and . _ = , + - (and / between words)"
+            )
         return self._folder / f"{name}.json"

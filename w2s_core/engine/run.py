@@ -3,27 +3,37 @@
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from w2s_core.engine.planning import Planned, plan
-from w2s_core.engine.scheduler import INTERRUPTED, Event, Loop, Outcome, terminable
+from w2s_core.engine.planning import Planned, distinct, plan
+from w2s_core.engine.scheduler import INTERRUPTED, Emit, Event, Loop, Outcome, corrupt_event, terminable
 from w2s_core.engine.session import Session
 from w2s_core.engine.step import Handle
-from w2s_core.engine.store import Store
+from w2s_core.engine.store import CorruptObjectError, Store
+from w2s_core.engine.workers import Workers
 
 
 class Display(Protocol):
-    """Shows a run. `begin` gets the plan, then come events as they happen, then `end`, always."""
+    """Shows a run. `begin` gets the plan, then come events as they happen, then `end`, always.
 
-    def begin(self, planned: list[Planned]) -> None: ...
+    Events are dicts with "event" and mostly "key": started (pid), progress (done, total, unit, note,
+    time), finished (seconds), found (another process computed it), waiting (pid, host, progress), stopped
+    and failed (reason; origin: the key of the input that ended, where it was one), corrupt (problem,
+    moved_to), worker died (pid, manner), interrupted (message).
+    """
 
-    def event(self, event: Event) -> None: ...
+    def begin(self, planned: list[Planned], workers: int) -> None:
+        """The run starts with this plan."""
 
-    def end(self, outcome: Outcome) -> None: ...
+    def event(self, event: Event) -> None:
+        """Something happened."""
+
+    def end(self, outcome: Outcome) -> None:
+        """The run is over."""
 
 
 class Silence:
     """A display that shows nothing."""
 
-    def begin(self, planned: list[Planned]) -> None:
+    def begin(self, planned: list[Planned], workers: int) -> None:
         """Nothing."""
 
     def event(self, event: Event) -> None:
@@ -41,38 +51,68 @@ def run_graph(
     runtime: Mapping[str, Any] | None = None,
     display: Display | None = None,
 ) -> Outcome:
-    """Compute what the targets miss, each key once, and return what happened. Interrupting it loses no finished step.
+    """Compute what the targets miss, each key once, and return what happened. No interruption loses a
+    finished step.
 
     Args:
         targets: handles by label; their graphs are united.
+        store: where results are and go; other processes may work on it at the same time.
         workers: 1 computes in this process; more start that many processes, and then `runtime` must be JSON.
         runtime: what steps find in `ctx.runtime`; in no key.
         display: see `Display`; None shows nothing.
 
     Raises:
-        UserError: the disk is full. Errors of single steps are no exceptions: they stand in the outcome.
+        UserError: the disk is full, or workers cannot work. Errors of single steps stand in the outcome
+            instead.
     """
     shown = display or Silence()
-    shown.begin(plan(targets, store))
-    outcome = Outcome()
+    damaged = _screen(targets, store)
+    planned = plan(targets, store)
+    missing = sum(one.state == "missing" for one in planned)
+    workers = min(workers, missing) or 1
+    shown.begin(planned, workers)
+    outcome = Outcome(cached={one.handle.key for one in planned if one.state == "cached"})
     try:
-        session = Session.open(store, _all(targets))
-        try:
-            loop = Loop(targets, store, session, runtime or {}, shown.event)
-            outcome = loop.outcome
-            with terminable():
-                loop.run()
-        except KeyboardInterrupt:
-            outcome.interrupted = True
-            shown.event({"event": "interrupted", "message": INTERRUPTED})
-        finally:
-            session.close()
+        for error in damaged:
+            shown.event(corrupt_event(error))
+        if missing:
+            outcome = _compute(targets, store, workers, runtime or {}, shown.event)
     finally:
         shown.end(outcome)
     return outcome
 
 
-def _all(targets: Mapping[str, Handle]) -> list[Handle]:
-    from w2s_core.engine.planning import distinct
+def _compute(
+    targets: Mapping[str, Handle], store: Store, workers: int, runtime: Mapping[str, Any], emit: Emit
+) -> Outcome:
+    outcome = Outcome()
+    with terminable():
+        try:
+            session = Session.open(store, distinct(targets.values()).values())
+            try:
+                kind = Workers(workers, targets, store, session, runtime, emit) if workers > 1 else None
+                loop = kind or Loop(targets, store, session, runtime, emit)
+                outcome = loop.outcome
+                loop.run()
+            finally:
+                session.close()
+        except KeyboardInterrupt:
+            outcome.interrupted = True
+            emit({"event": "interrupted", "message": INTERRUPTED})
+    return outcome
 
-    return list(distinct(targets.values()).values())
+
+def _screen(targets: Mapping[str, Handle], store: Store) -> list[CorruptObjectError]:
+    """Check the bytes of those targets that exist, since they are read next. Damaged ones go to
+    quarantine.
+    """
+    damaged = []
+    for handle in targets.values():
+        try:
+            if store.has(handle.key):
+                store.path(handle.key)
+        except CorruptObjectError as error:
+            damaged.append(error)
+        except KeyError:  # another process moved it away between the two calls
+            continue
+    return damaged

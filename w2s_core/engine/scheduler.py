@@ -1,7 +1,8 @@
 """The scheduler: the union of all targets' graphs, each key once, inline or by several processes.
 
-Every process runs the same loop over the same graph. What is missing is seen in the store, who computes is decided by
-the key's lock, and what failed stands in the session; so a killed process costs the step that it was in and no more.
+Every process runs the same loop over the same graph. What is missing is seen in the store, who computes is
+decided by the key's lock, and what failed stands in the session; so a killed process costs the step that
+it was in and no more.
 """
 
 import heapq
@@ -12,26 +13,27 @@ import time
 import traceback
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from w2s_core.engine import disk, locks
-from w2s_core.engine.context import Context
+from w2s_core.engine.context import Context, read_progress
 from w2s_core.engine.planning import Estimates, distinct, needed, remember
 from w2s_core.engine.session import Ending, Session
 from w2s_core.engine.step import Handle
-from w2s_core.engine.store import CorruptObject, Store
+from w2s_core.engine.store import CorruptObjectError, Store
 from w2s_core.errors import UserError
 
 Event = dict[str, Any]
 Emit = Callable[[Event], None]
 POLL_S = 0.1
+TELL_EVERY_S = 1.0
 INTERRUPTED = "interrupted; the same command goes on where it stopped"
 
 
-class DiskFull(UserError):
+class DiskFullError(UserError):
     """The store's disk is full: nothing can be computed until there is space."""
 
 
@@ -39,8 +41,8 @@ class DiskFull(UserError):
 class Outcome:
     """What a run did. All keys are of steps; `failed` and `stopped` give the reason, one line each.
 
-    `failed`: steps that raised, their log named in the reason. `stopped`: steps that raised a UserError, and those
-    that could not run because an input failed or stopped.
+    `failed`: steps that raised, their log named in the reason. `stopped`: steps that raised a UserError,
+    and those that could not run because an input failed or stopped.
     """
 
     done: set[str] = field(default_factory=set)
@@ -55,25 +57,23 @@ class Outcome:
         return not (self.failed or self.stopped or self.interrupted)
 
 
-def run_inline(
-    targets: Mapping[str, Handle], store: Store, session: Session, runtime: Mapping[str, Any], emit: Emit
-) -> Outcome:
-    """Compute in this process what the targets miss. Interruptions are raised; see `Loop`."""
-    loop = Loop(targets, store, session, runtime, emit)
-    loop.run()
-    return loop.outcome
-
-
 class Loop:
-    """One process's walk over the graph: take the most urgent ready step whose lock is free, compute it, go on.
+    """One process's walk over the graph: take the most urgent ready step whose lock is free, compute it,
+    go on.
 
     Raises (from `run`):
-        DiskFull: no space for a result.
-        KeyboardInterrupt: the user or SIGTERM asked to stop; nothing half-made is left but the step's scratch folder.
+        DiskFullError: no space for a result.
+        KeyboardInterrupt: the user or SIGTERM asked to stop; nothing half-made is left but the step's
+            scratch folder.
     """
 
     def __init__(
-        self, targets: Mapping[str, Handle], store: Store, session: Session, runtime: Mapping[str, Any], emit: Emit
+        self,
+        targets: Mapping[str, Handle],
+        store: Store,
+        session: Session,
+        runtime: Mapping[str, Any],
+        emit: Emit,
     ) -> None:
         self.outcome = Outcome()
         self._targets = list(targets.values())
@@ -89,17 +89,14 @@ class Loop:
         self._blocking: dict[str, int] = {}
         self._ready: list[tuple[float, str]] = []
         self._held: list[str] = []
-        self._waiting_for: dict[str, Any] = {}
+        self._told: dict[str, float] = {}
 
     def run(self) -> None:
         """Go on until every needed step has a result or an ending."""
         self._plan()
         self.outcome.cached = self._existing & self._handles.keys()
-        while True:
-            while self._open:
-                self._turn()
-            if not self._damaged_targets():
-                return
+        while self._open:
+            self._turn()
 
     def _plan(self) -> None:
         """Find what is needed and ready. Run again when a result turns out to be damaged."""
@@ -152,16 +149,20 @@ class Loop:
                 self._attempt(self._handles[key])
 
     def _tell_owner(self, key: str) -> None:
+        """Tell who computes a step that we wait for, and how far it is; once a second at most."""
+        now = time.monotonic()
+        if now < self._told.get(key, 0.0) + TELL_EVERY_S:
+            return
+        self._told[key] = now
         found = locks.owner(self._store.lock_path(key))
-        if found and self._waiting_for.get(key) != found.get("pid"):
-            self._waiting_for[key] = found.get("pid")
-            self._emit({"event": "waiting", "key": key, "pid": found.get("pid"), "host": found.get("host")})
+        told = {"event": "waiting", "key": key, "pid": found.get("pid"), "host": found.get("host")}
+        self._emit({**told, "progress": read_progress(self._store.work_folder(key))})
 
     def _attempt(self, handle: Handle) -> None:
         """Compute a step and sort out how it ended."""
         try:
             inputs = {parent.key: self._store.path(parent.key) for parent in handle.parents()}
-        except CorruptObject as error:
+        except CorruptObjectError as error:
             self._emit_corrupt(error)
             self._plan()
             return
@@ -170,7 +171,7 @@ class Loop:
             return
         try:
             self._compute(handle, inputs)
-        except (Exception, SystemExit) as error:
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - one step's failure is not the run's
             self._sort_out(handle, error)
         else:
             self.outcome.done.add(handle.key)
@@ -184,12 +185,14 @@ class Loop:
         try:
             out = self._store.begin(key)
             context = Context(key, out, self._store.work_folder(key), self._runtime, self._reporter(key))
-            summary = handle.definition.function(context, **handle.arguments(lambda parent: inputs[parent.key]))
+            summary = handle.definition.function(
+                context, **handle.arguments(lambda parent: inputs[parent.key])
+            )
             seconds = time.monotonic() - clock
             self._store.commit(handle, out, summary, started, seconds)
         except BaseException as error:
             if disk.disk_full(error):
-                raise DiskFull(self._disk_full_message(handle)) from error
+                raise DiskFullError(self._disk_full_message(handle)) from error
             raise
         finally:
             self._store.abandon(key)
@@ -200,16 +203,18 @@ class Loop:
         return lambda said: self._emit({"event": "progress", "key": key, **said})
 
     def _sort_out(self, handle: Handle, error: BaseException) -> None:
-        if isinstance(error, DiskFull):
+        if isinstance(error, DiskFullError):
             raise error
         if isinstance(error, UserError):
             ending = Ending("stopped", str(error))
         else:
             log = self._store.log_path(handle.key)
-            with _ignoring_disk_errors():
+            with suppress(OSError):
                 log.write_text("".join(traceback.format_exception(error)))
             said = str(error).strip().splitlines() or [""]
-            ending = Ending("failed", f"{type(error).__name__}: {said[0][:200]} (traceback in {log})", str(log))
+            ending = Ending(
+                "failed", f"{type(error).__name__}: {said[0][:200]} (traceback in {log})", str(log)
+            )
         self._session.end_step(handle.key, ending)
         self._end(handle.key, ending)
 
@@ -238,7 +243,9 @@ class Loop:
             for name in self._dependants[closing]:
                 if name in self._open:
                     self.outcome.stopped[name] = f"needs {origin.label}: {reason}"
-                    self._emit({"event": "stopped", "key": name, "reason": self.outcome.stopped[name], "origin": key})
+                    self._emit(
+                        {"event": "stopped", "key": name, "reason": self.outcome.stopped[name], "origin": key}
+                    )
                     queue.append(name)
 
     def _finish(self, key: str) -> None:
@@ -253,29 +260,22 @@ class Loop:
     def _push(self, key: str) -> None:
         heapq.heappush(self._ready, (-self._urgency[key], key))
 
-    def _damaged_targets(self) -> bool:
-        """Check the targets' bytes, since they are read next; plan anew if one was damaged."""
-        damaged = False
-        for handle in self._targets:
-            try:
-                if self._store.has(handle.key):
-                    self._store.path(handle.key)
-            except CorruptObject as error:
-                self._emit_corrupt(error)
-                damaged = True
-        if damaged:
-            self._plan()
-        return damaged
-
-    def _emit_corrupt(self, error: CorruptObject) -> None:
+    def _emit_corrupt(self, error: CorruptObjectError) -> None:
         self.outcome.cached.discard(error.key)
         self.outcome.done.discard(error.key)
-        moved = str(error.moved_to) if error.moved_to else None
-        self._emit({"event": "corrupt", "key": error.key, "problem": error.problem, "moved_to": moved})
+        self._emit(corrupt_event(error))
+
+
+def corrupt_event(error: CorruptObjectError) -> Event:
+    """The warning that a result was found damaged and moved to quarantine."""
+    moved = str(error.moved_to) if error.moved_to else None
+    return {"event": "corrupt", "key": error.key, "problem": error.problem, "moved_to": moved}
 
 
 def urgencies(handles: Mapping[str, Handle], estimates: Estimates) -> dict[str, float]:
-    """The expected seconds from a step's start to the end of the longest chain that needs it (inputs-first mapping)."""
+    """The expected seconds from a step's start to the end of the longest chain that needs it (inputs-first
+    mapping).
+    """
     seconds = {key: estimates.seconds(handle) for key, handle in handles.items()}
     known = [value for value in seconds.values() if value is not None]
     usual = sum(known) / len(known) if known else 1.0
@@ -291,7 +291,9 @@ def urgencies(handles: Mapping[str, Handle], estimates: Estimates) -> dict[str, 
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Inside, SIGTERM interrupts as Ctrl-C does. Only the main thread can receive signals; elsewhere it does nothing."""
+    """Inside, SIGTERM interrupts as Ctrl-C does. Only the main thread can receive signals; elsewhere it
+    does nothing.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -304,14 +306,6 @@ def terminable() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-@contextmanager
-def _ignoring_disk_errors() -> Iterator[None]:
-    try:
-        yield
-    except OSError:
-        pass
 
 
 def _size(folder: Path) -> int:

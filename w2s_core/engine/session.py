@@ -17,7 +17,9 @@ from w2s_core.engine.store import Store
 
 @dataclass(frozen=True)
 class Ending:
-    """How a step ended without a result: "stopped" by a UserError or an input's end, or "failed" with a traceback."""
+    """How a step ended without a result: "stopped" by a UserError or an input's end, or "failed" with a
+    traceback.
+    """
 
     kind: Literal["stopped", "failed"]
     reason: str
@@ -25,7 +27,9 @@ class Ending:
 
 
 class Session:
-    """One command over one graph. Its lock is shared by the driver and its workers, and free once all are gone."""
+    """One command over one graph. Its lock is shared by the driver and its workers, and free once all are
+    gone.
+    """
 
     def __init__(self, store: Store, folder: Path, lock: locks.Lock) -> None:
         self._store, self.folder, self._lock = store, folder, lock
@@ -52,10 +56,12 @@ class Session:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def end_step(self, key: str, ending: Ending) -> None:
-        """Record that a step ended without a result, before its lock is released: no other worker tries it again."""
+        """Record that a step ended without a result, before its lock is released: no other worker tries it
+        again.
+        """
         unfinished = self.folder / f"{key}.{os.getpid()}.new"
         unfinished.write_text(json.dumps(asdict(ending)))
-        os.replace(unfinished, self.folder / f"{key}.json")
+        unfinished.replace(self.folder / f"{key}.json")
 
     def ending(self, key: str) -> Ending | None:
         """How a step ended in this session, if it did without a result."""

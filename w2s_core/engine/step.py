@@ -1,23 +1,27 @@
-"""Steps and handles: calling a step computes nothing and returns a handle, whose key names the result for ever.
+"""Steps and handles: calling a step computes nothing and returns a handle, whose key names the result for
+ever.
 
 key = sha256 of the canonical JSON of
     {step, version, params, inputs, fingerprint}
-where `params` leaves out what equals the function's default and what the step declares unkeyed, `inputs` holds the
-keys of the handles passed in, and `fingerprint` is a digest of code and library versions (`fingerprint.py`).
+where `params` leaves out what equals the function's default and what the step declares unkeyed, `inputs`
+holds the keys of the handles passed in, and `fingerprint` is a digest of code and library versions
+(`fingerprint.py`).
 """
 
 import functools
 import inspect
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from w2s_core.engine.canonical import Json, canonical, digest, normalise
 from w2s_core.engine.fingerprint import confirm_loaded, function_digest, library_version, module_digests
 from w2s_core.errors import UserError
 
-Structure = Any  # a handle (or a key, or a Path), or a list or a dict of them, with None where nothing was given
+Structure = (
+    Any  # a handle (or a key, or a Path), or a list or a dict of them, with None where nothing was given
+)
 
 _registry: dict[str, "StepDefinition"] = {}
 
@@ -37,9 +41,9 @@ def step(
         code: dotted names of modules or packages that decide the result. A package covers all its modules.
         libraries: distributions whose version decides the result ("torch").
         unkeyed: parameters that do not decide the result, such as where a file lies.
-        same_code: {new digest: old digest}. The author declares that code with the new digest (a module's or the
-            function's; `explain` shows both) gives the same results, so that keys made before the edit stay valid.
-            Any further edit has another digest and ends that.
+        same_code: {new digest: old digest}. The author declares that code with the new digest (a module's
+            or the function's; `explain` shows both) gives the same results, so that keys made before the
+            edit stay valid. Any further edit has another digest and ends that.
 
     Raises:
         ValueError: the name is taken by another function, or the signature is not of that form.
@@ -49,7 +53,8 @@ def step(
         made = StepDefinition(
             function, version, tuple(code), tuple(libraries), frozenset(unkeyed), dict(same_code or {})
         )
-        return functools.update_wrapper(made, function)
+        functools.update_wrapper(made, function)
+        return made
 
     return define
 
@@ -80,7 +85,9 @@ class StepDefinition:
         _register(self)
 
     def __call__(self, **arguments: Any) -> "Handle":
-        """A handle of this step with these arguments: handles become inputs, all else must be JSON parameters."""
+        """A handle of this step with these arguments: handles become inputs, all else must be JSON
+        parameters.
+        """
         if not self._required <= arguments.keys() or not arguments.keys() <= self._names:
             raise TypeError(self._misfit(arguments))
         params, unkeyed, inputs = {}, {}, {}
@@ -103,9 +110,13 @@ class StepDefinition:
 
     @functools.cached_property
     def sources(self) -> dict[str, Json]:
-        """What the fingerprint is made of: {"function": digest, "code": {module: digest}, "libraries": {name: version}}."""
+        """What the fingerprint is made of: {"function": digest, "code": {module: digest}, "libraries":
+        {name: version}}.
+        """
         if _stamp(self.function) != self._source_stamp:
-            raise UserError(f"the code of step {self.name} changed since this command started: start it again")
+            raise UserError(
+                f"the code of step {self.name} changed since this command started: start it again"
+            )
         modules: dict[str, str] = {}
         for name in self.code:
             modules |= module_digests(name)
@@ -122,7 +133,9 @@ class StepDefinition:
         return digest(self.sources)
 
     def confirm_code(self) -> None:
-        """Load the code that the key names and check that it is what the key was made from (see `confirm_loaded`)."""
+        """Load the code that the key names and check that it is what the key was made from (see
+        `confirm_loaded`).
+        """
         _ = self.fingerprint
         confirm_loaded(self.code)
 
@@ -135,7 +148,8 @@ class StepDefinition:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Handle:
-    """A promise of a step's result. `params` are those in the key; `inputs` has the structure of the arguments.
+    """A promise of a step's result. `params` are those in the key; `inputs` has the structure of the
+    arguments.
 
     Two handles are equal when their keys are.
     """
@@ -153,7 +167,9 @@ class Handle:
 
     @property
     def key(self) -> str:
-        """The sha256 that names the result, in hexadecimal. Raises UserError when a named library is missing."""
+        """The sha256 that names the result, in hexadecimal. Raises UserError when a named library is
+        missing.
+        """
         if not self._key:
             for handle in topological([self]):
                 if not handle._key:
@@ -163,7 +179,9 @@ class Handle:
     @property
     def label(self) -> str:
         """A short name for people: `sft(side=weak, seed=0) 3fa9c1d2`."""
-        shown = [f"{name}={value}" for name, value in self.params.items() if isinstance(value, str | int | float)]
+        shown = [
+            f"{name}={value}" for name, value in self.params.items() if isinstance(value, str | int | float)
+        ]
         shown = [text for text in shown if len(text) <= 24][:4]
         return f"{self.name}({', '.join(shown)}) {self.key[:8]}"
 
@@ -177,7 +195,9 @@ class Handle:
         return {"key": self.key, **self._identity(), "unkeyed": self.unkeyed}
 
     def describe(self) -> dict[str, Json]:
-        """`spec` with what its fingerprint is made of: this is what a manifest keeps and `explain` compares."""
+        """`spec` with what its fingerprint is made of: this is what a manifest keeps and `explain`
+        compares.
+        """
         return {**self.spec(), **self.definition.sources}
 
     @staticmethod
@@ -193,7 +213,9 @@ class Handle:
             inputs = {name: _map(value, made.__getitem__) for name, value in spec["inputs"].items()}
             handle = Handle(definition, dict(spec["params"]), dict(spec["unkeyed"]), inputs)
             if handle.key != spec["key"]:
-                raise UserError(f"the code of step {spec['step']} changed since this command started: start it again")
+                raise UserError(
+                    f"the code of step {spec['step']} changed since this command started: start it again"
+                )
             made[handle.key] = handle
         return made
 
@@ -232,7 +254,9 @@ def spec_inputs(spec: Mapping[str, Json]) -> list[str]:
 
 
 def topological(targets: Iterable[Handle]) -> list[Handle]:
-    """All handles that the targets stand on, and the targets, inputs first; by identity, without recursion."""
+    """All handles that the targets stand on, and the targets, inputs first; by identity, without
+    recursion.
+    """
     seen: set[int] = set()
     ordered: list[Handle] = []
     stack = [(handle, False) for handle in reversed(list(targets))]
@@ -257,8 +281,13 @@ def find_step(name: str) -> StepDefinition:
 def _register(definition: StepDefinition) -> None:
     known = _registry.get(definition.name)
     new = definition.function
-    if known and (known.function.__module__, known.function.__qualname__) != (new.__module__, new.__qualname__):
-        raise ValueError(f"two steps are named '{definition.name}': in {known.function.__module__} and {new.__module__}")
+    if known and (known.function.__module__, known.function.__qualname__) != (
+        new.__module__,
+        new.__qualname__,
+    ):
+        raise ValueError(
+            f"two steps are named '{definition.name}': in {known.function.__module__} and {new.__module__}"
+        )
     _registry[definition.name] = definition
 
 
@@ -277,8 +306,10 @@ def _parameters(function: Callable[..., Any]) -> tuple[dict[str, bytes], frozens
 
 
 def _stamp(function: Callable[..., Any]) -> tuple[int, int]:
-    """Time and size of the source file. Taken when the step is defined, which is when the file was just loaded."""
-    found = os.stat(inspect.getfile(function))
+    """Time and size of the source file. Taken when the step is defined, which is when the file was just
+    loaded.
+    """
+    found = Path(inspect.getfile(function)).stat()
     return found.st_mtime_ns, found.st_size
 
 

@@ -1,16 +1,16 @@
 """The store: results under their keys, written once and checked when read; refs are names that point at keys.
 
-    STORE.json                    {"format": 1}
-    objects/<k[:2]>/<key>/        a result: its files and manifest.json, moved here as a whole, never changed again
-    refs/<name>.json              a run, say: any JSON; each key in it keeps that result from `gc`
-    tmp/<key>.<random>/           a result in the making
-    work/<key>/                   scratch (checkpoints) and progress.json of a step; survives a kill, ends with the commit
-    locks/<key>.lock              held by the process that computes the step
-    graphs/<digest>.json          {key: [input keys]} of runs, so that `gc` knows what an unfinished run still needs
-    sessions/<id>/                one a running command: its lock, and what failed in it
-    quarantine/<key>.<time>/      results whose bytes no longer match their manifest
-    logs/<key>.txt                the traceback of a step that failed
-    history.jsonl                 durations, for estimates
+STORE.json                    {"format": 1}
+objects/<k[:2]>/<key>/        a result: its files and manifest.json, moved here as a whole, never changed
+again refs/<name>.json              a run, say: any JSON; each key in it keeps that result from `gc`
+tmp/<key>.<random>/           a result in the making
+work/<key>/                   scratch (checkpoints) and progress.json of a step; survives a kill, ends with
+the commit locks/<key>.lock              held by the process that computes the step
+graphs/<digest>.json          {key: [input keys]} of runs, so that `gc` knows what an unfinished run still
+needs sessions/<id>/                one a running command: its lock, and what failed in it
+quarantine/<key>.<time>/      results whose bytes no longer match their manifest
+logs/<key>.txt                the traceback of a step that failed
+history.jsonl                 durations, for estimates
 """
 
 import datetime
@@ -24,7 +24,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from w2s_core.engine import disk, locks
 from w2s_core.engine.canonical import Json, digest, normalise
@@ -32,17 +32,22 @@ from w2s_core.engine.refs import Refs
 from w2s_core.engine.step import Handle, key_of, spec_inputs
 from w2s_core.errors import UserError
 
+if TYPE_CHECKING:
+    from w2s_core.engine.gc import Garbage
+
 FORMAT = 1
 MANIFEST = "manifest.json"
 REFUSED = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".npy", ".npz", ".joblib", ".dill"}
 
 
-class CorruptObject(UserError):
+class CorruptObjectError(UserError):
     """A stored result whose bytes are not those that were written; it now lies in quarantine."""
 
     def __init__(self, key: str, problem: str, moved_to: Path | None) -> None:
         where = f"; it was moved to {moved_to}" if moved_to else ""
-        super().__init__(f"the stored result {key[:12]} is damaged ({problem}){where}; the same command makes it anew")
+        super().__init__(
+            f"the stored result {key[:12]} is damaged ({problem}){where}; the same command makes it anew"
+        )
         self.key, self.problem, self.moved_to = key, problem, moved_to
 
 
@@ -77,10 +82,14 @@ class Store:
         if marker.exists():
             found = json.loads(marker.read_text() or "{}").get("format")
             if found != FORMAT:
-                raise UserError(f"the store {self.root} has format {found}; this version reads format {FORMAT}")
+                raise UserError(
+                    f"the store {self.root} has format {found}; this version reads format {FORMAT}"
+                )
             return
         if self.root.is_dir() and any(self.root.iterdir()) and not (self.root / "objects").is_dir():
-            raise UserError(f"{self.root} is a folder of other files, not a store: name an empty or a new folder")
+            raise UserError(
+                f"{self.root} is a folder of other files, not a store: name an empty or a new folder"
+            )
         for name in ("objects", "refs", "tmp", "work", "locks", "graphs", "sessions", "quarantine", "logs"):
             (self.root / name).mkdir(parents=True, exist_ok=True)
         disk.replace_durably(marker, json.dumps({"format": FORMAT}) + "\n", self.root / "tmp")
@@ -96,7 +105,7 @@ class Store:
 
         Raises:
             KeyError: there is no such result.
-            CorruptObject: bytes changed; the object was moved to quarantine.
+            CorruptObjectError: bytes changed; the object was moved to quarantine.
         """
         folder = self.folder(key)
         stamp = _stamp(folder)
@@ -104,7 +113,7 @@ class Store:
             raise KeyError(key)
         if self._verified.get(key) != stamp:
             if problem := self.check(key):
-                raise CorruptObject(key, problem, self.quarantine(key))
+                raise CorruptObjectError(key, problem, self.quarantine(key))
             self._verified[key] = stamp
         return folder
 
@@ -113,16 +122,16 @@ class Store:
 
         Raises:
             KeyError: there is no such result.
-            CorruptObject: the manifest cannot be read, or is not the one that was written.
+            CorruptObjectError: the manifest cannot be read, or is not the one that was written.
         """
         try:
-            return self._read_manifest(key)
+            return self.read_manifest(key)
         except FileNotFoundError:
             raise KeyError(key) from None
         except ValueError as error:
-            raise CorruptObject(key, str(error), self.quarantine(key)) from None
+            raise CorruptObjectError(key, str(error), self.quarantine(key)) from None
 
-    def keys(self) -> Iterator[str]:
+    def __iter__(self) -> Iterator[str]:
         """The keys of all results, in order."""
         for shard in sorted((self.root / "objects").iterdir()):
             yield from sorted(entry.name for entry in shard.iterdir())
@@ -149,7 +158,7 @@ class Store:
         """What is wrong with a result, reading every byte of it; None if nothing is. Changes nothing."""
         folder = self.folder(key)
         try:
-            manifest = self._read_manifest(key)
+            manifest = self.read_manifest(key)
         except FileNotFoundError:
             return f"{MANIFEST} is missing"
         except ValueError as error:
@@ -168,7 +177,7 @@ class Store:
 
     def verify(self) -> Iterator[Problem]:
         """Read every result and ref, and yield what is wrong. Changes nothing."""
-        for key in self.keys():
+        for key in self:
             if (problem := self.check(key)) and self.folder(key).exists():
                 yield Problem(key, problem)
         for name in self.refs.names():
@@ -178,17 +187,33 @@ class Store:
                 yield Problem(name, str(error))
 
     def quarantine(self, key: str) -> Path | None:
-        """Move a damaged result away, for people to look at. None if another process replaced or moved it already."""
+        """Move a damaged result away, for people to look at. None if another process replaced or moved it
+        already.
+        """
         seen = _stamp(self.folder(key))
         with locks.wait_lock(self.lock_path(key)):
             if seen is None or _stamp(self.folder(key)) != seen:
                 return None
             now = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%S")
             target = self.root / "quarantine" / f"{key}.{now}.{secrets.token_hex(2)}"
-            os.rename(self.folder(key), target)
+            self.folder(key).rename(target)
             disk.fsync(target.parent)
             disk.fsync(self.folder(key).parent)
             return target
+
+    def gc(self, *, dry_run: bool = False) -> "Garbage":
+        """Remove what nothing needs; see `gc.collect`."""
+        from w2s_core.engine.gc import collect
+
+        return collect(self, dry_run=dry_run)
+
+    def find(self, prefix: str) -> str:
+        """The one key that starts with `prefix`. Raises UserError when none does, or several do."""
+        shards = (self.root / "objects").glob(f"{prefix[:2]}*")
+        found = [entry.name for shard in shards for entry in shard.glob(f"{prefix}*")]
+        if len(found) != 1:
+            raise UserError(f"{len(found)} results have a key that starts with '{prefix}'")
+        return found[0]
 
     # Writing: only by the holder of the key's lock
 
@@ -217,7 +242,9 @@ class Store:
             "spec": handle.describe(),
             "files": _seal(out),
             "summary": normalise(summary, where),
-            "started": datetime.datetime.fromtimestamp(started, datetime.UTC).isoformat(timespec="milliseconds"),
+            "started": datetime.datetime.fromtimestamp(started, datetime.UTC).isoformat(
+                timespec="milliseconds"
+            ),
             "duration_s": round(duration_s, 4),
             "host": socket.gethostname(),
             "python": platform.python_version(),
@@ -230,7 +257,7 @@ class Store:
         if not shard.is_dir():
             shard.mkdir(exist_ok=True)
             disk.fsync(shard.parent)
-        os.rename(out, self.folder(handle.key))
+        out.rename(self.folder(handle.key))
         disk.fsync(shard)
         stamp = _stamp(self.folder(handle.key))
         if stamp is not None:
@@ -239,7 +266,10 @@ class Store:
             shutil.rmtree(self.work_folder(handle.key))
             self.log_path(handle.key).unlink(missing_ok=True)
 
-    def _read_manifest(self, key: str) -> dict[str, Json]:
+    def read_manifest(self, key: str) -> dict[str, Json]:
+        """The manifest without quarantine: FileNotFoundError when there is none, ValueError when it is
+        damaged.
+        """
         try:
             found = json.loads((self.folder(key) / MANIFEST).read_text(encoding="utf-8"))
             claimed = found.pop("digest")
@@ -257,7 +287,7 @@ class Store:
 def _stamp(folder: Path) -> tuple[int, int] | None:
     """Which folder this is: a quarantined and remade result has another."""
     try:
-        found = os.stat(folder)
+        found = folder.stat()
     except FileNotFoundError:
         return None
     return found.st_ino, found.st_mtime_ns
@@ -279,7 +309,9 @@ def _seal(out: Path) -> dict[str, dict[str, Json]]:
         if path.is_symlink() or not path.is_file():
             raise ValueError(f"a step wrote {name}, which is not a plain file")
         if path.suffix.lower() in REFUSED:
-            raise ValueError(f"a step wrote {name}: files that are read by unpickling are not kept in the store")
+            raise ValueError(
+                f"a step wrote {name}: files that are read by unpickling are not kept in the store"
+            )
         if name == MANIFEST:
             raise ValueError(f"a step wrote {MANIFEST}, which is the store's own")
         sealed[name] = {"sha256": disk.sha256_file(path), "bytes": path.stat().st_size}

@@ -1,0 +1,256 @@
+"""What a run looks like: live bars on a terminal, a line an event anywhere else."""
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TextIO
+
+from w2s_core.engine.planning import Planned
+from w2s_core.engine.run import Display
+from w2s_core.engine.scheduler import Event, Outcome
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
+
+PLAIN_PROGRESS_EVERY_S = 30.0
+
+
+def make_display(stream: TextIO | None = None) -> Display:
+    """Live bars if `stream` (standard error by default) is a terminal, else plain lines."""
+    target = stream or sys.stderr
+    if target.isatty():
+        from rich.console import Console
+
+        return RichDisplay(Console(file=target))
+    return PlainDisplay(target)
+
+
+class Tally:
+    """The state of a run, from its plan and events: what is done, running, stopped, and the seconds left."""
+
+    def __init__(
+        self, planned: list[Planned], workers: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._clock = clock
+        self._workers = workers
+        self.labels = {one.handle.key: one.handle.label for one in planned}
+        self.cached = sum(one.state == "cached" for one in planned)
+        self.open = {one.handle.key: one.expected_s for one in planned if one.state == "missing"}
+        self.total = self.cached + len(self.open)
+        self.done = 0
+        self.ended: Counter[str] = Counter()
+        self.running: dict[str, float] = {}
+        self.progress: dict[str, Event] = {}
+
+    def take(self, event: Event) -> None:
+        """Update the state by an event."""
+        kind, key = event["event"], event.get("key", "")
+        if kind == "started":
+            self.running[key] = self._clock()
+        elif kind == "progress":
+            self.progress[key] = event
+        elif kind == "waiting" and event.get("progress"):
+            self.progress[key] = event["progress"]
+        elif kind in ("finished", "found") and self._close(key):
+            self.done += 1
+        elif kind in ("failed", "stopped") and self._close(key):
+            self.ended[kind] += 1
+        elif kind == "worker died":
+            self.running.pop(key, None)
+        elif kind == "corrupt" and key in self.labels and key not in self.open:
+            self.open[key] = None
+            self.total = max(self.total, self.cached + self.done + len(self.open))
+
+    def _close(self, key: str) -> bool:
+        self.running.pop(key, None)
+        self.progress.pop(key, None)
+        known = key in self.open
+        self.open.pop(key, None)
+        return known
+
+    def seconds_left(self) -> float | None:
+        """Expected seconds to the end: open steps' durations, less what runs already did, over the workers.
+
+        None when no open step's duration is known; unknown ones count like the mean of the known.
+        """
+        known = [seconds for seconds in self.open.values() if seconds is not None]
+        if not known:
+            return None
+        usual = sum(known) / len(known)
+        left = {key: usual if seconds is None else seconds for key, seconds in self.open.items()}
+        for key, since in self.running.items():
+            if key in left:
+                left[key] = max(0.0, left[key] - (self._clock() - since))
+        return max(sum(left.values()) / self._workers, max(left.values(), default=0.0))
+
+    def headline(self) -> str:
+        """`12/40 stages · 10 cached · 2 running · 1 stopped · 3:10 left`."""
+        parts = [f"{self.cached + self.done}/{self.total} stages", f"{self.cached} cached"]
+        parts += [f"{len(self.running)} running"] * bool(self.running)
+        parts += [f"{count} {kind}" for kind, count in sorted(self.ended.items())]
+        left = self.seconds_left()
+        if left is not None:
+            parts.append(f"{duration(left)} left")
+        return " · ".join(parts)
+
+    def rate(self, key: str) -> str:
+        """How far a running step is and how fast: `120/1000 questions, 35.1/s, loss 0.3`."""
+        said = self.progress.get(key)
+        if said is None:
+            return ""
+        total = f"/{said['total']:g}" if said.get("total") else ""
+        words = [f"{said['done']:g}{total} {said.get('unit') or ''}".strip()]
+        elapsed = self._clock() - self.running.get(key, self._clock())
+        words += [f"{said['done'] / elapsed:.3g}/s"] * (elapsed > 0 and said["done"] > 0)
+        words += [said["note"]] * bool(said.get("note"))
+        return ", ".join(words)
+
+
+class PlainDisplay:
+    """A line an event, for logs and pipes; a running step's progress now and then."""
+
+    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
+        self._stream, self._clock = stream, clock
+        self._last: dict[str, float] = {}
+        self._waiting: set[tuple[str, Any]] = set()
+        self._tally = Tally([], 1, clock)
+
+    def begin(self, planned: list[Planned], workers: int) -> None:
+        """Say what there is to do."""
+        self._tally = Tally(planned, workers, self._clock)
+        self._say(self._tally.headline())
+
+    def event(self, event: Event) -> None:
+        """Say what happened, if it is worth a line."""
+        rate = self._tally.rate(event.get("key", "")) if event["event"] == "progress" else ""
+        self._tally.take(event)
+        line = describe(event, self._tally)
+        if event["event"] == "progress":
+            line = self._now_and_then(event, rate)
+        elif event["event"] == "waiting":
+            line = self._first_time(event, line)
+        if line:
+            self._say(line)
+
+    def end(self, outcome: Outcome) -> None:
+        """Say how it ended."""
+        self._say(closing(outcome))
+
+    def _now_and_then(self, event: Event, rate: str) -> str | None:
+        key, now = event["key"], self._clock()
+        if now - self._last.setdefault(key, now) < PLAIN_PROGRESS_EVERY_S:
+            return None
+        self._last[key] = now
+        return f"{self._tally.labels.get(key, key)}: {self._tally.rate(key) or rate}"
+
+    def _first_time(self, event: Event, line: str | None) -> str | None:
+        seen = (event["key"], event.get("pid"))
+        if seen in self._waiting:
+            return None
+        self._waiting.add(seen)
+        return line
+
+    def _say(self, line: str) -> None:
+        print(line, file=self._stream, flush=True)
+
+
+class RichDisplay:
+    """Live bars: one for the run, one a running step; what goes wrong is printed above them."""
+
+    def __init__(self, console: "Console", clock: Callable[[], float] = time.monotonic) -> None:
+        self._console, self._clock = console, clock
+        self._tally = Tally([], 1, clock)
+        self._bars: dict[str, TaskID] = {}
+        self._progress: Progress | None = None
+
+    def begin(self, planned: list[Planned], workers: int) -> None:
+        """Start the bars."""
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        self._tally = Tally(planned, workers, self._clock)
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(bar_width=24))
+        said = TextColumn("{task.fields[said]}", markup=False)
+        self._progress = Progress(*columns, said, TimeElapsedColumn(), console=self._console, transient=True)
+        self._bars = {
+            "": self._progress.add_task("run", total=self._tally.total, said=self._tally.headline())
+        }
+        self._progress.start()
+
+    def event(self, event: Event) -> None:
+        """Move the bars; print what goes wrong."""
+        self._tally.take(event)
+        if self._progress is None:
+            return
+        key, kind = event.get("key", ""), event["event"]
+        if kind in ("failed", "stopped", "corrupt", "worker died", "interrupted"):
+            self._console.print(describe(event, self._tally), markup=False, highlight=False, soft_wrap=True)
+        if kind in ("started", "progress", "waiting"):
+            self._move(key, "waiting: " if kind == "waiting" else "")
+        elif key in self._bars:
+            self._progress.remove_task(self._bars.pop(key))
+        done = self._tally.cached + self._tally.done
+        self._progress.update(
+            self._bars[""], completed=done, total=self._tally.total, said=self._tally.headline()
+        )
+
+    def end(self, outcome: Outcome) -> None:
+        """Take the bars away and say how it ended."""
+        if self._progress is not None:
+            self._progress.stop()
+        self._console.print(closing(outcome), markup=False, highlight=False)
+
+    def _move(self, key: str, prefix: str) -> None:
+        assert self._progress is not None
+        if key not in self._bars:
+            label = prefix + self._tally.labels.get(key, key[:12])
+            self._bars[key] = self._progress.add_task(label, total=None, said="")
+        said = self._tally.progress.get(key, {})
+        self._progress.update(
+            self._bars[key],
+            completed=said.get("done", 0),
+            total=said.get("total"),
+            said=self._tally.rate(key),
+        )
+
+
+def describe(event: Event, tally: Tally) -> str | None:
+    """An event as one line; None for those that need none."""
+    kind, key = event["event"], event.get("key") or ""
+    label = tally.labels.get(key, key[:12])
+    if kind == "started":
+        return f"{label}: started"
+    if kind == "finished":
+        return f"{label}: done in {duration(event['seconds'])} ({tally.headline()})"
+    if kind == "found":
+        return f"{label}: computed by another process ({tally.headline()})"
+    if kind == "waiting":
+        return f"{label}: waiting for pid {event.get('pid')} on host {event.get('host')}"
+    if kind in ("failed", "stopped"):
+        return f"{label}: {kind}: {event['reason']}"
+    if kind == "corrupt":
+        moved = f"; moved to {event['moved_to']}" if event.get("moved_to") else ""
+        return f"warning: {label} was damaged ({event['problem']}){moved}; making it anew"
+    if kind == "worker died":
+        place = label or "no step"
+        return f"warning: worker {event['pid']} died ({event['manner']}) in {place}; another takes over"
+    return event.get("message")
+
+
+def closing(outcome: Outcome) -> str:
+    """The last line: `done: 12 computed, 28 cached`."""
+    counts = [f"{len(outcome.done)} computed", f"{len(outcome.cached)} cached"]
+    counts += [f"{len(outcome.failed)} failed"] * bool(outcome.failed)
+    counts += [f"{len(outcome.stopped)} stopped"] * bool(outcome.stopped)
+    state = "done" if outcome.complete else "interrupted" if outcome.interrupted else "incomplete"
+    return f"{state}: {', '.join(counts)}"
+
+
+def duration(seconds: float) -> str:
+    """`0.4 s`, `1:05`, `2:00:07`."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,157 @@
+"""What no ref reaches, and what dead processes left: found, and removed unless it is a dry run."""
+
+import json
+import os
+import re
+import secrets
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from w2s_core.engine import locks
+from w2s_core.engine.canonical import Json
+from w2s_core.engine.session import gc_lock, is_live
+from w2s_core.engine.step import spec_inputs
+from w2s_core.engine.store import Store
+
+_KEY = re.compile(r"[0-9a-f]{64}")
+_STALE_S = 3600.0
+
+
+@dataclass
+class Garbage:
+    """What gc removed, or would: keys of results, leftover folders and files, and the bytes of both."""
+
+    objects: list[str] = field(default_factory=list)
+    leftovers: list[Path] = field(default_factory=list)
+    size: int = 0
+
+
+def collect(store: Store, *, dry_run: bool) -> Garbage:
+    """Remove what nothing needs. A result is kept when a ref names it, a kept result was made from it, an
+    unfinished run named by a ref will need it, or a live process's graph has it.
+
+    Raises:
+        UserError: a ref cannot be read, so that nobody knows what it keeps.
+    """
+    with locks.wait_lock(gc_lock(store)):
+        edges, live, dead_sessions = _graphs(store)
+        kept = _reachable(store, {*_named(store), *live, *_locked(store)}, edges)
+        garbage = Garbage()
+        for key in [key for key in store if key not in kept]:
+            _drop_object(store, key, garbage, dry_run)
+        for leftover in [*dead_sessions, *_leftovers(store, kept)]:
+            garbage.leftovers.append(leftover)
+            garbage.size += _size(leftover)
+            if not dry_run:
+                _remove(leftover)
+        if not dry_run:
+            _remove_dead_locks(store)
+        return garbage
+
+
+def _graphs(store: Store) -> tuple[dict[str, list[str]], set[str], list[Path]]:
+    """All known edges, the keys that live sessions work on, and the folders of dead sessions."""
+    graphs = {path.stem: json.loads(path.read_text()) for path in (store.root / "graphs").glob("*.json")}
+    edges: dict[str, list[str]] = {}
+    for graph in graphs.values():
+        edges |= graph
+    live: set[str] = set()
+    dead = []
+    for folder in (store.root / "sessions").iterdir():
+        if is_live(folder):
+            live |= graphs.get((folder / "graph").read_text(), {}).keys()
+        else:
+            dead.append(folder)
+    return edges, live, dead
+
+
+def _named(store: Store) -> Iterator[str]:
+    """Every key that stands anywhere in a ref."""
+    for name in store.refs.names():
+        stack = [store.refs.read(name)]
+        while stack:
+            value: Json = stack.pop()
+            if isinstance(value, str) and _KEY.fullmatch(value):
+                yield value
+            elif isinstance(value, dict):
+                stack.extend(value.values())
+            elif isinstance(value, list):
+                stack.extend(value)
+
+
+def _locked(store: Store) -> Iterator[str]:
+    for path in (store.root / "locks").glob("*.lock"):
+        if _KEY.fullmatch(path.stem) and locks.is_held(path):
+            yield path.stem
+
+
+def _reachable(store: Store, roots: set[str], edges: dict[str, list[str]]) -> set[str]:
+    found: set[str] = set()
+    stack = list(roots)
+    while stack:
+        key = stack.pop()
+        if key not in found:
+            found.add(key)
+            stack.extend(_inputs(store, key, edges))
+    return found
+
+
+def _inputs(store: Store, key: str, edges: dict[str, list[str]]) -> list[str]:
+    """Inputs by the manifest, or by a run's graph where there is no (readable) result yet."""
+    try:
+        return spec_inputs(store.read_manifest(key)["spec"])
+    except (FileNotFoundError, ValueError):
+        return edges.get(key, [])
+
+
+def _drop_object(store: Store, key: str, garbage: Garbage, dry_run: bool) -> None:
+    """Move a result out in one step, so that no reader sees half of it, then delete it."""
+    lock = locks.try_lock(store.lock_path(key))
+    if lock is None:
+        return
+    with lock:
+        garbage.objects.append(key)
+        garbage.size += _size(store.folder(key))
+        if not dry_run:
+            doomed = store.root / "tmp" / f"{key}.gc.{secrets.token_hex(4)}"
+            store.folder(key).rename(doomed)
+            _remove(doomed)
+
+
+def _leftovers(store: Store, kept: set[str]) -> Iterator[Path]:
+    """Unfinished writes and scratch folders without a live owner, and graphs that no unfinished run needs."""
+    now = time.time()
+    for path in (store.root / "tmp").iterdir():
+        key = path.name.split(".")[0]
+        mine = _KEY.fullmatch(key) and path.is_dir()
+        if not locks.is_held(store.lock_path(key)) if mine else now - path.stat().st_mtime > _STALE_S:
+            yield path
+    for path in (store.root / "work").iterdir():
+        useless = path.name not in kept or store.has(path.name)
+        if useless and not locks.is_held(store.lock_path(path.name)):
+            yield path
+    for path in (store.root / "graphs").glob("*.json"):
+        if not any(key in kept and not store.has(key) for key in json.loads(path.read_text())):
+            yield path
+
+
+def _remove_dead_locks(store: Store) -> None:
+    for path in (store.root / "locks").glob("*.lock"):
+        if path != gc_lock(store) and (lock := locks.try_lock(path)):
+            lock.release()
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _size(path: Path) -> int:
+    if path.is_file():
+        return path.stat().st_size
+    return sum(Path(place, name).lstat().st_size for place, _, names in os.walk(path) for name in names)
