@@ -1,0 +1,197 @@
+"""Model artifacts: what a trained model is on disk, and how it is loaded.
+
+An artifact is a folder with model.json, such as {"base": "sha256:...", "adapters": ["adapters/0"]}, and one
+PEFT LoRA save per adapter. Loading it is: the base, then each adapter merged in turn. A base is named by
+its content (`base_ref`) or by its pinned place on a hub ("hub:<id>@<commit>"); where it lies on this
+machine is no part of it. Only safetensors are read, and no code of a checkpoint is ever run.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from w2s_core.errors import UserError
+
+_IDENTITY = ("config.json", "generation_config.json", "*.safetensors", "*.safetensors.index.json")
+_TOKENIZER = ("tokenizer.json", "tokenizer.model", "*.tiktoken", "vocab.json", "vocab.txt", "merges.txt")
+_TOKENIZER_EXTRAS = (
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+)
+_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+
+
+def base_ref(path: str | Path) -> str:
+    """The name of a local base model: "sha256:" and a digest over its weights, config and tokenizer files.
+
+    The folder's own name and place, and other files in it (a README, a training log), make no difference.
+    Raises UserError if the folder is none that `load_model` could load.
+    """
+    folder = Path(path)
+    _check_base(folder)
+    names = {one for pattern in (*_IDENTITY, *_TOKENIZER, *_TOKENIZER_EXTRAS) for one in folder.glob(pattern)}
+    lines = [f"{_sha256(one)}  {one.name}\n" for one in sorted(names)]
+    return "sha256:" + hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def load_tokenizer(model_dir: str | Path, bases: Mapping[str, str | Path]) -> Any:
+    """The tokenizer of an artifact's base. Raises UserError if there is none, or if it has no EOS token."""
+    source, revision = _source(_artifact(Path(model_dir))["base"], bases)
+    return _tokenizer(source, revision)
+
+
+def load_model(
+    model_dir: str | Path, bases: Mapping[str, str | Path], device: str = "cpu", dtype: Any = None
+) -> tuple[Any, Any]:
+    """An artifact's model, all adapters merged, in evaluation mode on `device`, and its tokenizer.
+
+    bases: where each base that an artifact may name lies (a folder, or a hub id). dtype: of the weights and
+    of the merging; by default float32 on a CPU and, elsewhere, the checkpoint's own half precision type,
+    else bfloat16. Raises UserError, one line, for everything that is wrong with the files.
+    """
+    folder = Path(model_dir)
+    artifact = _artifact(folder)
+    source, revision = _source(artifact["base"], bases)
+    tokenizer = _tokenizer(source, revision)
+    model = _base(source, revision, dtype or _dtype_for(source, revision, device))
+    for name in artifact["adapters"]:
+        model = _merged(model, folder / name)
+    return model.to(device).eval(), tokenizer
+
+
+def _artifact(folder: Path) -> dict[str, Any]:
+    """The checked content of model.json."""
+    path = folder / "model.json"
+    if not folder.is_dir():
+        raise UserError(f"{folder}: there is no such model folder")
+    if not path.is_file():
+        raise UserError(f"{folder}: not a model artifact, model.json is missing")
+    try:
+        content = json.loads(path.read_text())
+    except ValueError as error:
+        raise UserError(f"{path}: not valid JSON ({error})") from None
+    adapters = content.get("adapters") if isinstance(content, dict) else None
+    if not isinstance(adapters, list) or not isinstance(content.get("base"), str):
+        raise UserError(f'{path}: expected {{"base": "<ref>", "adapters": ["<folder>", ...]}}')
+    return {"base": content["base"], "adapters": adapters}
+
+
+def _source(ref: str, bases: Mapping[str, str | Path]) -> tuple[str, str | None]:
+    """Where a base lies, and its revision if that is a hub. A local folder must still hold what its name
+    says.
+    """
+    if ref not in bases:
+        known = ", ".join(sorted(bases)) or "none"
+        raise UserError(f"base model {ref} is not among the models of this experiment (known: {known})")
+    place = str(bases[ref])
+    if ref.startswith("hub:") and not Path(place).is_dir():
+        return place, ref.rpartition("@")[2] if "@" in ref else None
+    if ref.startswith("sha256:") and base_ref(place) != ref:
+        raise UserError(f"{place}: the base model changed since the experiment named it {ref[:19]}...")
+    _check_base(Path(place))
+    return place, None
+
+
+def _check_base(folder: Path) -> None:
+    """A base folder has a config, a tokenizer and safetensors."""
+    if not folder.is_dir():
+        raise UserError(f"{folder}: there is no such model folder")
+    if not (folder / "config.json").is_file():
+        raise UserError(f"{folder}: not a model, config.json is missing")
+    if not any(folder.glob("*.safetensors")):
+        if pickles := sorted(one.name for pattern in _PICKLES for one in folder.glob(pattern)):
+            raise UserError(
+                f"{folder}: {pickles[0]} is a pickle, which can run code when read, and is refused; convert it once,"
+                " where you trust it: AutoModelForCausalLM.from_pretrained(folder).save_pretrained(new_folder)"
+            )
+        raise UserError(f"{folder}: no weights, expected model.safetensors or its shards")
+    if not any(one for pattern in _TOKENIZER for one in folder.glob(pattern)):
+        raise UserError(
+            f"{folder}: no tokenizer (tokenizer.json or tokenizer.model): save it beside the model"
+        )
+
+
+def _sha256(path: Path) -> str:
+    stat = path.stat()
+    return _cached_sha256(str(path.resolve()), stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=4096)
+def _cached_sha256(path: str, mtime_ns: int, size: int) -> str:
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _tokenizer(source: str, revision: str | None) -> Any:
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=False)
+    except Exception as error:  # noqa: BLE001 - from json, tokenizers, sentencepiece and the hub client alike
+        raise UserError(f"{source}: its tokenizer cannot be loaded: {_one_line(error)}") from None
+    if tokenizer.eos_token_id is None:
+        raise UserError(
+            f"{source}: the tokenizer has no EOS token: set eos_token in its tokenizer_config.json"
+        )
+    return tokenizer
+
+
+def _base(source: str, revision: str | None, dtype: Any) -> Any:
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # the run has its own display
+    try:
+        model, info = AutoModelForCausalLM.from_pretrained(
+            source,
+            revision=revision,
+            dtype=dtype,
+            use_safetensors=True,
+            trust_remote_code=False,
+            attn_implementation="sdpa",
+            output_loading_info=True,
+        )
+    except Exception as error:  # noqa: BLE001 - from json, safetensors, torch and the hub client alike
+        raise UserError(f"{source}: the model cannot be loaded: {_one_line(error)}") from None
+    if missing := sorted(info["missing_keys"]):
+        raise UserError(f"{source}: the checkpoint lacks {len(missing)} tensors, {missing[0]} among them")
+    return model
+
+
+def _merged(model: Any, adapter: Path) -> Any:
+    """The model with a LoRA adapter's product added to its weights."""
+    from peft import PeftModel
+
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        if not (adapter / name).is_file():
+            raise UserError(f"{adapter}: not an adapter, {name} is missing")
+    try:
+        return PeftModel.from_pretrained(model, str(adapter), use_safetensors=True).merge_and_unload(
+            safe_merge=True
+        )
+    except Exception as error:  # noqa: BLE001 - from json, safetensors, torch and peft alike
+        raise UserError(f"{adapter}: the adapter cannot be merged: {_one_line(error)}") from None
+
+
+def _dtype_for(source: str, revision: str | None, device: str) -> Any:
+    import torch
+
+    if device == "cpu":
+        return torch.float32
+    from transformers import AutoConfig
+
+    try:
+        stored = AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False).dtype
+    except Exception as error:  # noqa: BLE001
+        raise UserError(f"{source}: its config cannot be loaded: {_one_line(error)}") from None
+    return stored if stored in (torch.float16, torch.bfloat16) else torch.bfloat16
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 300 else text[:297] + "..."

@@ -1,0 +1,71 @@
+"""Prompts, and the one place that decides about special tokens (paper, section 4.1 and appendix A.1).
+
+Sampling and training both encode through this module, so that a model is asked exactly as it was trained:
+BOS stands once at the very start, where the tokenizer's own configuration adds it, and EOS closes a
+completion. Prompt and completion are tokenised apart: no token can straddle their boundary.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from w2s_core.errors import UserError
+
+STOP = ("\nQuestion:",)
+"""Where a response ends if the model goes on to write the next question by itself."""
+
+
+def zero_shot(question: str) -> str:
+    """The prompt that asks `question` without demonstrations. It ends where the answer, with its space,
+    begins.
+    """
+    return f"Question: {question}\nAnswer:"
+
+
+def completion(response: str) -> str:
+    """The text that follows a prompt when `response` answers it."""
+    return " " + response.strip()
+
+
+def few_shot_prefix(demonstrations: Iterable[tuple[str, str]]) -> str:
+    """The text that stands before a prompt to show how others were answered: (question, response) each."""
+    return "".join(
+        f"{zero_shot(question)}{completion(response)}\n\n" for question, response in demonstrations
+    )
+
+
+def encode_prompt(tokenizer: Any, text: str) -> list[int]:
+    """Token ids of a prompt (its prefix included): [BOS] + text, with BOS only if the tokenizer adds it
+    itself.
+    """
+    ids = _plain_ids(tokenizer, text)
+    return [tokenizer.bos_token_id, *ids] if adds_bos(tokenizer) else ids
+
+
+def encode_completion(tokenizer: Any, response: str) -> list[int]:
+    """Token ids of a response as it follows a prompt, closed by EOS.
+
+    A SentencePiece tokenizer starts every text with a word boundary, which is the space that `completion`
+    writes: there the response is encoded bare, since a second boundary is nothing that the model would ever
+    sample.
+    """
+    if tokenizer.eos_token_id is None:
+        raise UserError("the tokenizer has no EOS token: set eos_token in its tokenizer_config.json")
+    text = response.strip() if _adds_space(tokenizer) else completion(response)
+    return [*_plain_ids(tokenizer, text), tokenizer.eos_token_id]
+
+
+def adds_bos(tokenizer: Any) -> bool:
+    """Whether the tokenizer's own configuration puts BOS before a text."""
+    bos = tokenizer.bos_token_id
+    return bos is not None and tokenizer("a").input_ids[:1] == [bos]
+
+
+def _plain_ids(tokenizer: Any, text: str) -> list[int]:
+    """Ids of the text alone. A text that spells a special token out ("</s>") stays text and ends nothing."""
+    return list(tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids)
+
+
+def _adds_space(tokenizer: Any) -> bool:
+    """Whether the tokenizer marks a word boundary (U+2581) before a text that starts with none."""
+    first = tokenizer.convert_ids_to_tokens(_plain_ids(tokenizer, "a")[:1])
+    return bool(first) and str(first[0]).startswith("\u2581")
