@@ -3,7 +3,7 @@
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TextIO
 
 from w2s_core.engine.planning import Planned
@@ -15,16 +15,20 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 PLAIN_PROGRESS_EVERY_S = 30.0
+Clock = Callable[[], float]  # seconds
 
 
-def make_display(stream: TextIO | None = None) -> Display:
-    """Live bars if `stream` (standard error by default) is a terminal, else plain lines."""
+def make_display(stream: TextIO | None = None, labels: Mapping[str, str] | None = None) -> Display:
+    """Live bars if `stream` (standard error by default) is a terminal, else plain lines.
+
+    `labels` names steps by key; others are shown as `Handle.label`.
+    """
     target = stream or sys.stderr
     if target.isatty():
         from rich.console import Console
 
-        return RichDisplay(Console(file=target))
-    return PlainDisplay(target)
+        return RichDisplay(Console(file=target), labels)
+    return PlainDisplay(target, labels)
 
 
 class Tally:
@@ -111,15 +115,17 @@ class Tally:
 class PlainDisplay:
     """A line an event, for logs and pipes; a running step's progress now and then."""
 
-    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
-        self._stream, self._clock = stream, clock
+    def __init__(
+        self, stream: TextIO, labels: Mapping[str, str] | None = None, clock: Clock = time.monotonic
+    ) -> None:
+        self._stream, self._clock, self._labels = stream, clock, labels or {}
         self._last: dict[str, float] = {}
         self._waiting: set[tuple[str, Any]] = set()
-        self._tally = Tally([], 1, clock)
+        self._tally = Tally([], 1, clock, {})
 
     def begin(self, planned: list[Planned], workers: int) -> None:
         """Say what there is to do."""
-        self._tally = Tally(planned, workers, self._clock)
+        self._tally = Tally(planned, workers, self._clock, self._labels)
         self._say(self._tally.headline())
 
     def event(self, event: Event) -> None:
@@ -159,9 +165,11 @@ class PlainDisplay:
 class RichDisplay:
     """Live bars: one for the run, one a running step; what goes wrong is printed above them."""
 
-    def __init__(self, console: "Console", clock: Callable[[], float] = time.monotonic) -> None:
-        self._console, self._clock = console, clock
-        self._tally = Tally([], 1, clock)
+    def __init__(
+        self, console: "Console", labels: Mapping[str, str] | None = None, clock: Clock = time.monotonic
+    ) -> None:
+        self._console, self._clock, self._labels = console, clock, labels or {}
+        self._tally = Tally([], 1, clock, {})
         self._bars: dict[str, TaskID] = {}
         self._progress: Progress | None = None
 
@@ -169,7 +177,7 @@ class RichDisplay:
         """Start the bars."""
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-        self._tally = Tally(planned, workers, self._clock)
+        self._tally = Tally(planned, workers, self._clock, self._labels)
         columns = (TextColumn("{task.description}", markup=False), BarColumn(bar_width=24))
         said = TextColumn("{task.fields[said]}", markup=False)
         self._progress = Progress(*columns, said, TimeElapsedColumn(), console=self._console, transient=True)

@@ -47,8 +47,11 @@ class Explanation:
     other: str | None = None
     changes: list[Change] = field(default_factory=list)
 
-    def lines(self) -> Iterator[str]:
-        """The explanation for people."""
+    def __str__(self) -> str:
+        """The explanation for people, several lines."""
+        return "\n".join(self._lines())
+
+    def _lines(self) -> Iterator[str]:
         spec = self.spec
         yield f"{spec['step']} version {spec['version']}, key {spec['key']}"
         yield from (f"  parameter {name} = {_short(value)}" for name, value in sorted(spec["params"].items()))
@@ -66,7 +69,7 @@ class Explanation:
             yield from (f"  {change}" for change in self.changes)
 
 
-def explain(one: Handle | str, other: Handle | str | None = None, *, store: Store) -> Explanation:
+def explain(one: Handle | str, store: Store, other: Handle | str | None = None) -> Explanation:
     """Explain a handle or the key of a stored result, against another one where given.
 
     Raises:
@@ -171,7 +174,7 @@ def _nearest(spec: Spec, specs: _Specs, store: Store) -> Spec | None:
     """The stored result of the same step that differs least, the latest among equals."""
     best: tuple[int, str] | None = None
     nearest = None
-    for key in store:
+    for key in sorted(store.keys()):
         manifest = specs.manifest(key)
         if manifest is None or manifest["spec"]["step"] != spec["step"]:
             continue

@@ -40,7 +40,7 @@ def collect(store: Store, *, dry_run: bool) -> Garbage:
         edges, live, dead_sessions = _graphs(store)
         kept = _reachable(store, {*_named(store), *live, *_locked(store)}, edges)
         garbage = Garbage()
-        for key in [key for key in store if key not in kept]:
+        for key in sorted(set(store.keys()) - kept):
             _drop_object(store, key, garbage, dry_run)
         for leftover in [*dead_sessions, *_leftovers(store, kept)]:
             garbage.leftovers.append(leftover)

@@ -2,7 +2,7 @@
 
 flock belongs to an open file, which forked children share: a child that outlives its parent would keep the
 lock of a dead owner. So descriptors are close-on-exec, and every child that Python forks closes them
-(`os.register_at_fork`). A library that forks in C without exec, past Python, would defeat this; none of ours does.
+(`os.register_at_fork`). Only a library that forks in C, past Python, and does not exec would defeat this.
 Network file systems: Linux's NFS client passes flock on to the server as a byte-range lock.
 """
 

@@ -24,16 +24,12 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from w2s_core.engine import disk, locks
 from w2s_core.engine.canonical import Json, digest, normalise
 from w2s_core.engine.refs import Refs
 from w2s_core.engine.step import Handle, key_of, spec_inputs
 from w2s_core.errors import UserError
-
-if TYPE_CHECKING:
-    from w2s_core.engine.gc import Garbage
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -57,6 +53,9 @@ class Problem:
 
     name: str
     problem: str
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.problem}"
 
 
 class Store:
@@ -131,7 +130,7 @@ class Store:
         except ValueError as error:
             raise CorruptObjectError(key, str(error), self.quarantine(key)) from None
 
-    def __iter__(self) -> Iterator[str]:
+    def keys(self) -> Iterator[str]:
         """The keys of all results, in order."""
         for shard in sorted((self.root / "objects").iterdir()):
             yield from sorted(entry.name for entry in shard.iterdir())
@@ -177,7 +176,7 @@ class Store:
 
     def verify(self) -> Iterator[Problem]:
         """Read every result and ref, and yield what is wrong. Changes nothing."""
-        for key in self:
+        for key in sorted(self.keys()):
             if (problem := self.check(key)) and self.folder(key).exists():
                 yield Problem(key, problem)
         for name in self.refs.names():
@@ -201,11 +200,12 @@ class Store:
             disk.fsync(self.folder(key).parent)
             return target
 
-    def gc(self, *, dry_run: bool = False) -> "Garbage":
-        """Remove what nothing needs; see `gc.collect`."""
+    def gc(self, *, dry_run: bool = False) -> dict[str, int]:
+        """Remove what nothing needs (see `gc.collect`), and return how much: objects, leftovers, bytes."""
         from w2s_core.engine.gc import collect
 
-        return collect(self, dry_run=dry_run)
+        gone = collect(self, dry_run=dry_run)
+        return {"objects": len(gone.objects), "leftovers": len(gone.leftovers), "bytes": gone.size}
 
     def find(self, prefix: str) -> str:
         """The one key that starts with `prefix`. Raises UserError when none does, or several do."""
