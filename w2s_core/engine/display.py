@@ -34,12 +34,10 @@ def make_display(stream: TextIO | None = None, labels: Mapping[str, str] | None 
 class Tally:
     """The state of a run, from its plan and events: what is done, running, stopped, and the seconds left."""
 
-    def __init__(
-        self, planned: list[Planned], workers: int, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, planned: list[Planned], workers: int, clock: Clock, labels: Mapping[str, str]) -> None:
         self._clock = clock
         self._workers = workers
-        self.labels = {one.handle.key: one.handle.label for one in planned}
+        self.labels = {one.handle.key: one.handle.label for one in planned} | dict(labels)
         self.cached = sum(one.state == "cached" for one in planned)
         self.open = {one.handle.key: one.expected_s for one in planned if one.state == "missing"}
         self.total = self.cached + len(self.open)
