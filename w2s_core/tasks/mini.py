@@ -1,0 +1,155 @@
+"""The mini task: generated arithmetic stories, small enough for models that a laptop can pretrain.
+
+Splits are disjoint on the skeleton (the story without names and items, numbers kept): a hash of the skeleton assigns
+it to one split, whatever the seed and the sizes. Pretraining texts are drawn from a bucket of their own.
+"""
+
+import hashlib
+import random
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from w2s_core.errors import UserError
+from w2s_core.tasks import Problem, unknown
+from w2s_core.tasks.stories import Story, draw_story, solve, tell, write_solution
+
+LEVELS = tuple(range(1, 8))
+DEFAULT_LEVELS = {1: 1.0, 2: 2.0, 3: 3.0, 4: 3.0, 5: 3.0, 6: 3.0}
+DEFAULT_SIZES = {"train_1": 1000, "train_2": 1000, "dev": 500, "test": 500}
+BUCKETS = {"pretrain": 40, "train_1": 20, "train_2": 20, "dev": 10, "test": 10}
+"""Shares of all skeletons, in per cent."""
+
+_PATIENCE = 2000
+"""Draws without a new skeleton after which a level counts as exhausted."""
+
+
+def split_of(skeleton: str) -> str:
+    """The only split that may hold this skeleton."""
+    bucket = int.from_bytes(hashlib.sha256(skeleton.encode()).digest()[:8], "big") % 100
+    for name, share in BUCKETS.items():
+        bucket -= share
+        if bucket < 0:
+            return name
+    raise AssertionError("the shares of BUCKETS add up to 100")
+
+
+def draw_stories(rng: random.Random, level: int, split: str) -> Iterator[Story]:
+    """Endless stories of one level whose skeletons belong to `split`; skeletons may come again."""
+    while True:
+        story = draw_story(rng, level)
+        if split_of(story.skeleton) == split:
+            yield story
+
+
+@dataclass(frozen=True)
+class MiniTask:
+    """Stories of `levels` operations. The same options give the same problems on every machine.
+
+    Attributes:
+        sizes: problems a split.
+        levels: level -> weight; the weights are shares once they are divided by their sum.
+        seed: draws other stories, names and items, from the same buckets.
+    """
+
+    sizes: Mapping[str, int] = field(default_factory=lambda: dict(DEFAULT_SIZES))
+    levels: Mapping[int, float] = field(default_factory=lambda: dict(DEFAULT_LEVELS))
+    seed: int = 0
+    name: str = "mini"
+    answer_rule: str = "gsm8k"
+    splits: tuple[str, ...] = tuple(DEFAULT_SIZES)
+
+    @classmethod
+    def from_options(cls, options: dict[str, Any]) -> "MiniTask":
+        """Read `train_1`, `train_2`, `dev`, `test` (sizes), `levels` (a list, or level: weight) and `seed`."""
+        known = [*DEFAULT_SIZES, "levels", "seed"]
+        for name in options:
+            if name not in known:
+                raise UserError(f"task 'mini': {unknown('option', str(name), known)}")
+        sizes = {name: _whole(name, options.get(name, size), 1) for name, size in DEFAULT_SIZES.items()}
+        return cls(
+            sizes, _read_levels(options.get("levels", DEFAULT_LEVELS)), _whole("seed", options.get("seed", 0))
+        )
+
+    def load(self, split: str) -> list[Problem]:
+        """The problems of one split, in an order that mixes the levels.
+
+        Raises:
+            UserError: unknown split, or a level that has not enough distinct skeletons for the split's size.
+        """
+        if split not in self.sizes:
+            raise UserError(f"task 'mini': {unknown('split', split, list(self.splits))}")
+        rng = random.Random(f"mini-{self.seed}-{split}")
+        stories = [
+            story
+            for level, count in _apportion(self.sizes[split], self.levels).items()
+            for story in self._distinct(rng, level, split, count)
+        ]
+        rng.shuffle(stories)
+        return [_problem(f"{split}-{i:05d}", story, tell(rng, story)) for i, story in enumerate(stories)]
+
+    def _distinct(self, rng: random.Random, level: int, split: str, count: int) -> list[Story]:
+        """`count` stories of one level, no two with the same skeleton."""
+        found: dict[str, Story] = {}
+        misses = 0
+        for story in draw_stories(rng, level, split):
+            if len(found) == count:
+                break
+            misses = misses + 1 if story.skeleton in found else 0
+            found.setdefault(story.skeleton, story)
+            if misses > _PATIENCE:
+                raise UserError(
+                    f"task 'mini': level {level} has only about {len(found)} distinct skeletons for split '{split}', "
+                    f"{count} are wanted: lower {split}, or give level {level} a smaller weight in levels"
+                )
+        return list(found.values())
+
+
+def _problem(name: str, story: Story, question: str) -> Problem:
+    answer, steps = solve(story)
+    return Problem(name, question, str(answer), write_solution(answer, steps), story.level, story.template)
+
+
+def _apportion(size: int, levels: Mapping[int, float]) -> dict[int, int]:
+    """Split `size` by the weights (largest remainder; ties go to the lower level)."""
+    whole = sum(levels.values())
+    exact = {level: size * weight / whole for level, weight in sorted(levels.items())}
+    counts = {level: int(share) for level, share in exact.items()}
+    by_remainder = sorted(exact, key=lambda level: (counts[level] - exact[level], level))
+    for level in by_remainder[: size - sum(counts.values())]:
+        counts[level] += 1
+    return counts
+
+
+def _whole(name: str, value: object, least: int = 0) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise UserError(
+            f"task 'mini': option '{name}' must be a whole number of at least {least} (given: {value!r})"
+        )
+    return value
+
+
+def _read_levels(value: object) -> dict[int, float]:
+    """A list of levels (equal weights) or a mapping level -> weight; JSON makes its keys strings."""
+    pairs: list[tuple[object, object]]
+    if isinstance(value, Mapping):
+        pairs = list(value.items())
+    elif isinstance(value, list | tuple):
+        pairs = [(level, 1.0) for level in value]
+    else:
+        raise UserError(f"task 'mini': option 'levels' must be a list, or level: weight (given: {value!r})")
+    levels: dict[int, float] = {}
+    for given, weight in pairs:
+        text = str(given)
+        level = int(text) if text in map(str, LEVELS) else None
+        if level is None or level in levels:
+            allowed = f"distinct levels from {LEVELS[0]} to {LEVELS[-1]}"
+            raise UserError(f"task 'mini': option 'levels' takes {allowed} (given: {given!r})")
+        if not isinstance(weight, int | float) or isinstance(weight, bool) or not 0 < weight < float("inf"):
+            raise UserError(
+                f"task 'mini': the weight of level {level} must be a number above 0 (given: {weight!r})"
+            )
+        levels[level] = float(weight)
+    if not levels:
+        raise UserError("task 'mini': option 'levels' is empty; give at least one level")
+    return levels
