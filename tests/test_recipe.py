@@ -49,11 +49,11 @@ def walk(targets: dict[str, Handle]) -> Iterator[Handle]:
         if handle.key not in seen:
             seen.add(handle.key)
             yield handle
-            queue.extend(handle.inputs.values())
+            queue.extend(handle.parents())
 
 
 def feeds(handle: Handle, wanted: set[str]) -> bool:
-    return any(one.key in wanted for one in handle.inputs.values())
+    return any(one.key in wanted for one in handle.parents())
 
 
 def test_changing_every_gold_answer_of_train_2_changes_only_grades_and_what_is_meant_to_learn_from_gold() -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -72,9 +73,11 @@ def run(
 
     OVERRIDES are field=value, for example stage1.iterations=1 weak=path/to/model.
     """
+    from analysis.report import save_report
     from w2s_core import runs
     from w2s_core.engine import Store
     from w2s_core.experiment import load_experiment
+    from w2s_core.step_labels import label_steps
 
     experiment = load_experiment(config, overrides)
     graph = runs.build_graph(experiment)
@@ -82,11 +85,11 @@ def run(
     name = name or experiment.run_name
     _say_duplicates(graph)
     outcome = runs.run_experiment(graph, store, name=name, workers=workers, device=device, command=_command())
-    _finish(outcome)
     if outcome.interrupted:
         sys.exit(INTERRUPTED)
+    _say_failures(outcome, label_steps(graph.targets))
     _mirror(store, name, root, [t for t, wanted in (("wandb", wandb), ("trackio", trackio)) if wanted], online)
-    _report(store, name, out / name)
+    click.echo(save_report(store, [name], out / name, command=_command()))
     if outcome.failed or outcome.stopped:
         sys.exit(FAILED)
 
@@ -97,23 +100,22 @@ def run(
 @click.pass_obj
 def plan(root: Path, config: Path, overrides: tuple[str, ...]) -> None:
     """Show the graph of an experiment: each step, cached or not, and the time it is expected to take."""
-    from w2s_core import runs
     from w2s_core.engine import Store
-    from w2s_core.engine import plan as plan_graph
     from w2s_core.experiment import load_experiment
+    from w2s_core.inspection import render_plan
+    from w2s_core.runs import build_graph
 
-    graph = runs.build_graph(load_experiment(config, overrides))
-    click.echo(runs.render_plan(graph, plan_graph(graph.targets, Store(root))))
+    click.echo(render_plan(build_graph(load_experiment(config, overrides)), Store(root)))
 
 
 @w2s.command(name="runs")
 @click.pass_obj
 def list_runs(root: Path) -> None:
     """List the runs in the store."""
-    from w2s_core import runs
     from w2s_core.engine import Store
+    from w2s_core.inspection import render_runs
 
-    click.echo(runs.render_runs(Store(root)))
+    click.echo(render_runs(Store(root)))
 
 
 @w2s.command()
@@ -122,12 +124,12 @@ def list_runs(root: Path) -> None:
 def show(root: Path, run_name: str) -> None:
     """Show a run: its experiment, its steps, and its table as far as it is computed."""
     from analysis.report import render_run
-    from w2s_core import runs
     from w2s_core.engine import Store
+    from w2s_core.inspection import find_run, render_record
 
     store = Store(root)
-    name = runs.find_run(store, run_name)
-    click.echo(runs.render_record(store, name))
+    name = find_run(store, run_name)
+    click.echo(render_record(store, name))
     click.echo(render_run(store, name))
 
 
@@ -138,12 +140,12 @@ def show(root: Path, run_name: str) -> None:
 @click.pass_obj
 def explain(root: Path, run_name: str, step_name: str, against: str | None) -> None:
     """Explain why a step has its key; with --against, what differs from the same step of another run."""
-    from w2s_core import runs
     from w2s_core.engine import Store
+    from w2s_core.inspection import find_run, render_explanation
 
     store = Store(root)
-    other = runs.find_run(store, against) if against else None
-    click.echo(runs.render_explanation(store, runs.find_run(store, run_name), step_name, other))
+    other = find_run(store, against) if against else None
+    click.echo(render_explanation(store, find_run(store, run_name), step_name, other))
 
 
 @w2s.command()
@@ -171,6 +173,54 @@ def gc(root: Path, dry_run: bool) -> None:
 
     freed = Store(root).gc(dry_run=dry_run)
     click.echo(json.dumps({"dry_run": dry_run, **freed}))
+
+
+@w2s.command()
+@click.argument("run_names", metavar="RUN...", nargs=-1, required=True)
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("out/tables"), show_default=True)
+@click.pass_obj
+def tables(root: Path, run_names: tuple[str, ...], out: Path) -> None:
+    """Tables, figure and findings F1-F9 over several runs (weak models, seeds), printed and saved."""
+    from analysis.report import save_report
+    from w2s_core.engine import Store
+    from w2s_core.inspection import find_run
+
+    store = Store(root)
+    names = [find_run(store, name) for name in run_names]
+    click.echo(save_report(store, names, out, command=_command()))
+
+
+def _command() -> list[str]:
+    return ["w2s", *sys.argv[1:]]
+
+
+def _say_duplicates(graph: Any) -> None:
+    """The leak gate's finding, on stderr: what stands twice, and what was done about it."""
+    found = graph.splits.duplicates
+    if not found:
+        return
+    counts = Counter(f"{one.split} repeats {one.first_split}" for one in found)
+    said = ", ".join(f"{name}: {n}" for name, n in sorted(counts.items()))
+    done = f"{graph.splits.dropped} dropped" if graph.splits.dropped else "kept (duplicates: drop takes them out)"
+    click.echo(f"duplicate questions: {said}; {done}", err=True)
+
+
+def _say_failures(outcome: Any, labels: dict[str, str]) -> None:
+    """One line for each step that failed, and one for what could not run because of it."""
+    for key, message in outcome.failed.items():
+        click.echo(f"w2s: {labels.get(key, key[:12])}: {message}", err=True)
+    if outcome.stopped:
+        names = ", ".join(sorted(labels.get(key, key[:12]) for key in outcome.stopped)[:4])
+        more = f" and {len(outcome.stopped) - 4} more" if len(outcome.stopped) > 4 else ""
+        click.echo(f"w2s: {len(outcome.stopped)} steps could not run for that reason: {names}{more}", err=True)
+
+
+def _mirror(store: Any, name: str, root: Path, trackers: list[str], online: bool) -> None:
+    """Show the run's record to the trackers; they may fail, the run does not."""
+    if trackers:
+        from w2s_core.tracking import mirror_run
+
+        mirror_run(store, name, trackers, folder=root / "trackers", online=online)
 
 
 def main() -> None:

@@ -106,9 +106,9 @@ class Experiment(Section):
     @property
     def digest(self) -> str:
         """Ten hexadecimal digits that change with any field."""
-        from w2s_core.engine import digest_json
+        from w2s_core.engine.canonical import digest
 
-        return digest_json(self.model_dump(mode="json"))[:10]
+        return digest(self.model_dump(mode="json"))[:10]
 
     @property
     def run_name(self) -> str:

@@ -7,9 +7,11 @@ from typing import Any
 
 from w2s_core.data import Splits, gold_rows, load_splits, question_rows, rows_digest
 from w2s_core.engine import Handle, Outcome, Store, run_graph
+from w2s_core.errors import UserError
 from w2s_core.experiment import Experiment
-from w2s_core.models import resolve_base
+from w2s_core.models import base_ref
 from w2s_core.recipe import Inputs, weak_to_strong
+from w2s_core.step_labels import label_steps
 from w2s_core.steps import base_model, gold, questions
 from w2s_core.tasks import load_task
 
@@ -59,6 +61,22 @@ def build_graph(experiment: Experiment) -> Graph:
     return Graph(experiment, weak_to_strong(experiment, given), bases, splits)
 
 
+def resolve_base(model: str) -> tuple[str, str]:
+    """A base model's name for keys, and where to load it from.
+
+    A folder is named by its content. A hub id needs a revision (`org/model@commit`): without one, the same key could
+    stand for other weights tomorrow.
+    """
+    if Path(model).is_absolute():
+        return base_ref(model), model
+    name, _, revision = model.partition("@")
+    if name.count("/") > 1 or not name or not revision:
+        raise UserError(
+            f"model '{model}': neither a folder nor a hub id with its revision; write org/model@commit for a hub model"
+        )
+    return f"hub:{name}@{revision}", name
+
+
 def run_experiment(
     graph: Graph,
     store: Store,
@@ -86,6 +104,7 @@ def record(graph: Graph, name: str, command: list[str]) -> dict[str, Any]:
         "task": experiment.task.name,
         "seed": experiment.seed,
         "targets": {label: handle.key for label, handle in graph.targets.items()},
+        "steps": {label: key for key, label in label_steps(graph.targets).items()},
         "questions": {split: len(problems) for split, problems in graph.splits.problems.items()},
         "duplicates": {"found": len(graph.splits.duplicates), "dropped": graph.splits.dropped},
         "command": command,

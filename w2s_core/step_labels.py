@@ -21,7 +21,7 @@ def label_steps(targets: Mapping[str, Handle]) -> dict[str, str]:
             if handle.key in labels:
                 continue
             labels[handle.key] = _unique(_name(handle, target, depth), handle.key, taken)
-            above += [(target, one) for one in handle.inputs.values()]
+            above += [(target, one) for one in handle.parents()]
         level, depth = above, depth + 1
     return labels
 

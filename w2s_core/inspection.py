@@ -1,0 +1,115 @@
+"""Look at plans, runs and steps: what `w2s plan`, `runs`, `show` and `explain` print."""
+
+import json
+from collections.abc import Sequence
+
+from w2s_core.engine import Handle, Planned, Store, plan
+from w2s_core.engine.step import topological
+from w2s_core.errors import UserError
+from w2s_core.experiment import Experiment
+from w2s_core.render import counted, fields, seconds, table, when
+from w2s_core.runs import Graph, build_graph
+from w2s_core.step_labels import closest, label_steps
+
+
+def find_run(store: Store, name: str) -> str:
+    """The run of that name, or the only one whose name starts so. Raises UserError where there is none, or several."""
+    names = list(store.refs.names())
+    if name in names:
+        return name
+    found = [one for one in names if one.startswith(name)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise UserError(f"'{name}' could be {', '.join(found[:5])}: give more of the run's name")
+    known = f"; known: {', '.join(names[:5])}" if names else "; the store holds no run yet"
+    raise UserError(f"no run is named '{name}' in {store.root}{known}")
+
+
+def render_plan(graph: Graph, store: Store) -> str:
+    """The graph's steps in order with their state and expected time, and the sum of what is missing."""
+    planned = plan(graph.targets, store)
+    labels = label_steps(graph.targets)
+    rows = [
+        (labels[one.handle.key], one.state, seconds(one.expected_s), one.handle.key[:12])
+        for one in planned
+    ]
+    return f"{table(('step', 'state', 'expected', 'key'), rows)}\n\n{_sum(planned)}"
+
+
+def _sum(planned: Sequence[Planned]) -> str:
+    missing = [one for one in planned if one.state == "missing"]
+    known = [one.expected_s for one in missing if one.expected_s is not None]
+    unknown = len(missing) - len(known)
+    text = f"{len(planned)} steps: {counted(one.state for one in planned)}; expected {seconds(sum(known))}"
+    return text + (f" and {unknown} steps of unknown length" if unknown else "")
+
+
+def render_runs(store: Store) -> str:
+    """One line a run: when, task, models, seed, and how much of it is computed."""
+    rows = []
+    for name in store.refs.names():
+        record = store.refs.read(name)
+        done = sum(store.has(key) for key in record["targets"].values())
+        state = "complete" if done == len(record["targets"]) else f"{done} of {len(record['targets'])} targets"
+        rows.append(
+            (name, when(record["started"]), record["task"], record["weak"], record["strong"], str(record["seed"]), state)
+        )
+    if not rows:
+        return f"no run in {store.root} yet; start one with: w2s run EXPERIMENT.yaml"
+    return table(("run", "started", "task", "weak", "strong", "seed", "state"), rows)
+
+
+def render_record(store: Store, name: str) -> str:
+    """A run's experiment, field by field, and the steps that it points at."""
+    record = store.refs.read(name)
+    settings = "\n".join(f"  {field} = {value}" for field, value in fields(record["experiment"]))
+    targets = [
+        (label, "computed" if store.has(key) else "missing", _summary(store, key), key[:12])
+        for label, key in sorted(record["targets"].items())
+    ]
+    found = record["duplicates"]
+    return (
+        f"run {name}, started {when(record['started'])}\ncommand: {' '.join(record['command'])}\n{settings}\n"
+        f"questions: {', '.join(f'{split} {n}' for split, n in record['questions'].items())}; "
+        f"duplicates found {found['found']}, dropped {found['dropped']}\n\n"
+        f"{table(('target', 'state', 'summary', 'key'), targets)}"
+    )
+
+
+def _summary(store: Store, key: str) -> str:
+    if not store.has(key):
+        return ""
+    shown = {k: v for k, v in store.manifest(key)["summary"].items() if isinstance(v, int | float | str)}
+    return ", ".join(f"{name} {value}" for name, value in list(shown.items())[:5])
+
+
+def render_explanation(store: Store, run: str, step_name: str, other: str | None) -> str:
+    """Why a step of a run has its key; against another run, what differs there and where that began."""
+    from w2s_core.engine.explain import explain
+
+    key = _find_step(store, run, step_name)
+    against = _find_step(store, other, step_name) if other else None
+    state = "in the store" if store.has(key) else "not computed"
+    return f"{step_name} of run {run}: {state}\n{explain(_best(store, run, key), store, other=_best(store, other, against))}"
+
+
+def _find_step(store: Store, run: str, name: str) -> str:
+    """The key of a step of a run, by its label or by the beginning of its key."""
+    steps: dict[str, str] = store.refs.read(run)["steps"]
+    keys = [steps[name]] if name in steps else [k for k in steps.values() if len(name) >= 4 and k.startswith(name)]
+    if len(keys) != 1:
+        near = ", ".join(closest(list(steps), name) or list(steps)[:5])
+        raise UserError(f"run {run} has no step '{name}'; steps like it: {near}")
+    return keys[0]
+
+
+def _best(store: Store, run: str | None, key: str | None) -> Handle | str | None:
+    """The key where its manifest tells all; for a step not computed yet, the handle planned anew."""
+    if run is None or key is None or store.has(key):
+        return key
+    graph = build_graph(Experiment.model_validate_json(json.dumps(store.refs.read(run)["experiment"])))
+    planned = {handle.key: handle for handle in topological(graph.targets.values())}
+    if key not in planned:
+        raise UserError(f"{key[:12]} was never computed, and the code has changed since run {run} was planned")
+    return planned[key]

@@ -1,0 +1,49 @@
+"""What the command line prints about plans, runs and steps, as plain text tables."""
+
+import datetime
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+Cells = Sequence[str]
+
+
+def table(header: Cells, rows: Iterable[Cells]) -> str:
+    """Columns padded to their widest cell, two blanks between."""
+    listed = [tuple(header), *(tuple(row) for row in rows)]
+    widths = [max(len(row[i]) for row in listed) for i in range(len(header))]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in listed)
+
+
+def seconds(value: float | None) -> str:
+    """A duration for people: "?", "0.4 s", "12 s", "3 min 05 s", "2 h 10 min"."""
+    if value is None:
+        return "?"
+    if value < 10:
+        return f"{value:.1f} s"
+    minutes, rest = divmod(round(value), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+def when(iso: str) -> str:
+    """A moment in local time, to the minute."""
+    return datetime.datetime.fromisoformat(iso).astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+def counted(values: Iterable[str]) -> str:
+    """ "12 cached, 3 missing" for a stream of words."""
+    return ", ".join(f"{number} {word}" for word, number in Counter(values).most_common())
+
+
+def fields(tree: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """A nested mapping as dotted names and values."""
+    found: list[tuple[str, str]] = []
+    for name, value in tree.items():
+        if isinstance(value, dict) and value:
+            found += fields(value, f"{prefix}{name}.")
+        else:
+            found.append((f"{prefix}{name}", str(value)))
+    return found
