@@ -1,0 +1,79 @@
+"""Take secrets out of what leaves our own record: by a field's name, a value's shape, and the environment."""
+
+import os
+import re
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any
+
+REDACTED = "[redacted]"
+
+_WORD = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])")
+_SECRET_WORDS = frozenset(
+    {"apikey", "authorization", "bearer", "cookie", "credential", "credentials", "passphrase", "passwd"}
+    | {"password", "pwd", "secret", "secrets"}
+)
+_SECRET_PAIRS = frozenset(
+    {("api", "key"), ("access", "key"), ("private", "key"), ("account", "key"), ("auth", "key")}
+)
+_SHAPES = re.compile(
+    r"\bhf_[A-Za-z0-9]{20,}"
+    r"|\bwandb_v1_[A-Za-z0-9_-]{16,}"
+    r"|\bsk-[A-Za-z0-9_-]{20,}"
+    r"|\bgh[oprsu]_[A-Za-z0-9]{20,}|\bgithub_pat_\w{20,}"
+    r"|\bAKIA[0-9A-Z]{16}\b"
+    r"|\beyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]{10,}"
+    r"|(?<=://)[^/\s:@]*:[^/\s@]+(?=@)"
+)
+_ASSIGNMENT = re.compile(r"([\w.-]+)(\s*[=:]\s*)(\"[^\"]*\"|'[^']*'|[^\s,;&]+)")
+
+
+def redact(value: Any) -> Any:
+    """A copy of a JSON value with `REDACTED` for whatever looks like a secret."""
+    return _redact(value, _environment_secrets())
+
+
+def redact_text(text: str) -> str:
+    """The same for a line of text: an error message, a command."""
+    return _redact_text(text, _environment_secrets())
+
+
+def _redact(value: Any, known: list[str]) -> Any:
+    if isinstance(value, Mapping):
+        return {
+            str(name): REDACTED if _hides(str(name), inner) else _redact(inner, known)
+            for name, inner in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [_redact(inner, known) for inner in value]
+    return _redact_text(value, known) if isinstance(value, str) else value
+
+
+def _redact_text(text: str, known: list[str]) -> str:
+    for secret in known:
+        text = text.replace(secret, REDACTED)
+    text = _SHAPES.sub(REDACTED, text)
+    return _ASSIGNMENT.sub(lambda m: f"{m[1]}{m[2]}{REDACTED}" if _hides(m[1], m[3]) else m[0], text)
+
+
+def _hides(name: str, value: Any) -> bool:
+    """Whether a field of that name holds a secret. `max_new_tokens: 128` does not, `hf_token: abc` does."""
+    if value is None or value == "" or isinstance(value, bool | Mapping):
+        return False
+    words = [word.lower() for word in _WORD.findall(name)]
+    if _SECRET_WORDS & set(words) or _SECRET_PAIRS & set(pairwise(words)):
+        return True
+    return bool({"token", "tokens"} & set(words)) and not _is_count(value)
+
+
+def _is_count(value: Any) -> bool:
+    """Whether a value is a number or several, as text or not: tokens that are counted, not kept."""
+    if isinstance(value, list | tuple):
+        return all(_is_count(inner) for inner in value)
+    return isinstance(value, int | float) or bool(re.fullmatch(r"[+-]?[\d._]+(e[+-]?\d+)?", str(value)))
+
+
+def _environment_secrets() -> list[str]:
+    """Values of environment variables that are secrets by their names. Short ones would match by chance."""
+    found = {value for name, value in os.environ.items() if len(value) >= 8 and _hides(name, value)}
+    return sorted(found, key=len, reverse=True)
