@@ -6,8 +6,16 @@ import json
 import os
 import secrets
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from w2s_core.errors import UserError
+
+
+class DiskFullError(UserError):
+    """The store's disk is full: nothing can be written until there is space."""
+
 
 _FULL = ("No space left on device", "os error 28", "Disk quota exceeded")
 
@@ -101,3 +109,22 @@ def disk_full(error: BaseException | None) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
+
+
+@contextmanager
+def full_is_user_error(folder: Path, doing: str) -> Iterator[None]:
+    """Turn "no space left" inside into a DiskFullError that says what was being done, and where space is
+    needed.
+    """
+    try:
+        yield
+    except OSError as error:
+        if not disk_full(error):
+            raise
+        raise DiskFullError(full_message(folder, doing)) from error
+
+
+def full_message(folder: Path, doing: str, size: int = 0) -> str:
+    """What to tell the user; `size` in bytes is what the write should need, 0 where that is not known."""
+    need = f" (needs about {max(1, round(size / 1e6))} MB)" if size else ""
+    return f"disk full while {doing}{need}: free space in {folder}; the same command goes on"

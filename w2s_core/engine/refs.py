@@ -24,9 +24,10 @@ class Refs:
         = , + - /).
         """
         path = self._path(name)
-        path.parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n"
-        disk.replace_durably(path, text, self._spare)
+        with disk.full_is_user_error(self._folder, f"writing the record '{name}'"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            disk.replace_durably(path, text, self._spare)
 
     def read(self, name: str) -> Json:
         """A ref's value. Raises UserError when there is none of that name, or its file is damaged."""

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from w2s_core.engine import disk
 from w2s_core.engine.planning import Planned, distinct, plan
 from w2s_core.engine.scheduler import INTERRUPTED, Emit, Event, Loop, Outcome, corrupt_event, terminable
 from w2s_core.engine.session import Session
@@ -86,7 +87,7 @@ def _compute(
     targets: Mapping[str, Handle], store: Store, workers: int, runtime: Mapping[str, Any], emit: Emit
 ) -> Outcome:
     outcome = Outcome()
-    with terminable():
+    with terminable(), disk.full_is_user_error(store.root, "preparing the run"):
         try:
             session = Session.open(store, distinct(targets.values()).values())
             try:

@@ -33,10 +33,6 @@ TELL_EVERY_S = 1.0
 INTERRUPTED = "interrupted; the same command goes on where it stopped"
 
 
-class DiskFullError(UserError):
-    """The store's disk is full: nothing can be computed until there is space."""
-
-
 @dataclass
 class Outcome:
     """What a run did. All keys are of steps; `failed` and `stopped` give the reason, one line each.
@@ -62,7 +58,7 @@ class Loop:
     go on.
 
     Raises (from `run`):
-        DiskFullError: no space for a result.
+        disk.DiskFullError: no space for a result.
         KeyboardInterrupt: the user or SIGTERM asked to stop; nothing half-made is left but the step's
             scratch folder.
     """
@@ -192,7 +188,7 @@ class Loop:
             self._store.commit(handle, out, summary, started, seconds)
         except BaseException as error:
             if disk.disk_full(error):
-                raise DiskFullError(self._disk_full_message(handle)) from error
+                raise disk.DiskFullError(self._disk_full_message(handle)) from error
             raise
         finally:
             self._store.abandon(key)
@@ -203,7 +199,7 @@ class Loop:
         return lambda said: self._emit({"event": "progress", "key": key, **said})
 
     def _sort_out(self, handle: Handle, error: BaseException) -> None:
-        if isinstance(error, DiskFullError):
+        if isinstance(error, disk.DiskFullError):
             raise error
         if isinstance(error, UserError):
             ending = Ending("stopped", str(error))
@@ -221,9 +217,7 @@ class Loop:
     def _disk_full_message(self, handle: Handle) -> str:
         written = sum(_size(left) for left in (self._store.root / "tmp").glob(f"{handle.key}.*"))
         size = max(written, self._estimates.size(handle) or 0)
-        need = f" (needs about {max(1, round(size / 1e6))} MB)" if size else ""
-        where = self._store.root
-        return f"disk full while writing {handle.name}{need}: free space in {where}; the same command goes on"
+        return disk.full_message(self._store.root, f"writing {handle.name}", size)
 
     def _end(self, key: str, ending: Ending) -> None:
         """Note a step's end without a result, and stop all that need it."""

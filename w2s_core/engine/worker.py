@@ -15,7 +15,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from w2s_core.engine.scheduler import DiskFullError, Event, Loop, terminable
+from w2s_core.engine.disk import DiskFullError
+from w2s_core.engine.scheduler import Event, Loop, terminable
 from w2s_core.engine.session import Session
 from w2s_core.engine.step import Handle
 from w2s_core.engine.store import Store

@@ -1,0 +1,101 @@
+"""Small steps for the engine's tests. They stand in a module of their own so that worker processes can import them."""
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+from w2s_core.engine import Context, step
+from w2s_core.errors import StopBranch, UserError
+
+
+def note(ctx: Context, name: str) -> None:
+    """Append a line to the log of executions, which tells how often a step really ran."""
+    if log := ctx.runtime.get("log"):
+        with Path(log).open("a") as file:
+            file.write(f"{name} {os.getpid()}\n")
+
+
+def executions(log: Path) -> list[str]:
+    return [line.split()[0] for line in log.read_text().splitlines()] if log.exists() else []
+
+
+def value(folder: Path) -> int:
+    return int((folder / "value.txt").read_text())
+
+
+def put(ctx: Context, number: int) -> dict[str, Any]:
+    (ctx.out / "value.txt").write_text(str(number))
+    return {"value": number}
+
+
+@step(version=1)
+def number(ctx: Context, *, n: int, plus: int = 0) -> dict[str, Any]:
+    note(ctx, f"number{n}")
+    return put(ctx, n + plus)
+
+
+@step(version=1, code=("w2s_core.rows",), libraries=("pyarrow",), unkeyed=("speed",))
+def total(
+    ctx: Context, *, parts: list[Path], scale: float = 1.0, seed: int = 0, speed: int = 1, extra: Path | None = None
+) -> dict[str, Any]:
+    note(ctx, "total")
+    return put(ctx, int(sum(value(part) for part in parts) * scale) + (value(extra) if extra else 0))
+
+
+@step(version=1)
+def slow(ctx: Context, *, of: Path | None = None, seconds: float = 0.3, name: str = "slow") -> dict[str, Any]:
+    note(ctx, name)
+    for i in range(10):
+        ctx.progress(i, 10, "naps", "resting")
+        time.sleep(seconds / 10)
+    ctx.progress(10, 10, "naps")
+    return put(ctx, value(of) if of else 7)
+
+
+@step(version=1)
+def resuming(ctx: Context, *, crash: bool = True) -> dict[str, Any]:
+    """Leaves a checkpoint and dies at the first try; goes on from it at the second."""
+    note(ctx, "resuming")
+    checkpoint = ctx.work / "checkpoint.txt"
+    if not checkpoint.exists():
+        checkpoint.write_text("41")
+        if crash:
+            os.kill(os.getpid(), signal.SIGKILL)
+    return put(ctx, int(checkpoint.read_text()) + 1)
+
+
+@step(version=1)
+def deadly(ctx: Context) -> dict[str, Any]:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return {}
+
+
+@step(version=1)
+def empty(ctx: Context, *, of: Path) -> dict[str, Any]:
+    raise StopBranch("nothing was left of 12 questions")
+
+
+@step(version=1)
+def misused(ctx: Context) -> dict[str, Any]:
+    raise UserError("the folder models/x has no tokenizer")
+
+
+@step(version=1)
+def broken(ctx: Context, *, of: Path) -> dict[str, Any]:
+    raise ZeroDivisionError("by design\nsecond line")
+
+
+@step(version=1)
+def writes(ctx: Context, *, name: str, text: str = "x", size: int = 1) -> dict[str, Any]:
+    """Writes one file of a given name and size (bytes) into its result."""
+    path = ctx.out / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text * size)
+    return {}
+
+
+@step(version=1)
+def summarises(ctx: Context, *, kind: str) -> Any:
+    return {"nan": {"loss": float("nan")}, "path": {"where": ctx.out}, "fine": {"a": (1, 2)}}[kind]
