@@ -42,12 +42,12 @@ def greedy(log: Sequence[Mapping[str, Any]], *verdicts: str) -> Handle:
     return tracked_grade(responses=tracked_sample(model=model), verdicts=[[one] for one in verdicts])
 
 
-SFT = [
+SFT: list[dict[str, Any]] = [
     {"step": 10, "loss": 2.0, "learning_rate": 1e-3, "note": "x"},
     {"step": 20, "loss": 1.0},
     {"loss": 9.0},
 ]
-DPO = [{"step": 5, "loss": 0.6931, "chosen_length": 40.5}, {"step": 10, "loss": 0.5}]
+DPO: list[dict[str, Any]] = [{"step": 5, "loss": 0.6931, "chosen_length": 40.5}, {"step": 10, "loss": 0.5}]
 CURVES = {
     5: {"dpo/loss": 0.6931, "dpo/chosen_length": 40.5},
     10: {"dpo/loss": 0.5, "hybrid_ft_1/loss": 2.0, "hybrid_ft_1/learning_rate": 1e-3},
