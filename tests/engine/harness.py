@@ -22,7 +22,7 @@ def in_child(work: Callable[[], None]) -> int:
     try:
         work()
         os._exit(0)
-    except BaseException:
+    except BaseException:  # noqa: BLE001 - a child must never return into pytest
         traceback.print_exc()
     finally:
         os._exit(99)

@@ -227,14 +227,19 @@ def alive(pid: int) -> bool:
 def test_a_really_full_disk(tmp_path: Path) -> None:
     small = tmp_path / "small"
     small.mkdir()
-    if os.geteuid() != 0 or subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(small)], capture_output=True, check=False
-    ).returncode:
+    if (
+        os.geteuid() != 0
+        or subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(small)], capture_output=True, check=False
+        ).returncode
+    ):
         pytest.skip("needs the right to mount a small file system")
     try:
         store = Store(small / "store")
         big = writes(name="big.txt", size=3_000_000)
-        with pytest.raises(DiskFullError, match=r"disk full while writing writes \(needs about \d MB\): free space in"):
+        with pytest.raises(
+            DiskFullError, match=r"disk full while writing writes \(needs about \d MB\): free space in"
+        ):
             run_graph({"it": big}, store)
         assert list((store.root / "tmp").iterdir()) == []
         assert run_graph({"it": writes(name="small.txt")}, store).complete

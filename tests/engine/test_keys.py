@@ -19,8 +19,12 @@ from w2s_core.engine.fingerprint import describe, source_files, undeclared_impor
 from w2s_core.engine.step import key_of, topological
 from w2s_core.errors import UserError
 
-scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
-values = st.recursive(scalars, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8)
+scalars = (
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
+)
+values = st.recursive(
+    scalars, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8
+)
 
 
 @step(version=1)
@@ -93,7 +97,7 @@ def test_none_stands_for_an_absent_input_in_a_list() -> None:
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), [1.0, float("nan")], {"a": float("-inf")}])
 def test_nan_and_infinity_are_refused(bad: Any) -> None:
-    with pytest.raises(UserError, match="value.* is (nan|inf|-inf): a finite number is needed"):
+    with pytest.raises(UserError, match=r"value.* is (nan|inf|-inf): a finite number is needed"):
         anything(value=bad)
 
 
@@ -297,5 +301,15 @@ def test_undeclared_imports_are_found() -> None:
 def test_a_tree_is_told_apart_from_its_neighbours() -> None:
     import ast
 
-    texts = ["x = None", "x = 'None'", "x = ...", "f(a, b)", "f(a)(b)", "{**a}", "{None: a}", "x: int", "x: int = 1"]
+    texts = [
+        "x = None",
+        "x = 'None'",
+        "x = ...",
+        "f(a, b)",
+        "f(a)(b)",
+        "{**a}",
+        "{None: a}",
+        "x: int",
+        "x: int = 1",
+    ]
     assert len({describe(ast.parse(text)) for text in texts}) == len(texts)

@@ -121,7 +121,9 @@ def test_damage_is_quarantined_and_made_anew(store: Store, log: Path, damage: An
 def test_a_reader_learns_of_damage(store: Store, log: Path) -> None:
     compute(number(n=7), store, log)
     corrupt(store.folder(number(n=7).key) / "value.txt")
-    with pytest.raises(CorruptObjectError, match=r"is damaged \(value.txt has other bytes than were written\); it was"):
+    with pytest.raises(
+        CorruptObjectError, match=r"is damaged \(value.txt has other bytes than were written\); it was"
+    ):
         Store(store.root).path(number(n=7).key)
     assert not store.has(number(n=7).key)
     with pytest.raises(KeyError):
@@ -179,7 +181,9 @@ def test_refs(store: Store) -> None:
     assert list(store.refs.names("mini/p")) == ["mini/paper"]
     store.refs.write("mini/other", [2])
     assert store.refs.read("mini/other") == [2]
-    with pytest.raises(UserError, match="nothing is named 'mini/papr' in the store; did you mean 'mini/paper'"):
+    with pytest.raises(
+        UserError, match="nothing is named 'mini/papr' in the store; did you mean 'mini/paper'"
+    ):
         store.refs.read("mini/papr")
     store.refs.delete("mini/other")
     assert list(store.refs.names()) == ["mini/paper"]
@@ -189,7 +193,9 @@ def test_refs(store: Store) -> None:
     assert [problem.name for problem in store.verify()] == ["mini/paper"]
 
 
-@pytest.mark.parametrize("name", ["", "..", "../x", "/x", "a//b", "a/../b", ".hidden", "a\nb", "a b", "x" * 201])
+@pytest.mark.parametrize(
+    "name", ["", "..", "../x", "/x", "a//b", "a/../b", ".hidden", "a\nb", "a b", "x" * 201]
+)
 def test_names_that_are_no_names(store: Store, name: str) -> None:
     with pytest.raises(UserError, match="cannot name a run"):
         store.refs.write(name, {})
@@ -223,6 +229,7 @@ def test_find_by_the_beginning_of_a_key(store: Store, log: Path) -> None:
 
 # gc
 
+
 def test_gc_keeps_what_refs_reach_and_no_more(store: Store, log: Path) -> None:
     kept, loose = total(parts=[number(n=1), number(n=2)]), total(parts=[number(n=2), number(n=3)])
     compute(kept, store, log)
@@ -255,7 +262,12 @@ def test_gc_removes_what_dead_processes_left(store: Store, log: Path) -> None:
     compute(number(n=1), store, log)
     store.refs.write("run", number(n=1).key)
     dead = number(n=2).key
-    for path in (f"tmp/{dead}.aa/half.txt", f"work/{dead}/scratch/x.txt", "sessions/1.aa/graph", f"locks/{dead}.lock"):
+    for path in (
+        f"tmp/{dead}.aa/half.txt",
+        f"work/{dead}/scratch/x.txt",
+        "sessions/1.aa/graph",
+        f"locks/{dead}.lock",
+    ):
         (store.root / path).parent.mkdir(parents=True, exist_ok=True)
         (store.root / path).write_text("x")
     (store.root / "tmp" / "young.json.ab").write_text("a ref in the making")

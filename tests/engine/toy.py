@@ -38,7 +38,13 @@ def number(ctx: Context, *, n: int, plus: int = 0) -> dict[str, Any]:
 
 @step(version=1, code=("w2s_core.rows",), libraries=("pyarrow",), unkeyed=("speed",))
 def total(
-    ctx: Context, *, parts: list[Path], scale: float = 1.0, seed: int = 0, speed: int = 1, extra: Path | None = None
+    ctx: Context,
+    *,
+    parts: list[Path],
+    scale: float = 1.0,
+    seed: int = 0,
+    speed: int = 1,
+    extra: Path | None = None,
 ) -> dict[str, Any]:
     note(ctx, "total")
     return put(ctx, int(sum(value(part) for part in parts) * scale) + (value(extra) if extra else 0))

@@ -37,12 +37,14 @@ def collect(store: Store, *, dry_run: bool) -> Garbage:
         UserError: a ref cannot be read, so that nobody knows what it keeps.
     """
     with locks.wait_lock(gc_lock(store)):
-        edges, live, dead_sessions = _graphs(store)
-        kept = _reachable(store, {*_named(store), *live, *_locked(store)}, edges)
+        graphs = _read_graphs(store)
+        kept = _reachable(store, {*_named(store), *graphs.live, *_locked(store)}, graphs.edges)
         garbage = Garbage()
         for key in sorted(set(store.keys()) - kept):
             _drop_object(store, key, garbage, dry_run)
-        for leftover in [*dead_sessions, *_leftovers(store, kept)]:
+        unfinished = {key for key in kept if not store.has(key)}
+        settled = [path for path, keys in graphs.idle.items() if unfinished.isdisjoint(keys)]
+        for leftover in [*graphs.dead_sessions, *settled, *_leftovers(store, kept)]:
             garbage.leftovers.append(leftover)
             garbage.size += _size(leftover)
             if not dry_run:
@@ -52,20 +54,32 @@ def collect(store: Store, *, dry_run: bool) -> Garbage:
         return garbage
 
 
-def _graphs(store: Store) -> tuple[dict[str, list[str]], set[str], list[Path]]:
-    """All known edges, the keys that live sessions work on, and the folders of dead sessions."""
-    graphs = {path.stem: json.loads(path.read_text()) for path in (store.root / "graphs").glob("*.json")}
-    edges: dict[str, list[str]] = {}
-    for graph in graphs.values():
-        edges |= graph
-    live: set[str] = set()
-    dead = []
+@dataclass
+class _Graphs:
+    """What runs were made of: known edges, keys that live sessions work on, and folders and files no longer used."""
+
+    edges: dict[str, list[str]] = field(default_factory=dict)
+    live: set[str] = field(default_factory=set)
+    idle: dict[Path, list[str]] = field(default_factory=dict)
+    dead_sessions: list[Path] = field(default_factory=list)
+
+
+def _read_graphs(store: Store) -> _Graphs:
+    found = _Graphs()
+    running = set()
     for folder in (store.root / "sessions").iterdir():
         if is_live(folder):
-            live |= graphs.get((folder / "graph").read_text(), {}).keys()
+            running.add((folder / "graph").read_text())
         else:
-            dead.append(folder)
-    return edges, live, dead
+            found.dead_sessions.append(folder)
+    for path in (store.root / "graphs").glob("*.json"):
+        graph = json.loads(path.read_text())
+        found.edges |= graph
+        if path.stem in running:
+            found.live |= set(graph)
+        else:
+            found.idle[path] = list(graph)
+    return found
 
 
 def _named(store: Store) -> Iterator[str]:
@@ -122,7 +136,7 @@ def _drop_object(store: Store, key: str, garbage: Garbage, dry_run: bool) -> Non
 
 
 def _leftovers(store: Store, kept: set[str]) -> Iterator[Path]:
-    """Unfinished writes and scratch folders without a live owner, and graphs that no unfinished run needs."""
+    """Unfinished writes, and scratch folders that nobody needs, without a live owner."""
     now = time.time()
     for path in (store.root / "tmp").iterdir():
         key = path.name.split(".")[0]
@@ -132,9 +146,6 @@ def _leftovers(store: Store, kept: set[str]) -> Iterator[Path]:
     for path in (store.root / "work").iterdir():
         useless = path.name not in kept or store.has(path.name)
         if useless and not locks.is_held(store.lock_path(path.name)):
-            yield path
-    for path in (store.root / "graphs").glob("*.json"):
-        if not any(key in kept and not store.has(key) for key in json.loads(path.read_text())):
             yield path
 
 

@@ -103,10 +103,12 @@ class Workers:
         if kind == "corrupt":
             self.outcome.done.discard(key)
             self.outcome.cached.discard(key)
-        elif kind in ("finished", "found"):
-            fresh = key not in self.outcome.done
+        elif kind == "finished":
             self.outcome.done.add(key)
-            return fresh
+        elif kind == "found":
+            if key in self.outcome.done or any(one.running == key for one in self._live.values()):
+                return False
+            self.outcome.done.add(key)
         elif kind in ("failed", "stopped"):
             table = self.outcome.failed if kind == "failed" else self.outcome.stopped
             fresh = key not in table
@@ -122,6 +124,9 @@ class Workers:
             self._receive(process, event)
         self._forget(process)
         code = process.reap()
+        if process.running and self._store.has(process.running):  # it died with the words on its lips
+            seconds = self._store.manifest(process.running)["duration_s"]
+            self._receive(process, {"event": "finished", "key": process.running, "seconds": seconds})
         if code in (0, EXIT_INTERRUPTED):
             return
         if not process.ready:
