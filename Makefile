@@ -11,7 +11,7 @@ STAMP := .venv/.ready
 # Processes side by side in tests. One thread each: more threads a process only fight at these sizes.
 JOBS ?= 2
 
-.PHONY: help setup demo test test-slow lint format bench bases clean
+.PHONY: help setup demo test test-slow lint format bench bases pins clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +52,10 @@ bench: $(STAMP) ## Run every benchmark
 
 bases: $(STAMP) ## Pretrain the laptop lab's base models again
 	$(BIN)/python -m w2s_core.lab.pretrain experiments/mini/bases.yaml
+
+pins: $(STAMP) ## Write constraints.txt anew from what .venv holds
+	@{ head -n 1 constraints.txt; $(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//'; } > .pins
+	@mv .pins constraints.txt
 
 clean: ## Remove .venv and caches; results in .w2s and out stay
 	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
