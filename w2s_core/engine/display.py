@@ -128,11 +128,10 @@ class PlainDisplay:
 
     def event(self, event: Event) -> None:
         """Say what happened, if it is worth a line."""
-        rate = self._tally.rate(event.get("key", "")) if event["event"] == "progress" else ""
         self._tally.take(event)
         line = describe(event, self._tally)
         if event["event"] == "progress":
-            line = self._now_and_then(event, rate)
+            line = self._now_and_then(event)
         elif event["event"] == "waiting":
             line = self._first_time(event, line)
         if line:
@@ -142,12 +141,12 @@ class PlainDisplay:
         """Say how it ended."""
         self._say(closing(outcome))
 
-    def _now_and_then(self, event: Event, rate: str) -> str | None:
+    def _now_and_then(self, event: Event) -> str | None:
         key, now = event["key"], self._clock()
         if now - self._last.setdefault(key, now) < PLAIN_PROGRESS_EVERY_S:
             return None
         self._last[key] = now
-        return f"{self._tally.labels.get(key, key)}: {self._tally.rate(key) or rate}"
+        return f"{self._tally.labels.get(key, key)}: {self._tally.rate(key)}"
 
     def _first_time(self, event: Event, line: str | None) -> str | None:
         seen = (event["key"], event.get("pid"))
