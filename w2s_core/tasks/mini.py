@@ -20,7 +20,7 @@ DEFAULT_SIZES = {"train_1": 1000, "train_2": 1000, "dev": 500, "test": 500}
 BUCKETS = {"pretrain": 40, "train_1": 20, "train_2": 20, "dev": 10, "test": 10}
 """Shares of all skeletons, in per cent."""
 
-_PATIENCE = 2000
+_PATIENCE = 1000
 """Draws without a new skeleton after which a level counts as exhausted."""
 
 
@@ -95,8 +95,9 @@ class MiniTask:
         for story in draw_stories(rng, level, split):
             if len(found) == count:
                 break
-            misses = misses + 1 if story.skeleton in found else 0
-            found.setdefault(story.skeleton, story)
+            skeleton = story.skeleton
+            misses = misses + 1 if skeleton in found else 0
+            found.setdefault(skeleton, story)
             if misses > _PATIENCE:
                 raise UserError(
                     f"task 'mini': level {level} has only about {len(found)} distinct skeletons for split '{split}', "

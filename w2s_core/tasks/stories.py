@@ -9,6 +9,7 @@ together?" is solved by "3 * 4 = 12. 12 - 5 = 7. 7 + 6 = 13." and "#### 13".
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 LOWEST, HIGHEST = 2, 9
 """Numbers that a story mentions."""
@@ -122,9 +123,9 @@ PEOPLE = (
     ("Eva", "she", "her"), ("Finn", "he", "him"), ("Gina", "she", "her"), ("Hugo", "he", "him"),
     ("Ida", "she", "her"), ("Jack", "he", "him"), ("Kate", "she", "her"), ("Leo", "he", "him"),
 )  # fmt: skip
-ITEMS = tuple(
-    ["apples", "books", "cards", "coins", "eggs", "keys", "nuts", "pens", "pins", "shells", "stamps", "toys"]
-)
+ITEMS = (
+    "apples", "books", "cards", "coins", "eggs", "keys", "nuts", "pens", "pins", "shells", "stamps", "toys",
+)  # fmt: skip
 
 ASIDE_TEXT = "{B} had {0} {items}."
 ASIDE_SHARE = 0.35
@@ -167,13 +168,17 @@ def _draw_shape(rng: random.Random, level: int) -> Story:
 
 def _draw_clause(rng: random.Random, role: str, level: int, room: int) -> Clause:
     """A clause of the role that the level knows and that needs no more than `room` operations."""
-    fitting = [
+    name = rng.choice(_fitting(role, level, room))
+    return Clause(name, tuple(rng.randint(LOWEST, HIGHEST) for _ in range(KINDS[name].numbers)))
+
+
+@lru_cache
+def _fitting(role: str, level: int, room: int) -> tuple[str, ...]:
+    return tuple(
         name
         for name, kind in KINDS.items()
         if kind.role == role and kind.from_level <= level and kind.operations <= room
-    ]
-    name = rng.choice(fitting)
-    return Clause(name, tuple(rng.randint(LOWEST, HIGHEST) for _ in range(KINDS[name].numbers)))
+    )
 
 
 def checked_arithmetic(left: int, sign: str, right: int) -> int:
