@@ -48,7 +48,7 @@ format: $(STAMP) ## Format the sources and apply the safe fixes
 	$(BIN)/ruff format .
 
 bench: $(STAMP) ## Run every benchmark
-	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python "$$file"; done
+	@for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(BIN)/python "$$file"; done
 
 bases: $(STAMP) ## Pretrain the laptop lab's base models again
 	$(BIN)/python -m w2s_core.lab.pretrain experiments/mini/bases.yaml
