@@ -21,7 +21,9 @@ def loaded_by(code: str) -> set[str]:
     """The top-level modules that a fresh interpreter has loaded after running `code`."""
     report = "print('\\n' + json.dumps(sorted({name.split('.')[0] for name in sys.modules})))"
     script = f"import json, sys\n{code}\n{report}"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=True
+    )
     return set(json.loads(done.stdout.splitlines()[-1]))
 
 
