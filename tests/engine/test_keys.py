@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.engine.toy import number, slow, total
@@ -32,29 +32,34 @@ def anything(ctx: Context, *, value: Any, other: Any = 0) -> None:
     """A step for keys only."""
 
 
+@settings(max_examples=60)
 @given(st.dictionaries(st.text(), values, min_size=1))
 def test_the_order_of_names_does_not_matter(mapping: dict[str, Any]) -> None:
     turned = dict(reversed(list(mapping.items())))
     assert anything(value=mapping).key == anything(value=turned).key
 
 
+@settings(max_examples=60)
 @given(st.lists(values))
 def test_a_tuple_is_a_list(items: list[Any]) -> None:
     assert anything(value=items).key == anything(value=tuple(items)).key
 
 
+@settings(max_examples=60)
 @given(values, values)
 def test_keys_differ_exactly_when_parameters_do(one: Any, two: Any) -> None:
     same = json.dumps(one, sort_keys=True) == json.dumps(two, sort_keys=True)
     assert (anything(value=one).key == anything(value=two).key) == same
 
 
+@settings(max_examples=60)
 @given(values)
 def test_the_place_of_a_value_matters(value: Any) -> None:
     if canonical(normalise(value, "")) not in (b"0", b"1"):
         assert anything(value=value, other=1).key != anything(value=1, other=value).key
 
 
+@settings(max_examples=60)
 @given(values)
 def test_canonical_json_reads_back(value: Any) -> None:
     assert json.loads(canonical(normalise(value, ""))) == value

@@ -15,7 +15,7 @@ from tests.engine import toy
 from tests.engine.test_crashes import alive, wait_for
 from tests.engine.test_store import Events
 from tests.engine.toy import executions, number, resuming, slow, total, value
-from w2s_core.engine import Handle, Outcome, Store, plan, run_graph
+from w2s_core.engine import Handle, Outcome, Store, locks, plan, run_graph
 from w2s_core.engine.planning import Estimates, distinct
 from w2s_core.engine.scheduler import urgencies
 
@@ -122,6 +122,22 @@ def test_two_commands_want_one_step_and_compute_it_once(kit: Kit) -> None:
     assert len(waited) == 2
 
 
+def test_a_result_that_came_while_we_took_the_lock_is_not_made_again(kit: Kit, monkeypatch: Any) -> None:
+    store, log, events = kit
+    try_lock = locks.try_lock
+
+    def just_too_late(path: Path, **options: Any) -> locks.Lock | None:
+        if path == store.lock_path(number(n=1).key):
+            monkeypatch.undo()
+            run_graph({"it": number(n=1)}, Store(store.root), runtime={"log": str(log)})
+        return try_lock(path, **options)
+
+    monkeypatch.setattr(locks, "try_lock", just_too_late)
+    assert run(kit, {"it": number(n=1)}).complete
+    assert executions(log) == ["number1"]
+    assert len(events.of("found")) == 1
+
+
 def test_the_step_of_a_dead_command_is_taken_over_within_a_second(kit: Kit) -> None:
     store, log, _ = kit
     first = racer(store.root, log)
@@ -185,9 +201,12 @@ def test_workers_end_with_a_killed_driver_and_hold_nothing(kit: Kit) -> None:
     driver.send_signal(signal.SIGKILL)
     driver.wait()
     wait_for(lambda: not any(alive(pid) for pid in pids), timeout_s=2)
-    store.gc()
-    for name in ("tmp", "locks", "sessions", "work"):
-        assert list((store.root / name).iterdir()) == [], name
+
+    def clean() -> bool:
+        store.gc()
+        return not any(list((store.root / name).iterdir()) for name in ("tmp", "locks", "sessions", "work"))
+
+    wait_for(clean, timeout_s=2)  # a process's main thread can be gone a moment before its last thread
 
 
 def test_gc_leaves_a_running_command_alone(kit: Kit) -> None:

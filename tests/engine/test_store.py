@@ -141,6 +141,29 @@ def test_a_remade_result_is_checked_again(store: Store, log: Path) -> None:
         reader.path(number(n=7).key)
 
 
+def test_what_another_process_made_anew_is_not_quarantined(store: Store, log: Path, monkeypatch: Any) -> None:
+    """A reader finds damage; before it gets the lock, another has moved the damage away and made the result anew."""
+    key = number(n=7).key
+    compute(number(n=7), store, log)
+    corrupt(store.folder(key) / "value.txt")
+    check = Store.check
+
+    def slow_check(reader: Store, asked: str) -> str | None:
+        found = check(reader, asked)
+        other = Store(store.root)
+        if found:
+            other.quarantine(key)
+            monkeypatch.undo()
+            compute(number(n=7), other, log)
+        return found
+
+    monkeypatch.setattr(Store, "check", slow_check)
+    with pytest.raises(CorruptObjectError, match=r"than were written\); the same command"):
+        Store(store.root).path(key)
+    assert value(Store(store.root).path(key)) == 7
+    assert len(list((store.root / "quarantine").iterdir())) == 1
+
+
 @pytest.mark.parametrize("name", ["model.bin", "a/optimizer.pt", "x.PKL", "y.pickle", "z.npy", "w.ckpt"])
 def test_files_that_are_unpickled_are_refused(store: Store, log: Path, name: str) -> None:
     outcome = compute(writes(name=name), store, log)

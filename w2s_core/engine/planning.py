@@ -90,7 +90,8 @@ class Estimates:
 
     @staticmethod
     def _known(table: Mapping[str, list], handle: Handle) -> list:  # type: ignore[type-arg]
-        return table.get(shape(handle)) or table.get(handle.name) or []
+        same_step = table.get(handle.name)
+        return (table.get(shape(handle)) or same_step) if same_step else []
 
 
 def remember(store: Store, handle: Handle, seconds: float, size: int) -> None:

@@ -33,6 +33,7 @@ from w2s_core.errors import UserError
 
 FORMAT = 1
 MANIFEST = "manifest.json"
+Stamp = tuple[int, int]  # a folder's inode and time of change
 REFUSED = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".npy", ".npz", ".joblib", ".dill"}
 
 
@@ -67,7 +68,7 @@ class Store:
 
     def __init__(self, root: Path | str) -> None:
         self.root = Path(root).absolute()
-        self._verified: dict[str, tuple[int, int]] = {}
+        self._verified: dict[str, Stamp] = {}
         try:
             self._prepare()
         except (NotADirectoryError, FileExistsError):
@@ -112,7 +113,7 @@ class Store:
             raise KeyError(key)
         if self._verified.get(key) != stamp:
             if problem := self.check(key):
-                raise CorruptObjectError(key, problem, self.quarantine(key))
+                raise CorruptObjectError(key, problem, self.quarantine(key, stamp))
             self._verified[key] = stamp
         return folder
 
@@ -123,12 +124,13 @@ class Store:
             KeyError: there is no such result.
             CorruptObjectError: the manifest cannot be read, or is not the one that was written.
         """
+        stamp = _stamp(self.folder(key))
         try:
             return self.read_manifest(key)
         except FileNotFoundError:
             raise KeyError(key) from None
         except ValueError as error:
-            raise CorruptObjectError(key, str(error), self.quarantine(key)) from None
+            raise CorruptObjectError(key, str(error), self.quarantine(key, stamp)) from None
 
     def keys(self) -> Iterator[str]:
         """The keys of all results, in order."""
@@ -185,11 +187,11 @@ class Store:
             except UserError as error:
                 yield Problem(name, str(error))
 
-    def quarantine(self, key: str) -> Path | None:
-        """Move a damaged result away, for people to look at. None if another process replaced or moved it
-        already.
+    def quarantine(self, key: str, seen: Stamp | None = None) -> Path | None:
+        """Move a damaged result away, for people to look at. `seen` tells which folder was found damaged: None
+        comes back if another process has moved that one already, and perhaps made the result anew.
         """
-        seen = _stamp(self.folder(key))
+        seen = seen or _stamp(self.folder(key))
         with locks.wait_lock(self.lock_path(key)):
             if seen is None or _stamp(self.folder(key)) != seen:
                 return None
@@ -284,7 +286,7 @@ class Store:
         return spec_inputs(self.manifest(key)["spec"])
 
 
-def _stamp(folder: Path) -> tuple[int, int] | None:
+def _stamp(folder: Path) -> Stamp | None:
     """Which folder this is: a quarantined and remade result has another."""
     try:
         found = folder.stat()
