@@ -1,11 +1,16 @@
-"""Keys and values of a running batch, in place: nothing is copied as responses grow or end.
+"""Keys and values of a running batch. What several responses share is held once, and nothing is copied as they grow.
 
-Each layer holds [rows, heads, slots, size]. A row's slots are: the prompt's tokens, right-padded to the
-longest prompt of the batch, then one slot for each token decoded. All rows write the same slot at a step;
-what a row has in its padding slots is never looked at (see masks.py). A finished row's place is taken by
-the last live one, so that the live rows are always the first ones and every view is a slice.
+A row of the batch (a response) looks at three runs of slots, in this order:
+
+* the tokens that all prompts share, the demonstrations: one `Shared` group for all rows;
+* its prompt's own tokens, right-padded to the longest of the batch: a `Shared` group per prompt, for all its samples;
+* the tokens that it wrote itself: `OwnCache`, preallocated. All rows write the same slot at a step.
+
+Live rows, and live groups, are always the first ones: when one ends, the last live one takes its place.
 """
 
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,26 +18,117 @@ from torch import Tensor
 from transformers.cache_utils import Cache, CacheLayerMixin, DynamicCache
 
 
-class _RowLayer(CacheLayerMixin):
-    """One layer's buffers."""
+@dataclass(frozen=True)
+class Moves:
+    """How places are closed up: the occupants of `source` go to `to`, and the first `live` places remain."""
+
+    live: int
+    to: Tensor
+    source: Tensor
+
+    @classmethod
+    def closing(cls, places: int, ended: Collection[int], device: Any) -> "Moves":
+        """Moves that fill the ended ones among `places` places from the end."""
+        live = places - len(ended)
+        to = [place for place in range(live) if place in ended]
+        source = [place for place in range(live, places) if place not in ended]
+        return cls(live, torch.tensor(to, device=device).long(), torch.tensor(source, device=device).long())
+
+    def apply(self, state: Tensor) -> Tensor:
+        """Close up the first dimension of `state`, in place; returns the part that remains."""
+        if len(self.to):
+            state[self.to] = state[self.source]
+        return state[: self.live]
+
+
+class Shared:
+    """Keys and values [groups, heads, slots, size] of all layers, each group of them looked at by one or more rows.
+
+    members: the row numbers' places, group * width + number within the group, [rows]; None where row r looks at
+    group r, or where there is one group for all.
+    """
+
+    def __init__(self, layers: Iterable[tuple[Tensor, Tensor]], width: int, members: Tensor | None) -> None:
+        self.layers = list(layers)
+        self.width, self.members = width, members
+
+    @property
+    def slots(self) -> int:
+        """Tokens a group, padding included."""
+        return self.layers[0][0].shape[2] if self.layers else 0
+
+    def scores(self, layer: int, queries: Tensor) -> Tensor:
+        """Products of queries [rows, heads, q, size] with the keys that each row looks at: [rows, heads, q, slots]."""
+        return self._product(queries, self.layers[layer][0].transpose(2, 3))
+
+    def mix(self, layer: int, weights: Tensor) -> Tensor:
+        """Sums of values by weights [rows, heads, q, slots]: [rows, heads, q, size]."""
+        return self._product(weights, self.layers[layer][1])
+
+    def shrink(self, rows: Moves) -> None:
+        """Follow the rows' moves; groups without a row left are dropped."""
+        if self.width == 1:
+            self._close(rows)
+        elif self.members is not None:
+            self.members = rows.apply(self.members)
+            group = torch.div(self.members, self.width, rounding_mode="floor")
+            count = self.layers[0][0].shape[0]
+            ended = set(range(count)) - set(group.tolist())
+            if ended:
+                groups = Moves.closing(count, ended, group.device)
+                self._close(groups)
+                place = torch.arange(count, device=group.device)
+                place[groups.source] = groups.to
+                self.members += (place[group] - group) * self.width
+
+    def _close(self, groups: Moves) -> None:
+        self.layers = [(groups.apply(keys), groups.apply(values)) for keys, values in self.layers]
+
+    def _product(self, left: Tensor, right: Tensor) -> Tensor:
+        """Multiply left [rows, heads, q, a] by right [groups, heads, a, b], each row with its group."""
+        rows, heads, q, a = left.shape
+        groups, b = right.shape[0], right.shape[3]
+        if self.width == 1:
+            return torch.bmm(left.flatten(0, 1), right.flatten(0, 1)).view(rows, heads, q, b)
+        if self.members is None:
+            flat = torch.bmm(left.transpose(0, 1).reshape(heads, rows * q, a), right[0])
+            return flat.view(heads, rows, q, b).transpose(0, 1)
+        grid = left.new_zeros((groups * self.width, heads, q, a)).index_copy_(0, self.members, left)
+        stacked = grid.view(groups, self.width, heads, q, a).transpose(1, 2).reshape(groups * heads, -1, a)
+        product = torch.bmm(stacked, right.flatten(0, 1)).view(groups, heads, self.width, q, b)
+        return product.transpose(1, 2).reshape(groups * self.width, heads, q, b).index_select(0, self.members)
+
+
+def shared_from(caches: Sequence[DynamicCache], width: int, members: Tensor | None) -> Shared:
+    """The groups that prefilled caches hold, one after the other."""
+    layers = zip(*(cache.layers for cache in caches), strict=True)
+    joined = ([(one.keys, one.values) for one in parts] for parts in layers)
+    pairs = ((torch.cat([k for k, _ in parts]), torch.cat([v for _, v in parts])) for parts in joined)
+    return Shared(pairs, width, members)
+
+
+class _OwnLayer(CacheLayerMixin):
+    """One layer's buffers, [rows, heads, slots, size]."""
 
     is_compileable = False
     is_sliding = False
 
-    def __init__(self, like: Tensor, values_like: Tensor, rows: int, slots: int, filled: int) -> None:
+    def __init__(self, rows: int, slots: int) -> None:
         super().__init__()
-        self.keys = like.new_empty((rows, like.shape[1], slots, like.shape[3]))
-        self.values = values_like.new_empty((rows, values_like.shape[1], slots, values_like.shape[3]))
-        self.live, self.filled = rows, filled
-        self.is_initialized = True
+        self.live, self.slots, self.filled = rows, slots, 0
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
-        raise NotImplementedError("the buffers are allocated from the prefilled keys and values")
+        rows, heads, _, size = key_states.shape
+        self.keys = key_states.new_empty((rows, heads, self.slots, size))
+        self.values = value_states.new_empty((rows, heads, self.slots, value_states.shape[3]))
+        self.is_initialized = True
 
     def update(
         self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
     ) -> tuple[Tensor, Tensor]:
         """Write one token's keys and values for the live rows; return all that these rows hold."""
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
         end = self.filled + key_states.shape[2]
         self.keys[: self.live, :, self.filled : end] = key_states
         self.values[: self.live, :, self.filled : end] = value_states
@@ -46,26 +142,18 @@ class _RowLayer(CacheLayerMixin):
         return self.filled
 
     def get_max_length(self) -> int:
-        return int(self.keys.shape[2])
+        return self.slots
 
 
-class RowCache(Cache):
-    """The buffers of all layers, for `rows` responses of `slots` tokens, of which `filled` are the prompt's."""
+class OwnCache(Cache):
+    """What `rows` responses write themselves, at most `slots` tokens each: the cache that a model's forward sees."""
 
-    def __init__(self, like: DynamicCache, rows: int, slots: int, filled: int) -> None:
-        super().__init__(layers=[_RowLayer(one.keys, one.values, rows, slots, filled) for one in like.layers])
+    def __init__(self, layers: int, rows: int, slots: int) -> None:
+        super().__init__(layers=[_OwnLayer(rows, slots) for _ in range(layers)])
 
-    def put(self, rows: Tensor, prefilled: DynamicCache, source: Tensor) -> None:
-        """Copy prefilled prompts into rows: row rows[i] gets prompt source[i]."""
-        for own, other in zip(self.layers, prefilled.layers, strict=True):
-            length = other.keys.shape[2]
-            own.keys[rows, :, :length] = other.keys[source]
-            own.values[rows, :, :length] = other.values[source]
-
-    def shrink(self, live: int, to: Tensor, source: Tensor) -> None:
-        """Keep `live` rows: those at `source`, beyond that number, move to the places `to` of finished ones."""
+    def shrink(self, rows: Moves) -> None:
+        """Follow the rows' moves."""
         for layer in self.layers:
-            if len(to):
-                layer.keys[to, :, : layer.filled] = layer.keys[source, :, : layer.filled]
-                layer.values[to, :, : layer.filled] = layer.values[source, :, : layer.filled]
-            layer.live = live
+            rows.apply(layer.keys[:, :, : layer.filled])
+            rows.apply(layer.values[:, :, : layer.filled])
+            layer.live = rows.live

@@ -15,7 +15,8 @@ import torch
 from w2s_core.errors import UserError
 from w2s_core.prompting import encode_prompt
 from w2s_core.sampling import Generation, Progress, SamplingParams
-from w2s_core.sampling.decoding import Batch, Wanted, prefill_shared
+from w2s_core.sampling.attention import NAME as SHARED_ATTENTION
+from w2s_core.sampling.decoding import Batch, Wanted, prefill_common
 from w2s_core.sampling.masks import layer_kinds
 from w2s_core.sampling.stopping import Stopping
 
@@ -37,6 +38,7 @@ class TransformersEngine:
         if batch_size < 1:
             raise UserError(f"batch_size must be at least 1, not {batch_size}")
         layer_kinds(model.config.get_text_config())
+        model.set_attn_implementation(SHARED_ATTENTION)
         self.model, self.tokenizer, self.batch_size = model.eval(), tokenizer, batch_size
 
     @torch.inference_mode()
@@ -54,7 +56,7 @@ class TransformersEngine:
         encoded = [encode_prompt(self.tokenizer, prefix + text) for _, text in prompts]
         self._check_lengths([name for name, _ in prompts], encoded, params.max_new_tokens)
         common = _common(encoded)
-        shared = prefill_shared(self.model, encoded[0][:common])
+        demonstrations = prefill_common(self.model, encoded[0][:common])
         wanted = [
             Wanted(index, number, prompts[index][0], tuple(encoded[index][common:]))
             for index in sorted(range(len(prompts)), key=lambda i: -len(encoded[i]))
@@ -71,7 +73,7 @@ class TransformersEngine:
         while done < len(wanted):
             chunk = wanted[done : done + self.batch_size]
             try:
-                made = Batch(self.model, chunk, shared, params, stopping).run(finished)
+                made = Batch(self.model, chunk, demonstrations, params, stopping).run(finished)
             except torch.OutOfMemoryError:
                 self._halve(len(chunk))
                 continue
