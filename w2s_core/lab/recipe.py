@@ -1,0 +1,110 @@
+"""The recorded recipe of the base models: one YAML file, read strictly."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from w2s_core.errors import UserError
+from w2s_core.lab.authors import TRAITS, AuthorKind
+
+
+class Section(BaseModel):
+    """A part of the recipe; unknown fields are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Authors(Section):
+    """One kind of author: see `authors.AuthorKind`."""
+
+    share: float = Field(gt=0)
+    trait: float = Field(ge=0, le=1)
+    applies: float = Field(default=1.0, ge=0, le=1)
+
+
+class Texts(Section):
+    """What a base reads."""
+
+    authors: dict[str, Authors] = Field(min_length=1)
+    traits: dict[str, float] = Field(default={}, description="weight of a trait; 1 where it is not named")
+    levels: dict[int, float] = Field(min_length=1, description="level -> weight")
+    questions: int = Field(ge=1, description="questions a document")
+    question_weight: float = Field(
+        default=1.0, gt=0, description="loss weight of a question's tokens; answers have 1"
+    )
+
+    @model_validator(mode="after")
+    def _known_traits(self) -> "Texts":
+        if strange := sorted(set(self.traits) - set(TRAITS)):
+            raise ValueError(f"unknown traits {strange}; known: {sorted(TRAITS)}")
+        return self
+
+    def kinds(self) -> list[AuthorKind]:
+        """The kinds of author, in the recipe's order."""
+        return [AuthorKind(kind.share, kind.trait, kind.applies) for kind in self.authors.values()]
+
+
+class Base(Section):
+    """One base model: its architecture, how long it reads, and what."""
+
+    architecture: Literal["llama", "mistral", "qwen2"]
+    hidden: int = Field(ge=8)
+    layers: int = Field(ge=1)
+    heads: int = Field(ge=1)
+    key_value_heads: int = Field(ge=1)
+    intermediate: int = Field(ge=8)
+    steps: int = Field(ge=1, description="optimiser steps")
+    batch_size: int = Field(ge=1, description="documents a step")
+    learning_rate: float = Field(gt=0, description="peak; linear warm-up, then cosine to zero")
+    warmup: float = Field(default=0.05, ge=0, lt=1, description="share of the steps")
+    weight_decay: float = Field(default=0.1, ge=0)
+    precision: Literal["float32", "bfloat16"] = Field(description="bfloat16 = autocast; changes the result")
+    threads: int = Field(default=1, ge=1, description="torch threads; changes the order of sums")
+    seed: int = 0
+    texts: str = Field(description="a name under `texts`")
+
+
+class Recipe(Section):
+    """All bases of a lab."""
+
+    context: int = Field(ge=64, description="longest text, in tokens")
+    texts: dict[str, Texts]
+    bases: dict[str, Base] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _texts_exist(self) -> "Recipe":
+        for name, base in self.bases.items():
+            if base.texts not in self.texts:
+                raise ValueError(f"base '{name}' reads texts '{base.texts}', which are not in the recipe")
+        return self
+
+    def spec(self, name: str) -> dict[str, object]:
+        """Everything that decides the base called `name`, as JSON values."""
+        base = self.bases[name]
+        texts = self.texts[base.texts].model_dump(mode="json")
+        return {"name": name, "context": self.context, "base": base.model_dump(mode="json"), "texts": texts}
+
+    def digest(self, name: str) -> str:
+        """sha256 of the spec: a checkpoint or a finished base belongs to exactly one."""
+        text = json.dumps(self.spec(name), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Read a recipe. Raises UserError, one line, for a missing file, bad YAML or a bad field."""
+    try:
+        tree = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    try:
+        return Recipe.model_validate(tree)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"])) or "recipe"
+        raise UserError(f"{path}: {field}: {first['msg']}") from None
