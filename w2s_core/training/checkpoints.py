@@ -1,0 +1,116 @@
+"""Checkpoints of a training: one safetensors file and one JSON file, complete or absent.
+
+Transformers would write optimiser, scheduler and random state with torch.save, which pickles. Here they are tensors in
+state.safetensors and plain values in trainer_state.json and checkpoint.json; the latter also holds the digest of the
+tensors, and the digest of what was being trained. A checkpoint is written beside its place and renamed into it.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+TENSORS, STATE, RECORD = "state.safetensors", "trainer_state.json", "checkpoint.json"
+
+
+def save(trainer: Any, folder: Path) -> None:
+    """Write folder/checkpoint-<step> from a trainer between two steps, then remove the older ones."""
+    target = folder / f"checkpoint-{trainer.state.global_step}"
+    fresh = target.with_name(f"{target.name}.writing")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    optimizer = trainer.optimizer.state_dict()
+    tensors = {f"weight.{name}": weight.detach() for name, weight in _trained(trainer.model).items()}
+    for index, moments in optimizer["state"].items():
+        tensors |= {f"optimizer.{index}.{name}": torch.as_tensor(value) for name, value in moments.items()}
+    save_file({name: one.contiguous() for name, one in (tensors | _random_state()).items()}, fresh / TENSORS)
+    trainer.state.save_to_json(str(fresh / STATE))
+    record = {
+        "request": trainer.request,
+        "tensors": _sha256(fresh / TENSORS),
+        "groups": optimizer["param_groups"],
+        "scheduler": trainer.lr_scheduler.state_dict(),
+        "record": trainer.record.state(),
+    }
+    (fresh / RECORD).write_text(json.dumps(record))
+    for one in (*fresh.iterdir(), fresh):
+        _flush(one)
+    fresh.rename(target)
+    _flush(folder)
+    for old in folder.glob("checkpoint-*"):
+        if old != target:
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def latest(folder: Path, request: str) -> tuple[Path, dict[str, Any]] | None:
+    """The newest whole checkpoint of this very request, with its record; torn or foreign ones are passed over."""
+    found = []
+    for one in folder.glob("checkpoint-*"):
+        with suppress(OSError, ValueError, KeyError):
+            record = json.loads((one / RECORD).read_text())
+            step = int(one.name.removeprefix("checkpoint-"))
+            if record["request"] == request and record["tensors"] == _sha256(one / TENSORS):
+                json.loads((one / STATE).read_text())
+                found.append((step, one, record["record"]))
+    if not found:
+        return None
+    _, path, kept = max(found, key=lambda entry: entry[0])
+    return path, kept
+
+
+def load_weights(trainer: Any, path: Path) -> None:
+    """Give the adapter the values that it had at the checkpoint."""
+    tensors = load_file(path / TENSORS)
+    with torch.no_grad():
+        for name, weight in _trained(trainer.model).items():
+            weight.copy_(tensors[f"weight.{name}"])
+
+
+def load_optimizer(trainer: Any, path: Path) -> None:
+    """Give the optimiser its moments, and the schedule its place."""
+    record = json.loads((path / RECORD).read_text())
+    moments: dict[int, dict[str, Any]] = {}
+    for name, tensor in load_file(path / TENSORS).items():
+        if name.startswith("optimizer."):
+            _, index, key = name.split(".")
+            moments.setdefault(int(index), {})[key] = tensor
+    trainer.optimizer.load_state_dict({"state": moments, "param_groups": record["groups"]})
+    trainer.lr_scheduler.load_state_dict(record["scheduler"])
+
+
+def load_random_state(path: Path) -> None:
+    """Put torch's generators where they were; nothing else draws in a training step (it is dropout that does)."""
+    tensors = load_file(path / TENSORS)
+    torch.set_rng_state(tensors["random.cpu"])
+    if torch.cuda.is_available() and "random.cuda" in tensors:
+        torch.cuda.set_rng_state(tensors["random.cuda"])
+
+
+def _random_state() -> dict[str, torch.Tensor]:
+    state = {"random.cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        state["random.cuda"] = torch.cuda.get_rng_state()
+    return state
+
+
+def _trained(model: Any) -> dict[str, Any]:
+    return {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

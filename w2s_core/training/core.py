@@ -1,0 +1,258 @@
+"""Train one adapter on top of a model, and write the model that results (paper, sections 3.1 and 3.2)."""
+
+import hashlib
+import json
+import logging
+import math
+import shutil
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from w2s_core.errors import UserError
+from w2s_core.models import load_model
+from w2s_core.rows import read_json, write_json
+from w2s_core.training.examples import Example, Plan, encode_rows, plan
+from w2s_core.training.settings import TrainSettings
+
+if TYPE_CHECKING:
+    from w2s_core.training.watch import Progress, Record
+
+TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+"""The linear layers that get an adapter: those of the paper's runs (its appendix A)."""
+
+CHECKPOINT_S = 45.0
+"""Seconds between checkpoints: what a kill may cost."""
+
+
+def train(
+    model_dir: Path,
+    rows: Sequence[Mapping[str, Any]],
+    settings: TrainSettings,
+    *,
+    bases: Mapping[str, str | Path],
+    out: Path,
+    work: Path,
+    device: str = "cpu",
+    progress: "Progress | None" = None,
+    micro_batch: int | None = None,
+    checkpoint_s: float = CHECKPOINT_S,
+) -> dict[str, Any]:
+    """Train a LoRA adapter on `rows`, starting from a model artifact, and write a new artifact into `out`.
+
+    The start is the model with all its adapters merged, which is also DPO's reference. `out` gets model.json,
+    adapters/<i>/ (copies of the start's, and the new one as the last) and training.json.
+
+    Args:
+        model_dir: a model artifact (see `w2s_core.models`).
+        rows: {"id", "question", "response"} for SFT, {"id", "question", "chosen", "rejected"} for DPO and ORPO.
+        settings: all that decides the result.
+        bases: where the base models lie, by reference.
+        out: an empty folder for the result.
+        work: a folder for checkpoints. An interrupted training that is started again with the same `work` goes on
+            from the last one and, on a CPU, ends with the same bytes.
+        device: "cpu" (float32) or "cuda" (bfloat16, gradient checkpointing).
+        progress: called as progress(done, total, unit="steps", note="loss 0.123").
+        micro_batch: rows in memory at once; their gradients are added up to a batch. It changes nothing but rounding.
+        checkpoint_s: seconds between checkpoints.
+
+    Returns:
+        The summary: method, steps, rows, dropped_long, batch_size, tokens (read, padding not counted), seconds,
+        loss_first and loss_last (means over a log entry), precision, and mean completion lengths in tokens.
+
+    Raises:
+        StopBranch: there are no rows.
+        UserError: no row fits, a model that cannot be trained, a loss that is not finite, DPO's first loss not ln 2.
+    """
+    model, tokenizer = load_model(model_dir, bases, device=device)
+    _check_targets(model)
+    limit = min(settings.max_length, getattr(model.config, "max_position_embeddings", settings.max_length))
+    examples, dropped = encode_rows(tokenizer, rows, settings.method, limit)
+    order = plan([one.longest for one in examples], settings)
+    with _quiet():
+        record = _run(
+            model,
+            tokenizer,
+            examples,
+            order,
+            settings,
+            model_dir,
+            out,
+            work,
+            device,
+            progress,
+            micro_batch,
+            checkpoint_s,
+        )
+    trained = {
+        "method": settings.method,
+        "steps": order.steps,
+        "tokens": sum(examples[i].tokens for i in order.order),
+        "seconds": round(record.seconds, 3),
+    }
+    write_json(out / "training.json", trained | {"log": record.log})
+    return trained | {
+        "rows": len(rows),
+        "dropped_long": dropped,
+        "batch_size": order.batch,
+        "precision": "float32" if device == "cpu" else "bfloat16",
+        "gradient_checkpointing": device != "cpu",
+        "loss_first": record.log[0]["loss"],
+        "loss_last": record.log[-1]["loss"],
+        **_mean_lengths(examples),
+    }
+
+
+def _run(
+    model: Any,
+    tokenizer: Any,
+    examples: list[Example],
+    order: Plan,
+    settings: TrainSettings,
+    model_dir: Path,
+    out: Path,
+    work: Path,
+    device: str,
+    progress: "Progress | None",
+    micro_batch: int | None,
+    checkpoint_s: float,
+) -> "Record":
+    """Build the trainer, go on from a checkpoint if there is one, train, and save the artifact."""
+    from peft import LoraConfig
+    from transformers import PrinterCallback
+
+    from w2s_core.training import checkpoints, trainers
+    from w2s_core.training.watch import Record, Watch
+
+    lora = LoraConfig(
+        r=settings.lora_r,
+        lora_alpha=settings.lora_alpha,
+        lora_dropout=settings.lora_dropout,
+        target_modules=list(TARGETS),
+        task_type="CAUSAL_LM",
+    )
+    record = Record()
+    watch = Watch(record, examples, order, checkpoint_s, progress)
+    arguments = _arguments(settings, order, work, device, micro_batch)
+    trainer = trainers.build(model, tokenizer, examples, order, settings, arguments, lora, [watch])
+    trainer.remove_callback(PrinterCallback)
+    trainer.record, trainer.request = record, _request(settings, examples, order, model_dir)
+    found = checkpoints.latest(work, trainer.request)
+    if found:
+        record.restore(found[1])
+    trainer.train(resume_from_checkpoint=str(found[0]) if found else None)
+    _save(trainer.model, model_dir, out)
+    return record
+
+
+def _arguments(
+    settings: TrainSettings, order: Plan, work: Path, device: str, micro_batch: int | None
+) -> dict[str, Any]:
+    """The settings in TRL's words. Logging and saving are off: `Watch` decides about both."""
+    gpu = device != "cpu"
+    at_once = min(micro_batch or order.batch, order.batch)
+    if order.batch % at_once:
+        raise UserError(f"micro_batch {at_once} does not divide the batch of {order.batch} rows")
+    return {
+        "output_dir": str(work),
+        "max_steps": order.steps,
+        "per_device_train_batch_size": at_once,
+        "gradient_accumulation_steps": order.batch // at_once,
+        "learning_rate": settings.learning_rate,
+        "lr_scheduler_type": settings.scheduler,
+        "warmup_steps": math.ceil(settings.warmup_ratio * order.steps),
+        "weight_decay": settings.weight_decay,
+        "seed": settings.seed,
+        "use_cpu": not gpu,
+        "bf16": gpu,
+        "gradient_checkpointing": gpu,
+        "dataloader_pin_memory": gpu,
+        "remove_unused_columns": False,
+        "report_to": "none",
+        "disable_tqdm": True,
+        "logging_strategy": "no",
+        "logging_nan_inf_filter": False,  # it would replace a NaN by a mean, and go on
+        "save_strategy": "no",
+        "push_to_hub": False,
+    }
+
+
+def _check_targets(model: Any) -> None:
+    """An adapter on only some of the layers would be a silent change of the method."""
+    names = {name.rpartition(".")[2] for name, _ in model.named_modules()}
+    if missing := [name for name in TARGETS if name not in names]:
+        raise UserError(
+            f"a {model.config.model_type} model has no layers named {', '.join(missing)}: adapters are trained for"
+            " models laid out like Llama (Llama, Mistral, Gemma, Qwen2, Qwen3)"
+        )
+
+
+def _request(settings: TrainSettings, examples: Sequence[Example], order: Plan, model_dir: Path) -> str:
+    """A digest of what is trained, from what, on what: a checkpoint of anything else is of no use."""
+    start = {str(one.relative_to(model_dir)): _file_digest(one) for one in sorted(model_dir.rglob("*.*"))}
+    content = [asdict(settings), start, order.order, [(one.prompt, one.completions) for one in examples]]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _file_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _save(model: Any, model_dir: Path, out: Path) -> None:
+    """Write the artifact: copies of the start's adapters, then the new one."""
+    from peft import get_peft_model_state_dict
+    from safetensors.torch import save_file
+
+    start = read_json(model_dir / "model.json")
+    names = [f"adapters/{index}" for index in range(len(start["adapters"]) + 1)]
+    for source, name in zip(start["adapters"], names, strict=False):
+        shutil.copytree(model_dir / source, out / name)
+    new = out / names[-1]
+    new.mkdir(parents=True)
+    weights = get_peft_model_state_dict(model, save_embedding_layers=False)
+    save_file(
+        {name: one.detach().cpu().contiguous() for name, one in weights.items()},
+        new / "adapter_model.safetensors",
+        metadata={"format": "pt"},
+    )
+    config = model.peft_config["default"]
+    config.inference_mode = True
+    config.save_pretrained(str(new))
+    written = read_json(new / "adapter_config.json")
+    # A set has no order, and a path is no part of a result: both would make equal adapters differ in bytes.
+    written |= {"target_modules": sorted(written["target_modules"]), "base_model_name_or_path": None}
+    write_json(new / "adapter_config.json", written)
+    write_json(out / "model.json", {"base": start["base"], "adapters": names})
+
+
+def _mean_lengths(examples: Sequence[Example]) -> dict[str, float]:
+    """Mean tokens of a completion by side: a preference for length shows here first."""
+    sides = ("completion",) if len(examples[0].completions) == 1 else ("chosen", "rejected")
+    return {
+        f"{name}_tokens": round(sum(len(one.completions[side]) for one in examples) / len(examples), 2)
+        for side, name in enumerate(sides)
+    }
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No bars, hints or warnings of the libraries on the terminal: it belongs to the run's own display."""
+    from transformers.utils import logging as hf_logging
+
+    before = {name: logging.getLogger(name).level for name in ("trl", "peft", "accelerate", "datasets")}
+    verbosity = hf_logging.get_verbosity()
+    hf_logging.set_verbosity_error()
+    for name in before:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        hf_logging.set_verbosity(verbosity)
+        for name, level in before.items():
+            logging.getLogger(name).setLevel(level)

@@ -1,0 +1,135 @@
+"""From rows of text to token ids, and the order in which they are trained on.
+
+All three methods encode through `w2s_core.prompting`, so that special tokens and completion masks agree between
+them and with sampling. No torch here: these are lists of integers.
+"""
+
+import math
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from w2s_core.errors import StopBranch, UserError
+from w2s_core.prompting import encode_completion, encode_prompt, zero_shot
+from w2s_core.training.settings import Method, TrainSettings
+
+IGNORED = -100
+"""The label of a token that is in the context and not in the loss."""
+
+CHUNK = 16
+"""Batches are made of rows of like length within chunks of so many batches: less padding, and still a shuffle."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """One row as token ids: a prompt, and its completion (SFT) or its chosen and rejected completions."""
+
+    prompt: list[int]
+    completions: tuple[list[int], ...]
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that a model reads for it: the prompt is read once per completion."""
+        return sum(len(self.prompt) + len(completion) for completion in self.completions)
+
+    @property
+    def longest(self) -> int:
+        """Tokens of its longest sequence."""
+        return len(self.prompt) + max(map(len, self.completions))
+
+    def columns(self) -> dict[str, list[int]]:
+        """What TRL's collators read: input ids and labels for SFT, or the three parts of a pair."""
+        if len(self.completions) == 1:
+            (completion,) = self.completions
+            return {
+                "input_ids": self.prompt + completion,
+                "labels": [IGNORED] * len(self.prompt) + completion,
+            }
+        chosen, rejected = self.completions
+        return {"prompt_ids": self.prompt, "chosen_ids": chosen, "rejected_ids": rejected}
+
+
+def encode_rows(
+    tokenizer: Any, rows: Sequence[Mapping[str, Any]], method: Method, limit: int
+) -> tuple[list[Example], int]:
+    """The rows as token ids, and how many were left out because they are longer than `limit` tokens.
+
+    Raises:
+        StopBranch: there are no rows.
+        UserError: a row lacks a field, or every row is too long.
+    """
+    if not rows:
+        raise StopBranch(f"{method}: nothing to train on, the set is empty")
+    fields = ("response",) if method == "sft" else ("chosen", "rejected")
+    encoded = [_encode(tokenizer, row, fields) for row in rows]
+    kept = [one for one in encoded if one.longest <= limit]
+    if not kept:
+        shortest = min(one.longest for one in encoded)
+        raise UserError(
+            f"{method}: all {len(rows)} rows are longer than {limit} tokens (the shortest has {shortest});"
+            " raise max_length, if the model's context allows it"
+        )
+    return kept, len(rows) - len(kept)
+
+
+def _encode(tokenizer: Any, row: Mapping[str, Any], fields: Sequence[str]) -> Example:
+    for name in ("question", *fields):
+        if not isinstance(row.get(name), str):
+            raise UserError(f"training row {row.get('id')!r}: '{name}' has to be text, got {row.get(name)!r}")
+    prompt = encode_prompt(tokenizer, zero_shot(row["question"]))
+    return Example(prompt, tuple(encode_completion(tokenizer, row[name]) for name in fields))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The whole order of a training: `order` holds row numbers, `batch` of them to a step."""
+
+    order: list[int]
+    batch: int
+    steps: int
+
+
+def plan(lengths: Sequence[int], settings: TrainSettings) -> Plan:
+    """Every row that will be trained on, in order, as a function of the settings and the rows' lengths alone.
+
+    A resumed training needs no state of a sampler: it goes on at its place in the list. Every step but the very last
+    has a full batch: rows that an epoch leaves over open the next one. With fewer rows than a batch, a batch is all
+    the rows.
+    """
+    batch = min(settings.batch_size, len(lengths))
+    if settings.max_steps is not None:
+        wanted = settings.max_steps * batch
+    else:
+        wanted = max(1, round((settings.epochs or 0) * len(lengths)))
+    shuffle = random.Random(f"order-{settings.seed}")
+    order: list[int] = []
+    rest: list[int] = []
+    while len(order) + len(rest) < wanted:
+        stream = _epoch(len(lengths), rest, shuffle)
+        full = len(stream) - len(stream) % batch
+        stream, rest = stream[:full], stream[full:]
+        order.extend(_by_length(stream, lengths, batch, shuffle))
+    order = (order + rest)[:wanted]
+    return Plan(order, batch, math.ceil(len(order) / batch))
+
+
+def _epoch(size: int, rest: list[int], shuffle: random.Random) -> list[int]:
+    """What the last epoch left over, then all rows in random order, the left over ones last: none twice in a batch."""
+    drawn = shuffle.sample(range(size), size)
+    before = set(rest)
+    return rest + [i for i in drawn if i not in before] + [i for i in drawn if i in before]
+
+
+def _by_length(
+    stream: list[int], lengths: Sequence[int], batch: int, shuffle: random.Random
+) -> Iterator[int]:
+    """The stream in batches of like length, in random order; within a batch the longest row comes first."""
+    batches = []
+    for start in range(0, len(stream), CHUNK * batch):
+        chunk = sorted(stream[start : start + CHUNK * batch], key=lambda i: -lengths[i])
+        cut = [chunk[i : i + batch] for i in range(0, len(chunk), batch)]
+        shuffle.shuffle(cut)
+        batches += cut
+    for one in batches:
+        yield from one

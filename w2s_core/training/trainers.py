@@ -1,0 +1,198 @@
+"""TRL's three trainers, with the little that this house needs different. The only file that imports TRL.
+
+Differences, for all three: rows come encoded and in a fixed order; checkpoints hold safetensors and JSON instead of
+pickles; a loss or gradient that is not finite ends the training at once; nothing is sent to anyone. For ORPO also the
+two that its class names.
+"""
+
+import math
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
+from trl.trainer.dpo_trainer import DataCollatorForPreference
+
+from w2s_core.errors import UserError
+from w2s_core.training import checkpoints
+from w2s_core.training.examples import Example, Plan
+from w2s_core.training.settings import TrainSettings
+
+with warnings.catch_warnings():
+    warnings.simplefilter(
+        "ignore"
+    )  # it warns that it may change: constraints.txt pins it, and tests check its loss
+    from trl.experimental.orpo import ORPOConfig, ORPOTrainer
+
+LN2_TOLERANCE = {"float32": 1e-3, "bfloat16": 2e-2}
+"""How far DPO's first loss may be from ln 2: rounding of sums over some hundred tokens, and no more."""
+
+ALMOST_CERTAIN = -1e-6
+"""ORPO's odds p / (1 - p) are taken at log p <= this. In float32, exp(x) is 1 from x = -6e-8 on: 1 - p is then 0."""
+
+
+class Diverged(UserError):
+    """The loss or its gradient is not a finite number."""
+
+
+class EncodedRows(Dataset):
+    """Rows that are token ids already: whatever TRL maps over texts to prepare them leaves them as they are."""
+
+    def map(self, *args: Any, **kwargs: Any) -> "EncodedRows":
+        """Nothing to do."""
+        return self
+
+    def filter(self, *args: Any, **kwargs: Any) -> "EncodedRows":
+        """Nothing to do."""
+        return self
+
+
+class HouseRules:
+    """Mixed into each of TRL's trainers: fixed order, safe checkpoints, finite numbers, silence."""
+
+    plan: Plan
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> list[int]:
+        return self.plan.order
+
+    def _send_telemetry(self) -> None:
+        """TRL reports device, model family and so on to its makers at every start: not from here."""
+
+    def compute_loss(self: Any, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        """The method's loss on a micro-batch, checked."""
+        loss = super().compute_loss(model, inputs, *args, **kwargs)  # type: ignore[misc]
+        self._check_loss(loss.detach().item())
+        return loss
+
+    def _check_loss(self: Any, loss: float) -> None:
+        if not math.isfinite(loss):
+            raise Diverged(self._divergence("loss", loss))
+
+    def _get_grad_norm(self: Any, model: Any, grad_norm: Any = None) -> Any:
+        norm = super()._get_grad_norm(model, grad_norm=grad_norm)  # type: ignore[misc]
+        if not math.isfinite(float(norm)):
+            raise Diverged(self._divergence("gradient", float(norm)))
+        return norm
+
+    def _divergence(self: Any, what: str, value: float) -> str:
+        """One line: where it happened, and what most likely made it."""
+        step, rate = self.state.global_step + 1, self.args.learning_rate
+        broken = [
+            name
+            for name, weight in self.model.named_parameters()
+            if "lora_" not in name and not bool(torch.isfinite(weight).all())
+        ]
+        if broken:
+            cause = f"the model came with weights that are not finite ({broken[0]})"
+        elif step == 1:
+            cause = "it is the first step, so not the learning rate: look at the model's precision and at the rows"
+        else:
+            cause = "the learning rate is too high; try a third of it, or a longer warm-up"
+        return (
+            f"{self._name} training: the {what} is {value} at step {step} of {self.state.max_steps}"
+            f" (learning rate {rate:g}, now {self._get_learning_rate():g}); likely cause: {cause}"
+        )
+
+    # Checkpoints: what TRL and transformers would write with torch.save, in formats that cannot run code when read.
+
+    def _save_checkpoint(self: Any, model: Any, trial: Any) -> None:
+        if self.args.should_save:
+            checkpoints.save(self, Path(self.args.output_dir))
+
+    def _load_from_checkpoint(self: Any, resume_from_checkpoint: str, model: Any = None) -> None:
+        checkpoints.load_weights(self, Path(resume_from_checkpoint))
+
+    def _load_optimizer_and_scheduler(self: Any, checkpoint: str | None) -> None:
+        if checkpoint is not None:
+            checkpoints.load_optimizer(self, Path(checkpoint))
+
+    def _load_rng_state(self: Any, checkpoint: str | None) -> None:
+        if checkpoint is not None:
+            checkpoints.load_random_state(Path(checkpoint))
+
+
+class SFT(HouseRules, SFTTrainer):
+    """Mean negative log-likelihood over the completion tokens of a batch (paper, section 3.1)."""
+
+
+class DPO(HouseRules, DPOTrainer):
+    """DPO (Rafailov et al. 2305.18290, eq. 7); the reference is the model with the new adapter switched off."""
+
+    def _check_loss(self: Any, loss: float) -> None:
+        """At the first step the adapter is zero: policy and reference agree, and the loss is ln 2 on any data."""
+        super()._check_loss(loss)
+        precision = "bfloat16" if self.args.bf16 else "float32"
+        if self.state.global_step == 0 and abs(loss - math.log(2)) > LN2_TOLERANCE[precision]:
+            raise UserError(
+                f"DPO's first loss is {loss:.4f} instead of ln 2 = 0.6931: the reference is not the model that training"
+                " starts from (an adapter that is not merged, or dropout that is on)"
+            )
+
+
+class ORPO(HouseRules, ORPOTrainer):
+    """ORPO (Hong et al. 2403.07691, eq. 6 and 7): NLL of the chosen response - lambda log sigmoid(log odds ratio).
+
+    Two differences to TRL's class. The NLL is the paper's own (its eq. 2): the mean over the tokens of the *response*,
+    per pair, where TRL takes prompt and response of the whole batch together. So prompts are in the loss of none of our
+    three methods, and how a batch is cut into micro-batches makes no difference. And the odds stay finite when a model
+    is certain of a response, where TRL's log(1 - p) and its gradient turn into NaN (trl#3237).
+    """
+
+    def concatenated_forward(self: Any, model: Any, batch: Any) -> tuple[Any, ...]:
+        """Mean log-probabilities (pairs,) of chosen and rejected, their logits, and the NLL of the chosen."""
+        labels = batch["input_ids"].masked_fill(batch["completion_mask"] == 0, -100)
+        logits = model(batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False).logits
+        mean_logps = self.get_batch_logps(logits, labels, average_log_prob=True)
+        chosen, rejected = mean_logps.chunk(2)
+        chosen_logits, rejected_logits = logits.detach().chunk(2)
+        return chosen, rejected, chosen_logits, rejected_logits, -chosen.mean()
+
+    def odds_ratio_loss(self: Any, policy_chosen_logps: Any, policy_rejected_logps: Any) -> tuple[Any, ...]:
+        """See TRL; both log-probabilities are (pairs,) and are kept off zero."""
+        ratio: tuple[Any, ...] = super().odds_ratio_loss(
+            policy_chosen_logps.clamp(max=ALMOST_CERTAIN), policy_rejected_logps.clamp(max=ALMOST_CERTAIN)
+        )
+        return ratio
+
+
+KINDS: dict[str, tuple[Any, Any]] = {
+    "sft": (SFT, SFTConfig),
+    "dpo": (DPO, DPOConfig),
+    "orpo": (ORPO, ORPOConfig),
+}
+
+
+def build(
+    model: Any,
+    tokenizer: Any,
+    examples: Sequence[Example],
+    order: Plan,
+    settings: TrainSettings,
+    arguments: dict[str, Any],
+    lora: Any,
+    callbacks: list[Any],
+) -> Any:
+    """The trainer of a method, ready to train; `arguments` are TRL's, see `w2s_core.training.core`."""
+    trainer_class, config_class = KINDS[settings.method]
+    pad = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+    special: dict[str, Any] = {"max_length": None}  # rows that are too long are left out already; none is cut
+    if settings.method == "sft":
+        special["dataset_kwargs"] = {"skip_prepare_dataset": True}
+    else:
+        special["beta"] = settings.beta
+    if settings.method == "orpo":
+        special["max_length"] = settings.max_length
+    trainer = trainer_class(
+        model=model,
+        args=config_class(**arguments, **special),
+        train_dataset=EncodedRows.from_list([one.columns() for one in examples]),
+        data_collator=None if settings.method == "sft" else DataCollatorForPreference(pad_token_id=pad),
+        processing_class=tokenizer,
+        peft_config=lora,
+        callbacks=callbacks,
+    )
+    trainer.plan = order
+    return trainer
