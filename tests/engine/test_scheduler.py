@@ -18,6 +18,7 @@ from tests.engine.toy import executions, number, resuming, slow, total, value
 from w2s_core.engine import Handle, Outcome, Store, locks, plan, run_graph
 from w2s_core.engine.planning import Estimates, distinct
 from w2s_core.engine.scheduler import urgencies
+from w2s_core.engine.session import gc_lock
 
 Kit = tuple[Store, Path, Events]
 
@@ -219,6 +220,16 @@ def test_gc_leaves_a_running_command_alone(kit: Kit) -> None:
         store.gc()
     assert driver.returncode == 0
     assert executions(log) in (["slow0", "slow1"], ["slow1", "slow0"])
+
+
+def test_a_command_waits_while_gc_deletes(kit: Kit) -> None:
+    store, log, _ = kit
+    with locks.wait_lock(gc_lock(store)):
+        command = racer(store.root, log)
+        time.sleep(0.5)
+        assert list((store.root / "sessions").iterdir()) == []
+        assert executions(log) == []
+    assert command.communicate(timeout=10)[0] == "True\n"
 
 
 def test_workers_refuse_what_is_no_json(kit: Kit) -> None:

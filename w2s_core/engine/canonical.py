@@ -9,6 +9,8 @@ from w2s_core.errors import UserError
 
 Json = Any  # None, bool, int, float, str, or lists and string-keyed dicts of these
 
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
+
 
 def normalise(value: Any, where: str) -> Json:
     """A copy of `value` made of JSON types only: tuples become lists, enums of strings or numbers their
@@ -50,7 +52,7 @@ def canonical(value: Json) -> bytes:
     `canonical({"b": 1, "a": [1.0]})` is `b'{"a":[1.0],"b":1}'`. 1, 1.0 and true differ: a miss is better than
     a wrong hit.
     """
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
+    return _ENCODER.encode(value).encode("ascii")
 
 
 def digest(value: Json) -> str:

@@ -171,7 +171,7 @@ class Handle:
         missing.
         """
         if not self._key:
-            for handle in topological([self]):
+            for handle in topological([self], known=lambda one: bool(one._key)):
                 if not handle._key:
                     handle._key.append(digest(handle._identity()))
         return self._key[0]
@@ -253,9 +253,12 @@ def spec_inputs(spec: Mapping[str, Json]) -> list[str]:
     return [key for value in spec["inputs"].values() for key in _leaves(value)]
 
 
-def topological(targets: Iterable[Handle]) -> list[Handle]:
-    """All handles that the targets stand on, and the targets, inputs first; by identity, without
-    recursion.
+def topological(
+    targets: Iterable[Handle], known: Callable[[Handle], bool] = lambda handle: False
+) -> list[Handle]:
+    """All handles that the targets stand on, and the targets, inputs first; by identity, without recursion.
+
+    What lies behind handles that are `known` is left out.
     """
     seen: set[int] = set()
     ordered: list[Handle] = []
@@ -267,7 +270,8 @@ def topological(targets: Iterable[Handle]) -> list[Handle]:
         elif id(handle) not in seen:
             seen.add(id(handle))
             stack.append((handle, True))
-            stack.extend((parent, False) for parent in handle.parents() if id(parent) not in seen)
+            if not known(handle):
+                stack.extend((parent, False) for parent in handle.parents() if id(parent) not in seen)
     return ordered
 
 
