@@ -73,11 +73,12 @@ def crossed_bootstrap(
 
 
 def crossed_variance(values: npt.ArrayLike, clusters: Sequence[Hashable] | npt.ArrayLike | None) -> Spread:
-    """Variance of the mean of a table [seeds, questions], in its parts: that of questions, that of seeds.
+    """Variance of the mean of a table [seeds, questions], in its parts: of seeds, and of questions beyond that.
 
-    Both seeds and clusters count as drawn at random. The part of clusters is the sum of squares of their totals, as in
-    a cluster-robust standard error; that of seeds likewise, less the residual, which the first part holds already, as
-    in the two-way analysis of variance; never below 0. One seed has the first part only. One cluster: not known.
+    Both seeds and clusters of questions count as drawn at random. The part of seeds is the variance of the seeds'
+    means; it holds the residual (how a question fares in one seed) already. So the part of clusters is their
+    cluster-robust variance less the residual of the two-way analysis of variance, never below 0. One seed has the
+    clusters' part only, whole. One cluster: not known.
     """
     table = np.atleast_2d(np.asarray(values, dtype=np.float64))
     labels = cluster_index(clusters, table.shape[1])
@@ -93,8 +94,8 @@ def crossed_variance(values: npt.ArrayLike, clusters: Sequence[Hashable] | npt.A
     rest = totals - by_group / seeds - by_seed[:, None] / groups
     among_seeds = float((by_seed**2).sum()) * seeds / (seeds - 1)
     residual = float((rest**2).sum()) * seeds * groups / ((seeds - 1) * (groups - 1))
-    of_seeds = max(0.0, among_seeds - residual)
-    return Spread(((among_groups, float(groups - 1)), (of_seeds, float(seeds - 1))))
+    beyond = max(0.0, among_groups - residual)
+    return Spread(((among_seeds, float(seeds - 1)), (beyond, float(groups - 1))))
 
 
 def cluster_index(clusters: Sequence[Hashable] | npt.ArrayLike | None, n: int) -> npt.NDArray[np.int64]:
