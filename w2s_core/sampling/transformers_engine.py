@@ -55,7 +55,7 @@ class TransformersEngine:
             return []
         encoded = [encode_prompt(self.tokenizer, prefix + text) for _, text in prompts]
         self._check_lengths([name for name, _ in prompts], encoded, params.max_new_tokens)
-        common = _common(encoded)
+        common = common_length(encoded)
         demonstrations = prefill_common(self.model, encoded[0][:common])
         wanted = [
             Wanted(index, number, prompts[index][0], tuple(encoded[index][common:]))
@@ -114,7 +114,7 @@ class TransformersEngine:
         log.warning("out of memory with %d responses at once; going on with %d", running, self.batch_size)
 
 
-def _common(encoded: list[list[int]]) -> int:
+def common_length(encoded: list[list[int]]) -> int:
     """How many first tokens all prompts share, to be prefilled once; at least one token of each is left to
     it.
 
