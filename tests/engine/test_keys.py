@@ -194,10 +194,17 @@ def helper(x):
 def stranger(x):
     return x
 
+def amount(x):
+    return 1
+
 @step(version=1, code=CODE, libraries=LIBRARIES)
 def fingered(ctx, *, n: int = 0) -> dict:
     """What it does."""
-    return {"value": helper(n), "path": glue("a", "b")}
+    amount = helper(n)
+    return {"value": amount, "path": [glue("a", k) for k in KINDS if (lambda: LIMIT)()]}
+
+LIMIT = 1
+KINDS = ("b",)
 '''
 
 Make = Callable[..., str]
@@ -232,11 +239,14 @@ HARMLESS = {
     "docstring of the step": ("What it does.", "What it does, at length."),
     "docstring of the module": ("A step in a module.", "Other words."),
     "unused constant": ("UNUSED = 5", "UNUSED = 6"),
-    "unused function": ("return x\n\n@step", "return -x\n\n@step"),
+    "unused function": ("    return x\n", "    return -x\n"),
+    "function with the name of a local variable": ("return 1", "return 2"),
     "unused import": ("import math", "import cmath"),
 }
 MEANINGFUL = {
-    "body": ('"value": helper(n)', '"value": helper(n) + 1'),
+    "body": ("helper(n)", "helper(n) + 1"),
+    "constant in a lambda in a comprehension": ("LIMIT = 1", "LIMIT = 2"),
+    "constant in a comprehension": ('("b",)', '("c",)'),
     "helper": ("return x * FACTOR", "return x + FACTOR"),
     "constant": ("FACTOR = 2", "FACTOR = 3"),
     "type of a constant": ("FACTOR = 2", "FACTOR = 2.0"),
@@ -300,7 +310,20 @@ def test_undeclared_imports_are_found() -> None:
     assert "w2s_core.engine.disk" in found
     assert "w2s_core.errors" in found
     assert "w2s_core.engine.refs" not in found
-    assert undeclared_imports(("w2s_core.rows",), number.function) <= {"w2s_core"}
+    assert "w2s_core.engine.store" not in undeclared_imports(("w2s_core.engine",), number.function)
+
+
+def imports_late() -> None:
+    import w2s_core.rows as rows
+
+    assert rows
+
+
+def test_imports_inside_helpers_count() -> None:
+    def uses_a_helper() -> None:
+        imports_late()
+
+    assert "w2s_core.rows" in undeclared_imports(("w2s_core.errors",), uses_a_helper)
 
 
 def test_a_tree_is_told_apart_from_its_neighbours() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.engine import toy
 from tests.engine.toy import executions, number, total, value, writes
-from w2s_core.engine import CorruptObjectError, Handle, Store, run_graph
+from w2s_core.engine import CorruptObjectError, Handle, Store, locks, run_graph
 from w2s_core.errors import UserError
 
 
@@ -301,6 +301,14 @@ def test_gc_removes_what_dead_processes_left(store: Store, log: Path) -> None:
     assert [path.name for path in (store.root / "tmp").iterdir()] == ["young.json.ab"]
     for name in ("work", "sessions", "locks"):
         assert list((store.root / name).iterdir()) == []
+
+
+def test_gc_keeps_the_inputs_of_a_step_that_is_locked(store: Store, log: Path) -> None:
+    broken = toy.broken(of=number(n=1))
+    compute(broken, store, log)
+    with locks.wait_lock(store.lock_path(broken.key)):
+        assert store.gc()["objects"] == 0
+    assert store.gc()["objects"] == 1
 
 
 def test_gc_refuses_to_guess(store: Store) -> None:

@@ -10,6 +10,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import inspect
+import symtable
 import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -50,17 +51,7 @@ def function_digest(function: Callable[..., Any]) -> str:
 
     Decorators are left out: what a step's decorator says is in the key by itself.
     """
-    tree = _parse(Path(inspect.getfile(function)))
-    defined = _definitions(tree)
-    node = _definition_of(function, defined)
-    node.decorator_list = []
-    parts = {"": describe(node)}
-    queue = [*_names(node)]
-    while queue:
-        name = queue.pop()
-        if name in defined and name not in parts and name != node.name:
-            parts[name] = describe(defined[name])
-            queue += _names(defined[name])
+    parts = {name: describe(meaning) for name, meaning in _own_code(function).items()}
     return _sha("\n".join(f"{name}={parts[name]}" for name in sorted(parts)))
 
 
@@ -106,15 +97,15 @@ def undeclared_imports(declared: tuple[str, ...], used: Callable[..., Any]) -> s
     """Modules of the same top packages that the declared code imports, at any remove and depth, yet does
     not declare.
 
-    `used` is the step's function: what its own module imports inside functions counts too. A test can hold
+    `used` is the step's function: what it and its helpers import inside their bodies counts too. A test can hold
     this equal to the modules that are known not to decide a result, since a wrong hit is worse than a miss.
     """
-    tops = {name.split(".")[0] for name in declared}
+    tops = {name.split(".")[0] for name in (*declared, used.__module__)}
     covered = {module for name in declared for module in source_files(name)}
     found: set[str] = set()
-    queue = [*covered]
-    own = ast.parse(textwrap.dedent(inspect.getsource(used)))
-    queue += [name for name in _imports(own, used.__module__) if name.split(".")[0] in tops]
+    own = [node for node in _own_code(used).values() if isinstance(node, ast.AST)]
+    imported = [name for node in own for name in _imports(node, used.__module__.rpartition(".")[0])]
+    queue = [*covered, *(name for name in imported if name.split(".")[0] in tops)]
     while queue:
         name = queue.pop()
         if name in found or (path := _module_path(name)) is None:
@@ -194,6 +185,21 @@ def _without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:
     return body
 
 
+def _own_code(function: Callable[..., Any]) -> dict[str, Any]:
+    """A function's tree, under the name "", and what it uses of its own module by name, at any remove."""
+    defined = _definitions(_parse(Path(inspect.getfile(function))))
+    node = _definition_of(function, defined)
+    node.decorator_list = []
+    parts: dict[str, Any] = {"": node}
+    queue = [*_names(node)]
+    while queue:
+        name = queue.pop()
+        if name in defined and name not in parts and name != node.name:
+            parts[name] = defined[name]
+            queue += _names(defined[name])
+    return parts
+
+
 def _definition_of(function: Callable[..., Any], defined: dict[str, Any]) -> ast.FunctionDef:
     node = defined.get(function.__qualname__)
     if not isinstance(node, ast.FunctionDef):  # nested in another function or a class
@@ -230,14 +236,20 @@ def _bound(node: ast.stmt) -> Iterator[tuple[str, Any]]:
                 yield part.asname or part.name.split(".")[0], node
 
 
-def _names(node: Any) -> list[str]:
+def _names(node: Any) -> set[str]:
+    """The global names that a piece of code uses; a local variable of the same name as a global is not it."""
     if isinstance(node, list):
-        return [name for item in node for name in _names(item)]
+        return {name for item in node for name in _names(item)}
     if not isinstance(node, ast.AST):
-        return []
-    return [
-        part.id for part in ast.walk(node) if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load)
-    ]
+        return set()
+    top = symtable.symtable(ast.unparse(node), "a piece", "exec")
+    found = {symbol.get_name() for symbol in top.get_symbols() if symbol.is_referenced()}
+    inner = [*top.get_children()]
+    while inner:
+        scope = inner.pop()
+        found |= {symbol.get_name() for symbol in scope.get_symbols() if symbol.is_global()}
+        inner += scope.get_children()
+    return found
 
 
 def _absolute(node: ast.ImportFrom, package: str) -> str:
