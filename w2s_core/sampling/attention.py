@@ -37,9 +37,9 @@ def shared_attention(
     shared: what the rows look at before `key` and `value` [rows, key heads, slots, size]. The mask, if any, is
     additive, over all slots in that order.
     """
-    if not shared:
+    if not shared and softcap is None:  # which knows no soft cap
         plain: tuple[Tensor, None] = sdpa_attention_forward(
-            module, query, key, value, attention_mask, scaling=scaling, softcap=softcap, **kwargs
+            module, query, key, value, attention_mask, scaling=scaling, **kwargs
         )
         return plain
     if s_aux is not None:

@@ -34,13 +34,7 @@ def prefill_common(model: Any, ids: Sequence[int]) -> list[Shared]:
     """Keys and values of what stands before all prompts; none without ids."""
     if not ids:
         return []
-    cache = DynamicCache()
-    model(
-        input_ids=torch.tensor([ids], device=model.device),
-        past_key_values=cache,
-        use_cache=True,
-        logits_to_keep=1,
-    )
+    cache = _prefilled(model, torch.tensor([ids], device=model.device), ())
     return [shared_from([cache], width=0, members=None)]
 
 
@@ -132,20 +126,8 @@ class Batch:
         prompts = {one.prompt: one.ids[:-1] or one.ids for one in wanted}
         longest = max(len(ids) for ids in prompts.values())
         padded = self._tensor([[*ids, *[0] * (longest - len(ids))] for ids in prompts.values()])
-        before = sum(one.slots for one in common)
-        masks = prefill_masks(self.config, before, longest, self.model.dtype, self.device) if common else None
-        caches = []
-        for part in torch.split(padded, max(1, _PREFILL_TOKENS // longest)):
-            caches.append(DynamicCache())
-            self.model(
-                input_ids=part,
-                position_ids=torch.arange(before, before + longest, device=self.device)[None],
-                attention_mask=masks,
-                past_key_values=caches[-1],
-                shared=common,
-                use_cache=True,
-                logits_to_keep=1,
-            )
+        parts = torch.split(padded, max(1, _PREFILL_TOKENS // longest))
+        caches = [_prefilled(self.model, part, common) for part in parts]
         width = self.params.n
         place = {prompt: index for index, prompt in enumerate(prompts)}
         seats = [place[one.prompt] * width + one.number for one in wanted]
@@ -153,6 +135,24 @@ class Batch:
 
     def _tensor(self, numbers: Sequence[Any]) -> Tensor:
         return torch.tensor(numbers, dtype=torch.long, device=self.device)
+
+
+def _prefilled(model: Any, ids: Tensor, common: Sequence[Shared]) -> DynamicCache:
+    """Keys and values of ids [rows, tokens], right-padded, that stand after what they have in common."""
+    config, cache = model.config.get_text_config(), DynamicCache()
+    before, end = sum(one.slots for one in common), sum(one.slots for one in common) + ids.shape[1]
+    softcap = getattr(config, "attn_logit_softcapping", None)
+    plain = not common and softcap is None  # then the model's own causal attention needs no mask
+    model(
+        input_ids=ids,
+        position_ids=torch.arange(before, end, device=ids.device)[None],
+        attention_mask=None if plain else prefill_masks(config, before, end, model.dtype, ids.device),
+        past_key_values=cache,
+        shared=common,
+        use_cache=True,
+        logits_to_keep=1,
+    )
+    return cache
 
 
 def draw(logits: Tensor, temperature: float, noise: Tensor) -> Tensor:

@@ -33,9 +33,9 @@ def _by_kind(config: Any, mask: Callable[[int | None], Tensor | None]) -> Any:
     return masks if len(masks) > 1 else next(iter(masks.values()))
 
 
-def prefill_masks(config: Any, before: int, tokens: int, dtype: torch.dtype, device: Any) -> Any:
-    """Additive masks [1, 1, tokens, before + tokens] for prompts that stand, right-padded, after `before` tokens."""
-    keys = torch.arange(before + tokens, device=device)
+def prefill_masks(config: Any, before: int, end: int, dtype: torch.dtype, device: Any) -> Any:
+    """Additive masks [1, 1, end - before, end] for right-padded prompts at the positions from `before` to `end`."""
+    keys = torch.arange(end, device=device)
     queries = keys[before:, None]
 
     def mask(window: int | None) -> Tensor:
