@@ -26,6 +26,7 @@ class SetQuality:
 class LabelTables:
     """Which questions of train_2 a set keeps and gets right, shape [seeds, questions], aligned for several sets."""
 
+    ids: list[str]
     kept: dict[str, Floats]
     right: dict[str, Floats]
     clusters: list[object] | None
@@ -68,7 +69,7 @@ def label_tables(group: Group, names: list[str], runs: list[str]) -> LabelTables
         right[str(name)][runs.index(str(run)), at] = part["right"].to_numpy(dtype=float)
     templates = first["template"].tolist()
     clusters = [t if t is not None else f"#{i}" for i, t in enumerate(templates)]
-    return LabelTables(kept, right, clusters if any(t is not None for t in templates) else None)
+    return LabelTables(list(ids), kept, right, clusters if any(t is not None for t in templates) else None)
 
 
 def _precision(group: Group, name: str, runs: list[str]) -> Estimate:

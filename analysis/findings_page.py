@@ -1,0 +1,198 @@
+"""Findings as one page of Markdown, and as JSON."""
+
+import json
+from collections.abc import Sequence
+from math import isnan
+from pathlib import Path
+from typing import Any
+
+from analysis.findings import ALPHA, MARGIN, Claim, Finding, control_contrasts, findings
+from analysis.groups import Group
+from analysis.table import Table, to_markdown, to_terminal, words
+from w2s_core.statistics import Estimate
+
+
+def findings_table(found: Sequence[Finding]) -> Table:
+    """All claims in one table: effect in points with its interval, p after Holm, n, verdict."""
+    table = Table("Findings F1-F9, effects in points", ["", "claim", "effect", "p (Holm)", "n", "verdict"])
+    for one in found:
+        for i, claim in enumerate(one.claims):
+            table.rows.append(
+                {
+                    "": words(one.name if i == 0 else ""),
+                    "claim": words(claim.name),
+                    "effect": words(points(claim.effect)),
+                    "p (Holm)": words(_p(claim.p_holm)),
+                    "n": words(str(claim.effect.n) if claim.effect else "–"),
+                    "verdict": words(claim.verdict),
+                }
+            )
+    return table
+
+
+def save_findings(groups: Sequence[Group], folder: Path, command: str = "") -> tuple[str, list[Path]]:
+    """Test the findings, write `findings.md` and `findings.json`, and return the table for a terminal, and the files.
+
+    Raises:
+        UserError: groups that cannot be compared.
+    """
+    found, controls = findings(groups), control_contrasts(groups)
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / "findings.md", folder / "findings.json"]
+    paths[0].write_text(page(groups, found, controls, command), encoding="utf-8")
+    record = as_json(groups, found, controls, command)
+    paths[1].write_text(
+        json.dumps(record, indent=1, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
+    return to_terminal(findings_table(found)), paths
+
+
+def page(
+    groups: Sequence[Group], found: Sequence[Finding], controls: Sequence[Claim], command: str = ""
+) -> str:
+    """The findings in plain words, one section each, then the controls and how to read it all."""
+    parts = ["# Findings of the paper, tested on these runs\n", to_markdown(findings_table(found))]
+    for one in found:
+        parts.append(
+            f"## {one.name}: {one.verdict}\n\n{one.statement}\n\n{_sentences(one)}\n\nRule: {one.rule}\n"
+        )
+        parts += [f"{one.note}\n"] if one.note else []
+        parts += [to_markdown(_detail(one))] if len(groups) > 1 or one.beside else []
+    if controls:
+        title = "Controls at matched steps: icl-ft of iteration 1 minus the control (shown, not claimed)"
+        parts.append(to_markdown(_effects(title, controls)))
+    parts.append(_how_to_read(groups, command))
+    return "\n".join(parts)
+
+
+def _sentences(one: Finding) -> str:
+    return " ".join(_sentence(claim) for claim in one.claims)
+
+
+def _sentence(claim: Claim) -> str:
+    effect = claim.effect
+    if claim.verdict == "not tested" or effect is None:
+        return f"Not tested: results for “{claim.name}” are missing."
+    heads = {"holds": "Holds", "fails": "Fails", "not resolved": "Not resolved"}
+    tail = ""
+    if claim.verdict == "holds" and effect.high < MARGIN:
+        tail = f", though by less than {100 * MARGIN:g} point"
+    if claim.verdict == "fails":
+        below = "it is lower, if anything" if effect.value < 0 else "no gain worth having is left"
+        tail = f": {below}"
+    if claim.verdict == "not resolved":
+        tail = (
+            f": both no gain and a gain of {100 * effect.high:.1f} points fit the data"
+            if effect.low <= 0
+            else ""
+        )
+    return f"{heads[claim.verdict]}: {claim.name} = {points(effect)} points{tail} (p = {_p(claim.p_holm)} after Holm)."
+
+
+def _detail(one: Finding) -> Table:
+    return _effects(f"{one.name} in detail", [*one.claims, *one.beside])
+
+
+def _effects(title: str, claims: Sequence[Claim]) -> Table:
+    table = Table(title, ["effect, points", "over", "value", "p, one test", "n", "seeds"])
+    for claim in claims:
+        places = {"all weak models": claim.effect} if len(claim.by_weak) != 1 else {}
+        for place, effect in (places | claim.by_weak).items():
+            table.rows.append(
+                {
+                    "effect, points": words(claim.name),
+                    "over": words(place),
+                    "value": words(points(effect)),
+                    "p, one test": words(_p(effect.p if effect else float("nan"))),
+                    "n": words(str(effect.n) if effect else "–"),
+                    "seeds": words(str(effect.seeds) if effect else "–"),
+                }
+            )
+    return table
+
+
+def _how_to_read(groups: Sequence[Group], command: str) -> str:
+    seeds = sorted({seed for group in groups for seed in group.seeds})
+    runs = [run for group in groups for run in group.runs]
+    first = groups[0]
+    clusters = f" in {len(set(first.clusters))} templates" if first.clusters else ""
+    weak = ", ".join(group.name for group in groups)
+    questions = f"{len(first.ids)} {first.split} questions{clusters}, seeds {', '.join(map(str, seeds))}"
+    one_seed = "" if len(seeds) > 1 else " With one seed they say nothing about other seeds."
+    chance = "Intervals (95 %) and p take questions (by template) and seeds as drawn at random, weak models as given."
+    holds = f"Holds: above 0 with p < {ALPHA:g} after Holm's correction over all claims."
+    fails = f"Fails: the whole interval lies below +{100 * MARGIN:g} point."
+    lines = [
+        "## How to read this",
+        "",
+        f"* {questions}, weak models {weak}, strong model {first.strong}.",
+        f"* Effects are differences on the same questions, averaged over weak models. {chance}{one_seed}",
+        f"* {holds} {fails} Not resolved: neither.",
+        f"* Runs: {', '.join(runs)}.",
+    ]
+    lines += [f"* Command: `{command}`"] if command else []
+    return "\n".join(lines) + "\n"
+
+
+def points(effect: Estimate | None) -> str:
+    """An effect in points: `+5.2 [+3.1, +7.4]`."""
+    if effect is None or isnan(effect.value):
+        return "–"
+    if isnan(effect.low):
+        return f"{100 * effect.value:+.1f}"
+    return f"{100 * effect.value:+.1f} [{100 * effect.low:+.1f}, {100 * effect.high:+.1f}]"
+
+
+def _p(p: float) -> str:
+    if isnan(p):
+        return "–"
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def as_json(
+    groups: Sequence[Group], found: Sequence[Finding], controls: Sequence[Claim], command: str
+) -> dict[str, Any]:
+    """Everything on the page as data; effects as shares, None where there is no number."""
+    return {
+        "runs": [run for group in groups for run in group.runs],
+        "weak": [group.name for group in groups],
+        "seeds": sorted({seed for group in groups for seed in group.seeds}),
+        "split": groups[0].split,
+        "command": command,
+        "alpha": ALPHA,
+        "margin": MARGIN,
+        "findings": [
+            {
+                "name": one.name,
+                "statement": one.statement,
+                "rule": one.rule,
+                "note": one.note,
+                "verdict": one.verdict,
+                "claims": [_claim_record(claim) for claim in one.claims],
+                "beside": [_claim_record(claim) for claim in one.beside],
+            }
+            for one in found
+        ],
+        "controls": [_claim_record(claim) for claim in controls],
+    }
+
+
+def _claim_record(claim: Claim) -> dict[str, Any]:
+    return {
+        "name": claim.name,
+        "verdict": claim.verdict,
+        "p_holm": _known(claim.p_holm),
+        "effect": _effect_record(claim.effect),
+        "by_weak": {name: _effect_record(effect) for name, effect in claim.by_weak.items()},
+    }
+
+
+def _effect_record(effect: Estimate | None) -> dict[str, Any] | None:
+    if effect is None:
+        return None
+    numbers = {name: _known(getattr(effect, name)) for name in ("value", "low", "high", "se", "p")}
+    return numbers | {"n": effect.n, "seeds": effect.seeds, "clusters": effect.clusters}
+
+
+def _known(number: float) -> float | None:
+    return None if isnan(number) else round(number, 9)
