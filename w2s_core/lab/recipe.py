@@ -105,6 +105,7 @@ def load_recipe(path: Path) -> Recipe:
     try:
         return Recipe.model_validate(tree)
     except ValidationError as error:
-        first = error.errors()[0]
+        # A mistyped name shows up twice, as unknown and as missing: the first of these is the one to mend.
+        first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
         field = ".".join(map(str, first["loc"])) or "recipe"
         raise UserError(f"{path}: {field}: {first['msg']}") from None

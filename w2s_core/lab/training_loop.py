@@ -124,7 +124,7 @@ def _update(model: Any, optimiser: Any, base: Base, step: int, ids: Tensor, weig
         logits = model(input_ids=ids, use_cache=False).logits
     loss = weighted_loss(logits, ids, weights)
     optimiser.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimiser.step()
     return loss.item()
