@@ -69,7 +69,12 @@ def test_hub_ids_stay_as_they_are(config: Path) -> None:
         ("consistency: 0.5", "consistency: -0.1", 10, "greater than or equal to 0"),
         ("iterations: 2", "iterations: two", 9, "integer"),
         ("iterations: 2", "iterations: 2.5", 9, "integer"),
-        ("sft: {learning_rate: 1.0e-3, epochs: 1}", "sft: {learning_rate: 1.0e-3}", 7, "exactly one of epochs"),
+        (
+            "sft: {learning_rate: 1.0e-3, epochs: 1}",
+            "sft: {learning_rate: 1.0e-3}",
+            7,
+            "exactly one of epochs",
+        ),
         ("strong: bases/strong\n", "", None, "'strong' is missing"),
         ("name: small", "name: small\nname: twice", 2, "given twice"),
         ("name: small", "name: [small", 2, "not valid YAML"),

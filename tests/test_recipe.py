@@ -56,7 +56,9 @@ def feeds(handle: Handle, wanted: set[str]) -> bool:
     return any(one.key in wanted for one in handle.parents())
 
 
-def test_changing_every_gold_answer_of_train_2_changes_only_grades_and_what_is_meant_to_learn_from_gold() -> None:
+def test_changing_every_gold_answer_of_train_2_changes_only_grades_and_what_is_meant_to_learn_from_gold() -> (
+    None
+):
     before, after = weak_to_strong(experiment(), inputs("a")), weak_to_strong(experiment(), inputs("b"))
     changed = {h.key for h in walk(before)} - {h.key for h in walk(after)}
     names = {h.key: h.name for h in walk(before)}
@@ -66,7 +68,9 @@ def test_changing_every_gold_answer_of_train_2_changes_only_grades_and_what_is_m
     allowed = {gold_of_train_2, ceiling} | downstream
     for key in changed - allowed:
         assert names[key] == "grade", names[key]
-    learned = {label for label in before if label.startswith(("greedy/", "samples/")) and "ceiling" not in label}
+    learned = {
+        label for label in before if label.startswith(("greedy/", "samples/")) and "ceiling" not in label
+    }
     assert learned
     for label in learned | {"pairs"}:
         assert before[label].key == after[label].key, label

@@ -50,9 +50,13 @@ def w2s(ctx: click.Context, store: Path) -> None:
 @click.argument("config", type=click.Path(path_type=Path, dir_okay=False))
 @click.argument("overrides", nargs=-1)
 @click.option("--name", help="Name of the run; by default the experiment's name and a digest of its fields.")
-@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes side by side.")
+@click.option(
+    "--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes side by side."
+)
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("out"), show_default=True)
+@click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), default=Path("out"), show_default=True
+)
 @click.option("--wandb/--no-wandb", default=False, help="Mirror the run to W&B (offline unless --online).")
 @click.option("--trackio/--no-trackio", default=False, help="Mirror the run to a local Trackio database.")
 @click.option("--online", is_flag=True, help="Let W&B send; needs `wandb login` once.")
@@ -88,7 +92,9 @@ def run(
     if outcome.interrupted:
         sys.exit(INTERRUPTED)
     _say_failures(outcome, label_steps(graph.targets))
-    _mirror(store, name, root, [t for t, wanted in (("wandb", wandb), ("trackio", trackio)) if wanted], online)
+    _mirror(
+        store, name, root, [t for t, wanted in (("wandb", wandb), ("trackio", trackio)) if wanted], online
+    )
     click.echo(save_report(store, [name], out / name, command=_command()))
     if outcome.failed or outcome.stopped:
         sys.exit(FAILED)
@@ -177,7 +183,9 @@ def gc(root: Path, dry_run: bool) -> None:
 
 @w2s.command()
 @click.argument("run_names", metavar="RUN...", nargs=-1, required=True)
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("out/tables"), show_default=True)
+@click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), default=Path("out/tables"), show_default=True
+)
 @click.pass_obj
 def tables(root: Path, run_names: tuple[str, ...], out: Path) -> None:
     """Tables, figure and findings F1-F9 over several runs (weak models, seeds), printed and saved."""
@@ -201,7 +209,11 @@ def _say_duplicates(graph: Any) -> None:
         return
     counts = Counter(f"{one.split} repeats {one.first_split}" for one in found)
     said = ", ".join(f"{name}: {n}" for name, n in sorted(counts.items()))
-    done = f"{graph.splits.dropped} dropped" if graph.splits.dropped else "kept (duplicates: drop takes them out)"
+    done = (
+        f"{graph.splits.dropped} dropped"
+        if graph.splits.dropped
+        else "kept (duplicates: drop takes them out)"
+    )
     click.echo(f"duplicate questions: {said}; {done}", err=True)
 
 
@@ -212,7 +224,9 @@ def _say_failures(outcome: Any, labels: dict[str, str]) -> None:
     if outcome.stopped:
         names = ", ".join(sorted(labels.get(key, key[:12]) for key in outcome.stopped)[:4])
         more = f" and {len(outcome.stopped) - 4} more" if len(outcome.stopped) > 4 else ""
-        click.echo(f"w2s: {len(outcome.stopped)} steps could not run for that reason: {names}{more}", err=True)
+        click.echo(
+            f"w2s: {len(outcome.stopped)} steps could not run for that reason: {names}{more}", err=True
+        )
 
 
 def _mirror(store: Any, name: str, root: Path, trackers: list[str], online: bool) -> None:

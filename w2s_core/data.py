@@ -75,7 +75,9 @@ def _check(task: str, name: str, members: Sequence[Problem]) -> None:
     seen: set[str] = set()
     for problem in members:
         if problem.id in seen:
-            raise UserError(f"task '{task}': split '{name}' holds the id '{problem.id}' twice; ids must be unique")
+            raise UserError(
+                f"task '{task}': split '{name}' holds the id '{problem.id}' twice; ids must be unique"
+            )
         seen.add(problem.id)
 
 

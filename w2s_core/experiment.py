@@ -12,6 +12,8 @@ from pydantic_core import ErrorDetails
 from w2s_core.errors import UserError
 
 MAX_CONFIG_BYTES = 1_000_000
+Place = tuple[str | int, ...]
+"""Where a field stands: ("stage1", "consistency")."""
 
 
 class Section(BaseModel):
@@ -59,7 +61,9 @@ class StageOne(Section):
     """Stage I: iterations of agreement and fine-tuning (paper, section 3.1)."""
 
     iterations: int = Field(default=2, ge=1)
-    samples: int = Field(default=1, ge=1, description="answers a side and question; 1 = greedy, as in the paper")
+    samples: int = Field(
+        default=1, ge=1, description="answers a side and question; 1 = greedy, as in the paper"
+    )
     consistency: float = Field(default=1.0, ge=0, le=1, description="least share of agreeing pairs")
     temperature: float = Field(default=1.0, gt=0, description="used where samples > 1")
 
@@ -81,7 +85,9 @@ class Evaluation(Section):
     """Which splits are graded, and with how many samples pass@k is estimated."""
 
     splits: tuple[Literal["dev", "test"], ...] = ("test",)
-    samples: int = Field(default=10, ge=0, description="samples a question for pass@k; 0 = greedy accuracy only")
+    samples: int = Field(
+        default=10, ge=0, description="samples a question for pass@k; 0 = greedy accuracy only"
+    )
     temperature: float = Field(default=1.0, gt=0)
 
 
@@ -126,7 +132,7 @@ def load_experiment(path: Path, overrides: tuple[str, ...] = ()) -> Experiment:
     """
     text = _read(path)
     tree, lines = _parse(path, text)
-    origin = {(): path.parent, ("weak",): path.parent, ("strong",): path.parent}
+    origin: dict[Place, Path] = {(): path.parent, ("weak",): path.parent, ("strong",): path.parent}
     for override in overrides:
         keys = _override(tree, override)
         lines[keys] = 0
@@ -156,9 +162,6 @@ def _read(path: Path) -> str:
         raise UserError(f"{path}: not UTF-8 text") from None
 
 
-Place = tuple[str | int, ...]
-
-
 def _parse(path: Path, text: str) -> tuple[dict[str, Any], dict[Place, int]]:
     """The YAML as plain data, and the line of each field. Anchors are refused: they can expand without bound."""
     try:
@@ -169,7 +172,9 @@ def _parse(path: Path, text: str) -> tuple[dict[str, Any], dict[Place, int]]:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}" if mark else str(path)
-        raise UserError(f"{where}: not valid YAML: {getattr(error, 'problem', None) or 'unreadable'}") from None
+        raise UserError(
+            f"{where}: not valid YAML: {getattr(error, 'problem', None) or 'unreadable'}"
+        ) from None
     except RecursionError:
         raise UserError(f"{path}: nested too deeply") from None
     if not isinstance(tree, dict) or root is None:

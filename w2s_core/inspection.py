@@ -31,8 +31,7 @@ def render_plan(graph: Graph, store: Store) -> str:
     planned = plan(graph.targets, store)
     labels = label_steps(graph.targets)
     rows = [
-        (labels[one.handle.key], one.state, seconds(one.expected_s), one.handle.key[:12])
-        for one in planned
+        (labels[one.handle.key], one.state, seconds(one.expected_s), one.handle.key[:12]) for one in planned
     ]
     return f"{table(('step', 'state', 'expected', 'key'), rows)}\n\n{_sum(planned)}"
 
@@ -51,9 +50,19 @@ def render_runs(store: Store) -> str:
     for name in store.refs.names():
         record = store.refs.read(name)
         done = sum(store.has(key) for key in record["targets"].values())
-        state = "complete" if done == len(record["targets"]) else f"{done} of {len(record['targets'])} targets"
+        state = (
+            "complete" if done == len(record["targets"]) else f"{done} of {len(record['targets'])} targets"
+        )
         rows.append(
-            (name, when(record["started"]), record["task"], record["weak"], record["strong"], str(record["seed"]), state)
+            (
+                name,
+                when(record["started"]),
+                record["task"],
+                record["weak"],
+                record["strong"],
+                str(record["seed"]),
+                state,
+            )
         )
     if not rows:
         return f"no run in {store.root} yet; start one with: w2s run EXPERIMENT.yaml"
@@ -91,25 +100,32 @@ def render_explanation(store: Store, run: str, step_name: str, other: str | None
     key = _find_step(store, run, step_name)
     against = _find_step(store, other, step_name) if other else None
     state = "in the store" if store.has(key) else "not computed"
-    return f"{step_name} of run {run}: {state}\n{explain(_best(store, run, key), store, other=_best(store, other, against))}"
+    compared = _best(store, other, against) if other and against else None
+    return f"{step_name} of run {run}: {state}\n{explain(_best(store, run, key), store, other=compared)}"
 
 
 def _find_step(store: Store, run: str, name: str) -> str:
     """The key of a step of a run, by its label or by the beginning of its key."""
     steps: dict[str, str] = store.refs.read(run)["steps"]
-    keys = [steps[name]] if name in steps else [k for k in steps.values() if len(name) >= 4 and k.startswith(name)]
+    keys = (
+        [steps[name]]
+        if name in steps
+        else [k for k in steps.values() if len(name) >= 4 and k.startswith(name)]
+    )
     if len(keys) != 1:
         near = ", ".join(closest(list(steps), name) or list(steps)[:5])
         raise UserError(f"run {run} has no step '{name}'; steps like it: {near}")
     return keys[0]
 
 
-def _best(store: Store, run: str | None, key: str | None) -> Handle | str | None:
+def _best(store: Store, run: str, key: str) -> Handle | str:
     """The key where its manifest tells all; for a step not computed yet, the handle planned anew."""
-    if run is None or key is None or store.has(key):
+    if store.has(key):
         return key
     graph = build_graph(Experiment.model_validate_json(json.dumps(store.refs.read(run)["experiment"])))
     planned = {handle.key: handle for handle in topological(graph.targets.values())}
     if key not in planned:
-        raise UserError(f"{key[:12]} was never computed, and the code has changed since run {run} was planned")
+        raise UserError(
+            f"{key[:12]} was never computed, and the code has changed since run {run} was planned"
+        )
     return planned[key]

@@ -159,7 +159,7 @@ def _evaluate(
 ) -> dict[str, Handle]:
     """Grades of every model, of every labelled set, of the votes and of both sides of the pairs."""
     marked = partial(grade, rule=given.answer_rule)
-    results = {"pairs": pairs}
+    results = {}
     last = x.stage1.iterations
     sampled = {f"icl_ft_{last}", f"hybrid_ft_{last}", "ceiling", *x.stage2.methods}
     for split in x.evaluation.splits:
@@ -176,4 +176,4 @@ def _evaluate(
     for side in ("chosen", "rejected"):
         results[f"labels/pairs_{side}"] = marked(responses=pairs, gold=gold, side=side)
     results["vote"] = marked(responses=votes, gold=gold)
-    return results
+    return results | {"pairs": pairs}

@@ -12,7 +12,10 @@ def table(header: Cells, rows: Iterable[Cells]) -> str:
     """Columns padded to their widest cell, two blanks between."""
     listed = [tuple(header), *(tuple(row) for row in rows)]
     widths = [max(len(row[i]) for row in listed) for i in range(len(header))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in listed)
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in listed
+    )
 
 
 def seconds(value: float | None) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from w2s_core.data import Splits, gold_rows, load_splits, question_rows, rows_digest
-from w2s_core.engine import Handle, Outcome, Store, run_graph
+from w2s_core.engine import Handle, Outcome, Store, make_display, run_graph
 from w2s_core.errors import UserError
 from w2s_core.experiment import Experiment
 from w2s_core.models import base_ref
@@ -35,7 +35,7 @@ def build_graph(experiment: Experiment) -> Graph:
         UserError: a task, split or model folder that cannot be used.
     """
     names = ("train_1", "train_2", *experiment.evaluation.splits)
-    source = {
+    source: dict[str, Any] = {
         "task": experiment.task.name,
         "options": experiment.task.options,
         "duplicates": experiment.duplicates,
@@ -46,7 +46,9 @@ def build_graph(experiment: Experiment) -> Graph:
     strong_ref, strong_source = resolve_base(experiment.strong)
     given = Inputs(
         questions={
-            name: questions(source=source, split=name, digest=rows_digest(question_rows(splits.problems[name])))
+            name: questions(
+                source=source, split=name, digest=rows_digest(question_rows(splits.problems[name]))
+            )
             for name in names
         },
         gold={
@@ -85,11 +87,11 @@ def run_experiment(
     workers: int = 1,
     device: str = "cpu",
     command: list[str],
-    display: Any = None,
 ) -> Outcome:
     """Record the run, then compute what is missing. The record is written first: gc keeps what an unfinished run made."""
     store.refs.write(name, record(graph, name, command))
     runtime = {"bases": graph.bases, "device": device}
+    display = make_display(labels=label_steps(graph.targets))
     return run_graph(graph.targets, store, workers=workers, runtime=runtime, display=display)
 
 

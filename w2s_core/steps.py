@@ -5,15 +5,20 @@ modules under `code` and the libraries enter a step's key, so that a changed rul
 """
 
 import random
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from w2s_core.engine import Context, step
 from w2s_core.errors import StopBranch, UserError
 from w2s_core.rows import Row, read_rows, write_json, write_rows
 
-ANSWER_CODE = ("w2s_core.answers", "w2s_core.grading")
+Responses = dict[str, list[str]]
+Method = Literal["sft", "dpo", "orpo"]
+Classes = list[int | None]
+
+ANSWER_CODE = ("w2s_core.answers", "w2s_core.grading", "w2s_core.grading_child")
 ANSWER_LIBRARIES = ("math-verify", "sympy")
 MODEL_CODE = ("w2s_core.models", "w2s_core.prompting")
 MODEL_LIBRARIES = ("torch", "transformers", "peft")
@@ -54,7 +59,9 @@ def demonstrate(ctx: Context, *, questions: Path, responses: Path, rule: str, sh
         if extract(row["responses"][0], rule) is not None
     ]
     if len(answered) < shots:
-        raise StopBranch(f"demonstrate: {shots} demonstrations wanted, only {len(answered)} responses have an answer")
+        raise StopBranch(
+            f"demonstrate: {shots} demonstrations wanted, only {len(answered)} responses have an answer"
+        )
     chosen = random.Random(f"demonstrations-{seed}").sample(answered, shots)
     write_rows(ctx.out / "rows.parquet", chosen)
     return {"ids": [row["id"] for row in chosen], "answered": len(answered)}
@@ -105,8 +112,29 @@ def sample(
 
 @step(version=1, code=(*ANSWER_CODE, "w2s_core.selection"), libraries=ANSWER_LIBRARIES)
 def agree(ctx: Context, *, weak: Path, icl: Path, exclude: Path, rule: str, consistency: float = 1.0) -> Row:
-    """Keep the questions on which both sides agree (section 3.1): rows of id, weak, icl, share."""
-    raise NotImplementedError
+    """Keep the questions on which both sides agree (section 3.1): rows of id, weak, icl (two responses), share."""
+    from w2s_core.selection import agree_question
+
+    weak_side, icl_side, barred = _responses(weak), _responses(icl), _ids(exclude)
+    kept = []
+    counts = Counter({"kept": 0, "disagree": 0, "demonstrations": 0})
+    for name, (left, right) in _classes(weak_side, icl_side, rule):
+        found = agree_question(left, right, consistency)
+        if name in barred:
+            counts["demonstrations"] += 1
+        elif found is None:
+            counts["disagree"] += 1
+        else:
+            counts["kept"] += 1
+            texts = {"weak": weak_side[name][found.weak], "icl": icl_side[name][found.icl]}
+            kept.append({"id": name, **texts, "share": found.share})
+    if not kept:
+        raise StopBranch(
+            f"agree: the two sides agree on none of {len(weak_side)} questions at consistency {consistency}: "
+            "nothing to fine-tune on"
+        )
+    write_rows(ctx.out / "rows.parquet", kept)
+    return {"questions": len(weak_side), **counts}
 
 
 @step(version=1, code=(*ANSWER_CODE, "w2s_core.selection"), libraries=ANSWER_LIBRARIES)
@@ -123,7 +151,35 @@ def contrast(
     seed: int = 0,
 ) -> Row:
     """Contrastive pairs by the strong model's confidence (section 3.2): rows of id, chosen, rejected, kind."""
-    raise NotImplementedError
+    from w2s_core.selection import contrast_question
+
+    weak_side, drawn, barred = _responses(weak), _responses(samples), _ids(exclude)
+    rows = []
+    counts: Counter[str] = Counter()
+    for name, (labelled, sampled) in _classes(weak_side, drawn, rule):
+        if name in barred:
+            counts["demonstrations"] += 1
+            continue
+        pairs, outcome = contrast_question(
+            labelled[0],
+            sampled,
+            keep=keep,
+            flip=flip,
+            per_question=per_question,
+            rng=random.Random(f"contrast-{seed}-{name}"),
+        )
+        counts[outcome] += 1
+        for pair in pairs:
+            two = weak_side[name][0], drawn[name][pair.sample]
+            chosen, rejected = two if pair.kind == "weak_chosen" else two[::-1]
+            rows.append({"id": name, "chosen": chosen, "rejected": rejected, "kind": pair.kind})
+    if not rows:
+        raise StopBranch(
+            f"contrast: no question gives a pair ({_listed(counts)}): Stage II has nothing to train on"
+        )
+    write_rows(ctx.out / "rows.parquet", rows)
+    kinds = Counter(row["kind"] for row in rows)
+    return {"questions": len(weak_side), "pairs": len(rows), **kinds, **counts}
 
 
 @step(version=1)
@@ -187,7 +243,7 @@ def prefer(
     model: Path,
     questions: Path,
     pairs: Path,
-    method: str,
+    method: Method,
     settings: dict[str, Any],
     seed: int,
 ) -> Row:
@@ -203,7 +259,53 @@ def prefer(
 @step(version=1, code=ANSWER_CODE, libraries=ANSWER_LIBRARIES)
 def grade(ctx: Context, *, responses: Path, gold: Path, rule: str, side: str = "responses") -> Row:
     """Grade responses against gold: rows of id, level, template, and the lists answers, verdicts, tokens, finish."""
-    raise NotImplementedError
+    from w2s_core.answers import extract
+    from w2s_core.grading import Grader
+
+    truth = {row["id"]: row for row in read_rows(gold / "rows.parquet")}
+    rows = []
+    with Grader(rule) as grader:
+        for row in read_rows(responses / "rows.parquet"):
+            answers = [
+                extract(text, rule) for text in (row["responses"] if side == "responses" else [row[side]])
+            ]
+            known = truth[row["id"]]
+            rows.append(
+                {
+                    "id": row["id"],
+                    "level": known["level"],
+                    "template": known["template"],
+                    "answers": answers,
+                    "verdicts": [
+                        str(one) for one in grader.grade((answer, known["gold"]) for answer in answers)
+                    ],
+                    "tokens": row.get("tokens", []),
+                    "finish": row.get("finish", []),
+                }
+            )
+            ctx.progress(len(rows), None, "questions")
+    write_rows(ctx.out / "grades.parquet", rows)
+    verdicts = Counter(verdict for row in rows for verdict in row["verdicts"])
+    return {"questions": len(rows), "graded": sum(verdicts.values()), **verdicts}
+
+
+def _classes(weak: Responses, other: Responses, rule: str) -> Iterator[tuple[str, tuple[Classes, Classes]]]:
+    """For each question of the weak side: the classes of equal answers among its responses and the other side's."""
+    from w2s_core.answers import extract
+    from w2s_core.grading import Grader
+
+    with Grader(rule) as grader:
+        for name, responses in weak.items():
+            both = grader.classes([extract(text, rule) for text in (*responses, *other[name])])
+            yield name, (both[: len(responses)], both[len(responses) :])
+
+
+def _responses(folder: Path) -> Responses:
+    return {row["id"]: row["responses"] for row in read_rows(folder / "rows.parquet")}
+
+
+def _listed(counts: Counter[str]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
 
 
 def _write_split(ctx: Context, rows: list[Row], split: str, digest: str) -> Row:
@@ -227,17 +329,27 @@ def _texts(row: Row, side: str) -> Iterable[str]:
     return (row[side],)
 
 
+def _device(ctx: Context) -> str:
+    """Where to compute. On a CPU one thread a process: then the number of workers cannot change a bit."""
+    import torch
+
+    wanted = ctx.runtime.get("device", "auto")
+    device = ("cuda" if torch.cuda.is_available() else "cpu") if wanted == "auto" else str(wanted)
+    if device == "cpu":
+        torch.set_num_threads(1)
+    return device
+
+
 def _sampling_engine(ctx: Context, model: Path) -> Any:
     from w2s_core.models import load_model
     from w2s_core.sampling import TransformersEngine
 
-    device = ctx.runtime.get("device", "cpu")
-    loaded, tokenizer = load_model(model, ctx.runtime["bases"], device=device)
+    loaded, tokenizer = load_model(model, ctx.runtime["bases"], device=_device(ctx))
     return TransformersEngine(loaded, tokenizer, batch_size=ctx.runtime.get("batch_size", 256))
 
 
 def _train(
-    ctx: Context, model: Path, examples: list[Row], method: str, settings: dict[str, Any], seed: int
+    ctx: Context, model: Path, examples: list[Row], method: Method, settings: dict[str, Any], seed: int
 ) -> Row:
     from w2s_core.training import TrainSettings, train
 
@@ -249,6 +361,6 @@ def _train(
         bases=ctx.runtime["bases"],
         out=ctx.out,
         work=ctx.work,
-        device=ctx.runtime.get("device", "cpu"),
+        device=_device(ctx),
         progress=ctx.progress,
     )
