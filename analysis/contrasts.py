@@ -1,7 +1,8 @@
 """Paired contrasts over several weak models: the mean over weak models, with chance from questions and seeds.
 
-Weak models are few and chosen, so they are not resampled: an interval speaks of these weak models. Runs of one seed
-share the strong model's ceiling and random numbers, so the unit "seed" is a seed over all weak models together.
+Weak models are few and chosen, so they are not resampled: an interval speaks of these weak models. Runs from different
+weak models count as independent of each other, so three weak models with three seeds have 6 degrees of freedom for the
+seeds. Not so against the ceiling: weak models share it, so a seed is one unit over all of them (2 degrees of freedom).
 """
 
 from collections.abc import Sequence
@@ -77,17 +78,36 @@ def difference(
     if not seeds:
         return None
     mask = np.ones(len(groups[0].ids), dtype=bool) if chosen is None else chosen
-    tables = np.stack([mean_table(groups, method, seeds, k=k)[:, mask] for method in (first, second)])
-    return crossed_bootstrap(tables, _minus, clusters=groups[0].clusters_at(mask))
+    clusters = groups[0].clusters_at(mask)
+    if "ceiling" in (first, second):
+        tables = np.stack([mean_table(groups, method, seeds, k=k)[:, mask] for method in (first, second)])
+        return crossed_bootstrap(tables, _minus, clusters=clusters)
+    tables = np.stack([_all_runs(groups, method, seeds, k=k)[:, mask] for method in (first, second)])
+    return crossed_bootstrap(tables, _minus, clusters=clusters, strata=_strata(groups, seeds))
+
+
+def _all_runs(groups: Sequence[Group], method: str, seeds: Sequence[int], *, k: int = 1) -> Floats:
+    """Scores of all runs, shape [weak models x seeds, questions]."""
+    return np.concatenate([mean_table([group], method, seeds, k=k) for group in groups])
+
+
+def _strata(groups: Sequence[Group], seeds: Sequence[int]) -> list[int]:
+    return [i for i in range(len(groups)) for _ in seeds]
 
 
 def between_groups(better: Group, worse: Group, method: str) -> Estimate | None:
-    """A method's score with one weak model minus its score with another, paired by seed and question."""
+    """A method's score with one weak model minus its score with another, paired by question."""
     seeds = shared_seeds([better, worse], method)
     if not seeds:
         return None
-    tables = np.stack([mean_table([group], method, seeds) for group in (worse, better)])
-    return crossed_bootstrap(tables, _minus, clusters=better.clusters)
+    both = _all_runs([worse, better], method, seeds)
+    signs = np.repeat([-2.0, 2.0], len(seeds))  # the mean over both models' runs is then the difference
+    return crossed_bootstrap(
+        (both * signs[:, None])[None],
+        lambda means: means[..., 0],
+        clusters=better.clusters,
+        strata=_strata([worse, better], seeds),
+    )
 
 
 def _minus(means: Floats) -> Floats:

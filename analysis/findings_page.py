@@ -15,6 +15,7 @@ from w2s_core.statistics import Estimate
 def findings_table(found: Sequence[Finding]) -> Table:
     """All claims in one table: effect in points with its interval, p after Holm, n, verdict."""
     table = Table("Findings F1-F9, effects in points", ["", "claim", "effect", "p (Holm)", "n", "verdict"])
+    table.left = ("claim", "verdict")
     for one in found:
         for i, claim in enumerate(one.claims):
             table.rows.append(
@@ -86,7 +87,8 @@ def _sentence(claim: Claim) -> str:
             if effect.low <= 0
             else ""
         )
-    return f"{heads[claim.verdict]}: {claim.name} = {points(effect)} points{tail} (p = {_p(claim.p_holm)} after Holm)."
+    p = _p(claim.p_holm, "= ")
+    return f"{heads[claim.verdict]}: {claim.name} = {points(effect)} points{tail} (p {p} after Holm)."
 
 
 def _detail(one: Finding) -> Table:
@@ -95,6 +97,7 @@ def _detail(one: Finding) -> Table:
 
 def _effects(title: str, claims: Sequence[Claim]) -> Table:
     table = Table(title, ["effect, points", "over", "value", "p, one test", "n", "seeds"])
+    table.left = ("over",)
     for claim in claims:
         places = {"all weak models": claim.effect} if len(claim.by_weak) != 1 else {}
         for place, effect in (places | claim.by_weak).items():
@@ -138,15 +141,19 @@ def points(effect: Estimate | None) -> str:
     """An effect in points: `+5.2 [+3.1, +7.4]`."""
     if effect is None or isnan(effect.value):
         return "–"
-    if isnan(effect.low):
-        return f"{100 * effect.value:+.1f}"
-    return f"{100 * effect.value:+.1f} [{100 * effect.low:+.1f}, {100 * effect.high:+.1f}]"
+    ends = "" if isnan(effect.low) else f" [{_signed(effect.low)}, {_signed(effect.high)}]"
+    return _signed(effect.value) + ends
 
 
-def _p(p: float) -> str:
+def _signed(share: float) -> str:
+    """`+5.2`, in points; never `-0.0`."""
+    return f"{round(100 * share, 1) + 0.0:+.1f}"
+
+
+def _p(p: float, equals: str = "") -> str:
     if isnan(p):
         return "–"
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+    return "< 0.001" if p < 0.001 else f"{equals}{p:.3f}"
 
 
 def as_json(

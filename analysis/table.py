@@ -29,7 +29,7 @@ EMPTY = Cell("")
 class Table:
     """Columns by heading, rows of cells (a missing name is an empty cell), and notes below.
 
-    `spans` names the columns whose CSV has the interval's ends too.
+    `spans` names the columns whose CSV has the interval's ends too; `left` those of words, set to the left.
     """
 
     title: str
@@ -37,6 +37,11 @@ class Table:
     rows: list[dict[str, Cell]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     spans: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+
+    def is_left(self, name: str) -> bool:
+        """Whether a column is set to the left: the first, and those of words."""
+        return name == self.columns[0] or name in self.left
 
     def texts(self) -> list[list[str]]:
         """The cells as shown, row by row."""
@@ -87,8 +92,8 @@ def to_terminal(table: Table, width: int = WIDTH) -> str:
     out = io.StringIO()
     console = Console(file=out, width=width, color_system=None, highlight=False)
     shown = RichTable(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="", title_style="")
-    for i, name in enumerate(table.columns):
-        shown.add_column(name, justify="left" if i == 0 else "right", no_wrap=True)
+    for name in table.columns:
+        shown.add_column(name, justify="left" if table.is_left(name) else "right", no_wrap=True)
     for cells in table.texts():
         shown.add_row(*(Text(cell) for cell in cells))
     console.print(Text(table.title))
@@ -103,7 +108,7 @@ def to_markdown(table: Table) -> str:
     """The table as Markdown, title and notes around it."""
     lines = [f"### {table.title}", ""]
     lines.append("| " + " | ".join(map(_escape, table.columns)) + " |")
-    lines.append("|" + "|".join("---" if i == 0 else "---:" for i in range(len(table.columns))) + "|")
+    lines.append("|" + "|".join("---" if table.is_left(name) else "---:" for name in table.columns) + "|")
     lines += ["| " + " | ".join(map(_escape, cells)) + " |" for cells in table.texts()]
     lines += ["", *(f"{_escape(note)}  " for note in table.notes)]
     return "\n".join(lines) + "\n"

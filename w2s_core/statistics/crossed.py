@@ -5,7 +5,8 @@
 """
 
 from collections.abc import Callable, Hashable, Sequence
-from math import inf
+from functools import lru_cache
+from math import inf, nan
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,7 @@ def crossed_bootstrap(
     statistic: Statistic,
     *,
     clusters: Sequence[Hashable] | None = None,
+    strata: Sequence[Hashable] | None = None,
     level: float = LEVEL,
     draws: int = DRAWS,
     seed: int = 0,
@@ -44,6 +46,8 @@ def crossed_bootstrap(
         tables: shape [tables, seeds, questions]; one table a system, the same seeds and questions in each.
         statistic: from the tables' means to the quantity, for example `lambda m: m[..., 1] - m[..., 0]`.
         clusters: a label a question; those that share one are resampled together. None: each is on its own.
+        strata: a label a seed, for runs of several kinds that are no random draw (weak models): seeds are resampled
+            within each. Every stratum has the same number of seeds. None: one stratum.
         draws: resamples.
         seed: of the resampling.
 
@@ -53,62 +57,84 @@ def crossed_bootstrap(
     questions are resampled, and the interval says nothing about other seeds.
 
     Raises:
-        UserError: tables of another shape, or labels that do not match the questions.
+        UserError: tables of another shape, labels that do not match, or strata of several sizes.
     """
     values = _as_tables(tables)
     labels = cluster_index(clusters, values.shape[2])
-    groups = int(labels.max(initial=-1)) + 1
-    size = {"n": values.shape[2], "seeds": values.shape[1], "clusters": groups}
+    layers = _as_strata(strata, values.shape[1])
+    size = {"n": values.shape[2], "seeds": layers.shape[1], "clusters": int(labels.max(initial=-1)) + 1}
     if 0 in values.shape:
         return nothing(**size)
     value = float(statistic(values.mean(axis=(1, 2))))
-    spread = crossed_variance(_influence(values, statistic), labels)
-    if not spread.known or not np.isfinite(value):
+    if not np.isfinite(value):
+        return nothing(value=nan, **size)
+    spread = crossed_variance(_influence(values, statistic), labels, strata)
+    if not spread.known:
         return nothing(value=value, **size)
     if spread.variance == 0:
-        low, high = _no_variation(value, groups, level)
+        low, high = _no_variation(value, size["clusters"], level)
     else:
-        low, high = _stretched(value, _resample(values, labels, statistic, draws, seed), spread, level)
+        resampled = _resample(values, labels, layers, statistic, draws, seed)
+        low, high = _stretched(value, resampled, spread, level)
     return Estimate(value, low, high, spread, **size)
 
 
-def crossed_variance(values: npt.ArrayLike, clusters: Sequence[Hashable] | npt.ArrayLike | None) -> Spread:
+def crossed_variance(
+    values: npt.ArrayLike,
+    clusters: Sequence[Hashable] | npt.ArrayLike | None,
+    strata: Sequence[Hashable] | None = None,
+) -> Spread:
     """Variance of the mean of a table [seeds, questions], in its parts: of seeds, and of questions beyond that.
 
     Both seeds and clusters of questions count as drawn at random. The part of seeds is the variance of the seeds'
-    means; it holds the residual (how a question fares in one seed) already. So the part of clusters is their
-    cluster-robust variance less the residual of the two-way analysis of variance, never below 0. One seed has the
-    clusters' part only, whole. One cluster: not known.
+    means (within strata); it holds the residual (how a question fares in one seed) already. So the part of clusters
+    is their cluster-robust variance less the residual of the two-way analysis of variance, never below 0. One seed
+    has the clusters' part only, whole. One cluster: not known.
     """
     table = np.atleast_2d(np.asarray(values, dtype=np.float64))
     labels = cluster_index(clusters, table.shape[1])
-    seeds, groups = table.shape[0], int(labels.max(initial=-1)) + 1
+    layers = _as_strata(strata, table.shape[0])
+    seeds, groups = layers.shape[1], int(labels.max(initial=-1)) + 1
     if groups < 2 or seeds < 1:
         return Spread()
     totals = _group_sums(table - table.mean(), labels, groups) / table.size
-    by_group = totals.sum(axis=0)
-    among_groups = float((by_group**2).sum()) * groups / (groups - 1)
+    among_groups = float((totals.sum(axis=0) ** 2).sum()) * groups / (groups - 1)
+    alone = (among_groups, float(groups - 1))
     if seeds == 1:
-        return Spread(((among_groups, float(groups - 1)),))
-    by_seed = totals.sum(axis=1)
-    rest = totals - by_group / seeds - by_seed[:, None] / groups
-    among_seeds = float((by_seed**2).sum()) * seeds / (seeds - 1)
-    residual = float((rest**2).sum()) * seeds * groups / ((seeds - 1) * (groups - 1))
-    beyond = max(0.0, among_groups - residual)
-    return Spread(((among_seeds, float(seeds - 1)), (beyond, float(groups - 1))))
+        return Spread((alone,))
+    among_seeds = residual = 0.0
+    for rows in layers:
+        part = totals[rows]
+        by_seed = part.sum(axis=1) - part.sum() / seeds
+        rest = part - part.mean(axis=0) - by_seed[:, None] / groups
+        among_seeds += float((by_seed**2).sum()) * seeds / (seeds - 1)
+        residual += float((rest**2).sum()) * seeds * groups / ((seeds - 1) * (groups - 1))
+    of_seeds = (among_seeds, float(len(layers) * (seeds - 1)))
+    return Spread((of_seeds, (max(0.0, among_groups - residual), float(groups - 1))), least=alone)
+
+
+def _as_strata(strata: Sequence[Hashable] | None, seeds: int) -> npt.NDArray[np.int64]:
+    """The rows of each stratum, shape [strata, seeds a stratum]."""
+    if strata is None:
+        return np.arange(seeds)[None, :]
+    labels = cluster_index(strata, seeds)
+    rows = [np.flatnonzero(labels == one) for one in range(int(labels.max(initial=-1)) + 1)]
+    if len({len(one) for one in rows}) != 1:
+        raise UserError(
+            f"strata with {sorted(len(one) for one in rows)} seeds: the same number in each is needed"
+        )
+    return np.stack(rows)
 
 
 def cluster_index(clusters: Sequence[Hashable] | npt.ArrayLike | None, n: int) -> npt.NDArray[np.int64]:
     """Number the clusters 0, 1, ... in order of first appearance; None gives each question its own."""
     if clusters is None:
         return np.arange(n)
-    listed = (
-        list(np.asarray(clusters, dtype=object))
-        if not isinstance(clusters, np.ndarray)
-        else clusters.tolist()
-    )
+    if isinstance(clusters, np.ndarray) and clusters.dtype == np.int64 and clusters.shape == (n,):
+        return clusters  # numbered already
+    listed: list[Any] = clusters.tolist() if isinstance(clusters, np.ndarray) else [*clusters]  # type: ignore[misc]
     if len(listed) != n:
-        raise UserError(f"{len(listed)} cluster labels for {n} questions")
+        raise UserError(f"{len(listed)} labels for {n} questions or seeds")
     numbers: dict[Hashable, int] = {}
     return np.array([numbers.setdefault(one, len(numbers)) for one in listed], dtype=np.int64)
 
@@ -139,27 +165,49 @@ def _influence(values: Floats, statistic: Statistic) -> Floats:
 
 
 def _resample(
-    values: Floats, labels: npt.NDArray[np.int64], statistic: Statistic, draws: int, seed: int
+    values: Floats,
+    labels: npt.NDArray[np.int64],
+    layers: npt.NDArray[np.int64],
+    statistic: Statistic,
+    draws: int,
+    seed: int,
 ) -> Floats:
     """The statistic on `draws` resamples of seeds and clusters. A resample's mean weighs questions, not clusters."""
-    rng = np.random.default_rng(seed)
-    seeds, groups = values.shape[1], int(labels.max()) + 1
+    groups = int(labels.max()) + 1
     sizes = _group_sums(np.ones((1, values.shape[2])), labels, groups)[0]
     totals = _group_sums(values, labels, groups)
-    group_weights = rng.multinomial(groups, np.full(groups, 1 / groups), size=draws).astype(np.float64)
-    seed_weights = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=draws) / seeds
+    group_weights = _multinomial(groups, draws, seed, 0)
+    seed_weights = np.zeros((draws, values.shape[1]))
+    for i, rows in enumerate(layers):
+        seed_weights[:, rows] = _multinomial(layers.shape[1], draws, seed, 1 + i) / layers.size
     per_seed = totals.reshape(-1, groups) @ group_weights.T  # [tables x seeds, draws]
-    per_seed = per_seed.reshape(len(values), seeds, draws) / (group_weights @ sizes)
+    per_seed = per_seed.reshape(*values.shape[:2], draws) / (group_weights @ sizes)
     means = np.einsum("tsd,ds->dt", per_seed, seed_weights)
     return np.asarray(statistic(means), dtype=np.float64)
 
 
+@lru_cache(maxsize=16)
+def _multinomial(size: int, draws: int, seed: int, stream: int) -> Floats:
+    """How often each unit comes in each draw of as many, shape [draws, size]; kept, since tables share it."""
+    rng = np.random.default_rng([seed, stream])
+    weights = rng.multinomial(size, np.full(size, 1 / size), size=draws).astype(np.float64)
+    weights.setflags(write=False)
+    return weights
+
+
 def _stretched(value: float, resampled: Floats, spread: Spread, level: float) -> tuple[float, float]:
+    """Both arms of the percentile interval, stretched; neither shorter than half the symmetric reach.
+
+    A lone question that differs gives draws of which most equal the estimate: their percentiles would leave no arm.
+    """
     known = resampled[np.isfinite(resampled)]
     low, high = np.quantile(known, [0.5 - level / 2, 0.5 + level / 2])
     usual = float(known.std()) * quantile_t(inf, level)
-    factor = spread.reach(level) / usual if usual > 0 else 1.0
-    return value - factor * max(0.0, value - float(low)), value + factor * max(0.0, float(high) - value)
+    reach = spread.reach(level)
+    factor = reach / usual if usual > 0 else 1.0
+    return value - max(factor * (value - float(low)), reach / 2), value + max(
+        factor * (float(high) - value), reach / 2
+    )
 
 
 def _no_variation(value: float, groups: int, level: float) -> tuple[float, float]:

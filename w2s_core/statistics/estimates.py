@@ -13,10 +13,14 @@ class Spread:
 
     Seeds make one part, questions another. Three seeds know their part badly (2 degrees of freedom), 300 questions
     theirs well, so each part has its own Student quantile and the squares add up (MOVER: Zou and Donner 2008).
-    Simulated with 3 and 5 seeds, this covers 95 to 97 %, where Satterthwaite's approximation falls to 91 %.
+    Simulated with 3 and 5 seeds, this covers 95 to 98 %, where Satterthwaite's approximation falls to 91 %.
+
+    `least` is a part that the whole never falls below: what questions alone would give. Seeds that happen to agree
+    must not make an interval shorter than that of one seed.
     """
 
     parts: tuple[tuple[float, float], ...] = ()
+    least: tuple[float, float] = (0.0, inf)
 
     @property
     def known(self) -> bool:
@@ -26,7 +30,7 @@ class Spread:
     @property
     def variance(self) -> float:
         """The whole variance; nan where it is not known."""
-        return sum(variance for variance, _ in self.parts) if self.parts else nan
+        return max(self.least[0], sum(variance for variance, _ in self.parts)) if self.parts else nan
 
     @property
     def se(self) -> float:
@@ -37,7 +41,8 @@ class Spread:
         """Half the width of the symmetric interval of this coverage."""
         if not self.parts:
             return nan
-        return sqrt(sum(variance * quantile_t(df, level) ** 2 for variance, df in self.parts))
+        least, *parts = (variance * quantile_t(df, level) ** 2 for variance, df in (self.least, *self.parts))
+        return sqrt(max(least, sum(parts)))
 
     def p(self, distance: float) -> float:
         """Two-sided p at this distance from the null hypothesis: 1 - the level whose interval just gets there."""
@@ -46,7 +51,7 @@ class Spread:
         if self.variance == 0:
             return 1.0 if distance == 0 else 0.0
         low, high = 0.0, 1.0  # of p, by bisection: the reach falls as p grows
-        for _ in range(100):
+        for _ in range(60):
             middle = (low + high) / 2
             low, high = (middle, high) if self.reach(1 - middle) > abs(distance) else (low, middle)
         return high
@@ -65,7 +70,7 @@ class Estimate:
         low, high: the interval's ends; nan where none can be given (a single question).
         spread: the variance behind the interval.
         n: questions.
-        seeds: runs over the same questions.
+        seeds: of the runs over these questions.
         clusters: independent groups of questions (= n where none share a template).
     """
 

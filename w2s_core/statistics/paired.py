@@ -1,7 +1,6 @@
 """Two systems on the same questions: the difference is taken question by question."""
 
 from collections.abc import Hashable, Mapping, Sequence, Set
-from math import comb
 
 import numpy as np
 import numpy.typing as npt
@@ -70,7 +69,10 @@ def mcnemar_exact(only_first: int, only_second: int) -> float:
     if only_first < 0 or only_second < 0:
         raise UserError(f"McNemar: {only_first} and {only_second} are no counts")
     n = only_first + only_second
-    tail = sum(comb(n, i) for i in range(min(only_first, only_second) + 1))
+    tail = ways = 1  # C(n, 0); each next binomial comes from the one before
+    for i in range(min(only_first, only_second)):
+        ways = ways * (n - i) // (i + 1)
+        tail += ways
     return min(1.0, float(2 * tail / 2**n)) if n else 1.0
 
 

@@ -1,0 +1,249 @@
+"""Seeds and questions crossed: the variance against a mixed-model identity, the bootstrap against the variance."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from w2s_core.errors import UserError
+from w2s_core.statistics import (
+    Spread,
+    bootstrap_mean,
+    crossed_bootstrap,
+    crossed_variance,
+    minimum_detectable_effect,
+    recovery,
+    score,
+)
+
+Table = npt.NDArray[np.float64]
+
+
+def mean_squares(table: Table) -> tuple[float, float, float]:
+    """Seeds, questions, residual of the two-way analysis of variance, written out."""
+    s, q = table.shape
+    grand, by_seed, by_question = table.mean(), table.mean(axis=1), table.mean(axis=0)
+    of_seeds = q * ((by_seed - grand) ** 2).sum() / (s - 1)
+    of_questions = s * ((by_question - grand) ** 2).sum() / (q - 1)
+    rest = table - by_seed[:, None] - by_question[None, :] + grand
+    return of_seeds, of_questions, (rest**2).sum() / ((s - 1) * (q - 1))
+
+
+@given(st.integers(2, 5), st.integers(3, 12), st.integers(0, 2**32 - 1))
+def test_variance_is_that_of_the_two_way_analysis_of_variance(seeds: int, n: int, seed: int) -> None:
+    table = np.random.default_rng(seed).random((seeds, n))
+    of_seeds, of_questions, residual = mean_squares(table)
+    spread = crossed_variance(table, None)
+    beyond = max(0.0, of_questions - residual)
+    assert [v for v, _ in spread.parts] == pytest.approx(
+        [of_seeds / table.size, beyond / table.size], abs=1e-12
+    )
+    assert [df for _, df in spread.parts] == [seeds - 1, n - 1]
+    assert spread.least[0] == pytest.approx(of_questions / table.size)
+    assert spread.reach() >= Spread((spread.least,)).reach() - 1e-12, "never shorter than questions alone"
+
+
+def test_strata_are_variances_within_each_and_their_degrees_of_freedom_add_up() -> None:
+    rng = np.random.default_rng(1)
+    parts = [rng.random((3, 10)) + shift for shift in (0.0, 5.0)]
+    spread = crossed_variance(np.concatenate(parts), None, strata=[0, 0, 0, 1, 1, 1])
+    expected = sum(mean_squares(part)[0] / part.size for part in parts) / 4
+    assert spread.parts[0] == (pytest.approx(expected), 4.0)
+    with pytest.raises(UserError, match="same number"):
+        crossed_variance(np.concatenate(parts), None, strata=[0, 0, 0, 0, 1, 1])
+
+
+def test_p_and_interval_agree_and_p_is_the_t_tests_for_one_seed() -> None:
+    differences = np.random.default_rng(3).normal(0.3, 1, (1, 50))
+    spread = crossed_variance(differences, None)
+    assert spread.p(differences.mean()) == pytest.approx(
+        stats.ttest_1samp(differences[0], 0).pvalue, rel=1e-6
+    )
+    two = crossed_variance(np.random.default_rng(4).normal(0, 1, (3, 50)), None)
+    assert two.p(two.reach(0.95)) == pytest.approx(0.05, rel=1e-6)
+    assert two.p(0.0) == pytest.approx(1.0)
+
+
+def test_minimum_detectable_effect_gives_the_power_that_it_promises() -> None:
+    effect = minimum_detectable_effect(1.0)
+    assert effect == pytest.approx(1.959964 + 0.841621, abs=1e-5)
+    assert 1 - stats.norm.cdf(1.959964 - effect) == pytest.approx(0.8, abs=1e-4)
+    assert minimum_detectable_effect(1.0, df=4) > effect
+    assert math.isnan(minimum_detectable_effect(math.nan))
+
+
+def test_bootstrap_of_one_seed_is_scipys_percentile_interval_but_for_the_small_sample_factor() -> None:
+    scores = (np.random.default_rng(0).random(400) < 0.3).astype(float)
+    found = bootstrap_mean(scores, draws=4000)
+    theirs = stats.bootstrap(
+        (scores,), np.mean, method="percentile", n_resamples=4000, rng=np.random.default_rng(1)
+    )
+    ends = theirs.confidence_interval
+    assert (found.low, found.high) == pytest.approx((ends.low, ends.high), abs=0.006)
+
+
+def test_deterministic_by_seed_and_blind_to_the_order_of_questions_in_its_estimate() -> None:
+    table = np.random.default_rng(5).random((3, 40))
+    assert bootstrap_mean(table, seed=7) == bootstrap_mean(table, seed=7)
+    assert bootstrap_mean(table, seed=7).low != bootstrap_mean(table, seed=8).low
+    assert bootstrap_mean(table[:, ::-1]).se == pytest.approx(bootstrap_mean(table).se)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 4), st.integers(2, 12), st.integers(0, 2**32 - 1))
+def test_interval_holds_its_value(seeds: int, n: int, seed: int) -> None:
+    table = np.random.default_rng(seed).integers(0, 2, (2, seeds, n))
+    found = crossed_bootstrap(table, lambda m: m[..., 1] - m[..., 0], draws=200)
+    assert found.low <= found.value <= found.high
+    assert found.value == pytest.approx(table[1].mean() - table[0].mean())
+
+
+def test_no_difference_anywhere_is_no_certainty() -> None:
+    same = np.ones((2, 1, 50))
+    found = crossed_bootstrap(same, lambda m: m[..., 1] - m[..., 0])
+    assert found.value == 0
+    assert found.low == -found.high
+    assert found.high == pytest.approx(stats.binomtest(0, 50).proportion_ci(method="wilson").high)
+    assert found.p == 1.0
+
+
+def test_empty_and_single_and_malformed_tables() -> None:
+    minus: Callable[[Table], Table] = lambda m: m[..., 1] - m[..., 0]  # noqa: E731
+    assert math.isnan(crossed_bootstrap(np.empty((2, 1, 0)), minus).value)
+    single = crossed_bootstrap([[[0.0]], [[1.0]]], minus)
+    assert single.value == 1
+    assert math.isnan(single.low)
+    assert math.isnan(single.p)
+    with pytest.raises(UserError, match="shape"):
+        crossed_bootstrap(np.ones((2, 5)), minus)
+    with pytest.raises(UserError, match="3 labels"):
+        crossed_bootstrap(np.ones((2, 1, 5)), minus, clusters=[1, 2, 3])
+
+
+def test_pgr_by_hand() -> None:
+    floor = np.array([[1.0] * 20 + [0.0] * 80])
+    system = np.array([[1.0] * 50 + [0.0] * 50])
+    ceiling = np.array([[1.0] * 80 + [0.0] * 20])
+    found = recovery(floor, system, ceiling)
+    assert found.resolved
+    assert found.ratio.value == pytest.approx(0.5)
+    assert found.gap.value == pytest.approx(0.6)
+    assert found.ratio.low < 0.5 < found.ratio.high
+
+
+def test_pgr_of_floor_and_ceiling_themselves() -> None:
+    rng = np.random.default_rng(0)
+    floor, ceiling = (rng.random((2, 3, 200)) < np.array([0.2, 0.9])[:, None, None]).astype(float)
+    assert recovery(floor, floor, ceiling).ratio.value == 0
+    assert recovery(floor, ceiling, ceiling).ratio.value == 1
+
+
+def fieller(floor: Table, system: Table, ceiling: Table) -> tuple[float, float]:
+    """Fieller's interval of the ratio of two paired means, an independent construction."""
+    n = floor.size
+    y, x = system - floor, ceiling - floor
+    cov = np.cov(y, x) / n
+    t2 = stats.t.ppf(0.975, n - 1) ** 2
+    a = x.mean() ** 2 - t2 * cov[1, 1]
+    b = y.mean() * x.mean() - t2 * cov[0, 1]
+    c = y.mean() ** 2 - t2 * cov[0, 0]
+    root = math.sqrt(b * b - a * c)
+    return (b - root) / a, (b + root) / a
+
+
+def test_pgr_interval_is_near_fiellers() -> None:
+    rng = np.random.default_rng(2)
+    ability = rng.normal(0, 1, 500)
+    floor, system, ceiling = (
+        (ability + rng.normal(0, 1, 500) > cut).astype(float) for cut in (0.7, -0.5, -1.5)
+    )
+    found = recovery(floor, system, ceiling, draws=8000).ratio
+    assert (found.low, found.high) == pytest.approx(fieller(floor, system, ceiling), abs=0.01)
+
+
+def test_pgr_is_refused_where_the_gap_is_not_resolved() -> None:
+    rng = np.random.default_rng(0)
+    floor, system, ceiling = (rng.random((3, 1, 100)) < 0.5).astype(float)
+    found = recovery(floor, system, ceiling)
+    assert not found.resolved
+    assert math.isnan(found.ratio.value)
+    assert "does not exclude 0" in found.reason
+    nobody = recovery(np.zeros(1), np.zeros(1), np.ones(1))
+    assert not nobody.resolved
+    assert "too few" in nobody.reason
+    near = recovery(np.repeat([1.0, 0.0], [40, 60]), np.ones(100), np.repeat([1.0, 0.0], [46, 54]))
+    assert not near.resolved
+    assert "comes near 0" in near.reason
+    with pytest.raises(UserError, match="shapes"):
+        recovery(np.ones(3), np.ones(4), np.ones(3))
+
+
+class World:
+    """Runs with known truth: an answer is right where ability plus the question's and the seed's luck pass 0."""
+
+    def __init__(self, seed: int, *, seeds: int, n: int, spread: float, clusters: int | None = None) -> None:
+        self.rng = np.random.default_rng(seed)
+        self.seeds, self.n, self.spread = seeds, n, spread
+        self.labels = None if clusters is None else (np.arange(n) % clusters).tolist()
+
+    def truth(self, ability: float) -> float:
+        return float(stats.norm.cdf(ability / math.sqrt(2 + self.spread**2)))
+
+    def draw(self, *abilities: float) -> Table:
+        k = len(abilities)
+        question = self.rng.normal(0, 1, self.n)
+        if self.labels is not None:
+            question = self.rng.normal(0, 1, max(self.labels) + 1)[self.labels]
+        luck = self.rng.normal(0, self.spread, (k, self.seeds, 1)) + self.rng.normal(
+            0, 1, (k, self.seeds, self.n)
+        )
+        return (np.array(abilities)[:, None, None] + question + luck > 0).astype(float)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("seeds", "n", "spread", "clusters"),
+    [(1, 200, 0.0, None), (1, 300, 0.0, 100), (3, 200, 0.2, None), (5, 200, 0.1, None), (5, 200, 0.4, None)],
+)
+def test_intervals_cover_the_truth(seeds: int, n: int, spread: float, clusters: int | None) -> None:
+    """95 % intervals of accuracy, of its bootstrap, of a paired difference and of PGR cover 93 to 97 % of the time."""
+    world = World(0, seeds=seeds, n=n, spread=spread, clusters=clusters)
+    low, middle, high = -0.5, 0.8, 1.8
+    truths = [world.truth(one) for one in (low, middle, high)]
+    gain, ratio = truths[1] - truths[0], (truths[1] - truths[0]) / (truths[2] - truths[0])
+    hits = {"score": 0, "bootstrap": 0, "difference": 0, "pgr": 0}
+    worlds, resolved = 1500, 0
+    for _ in range(worlds):
+        tables = world.draw(low, middle, high)
+        one = score(tables[1], world.labels)
+        hits["score"] += one.low <= truths[1] <= one.high
+        two = bootstrap_mean(tables[1], world.labels, draws=500)
+        hits["bootstrap"] += two.low <= truths[1] <= two.high
+        three = crossed_bootstrap(
+            tables[:2], lambda m: m[..., 1] - m[..., 0], clusters=world.labels, draws=500
+        )
+        hits["difference"] += three.low <= gain <= three.high
+        four = recovery(*tables, world.labels, draws=500)
+        resolved += four.resolved
+        hits["pgr"] += four.resolved and four.ratio.low <= ratio <= four.ratio.high
+    assert resolved > 0.9 * worlds
+    rates = {name: found / (resolved if name == "pgr" else worlds) for name, found in hits.items()}
+    allowance = 0.008  # chance of the simulation itself: 1.5 standard errors
+    for name, rate in rates.items():
+        assert 0.93 - allowance <= rate <= 0.97 + allowance, (name, rates)
+
+
+@pytest.mark.slow
+def test_three_seeds_that_do_not_differ_cost_width_not_coverage() -> None:
+    world = World(1, seeds=3, n=200, spread=0.0)
+    truth = world.truth(0.8) - world.truth(-0.5)
+    hits = 0
+    for _ in range(1000):
+        found = crossed_bootstrap(world.draw(-0.5, 0.8), lambda m: m[..., 1] - m[..., 0], draws=400)
+        hits += found.low <= truth <= found.high
+    assert 0.95 <= hits / 1000 <= 1.0
