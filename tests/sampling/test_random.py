@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from w2s_core.prompting import encode_prompt, few_shot_prefix, zero_shot
@@ -92,6 +92,7 @@ def test_distribution(temperature: float, model_of: Any, tokenizer: Any) -> None
     assert statistic < chi_square_limit(len(common))
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(-20, 20, width=32), min_size=1, max_size=12), st.floats(0, 1, exclude_max=True))
 def test_draw_inverts_the_distribution(logits: list[float], noise: float) -> None:
     """The token's share holds the noise, and no token without a share is ever drawn."""

@@ -42,7 +42,9 @@ class Moves:
 
 
 class Shared:
-    """Keys and values [groups, heads, slots, size] of all layers, each group of them looked at by one or more rows.
+    """Keys [groups, heads, size, slots] and values [groups, heads, slots, size] of all layers.
+
+    Each group is looked at by one or more rows. Keys are held transposed: they are read at every step.
 
     members: the row numbers' places, group * width + number within the group, [rows]; None where row r looks at
     group r, or where there is one group for all.
@@ -55,11 +57,11 @@ class Shared:
     @property
     def slots(self) -> int:
         """Tokens a group, padding included."""
-        return self.layers[0][0].shape[2] if self.layers else 0
+        return self.layers[0][0].shape[3] if self.layers else 0
 
     def scores(self, layer: int, queries: Tensor) -> Tensor:
         """Products of queries [rows, heads, q, size] with the keys that each row looks at: [rows, heads, q, slots]."""
-        return self._product(queries, self.layers[layer][0].transpose(2, 3))
+        return self._product(queries, self.layers[layer][0])
 
     def mix(self, layer: int, weights: Tensor) -> Tensor:
         """Sums of values by weights [rows, heads, q, slots]: [rows, heads, q, size]."""
@@ -102,8 +104,10 @@ class Shared:
 def shared_from(caches: Sequence[DynamicCache], width: int, members: Tensor | None) -> Shared:
     """The groups that prefilled caches hold, one after the other."""
     layers = zip(*(cache.layers for cache in caches), strict=True)
-    joined = ([(one.keys, one.values) for one in parts] for parts in layers)
-    pairs = ((torch.cat([k for k, _ in parts]), torch.cat([v for _, v in parts])) for parts in joined)
+    pairs = (
+        (torch.cat([one.keys.transpose(2, 3) for one in parts]), torch.cat([one.values for one in parts]))
+        for parts in layers
+    )
     return Shared(pairs, width, members)
 
 

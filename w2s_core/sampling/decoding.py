@@ -14,7 +14,7 @@ from w2s_core.sampling.masks import DecodeMasks, prefill_masks
 from w2s_core.sampling.noise import row_keys, uniforms
 from w2s_core.sampling.stopping import EOS, Stopping
 
-_PREFILL_TOKENS = 4096  # of prompts prefilled at once: bounds the memory of activations
+_PREFILL_TOKENS = 2048  # of prompts prefilled at once: bounds the memory of activations
 
 
 @dataclass(frozen=True)

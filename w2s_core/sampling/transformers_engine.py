@@ -7,7 +7,7 @@ token for token.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -28,6 +28,8 @@ _SHARE_FROM = 16  # tokens: a shorter common beginning is cheaper computed again
 class TransformersEngine:
     """A SamplingEngine over a transformers causal language model, on the device where the model is.
 
+    It sets the model's attention implementation, to one that elsewhere computes what "sdpa" does.
+
     batch_size: responses decoded at once. Out of memory on a GPU halves it for the rest of the engine's
     life, with a warning. Results do not depend on it, but for float rounding: a draw within rounding error
     (about 1e-6 of probability in float32) of the border between two tokens can fall on either side, as can
@@ -38,6 +40,10 @@ class TransformersEngine:
         if batch_size < 1:
             raise UserError(f"batch_size must be at least 1, not {batch_size}")
         layer_kinds(model.config.get_text_config())
+        if not getattr(model, "_supports_attention_backend", False):
+            raise UserError(
+                f"model type '{model.config.model_type}' has its own attention: sample it with vLLM"
+            )
         model.set_attn_implementation(SHARED_ATTENTION)
         self.model, self.tokenizer, self.batch_size = model.eval(), tokenizer, batch_size
 
@@ -59,7 +65,7 @@ class TransformersEngine:
         demonstrations = prefill_common(self.model, encoded[0][:common])
         wanted = [
             Wanted(index, number, prompts[index][0], tuple(encoded[index][common:]))
-            for index in sorted(range(len(prompts)), key=lambda i: -len(encoded[i]))
+            for index in sorted(range(len(prompts)), key=lambda i: -len(encoded[i]))  # the longest first
             for number in range(params.n)
         ]
         stopping = Stopping(self.tokenizer, self._eos(), params.stop, self._outputs(), self.model.device)
@@ -72,9 +78,10 @@ class TransformersEngine:
 
         while done < len(wanted):
             chunk = wanted[done : done + self.batch_size]
-            try:
-                made = Batch(self.model, chunk, demonstrations, params, stopping).run(finished)
-            except torch.OutOfMemoryError:
+            made = _unless_out_of_memory(
+                lambda chunk=chunk: Batch(self.model, chunk, demonstrations, params, stopping).run(finished)
+            )
+            if made is None:
                 self._halve(len(chunk))
                 continue
             for one, generation in zip(chunk, made, strict=True):
@@ -112,6 +119,14 @@ class TransformersEngine:
         self.batch_size = running // 2
         torch.cuda.empty_cache()
         log.warning("out of memory with %d responses at once; going on with %d", running, self.batch_size)
+
+
+def _unless_out_of_memory(make: Callable[[], list[Generation]]) -> list[Generation] | None:
+    """What `make` returns, or None. An exception that is still being handled would keep alive what it filled."""
+    try:
+        return make()
+    except torch.OutOfMemoryError:
+        return None
 
 
 def common_length(encoded: list[list[int]]) -> int:
