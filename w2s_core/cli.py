@@ -20,6 +20,7 @@ class LazyGroup(click.Group):
     """A group that imports a sub-group only when it is called or listed in full."""
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The sub-command of that name."""
         if cmd_name == "data":
             from w2s_core.data_commands import data
 
@@ -27,6 +28,7 @@ class LazyGroup(click.Group):
         return super().get_command(ctx, cmd_name)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
+        """All names, for the help."""
         return sorted([*super().list_commands(ctx), "data"])
 
 
@@ -91,7 +93,7 @@ def run(
     outcome = runs.run_experiment(graph, store, name=name, workers=workers, device=device, command=_command())
     if outcome.interrupted:
         sys.exit(INTERRUPTED)
-    _say_failures(outcome, label_steps(graph.targets))
+    _say_stopped(outcome, label_steps(graph.targets))
     _mirror(
         store, name, root, [t for t, wanted in (("wandb", wandb), ("trackio", trackio)) if wanted], online
     )
@@ -164,7 +166,7 @@ def verify(root: Path) -> None:
     problems = list(store.verify())
     for problem in problems:
         click.echo(str(problem), err=True)
-    checked = sum(1 for _ in store.keys())
+    checked = len(list(store.keys()))
     click.echo(json.dumps({"objects": checked, "problems": len(problems)}))
     if problems:
         sys.exit(FAILED)
@@ -217,15 +219,15 @@ def _say_duplicates(graph: Any) -> None:
     click.echo(f"duplicate questions: {said}; {done}", err=True)
 
 
-def _say_failures(outcome: Any, labels: dict[str, str]) -> None:
-    """One line for each step that failed, and one for what could not run because of it."""
-    for key, message in outcome.failed.items():
-        click.echo(f"w2s: {labels.get(key, key[:12])}: {message}", err=True)
-    if outcome.stopped:
-        names = ", ".join(sorted(labels.get(key, key[:12]) for key in outcome.stopped)[:4])
-        more = f" and {len(outcome.stopped) - 4} more" if len(outcome.stopped) > 4 else ""
+def _say_stopped(outcome: Any, labels: dict[str, str]) -> None:
+    """One line for all that could not run because another step failed; the display has told of that one."""
+    names = sorted(
+        labels.get(key, key[:12]) for key, reason in outcome.stopped.items() if reason.startswith("needs ")
+    )
+    if names:
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         click.echo(
-            f"w2s: {len(outcome.stopped)} steps could not run for that reason: {names}{more}", err=True
+            f"w2s: {len(names)} steps could not run for that reason: {', '.join(names[:3])}{more}", err=True
         )
 
 

@@ -59,8 +59,8 @@ def _load_splits(task: str, options: str, policy: str, names: tuple[str, ...]) -
     if found and policy == "refuse":
         one = found[0]
         raise UserError(
-            f"task '{task}': {len(found)} duplicate questions between or within splits (first: {one.split} id {one.id} = "
-            f"{one.first_split} id {one.first_id}); set duplicates: drop or report to go on"
+            f"task '{task}': {len(found)} duplicate questions between or within splits (first: {one.split} id "
+            f"{one.id} = {one.first_split} id {one.first_id}); set duplicates: drop or report to go on"
         )
     if policy != "drop":
         return Splits(problems, tuple(found), 0)

@@ -53,17 +53,8 @@ def render_runs(store: Store) -> str:
         state = (
             "complete" if done == len(record["targets"]) else f"{done} of {len(record['targets'])} targets"
         )
-        rows.append(
-            (
-                name,
-                when(record["started"]),
-                record["task"],
-                record["weak"],
-                record["strong"],
-                str(record["seed"]),
-                state,
-            )
-        )
+        shown = (str(record[field]) for field in ("task", "weak", "strong", "seed"))
+        rows.append((name, when(record["started"]), *shown, state))
     if not rows:
         return f"no run in {store.root} yet; start one with: w2s run EXPERIMENT.yaml"
     return table(("run", "started", "task", "weak", "strong", "seed", "state"), rows)

@@ -12,10 +12,8 @@ def table(header: Cells, rows: Iterable[Cells]) -> str:
     """Columns padded to their widest cell, two blanks between."""
     listed = [tuple(header), *(tuple(row) for row in rows)]
     widths = [max(len(row[i]) for row in listed) for i in range(len(header))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in listed
-    )
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in listed)
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def seconds(value: float | None) -> str:
@@ -37,7 +35,7 @@ def when(iso: str) -> str:
 
 
 def counted(values: Iterable[str]) -> str:
-    """ "12 cached, 3 missing" for a stream of words."""
+    """How often each word comes: `12 cached, 3 missing`."""
     return ", ".join(f"{number} {word}" for word, number in Counter(values).most_common())
 
 

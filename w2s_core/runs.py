@@ -88,7 +88,7 @@ def run_experiment(
     device: str = "cpu",
     command: list[str],
 ) -> Outcome:
-    """Record the run, then compute what is missing. The record is written first: gc keeps what an unfinished run made."""
+    """Record the run, then compute what is missing. The record comes first: gc keeps what an unfinished run made."""
     store.refs.write(name, record(graph, name, command))
     runtime = {"bases": graph.bases, "device": device}
     display = make_display(labels=label_steps(graph.targets))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from w2s_core.engine.planning import Planned
 from w2s_core.engine.run import Display
-from w2s_core.engine.scheduler import Event, Outcome
+from w2s_core.engine.scheduler import NEEDS, Event, Outcome
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -232,6 +232,8 @@ def describe(event: Event, tally: Tally) -> str | None:
         return f"{label}: computed by another process ({tally.headline()})"
     if kind == "waiting":
         return f"{label}: waiting for pid {event.get('pid')} on host {event.get('host')}"
+    if kind == "stopped" and event["reason"].startswith(NEEDS):
+        return None  # one step's failure can stop dozens: they are counted at the end
     if kind in ("failed", "stopped"):
         return f"{label}: {kind}: {event['reason']}"
     if kind == "corrupt":

@@ -32,6 +32,9 @@ POLL_S = 0.1
 TELL_EVERY_S = 1.0
 INTERRUPTED = "interrupted; the same command goes on where it stopped"
 
+NEEDS = "needs "
+"""How the reason of a step begins that could not run because of another one."""
+
 
 @dataclass
 class Outcome:
@@ -236,7 +239,7 @@ class Loop:
             self._open.discard(closing)
             for name in self._dependants[closing]:
                 if name in self._open:
-                    self.outcome.stopped[name] = f"needs {origin.label}: {reason}"
+                    self.outcome.stopped[name] = f"{NEEDS}{origin.label}: {reason}"
                     self._emit(
                         {"event": "stopped", "key": name, "reason": self.outcome.stopped[name], "origin": key}
                     )
