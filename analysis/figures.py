@@ -15,8 +15,8 @@ COLOURS: Final = {
     "weak": "#D55E00",
     "icl": "#0072B2",
     "hybrid": "#009E73",
-    "dpo": "#CC79A7",
-    "orpo": "#7B4B94",
+    "dpo": "#E78AC3",
+    "orpo": "#4B2E63",
     "floor": "#767676",
     "ceiling": "#000000",
 }

@@ -74,6 +74,6 @@ def published_figure(
 def _column(weak: str) -> int | None:
     plain = re.sub(r"[^a-z0-9]", "", weak.lower().rsplit("/", 1)[-1])
     for i, known in enumerate(_WEAK):
-        if known.replace("_", "") in plain:
+        if plain.startswith(known.replace("_", "")):
             return i
     return None

@@ -1,0 +1,184 @@
+"""Findings on runs of known truth: what is true is found, what is false is refuted, what is missing is said."""
+
+import json
+import math
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from analysis.contrasts import difference, precision_gain
+from analysis.findings import Finding, control_contrasts, findings, hardest_levels, judge
+from analysis.findings_page import save_findings
+from analysis.frame import GRADES, load_frames
+from analysis.groups import Group, make_groups
+from tests.analysis.synthetic import SETS, TRUTH, TinyStore, add_run
+from w2s_core.errors import UserError
+from w2s_core.evaluation import accuracy
+from w2s_core.rows import read_rows
+from w2s_core.statistics import Estimate, Spread
+
+
+def by_name(groups: list[Group]) -> dict[str, Finding]:
+    return {one.name: one for one in findings(groups)}
+
+
+@pytest.fixture(scope="module")
+def groups(study: TinyStore) -> list[Group]:
+    return make_groups(load_frames(study, list(study.refs.names())))
+
+
+def test_true_findings_hold_and_false_ones_fail(groups: list[Group]) -> None:
+    found = by_name(groups)
+    assert list(found) == [f"F{i}" for i in range(1, 10)]
+    for name in ("F1", "F2", "F3", "F7", "F9"):
+        assert found[name].verdict == "holds", name
+    assert found["F6"].verdict == "fails"
+    assert [claim.verdict for claim in found["F6"].claims][1] == "fails", "ORPO loses 15 points"
+    assert found["F8"].verdict == "fails"
+
+
+def test_effects_are_means_over_weak_models_and_seeds(groups: list[Group], study: TinyStore) -> None:
+    def mean(method: str) -> float:
+        runs = list(study.refs.names())
+        return float(
+            np.mean([accuracy(read_rows(study.path(f"{run}-greedy-test-{method}") / GRADES)) for run in runs])
+        )
+
+    found = by_name(groups)
+    for name, second, first in (("F1", "ceiling", "full_weak_ft"), ("F4", "hybrid_ft_2", "hybrid_ft_1")):
+        effect = found[name].claims[0].effect
+        assert effect is not None
+        assert effect.value == pytest.approx(mean(second) - mean(first))
+        assert (effect.n, effect.seeds, effect.clusters) == (240, 3, 120)
+        by_weak = found[name].claims[0].by_weak
+        assert effect.value == pytest.approx(np.mean([one.value for one in by_weak.values() if one]))
+
+
+def test_runs_with_other_weak_models_add_degrees_of_freedom_but_not_against_the_shared_ceiling(
+    groups: list[Group],
+) -> None:
+    plain, shared = (
+        difference(groups, "hybrid_ft_2", "full_weak_ft"),
+        difference(groups, "ceiling", "full_weak_ft"),
+    )
+    assert plain is not None
+    assert shared is not None
+    assert plain.spread.parts[0][1] == 6
+    assert shared.spread.parts[0][1] == 2
+
+
+def test_precision_gain_is_the_mean_of_the_weak_models_gains(groups: list[Group], study: TinyStore) -> None:
+    gain = precision_gain(groups, "agreed_1", "weak_0")
+    assert gain is not None
+    each = []
+    for group in groups:
+        kept = [row for run in group.runs for row in read_rows(study.path(f"{run}-agreed_1") / GRADES)]
+        all_weak = [row for run in group.runs for row in read_rows(study.path(f"{run}-weak_0") / GRADES)]
+        each.append(accuracy(kept) - accuracy(all_weak))
+    assert gain.value == pytest.approx(np.mean(each))
+    assert gain.low < 0.6 < gain.high
+
+
+def test_hardest_levels_are_taken_from_the_top_until_they_suffice(groups: list[Group]) -> None:
+    levels, chosen = hardest_levels(groups[0])
+    assert levels == [6, 5], "40 questions of level 6 do not suffice"
+    assert chosen.sum() == 80
+    without = replace(groups[0], levels=[None] * 240)
+    assert hardest_levels(without)[0] == []
+
+
+def test_all_claims_are_corrected_together(groups: list[Group]) -> None:
+    claims = [claim for one in findings(groups) for claim in one.claims]
+    assert len(claims) == 13
+    smallest = min(claims, key=lambda claim: claim.p)
+    assert smallest.p_holm == pytest.approx(min(1.0, 13 * smallest.p))
+    assert all(claim.p_holm >= claim.p for claim in claims)
+
+
+def estimate(value: float, low: float, high: float) -> Estimate:
+    return Estimate(value, low, high, Spread(((0.01, 10.0),)), 100)
+
+
+@pytest.mark.parametrize(
+    ("effect", "p_holm", "verdict"),
+    [
+        (estimate(0.05, 0.02, 0.08), 0.01, "holds"),
+        (estimate(0.05, 0.02, 0.08), 0.06, "not resolved"),
+        (estimate(0.0, -0.005, 0.005), 1.0, "fails"),
+        (estimate(-0.05, -0.08, -0.02), 0.01, "fails"),
+        (estimate(0.0, -0.03, 0.03), 1.0, "not resolved"),
+        (estimate(math.nan, math.nan, math.nan), math.nan, "not tested"),
+        (None, math.nan, "not tested"),
+    ],
+)
+def test_verdict_rule(effect: Estimate | None, p_holm: float, verdict: str) -> None:
+    assert judge(effect, p_holm) == verdict
+
+
+def test_a_noisy_null_is_rarely_called_a_finding(store: TinyStore) -> None:
+    flat = dict.fromkeys(TRUTH, 0.5)
+    for seed in (0, 1, 2):
+        add_run(store, f"r{seed}", seed=seed, n=90, truth=flat, sets=SETS | {"weak_0": (1.0, 0.9)})
+    found = by_name(make_groups(load_frames(store, list(store.refs.names()))))
+    assert not [name for name, one in found.items() if one.verdict == "holds" and name != "F9"]
+    assert found["F9"].verdict == "not tested", "one weak model"
+
+
+def test_missing_results_leave_a_finding_untested(store: TinyStore) -> None:
+    add_run(store, "a", missing=("greedy/test/dpo",))
+    found = by_name(make_groups(load_frames(store, ["a"])))
+    assert found["F6"].claims[0].verdict == "not tested"
+    assert found["F6"].verdict in ("not tested", "fails")
+    assert found["F1"].verdict == "holds"
+
+
+def test_seeds_that_only_some_have_are_left_out_of_a_contrast(store: TinyStore) -> None:
+    add_run(store, "a0", seed=0)
+    add_run(store, "a1", seed=1, missing=("greedy/test/dpo",))
+    add_run(store, "b0", seed=0, weak="mistral")
+    add_run(store, "b1", seed=1, weak="mistral")
+    groups = make_groups(load_frames(store, list(store.refs.names())))
+    effect = difference(groups, "dpo", "hybrid_ft_2")
+    assert effect is not None
+    assert effect.seeds == 1
+
+
+def test_what_cannot_be_compared_is_refused(store: TinyStore) -> None:
+    add_run(store, "a")
+    add_run(store, "b", settings={"stage1": {"iterations": 2, "consistency": 0.5}})
+    with pytest.raises(UserError, match="'llama' has 2 settings"):
+        findings(make_groups(load_frames(store, ["a", "b"])))
+    add_run(store, "c", weak="mistral", n=200)
+    with pytest.raises(UserError, match="different questions"):
+        findings(make_groups(load_frames(store, ["a", "c"])))
+
+
+def test_controls_stand_beside_the_findings(groups: list[Group]) -> None:
+    names = {claim.name: claim for claim in control_contrasts(groups)}
+    assert list(names) == [
+        "icl-ft 1 minus control: all ICL",
+        "icl-ft 1 minus control: random",
+        "icl-ft 1 minus control: gold",
+    ]
+    gold = names["icl-ft 1 minus control: gold"].effect
+    assert gold is not None
+    assert gold.value < 0
+    assert all(claim.verdict == "not tested" for claim in names.values()), "shown, not claimed"
+
+
+def test_page_and_json_agree_and_are_the_same_each_time(groups: list[Group], tmp_path: Path) -> None:
+    shown, paths = save_findings(groups, tmp_path / "one", "w2s tables")
+    _, again = save_findings(groups, tmp_path / "two", "w2s tables")
+    assert [path.read_bytes() for path in paths] == [path.read_bytes() for path in again]
+    record = json.loads(paths[1].read_text())
+    page = paths[0].read_text()
+    for one in record["findings"]:
+        assert f"## {one['name']}: {one['verdict']}" in page
+        assert one["name"] in shown
+    assert "1/6" in page, "what three weak models can show is said"
+    assert "w2s tables" in page
+    assert max(map(len, shown.splitlines())) <= 100
+    assert not re.search(r"\bnan\b", page)

@@ -1,0 +1,193 @@
+"""Tables: numbers equal the evaluation of the rows, forms agree, everything missing is shown."""
+
+import csv
+import io
+import math
+
+import pytest
+
+from analysis.frame import GRADES, load_frames
+from analysis.methods import method_name, ordered, ordered_sets
+from analysis.published import published_figure
+from analysis.table import Cell, Table, count, percent, to_csv, to_markdown, to_terminal
+from analysis.tables import all_tables, run_table
+from tests.analysis.synthetic import TRUTH, TinyStore, add_run
+from w2s_core.errors import UserError
+from w2s_core.evaluation import accuracy, by_level, label_quality, mean_pass_at_k
+from w2s_core.rows import read_rows
+
+
+def rows_by_name(table: Table) -> dict[str, dict[str, Cell]]:
+    return {row[table.columns[0]].text: row for row in table.rows}
+
+
+def test_accuracy_levels_pass_at_10_and_pgr_are_those_of_the_grades(one_run: TinyStore) -> None:
+    table = run_table(load_frames(one_run, ["solo"]), "solo")[0]
+    row = rows_by_name(table)["hybrid-ft 2 = M_plus"]
+    grades = {
+        m: read_rows(one_run.path(f"solo-greedy-test-{m}") / GRADES)
+        for m in ("hybrid_ft_2", "weak_floor", "ceiling")
+    }
+    assert row["accuracy"].value == pytest.approx(100 * accuracy(grades["hybrid_ft_2"]))
+    assert row["accuracy"].low < row["accuracy"].value < row["accuracy"].high
+    for level, share in by_level(grades["hybrid_ft_2"]).items():
+        assert row[f"L{level}"].value == pytest.approx(100 * share)
+    floor, ceiling = accuracy(grades["weak_floor"]), accuracy(grades["ceiling"])
+    assert row["PGR"].value == pytest.approx((row["accuracy"].value / 100 - floor) / (ceiling - floor))
+    samples = read_rows(one_run.path("solo-samples-test-hybrid_ft_2") / GRADES)
+    assert row["pass@10"].value == pytest.approx(100 * mean_pass_at_k(samples, 10))
+
+
+def test_rows_stand_in_the_papers_order_and_floor_and_ceiling_have_no_pgr(one_run: TinyStore) -> None:
+    table = run_table(load_frames(one_run, ["solo"]), "solo")[0]
+    names = list(rows_by_name(table))
+    assert names == [method_name(m, "hybrid_ft_2") for m in TRUTH]
+    assert "PGR" not in table.rows[0]
+    assert "PGR" not in table.rows[-1]
+
+
+def test_labels_are_those_of_the_grades(one_run: TinyStore) -> None:
+    row = rows_by_name(run_table(load_frames(one_run, ["solo"]), "solo")[1])["agreed 1"]
+    expected = label_quality(read_rows(one_run.path("solo-agreed_1") / GRADES), 240)
+    assert row["precision"].value == pytest.approx(100 * expected.precision)
+    assert row["coverage"].value == pytest.approx(100 * expected.coverage)
+    assert row["rows"].value == expected.rows
+
+
+def test_pairs_are_counted_by_kind(one_run: TinyStore) -> None:
+    rows = rows_by_name(run_table(load_frames(one_run, ["solo"]), "solo")[2])
+    assert rows["all"]["number"].value == 80
+    assert rows["weak chosen"]["number"].value + rows["weak rejected"]["number"].value == 80
+    assert rows["chosen side"]["words, mean"].value == 3
+
+
+def test_over_seeds_the_mean_of_the_runs_and_one_table_a_weak_model(study: TinyStore) -> None:
+    frames = load_frames(study, list(study.refs.names()))
+    tables = {group.name: made for group, made in all_tables(frames)}
+    assert list(tables) == ["qwen2", "llama", "mistral"]
+    each = [accuracy(read_rows(study.path(f"llama-{s}-greedy-test-dpo") / GRADES)) for s in (0, 1, 2)]
+    row = rows_by_name(tables["llama"][0])["M_plus + DPO"]
+    assert row["accuracy"].value == pytest.approx(100 * sum(each) / 3)
+    precision = rows_by_name(tables["llama"][1])["agreed 2"]["precision"]
+    kept = [read_rows(study.path(f"llama-{s}-agreed_2") / GRADES) for s in (0, 1, 2)]
+    pooled = [row for one in kept for row in one]
+    assert precision.value == pytest.approx(100 * accuracy(pooled))
+
+
+def test_terminal_fits_100_columns_and_shows_everything(study: TinyStore) -> None:
+    for _, tables in all_tables(load_frames(study, list(study.refs.names()))):
+        for table in tables:
+            shown = to_terminal(table)
+            assert max(map(len, shown.splitlines())) <= 100
+            assert "…" not in shown
+            for cells in table.texts():
+                assert all(cell in shown for cell in cells)
+
+
+def test_footer_names_questions_seeds_clusters_runs_command_and_detectable_effect(one_run: TinyStore) -> None:
+    notes = "\n".join(run_table(load_frames(one_run, ["solo"]), "solo")[0].notes)
+    for part in (
+        "n = 240 questions in 120 templates",
+        "seeds 4",
+        "run: solo",
+        "seed=4",
+        "points to be found",
+    ):
+        assert part in notes
+    assert "one seed says nothing about other seeds" in notes
+    assert "unparsed" in notes
+    assert "truncated" in notes
+
+
+def test_missing_rows_are_shown_as_missing(store: TinyStore) -> None:
+    add_run(store, "a", seed=0, missing=("greedy/test/dpo", "samples/test/ceiling"))
+    add_run(store, "b", seed=1, missing=("greedy/test/dpo", "greedy/test/orpo"))
+    table = all_tables(load_frames(store, ["a", "b"]))[0][1][0]
+    rows = rows_by_name(table)
+    assert rows["M_plus + DPO"]["accuracy"].text == "missing"
+    assert "M_plus + ORPO (1 of 2 seeds)" in rows
+    assert any(note.startswith("Missing: greedy/test/dpo of a") for note in table.notes)
+
+
+def test_gap_not_resolved_is_said_instead_of_a_number(store: TinyStore) -> None:
+    add_run(store, "a", truth=TRUTH | {"ceiling": 0.30})
+    table = run_table(load_frames(store, ["a"]), "a")[0]
+    assert {row["PGR"].text for row in table.rows if "PGR" in row} == {"–"}
+    assert any("gap not resolved" in note for note in table.notes)
+
+
+def test_markdown_and_csv_hold_the_same_cells(one_run: TinyStore) -> None:
+    for table in run_table(load_frames(one_run, ["solo"]), "solo"):
+        markdown = to_markdown(table)
+        lines = [line for line in markdown.splitlines() if line.startswith("|")]
+        assert len(lines) == len(table.rows) + 2
+        read = list(csv.DictReader(io.StringIO(to_csv(table))))
+        assert len(read) == len(table.rows)
+        for row, fields in zip(table.rows, read, strict=True):
+            for name, cell in row.items():
+                if not math.isnan(cell.value):
+                    assert float(fields[name]) == pytest.approx(cell.value, rel=1e-5)
+                    if name in table.spans and not math.isnan(cell.low):
+                        assert float(fields[f"{name} low"]) == pytest.approx(cell.low, rel=1e-5)
+
+
+def test_markup_in_names_stays_text() -> None:
+    table = Table("t", ["a|b"], [{"a|b": Cell("x|y [red]z[/red]")}])
+    assert "x|y [red]z[/red]" in to_terminal(table)
+    assert "x\\|y" in to_markdown(table)
+
+
+def test_an_unknown_run_is_refused(one_run: TinyStore) -> None:
+    with pytest.raises(UserError, match="no run 'other'"):
+        run_table(load_frames(one_run, ["solo"]), "other")
+
+
+def test_cells() -> None:
+    assert percent(math.nan).text == "–"
+    assert percent(0.1234).text == "12.3"
+    assert count(12.0).text == "12"
+    assert count(12.345).text == "12.3"
+
+
+def test_order_of_methods_and_sets() -> None:
+    shuffled = [
+        "other",
+        "icl_all",
+        "ceiling",
+        "hybrid_ft_10",
+        "hybrid_ft_2",
+        "dpo",
+        "weak_floor",
+        "weak_ft_2",
+    ]
+    assert ordered(shuffled) == [
+        "weak_floor",
+        "weak_ft_2",
+        "hybrid_ft_2",
+        "hybrid_ft_10",
+        "dpo",
+        "ceiling",
+        "icl_all",
+        "other",
+    ]
+    assert ordered_sets(["agreed_2", "icl_1", "weak_1", "agreed_1", "icl_0", "weak_0"]) == [
+        "weak_0",
+        "icl_0",
+        "agreed_1",
+        "weak_1",
+        "icl_1",
+        "agreed_2",
+    ]
+
+
+def test_published_figures_are_found_by_the_models_name_and_only_where_they_belong() -> None:
+    def figure(weak: str, method: str, m_plus: str = "hybrid_ft_2") -> float | None:
+        return published_figure("gsm8k", weak, method, m_plus)
+
+    assert figure("meta-llama/Llama-2-7b-hf", "weak_floor") == 33.81
+    assert figure("llama2-7b", "weak_floor") == 33.81
+    assert figure("google/gemma-2b", "dpo") == 64.52
+    assert figure("google/gemma-2b", "dpo", "hybrid_ft_1") is None
+    assert figure("llama", "weak_floor") is None
+    assert published_figure("mini", "llama2-7b", "weak_floor", "hybrid_ft_2") is None
+    assert published_figure("math", "mistral-7b", "hybrid_ft_1", "hybrid_ft_1", pass_at_10=True) == 39.60
