@@ -84,13 +84,13 @@ def _interval(estimate: Estimate, factor: float, digits: int) -> Cell:
 
 
 def to_terminal(table: Table, width: int = WIDTH) -> str:
-    """The table as plain text, `width` characters wide at most."""
+    """The table as plain text. Notes are wrapped at `width`; a table that needs more is not cut, but longer."""
     from rich.console import Console
     from rich.table import Table as RichTable
     from rich.text import Text
 
     out = io.StringIO()
-    console = Console(file=out, width=width, color_system=None, highlight=False)
+    console = Console(file=out, width=max(width, _needed(table)), color_system=None, highlight=False)
     shown = RichTable(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="", title_style="")
     for name in table.columns:
         shown.add_column(name, justify="left" if table.is_left(name) else "right", no_wrap=True)
@@ -100,8 +100,13 @@ def to_terminal(table: Table, width: int = WIDTH) -> str:
     console.print(Text("─" * min(width, max(len(table.title), 60))))
     console.print(shown)
     for note in table.notes:
-        console.print(Text(note))
+        console.print(Text(note), width=width)
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+
+
+def _needed(table: Table) -> int:
+    columns = zip(table.columns, *table.texts(), strict=True)
+    return sum(max(map(len, cells)) + 2 for cells in columns)
 
 
 def to_markdown(table: Table) -> str:

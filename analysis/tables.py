@@ -99,7 +99,7 @@ def _accuracy_row(
     scores = group.table(method)
     row["accuracy"] = percent_interval(score(scores, group.clusters))
     if len(runs) < len(group.runs):
-        row["method"] = words(f"{row['method'].text} ({len(runs)} of {len(group.runs)} seeds)")
+        row["method"] = words(f"{row['method'].text} ({len(runs)}/{len(group.runs)} seeds)")
     sampled = f"pass@{PASS_K}"
     if method in group.planned("samples"):
         row[sampled] = _pass_cell(group, method)

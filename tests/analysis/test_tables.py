@@ -105,7 +105,7 @@ def test_missing_rows_are_shown_as_missing(store: TinyStore) -> None:
     table = all_tables(load_frames(store, ["a", "b"]))[0][1][0]
     rows = rows_by_name(table)
     assert rows["M_plus + DPO"]["accuracy"].text == "missing"
-    assert "M_plus + ORPO (1 of 2 seeds)" in rows
+    assert "M_plus + ORPO (1/2 seeds)" in rows
     assert any(note.startswith("Missing: greedy/test/dpo of a") for note in table.notes)
 
 
@@ -129,6 +129,11 @@ def test_markdown_and_csv_hold_the_same_cells(one_run: TinyStore) -> None:
                     assert float(fields[name]) == pytest.approx(cell.value, rel=1e-5)
                     if name in table.spans and not math.isnan(cell.low):
                         assert float(fields[f"{name} low"]) == pytest.approx(cell.low, rel=1e-5)
+
+
+def test_a_table_too_wide_for_the_terminal_is_not_cut() -> None:
+    wide = Table("t", [f"column {i}" for i in range(15)], [{f"column {i}": Cell("x" * 9) for i in range(15)}])
+    assert to_terminal(wide).count("x" * 9) == 15
 
 
 def test_markup_in_names_stays_text() -> None:
