@@ -8,7 +8,7 @@ import shutil
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,66 +67,73 @@ def train(
         StopBranch: there are no rows.
         UserError: no row fits, a model that cannot be trained, a loss that is not finite, DPO's first loss not ln 2.
     """
-    model, tokenizer = load_model(model_dir, bases, device=device)
-    _check_targets(model)
-    limit = min(settings.max_length, getattr(model.config, "max_position_embeddings", settings.max_length))
-    examples, dropped = encode_rows(tokenizer, rows, settings.method, limit)
-    order = plan([one.longest for one in examples], settings)
-    with _quiet():
-        record = _run(
-            model,
-            tokenizer,
-            examples,
-            order,
-            settings,
+    with quiet():
+        ready = prepare(
             model_dir,
-            out,
-            work,
-            device,
-            progress,
-            micro_batch,
-            checkpoint_s,
+            rows,
+            settings,
+            bases=bases,
+            work=work,
+            device=device,
+            progress=progress,
+            micro_batch=micro_batch,
+            checkpoint_s=checkpoint_s,
         )
+        record = _run(ready.trainer, work)
+        _save(ready.trainer.model, model_dir, out)
     trained = {
         "method": settings.method,
-        "steps": order.steps,
-        "tokens": sum(examples[i].tokens for i in order.order),
+        "steps": ready.plan.steps,
+        "tokens": sum(ready.examples[i].tokens for i in ready.plan.order),
         "seconds": round(record.seconds, 3),
     }
     write_json(out / "training.json", trained | {"log": record.log})
     return trained | {
         "rows": len(rows),
-        "dropped_long": dropped,
-        "batch_size": order.batch,
+        "dropped_long": ready.dropped,
+        "batch_size": ready.plan.batch,
         "precision": "float32" if device == "cpu" else "bfloat16",
         "gradient_checkpointing": device != "cpu",
         "loss_first": record.log[0]["loss"],
         "loss_last": record.log[-1]["loss"],
-        **_mean_lengths(examples),
+        **_mean_lengths(ready.examples),
     }
 
 
-def _run(
-    model: Any,
-    tokenizer: Any,
-    examples: list[Example],
-    order: Plan,
-    settings: TrainSettings,
+@dataclass(frozen=True)
+class Prepared:
+    """All that stands before the first step: TRL's trainer, the rows as tokens, their order, how many were too long."""
+
+    trainer: Any
+    examples: list[Example]
+    plan: Plan
+    dropped: int
+
+
+def prepare(
     model_dir: Path,
-    out: Path,
+    rows: Sequence[Mapping[str, Any]],
+    settings: TrainSettings,
+    *,
+    bases: Mapping[str, str | Path],
     work: Path,
-    device: str,
-    progress: "Progress | None",
-    micro_batch: int | None,
-    checkpoint_s: float,
-) -> "Record":
-    """Build the trainer, go on from a checkpoint if there is one, train, and save the artifact."""
+    device: str = "cpu",
+    progress: "Progress | None" = None,
+    micro_batch: int | None = None,
+    checkpoint_s: float = CHECKPOINT_S,
+) -> Prepared:
+    """Load the model, encode the rows and build the trainer; arguments and errors as for `train`."""
     from peft import LoraConfig
     from transformers import PrinterCallback
 
-    from w2s_core.training import checkpoints, trainers
+    from w2s_core.training import trainers
     from w2s_core.training.watch import Record, Watch
 
+    model, tokenizer = load_model(model_dir, bases, device=device)
+    _check_targets(model)
+    limit = min(settings.max_length, getattr(model.config, "max_position_embeddings", settings.max_length))
+    examples, dropped = encode_rows(tokenizer, rows, settings.method, limit)
+    order = plan([one.longest for one in examples], settings)
     lora = LoraConfig(
         r=settings.lora_r,
         lora_alpha=settings.lora_alpha,
@@ -140,11 +147,18 @@ def _run(
     trainer = trainers.build(model, tokenizer, examples, order, settings, arguments, lora, [watch])
     trainer.remove_callback(PrinterCallback)
     trainer.record, trainer.request = record, _request(settings, examples, order, model_dir)
+    return Prepared(trainer, examples, order, dropped)
+
+
+def _run(trainer: Any, work: Path) -> "Record":
+    """Train, from the last checkpoint on if there is one."""
+    from w2s_core.training import checkpoints
+
+    record: Record = trainer.record
     found = checkpoints.latest(work, trainer.request)
     if found:
         record.restore(found[1])
     trainer.train(resume_from_checkpoint=str(found[0]) if found else None)
-    _save(trainer.model, model_dir, out)
     return record
 
 
@@ -239,7 +253,7 @@ def _mean_lengths(examples: Sequence[Example]) -> dict[str, float]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """No bars, hints or warnings of the libraries on the terminal: it belongs to the run's own display."""
     from transformers.utils import logging as hf_logging
 

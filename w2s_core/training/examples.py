@@ -106,30 +106,24 @@ def plan(lengths: Sequence[int], settings: TrainSettings) -> Plan:
     order: list[int] = []
     rest: list[int] = []
     while len(order) + len(rest) < wanted:
-        stream = _epoch(len(lengths), rest, shuffle)
-        full = len(stream) - len(stream) % batch
-        stream, rest = stream[:full], stream[full:]
-        order.extend(_by_length(stream, lengths, batch, shuffle))
+        drawn = shuffle.sample(range(len(lengths)), len(lengths))
+        if rest:
+            # A batch of its own, so that a row left over does not meet itself in it.
+            first = [i for i in drawn if i not in set(rest)][: batch - len(rest)]
+            order += rest + first
+            drawn = [i for i in drawn if i not in set(first)]
+        full = len(drawn) - len(drawn) % batch
+        order.extend(_by_length(drawn[:full], lengths, batch, shuffle))
+        rest = drawn[full:]
     order = (order + rest)[:wanted]
     return Plan(order, batch, math.ceil(len(order) / batch))
 
 
-def _epoch(size: int, rest: list[int], shuffle: random.Random) -> list[int]:
-    """What the last epoch left over, then all rows in random order, the left over ones last: none twice in a batch."""
-    drawn = shuffle.sample(range(size), size)
-    before = set(rest)
-    return rest + [i for i in drawn if i not in before] + [i for i in drawn if i in before]
-
-
-def _by_length(
-    stream: list[int], lengths: Sequence[int], batch: int, shuffle: random.Random
-) -> Iterator[int]:
-    """The stream in batches of like length, in random order; within a batch the longest row comes first."""
-    batches = []
-    for start in range(0, len(stream), CHUNK * batch):
-        chunk = sorted(stream[start : start + CHUNK * batch], key=lambda i: -lengths[i])
-        cut = [chunk[i : i + batch] for i in range(0, len(chunk), batch)]
-        shuffle.shuffle(cut)
-        batches += cut
-    for one in batches:
-        yield from one
+def _by_length(rows: list[int], lengths: Sequence[int], batch: int, shuffle: random.Random) -> Iterator[int]:
+    """The rows in batches of like length, in random order; within a batch the longest row comes first."""
+    for start in range(0, len(rows), CHUNK * batch):
+        chunk = sorted(rows[start : start + CHUNK * batch], key=lambda i: -lengths[i])
+        batches = [chunk[i : i + batch] for i in range(0, len(chunk), batch)]
+        shuffle.shuffle(batches)
+        for one in batches:
+            yield from one

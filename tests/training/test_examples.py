@@ -1,0 +1,123 @@
+"""Encoding of rows, and the order of a training."""
+
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.training.tiny import make_tokenizer, pairs, sums
+from w2s_core.errors import StopBranch, UserError
+from w2s_core.prompting import encode_completion, encode_prompt, zero_shot
+from w2s_core.training.examples import Example, encode_rows, plan
+from w2s_core.training.settings import TrainSettings
+
+SETTINGS = TrainSettings(method="sft", learning_rate=1e-3, batch_size=4, epochs=1)
+
+
+def test_long_rows_are_left_out_whole_and_counted() -> None:
+    tokenizer = make_tokenizer(bos=True)
+    rows = sums(30)
+    whole, none = encode_rows(tokenizer, rows, "sft", 1000)
+    limit = sorted(one.longest for one in whole)[10]
+    kept, dropped = encode_rows(tokenizer, rows, "sft", limit)
+    assert none == 0
+    assert dropped == sum(one.longest > limit for one in whole) > 0
+    assert kept == [one for one in whole if one.longest <= limit]
+
+
+def test_a_pair_is_as_long_as_its_longer_side() -> None:
+    one = Example([1, 2], ([3], [4, 5, 6]))
+    assert one.longest == 5
+    assert one.tokens == 3 + 5
+
+
+def test_all_rows_too_long_is_an_error_and_none_at_all_stops_the_branch() -> None:
+    with pytest.raises(UserError, match="all 3 rows are longer than 4 tokens .* raise max_length"):
+        encode_rows(make_tokenizer(bos=False), sums(3), "sft", 4)
+    with pytest.raises(StopBranch, match="dpo: nothing to train on"):
+        encode_rows(make_tokenizer(bos=False), [], "dpo", 100)
+
+
+@pytest.mark.parametrize("broken", [{"chosen": None}, {"rejected": 3}, {"question": None}])
+def test_a_row_without_text_is_named(broken: dict[str, Any]) -> None:
+    rows = pairs(3)
+    rows[1] |= broken
+    with pytest.raises(UserError, match=f"row 'q1': '{next(iter(broken))}' has to be text"):
+        encode_rows(make_tokenizer(bos=False), rows, "dpo", 100)
+
+
+def test_pairs_are_encoded_as_for_sampling() -> None:
+    tokenizer = make_tokenizer(bos=True)
+    row = pairs(1)[0]
+    (one,), _ = encode_rows(tokenizer, [row], "orpo", 100)
+    assert one.prompt == encode_prompt(tokenizer, zero_shot(row["question"]))
+    assert one.completions == tuple(
+        encode_completion(tokenizer, row[side]) for side in ("chosen", "rejected")
+    )
+
+
+lengths = st.lists(st.integers(2, 50), min_size=1, max_size=200)
+
+
+@given(lengths, st.integers(1, 40), st.integers(1, 4), st.integers(0, 5))
+def test_every_epoch_takes_every_row_once(sizes: list[int], batch: int, epochs: int, seed: int) -> None:
+    made = plan(sizes, replace(SETTINGS, batch_size=batch, epochs=epochs, seed=seed))
+    assert Counter(made.order) == dict.fromkeys(range(len(sizes)), epochs)
+    assert made.steps == -(-len(made.order) // made.batch)
+
+
+@given(lengths, st.integers(1, 40), st.integers(1, 4))
+def test_no_batch_holds_a_row_twice(sizes: list[int], batch: int, epochs: int) -> None:
+    made = plan(sizes, replace(SETTINGS, batch_size=batch, epochs=epochs))
+    for start in range(0, len(made.order), made.batch):
+        taken = made.order[start : start + made.batch]
+        assert len(set(taken)) == len(taken)
+
+
+@given(lengths, st.integers(1, 40), st.integers(1, 30))
+def test_steps_are_exactly_as_many_as_asked_for(sizes: list[int], batch: int, steps: int) -> None:
+    made = plan(sizes, replace(SETTINGS, batch_size=batch, epochs=None, max_steps=steps))
+    assert made.steps == steps
+    assert len(made.order) == steps * made.batch
+
+
+def test_the_order_depends_on_the_seed_alone_and_groups_like_lengths() -> None:
+    sizes = [i % 37 + 3 for i in range(400)]
+    settings = replace(SETTINGS, batch_size=16, epochs=2)
+    made = plan(sizes, settings)
+    assert made == plan(sizes, settings)
+    assert made.order != plan(sizes, replace(settings, seed=1)).order
+
+    def padding(order: list[int]) -> float:
+        cut = [[sizes[i] for i in order[k : k + 16]] for k in range(0, len(order), 16)]
+        return 1 - sum(map(sum, cut)) / sum(max(one) * len(one) for one in cut)
+
+    assert padding(made.order) < padding(list(range(400))) / 4
+
+
+def test_fewer_rows_than_a_batch_make_a_batch_of_all() -> None:
+    made = plan([5, 6, 7], replace(SETTINGS, batch_size=32, epochs=4))
+    assert (made.batch, made.steps) == (3, 4)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"epochs": None}, "either epochs or max_steps"),
+        ({"max_steps": 3}, "either epochs or max_steps"),
+        ({"method": "ppo"}, "'ppo': expected one of sft, dpo, orpo"),
+        ({"scheduler": "cosin"}, "'cosin': expected one of"),
+        ({"learning_rate": 0.0}, "learning_rate has to be above 0, got 0.0"),
+        ({"learning_rate": float("nan")}, "learning_rate has to be above 0"),
+        ({"batch_size": -1}, "batch_size has to be above 0"),
+        ({"warmup_ratio": 1.0}, "warmup_ratio has to be at least 0 and under 1"),
+        ({"weight_decay": -0.1}, "weight_decay has to be at least 0"),
+        ({"max_length": 1}, "max_length has to be at least 2"),
+    ],
+)
+def test_settings_out_of_range_are_refused(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        replace(SETTINGS, **change)

@@ -1,0 +1,175 @@
+"""Interrupted trainings: a resumed one equals the straight one, bit for bit."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.training.test_training import Start, files, run, settings
+from tests.training.tiny import rows_for
+from w2s_core.rows import read_json
+from w2s_core.training import train
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Stopped(Exception):
+    """Stands for whatever ends a process."""
+
+
+def stop_at(step: int) -> Any:
+    def progress(done: int, total: int, **_: Any) -> None:
+        if done == step:
+            raise Stopped
+
+    return progress
+
+
+def again(start: Start, folder: Path, method: str, count: int = 40, **extra: Any) -> list[int]:
+    """Train in a folder that was trained in before; returns the steps that were taken."""
+    steps: list[int] = []
+    train(
+        start[0],
+        rows_for(method, count),
+        JOB(method),
+        bases=start[1],
+        out=folder / "out",
+        work=folder / "work",
+        progress=lambda done, *_, **__: steps.append(done),
+        **extra,
+    )
+    return steps
+
+
+def JOB(method: str) -> Any:  # noqa: N802
+    """25 steps over 5 epochs, with dropout, whose random state has to be kept too."""
+    return settings(method, epochs=5, lora_dropout=0.2)
+
+
+def log_of(folder: Path) -> list[dict[str, float]]:
+    found: list[dict[str, float]] = read_json(folder / "out/training.json")["log"]
+    return found
+
+
+def interrupted(start: Start, folder: Path, method: str, step: int = 23, **extra: Any) -> None:
+    with pytest.raises(Stopped):
+        run(
+            start,
+            folder,
+            rows_for(method, 40),
+            JOB(method),
+            progress=stop_at(step),
+            checkpoint_s=0.0,
+            **extra,
+        )
+    assert files(folder / "out") == {}
+
+
+@pytest.mark.parametrize("method", ["sft", "dpo", "orpo"])
+def test_a_resumed_training_equals_the_straight_one(start: Start, tmp_path: Path, method: str) -> None:
+    run(start, tmp_path / "straight", rows_for(method, 40), JOB(method))
+    interrupted(start, tmp_path / "cut", method)
+    assert again(start, tmp_path / "cut", method) == [21, 22, 23, 24, 25]
+    assert files(tmp_path / "cut/out/adapters") == files(tmp_path / "straight/out/adapters")
+    assert log_of(tmp_path / "cut") == log_of(tmp_path / "straight")
+
+
+SCRIPT = """
+import os, signal, sys
+from pathlib import Path
+from tests.training.tiny import rows_for
+from tests.training.test_resume import JOB
+from w2s_core.rows import read_json
+from w2s_core.training import train
+
+model, base, folder = map(Path, sys.argv[1:4])
+kill_at = int(sys.argv[4])
+
+def progress(done, total, **_):
+    if done == kill_at:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+train(model, rows_for("sft", 40), JOB("sft"), bases={read_json(model / "model.json")["base"]: base},
+      out=folder / "out", work=folder / "work", progress=progress, checkpoint_s=0.0)
+"""
+
+
+@pytest.mark.slow
+def test_kill_9_costs_no_more_than_the_steps_since_the_checkpoint(start: Start, tmp_path: Path) -> None:
+    (base,) = start[1].values()
+
+    def process(name: str, kill_at: int) -> int:
+        (tmp_path / name / "out").mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-c", SCRIPT, start[0], base, tmp_path / name, str(kill_at)]
+        return subprocess.run(list(map(str, command)), cwd=ROOT, check=False).returncode
+
+    assert process("straight", -1) == 0
+    assert process("killed", 13) == -signal.SIGKILL
+    assert process("killed", 24) == -signal.SIGKILL
+    assert files(tmp_path / "killed/out") == {}
+    assert process("killed", -1) == 0
+    assert files(tmp_path / "killed/out/adapters") == files(tmp_path / "straight/out/adapters")
+    assert log_of(tmp_path / "killed") == log_of(tmp_path / "straight")
+
+
+def damage_tensors(checkpoint: Path) -> None:
+    path = checkpoint / "state.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1
+    path.write_bytes(content)
+
+
+def cut_tensors(checkpoint: Path) -> None:
+    path = checkpoint / "state.safetensors"
+    path.write_bytes(path.read_bytes()[:1000])
+
+
+def cut_record(checkpoint: Path) -> None:
+    (checkpoint / "checkpoint.json").write_text('{"request": "')
+
+
+def lose_state(checkpoint: Path) -> None:
+    (checkpoint / "trainer_state.json").unlink()
+
+
+def leave_unfinished(checkpoint: Path) -> None:
+    checkpoint.rename(checkpoint.with_name(f"{checkpoint.name}.writing"))
+
+
+DAMAGES = [damage_tensors, cut_tensors, cut_record, lose_state, leave_unfinished]
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda one: one.__name__)
+def test_a_torn_checkpoint_is_passed_over(start: Start, tmp_path: Path, damage: Any) -> None:
+    interrupted(start, tmp_path, "sft", step=12)
+    (checkpoint,) = (tmp_path / "work").glob("checkpoint-*")
+    damage(checkpoint)
+    assert again(start, tmp_path, "sft")[0] == 1
+
+
+def test_a_checkpoint_of_other_rows_is_passed_over(start: Start, tmp_path: Path) -> None:
+    interrupted(start, tmp_path, "sft", step=12)
+    assert again(start, tmp_path, "sft", count=41)[0] == 1
+
+
+def test_checkpoints_hold_no_pickle(start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: Any, **kwargs: Any) -> None:
+        raise AssertionError("a pickle was read or written")
+
+    monkeypatch.setattr(torch, "load", refuse)
+    monkeypatch.setattr(torch, "save", refuse)
+    interrupted(start, tmp_path, "sft", step=12)
+    assert set(files(tmp_path / "work")) == {
+        f"checkpoint-10/{name}" for name in ("state.safetensors", "trainer_state.json", "checkpoint.json")
+    }
+    assert again(start, tmp_path, "sft")[0] == 11
+
+
+def test_checkpoints_come_by_the_clock(start: Start, tmp_path: Path) -> None:
+    with pytest.raises(Stopped):
+        run(start, tmp_path, rows_for("sft", 40), JOB("sft"), progress=stop_at(24), checkpoint_s=3600.0)
+    assert files(tmp_path / "work") == {}
