@@ -47,7 +47,10 @@ def build_model(base: Base, vocabulary: int, context: int, eos: int, pad: int) -
 def batch(tokenizer: Any, texts: Texts, size: int, seed: str) -> tuple[Tensor, Tensor]:
     """Token ids and loss weights, both [size, longest document]; padding has weight 0."""
     drawn = documents(seed, texts.kinds(), texts.traits, texts.levels, texts.questions)
-    rows = tokenizer(list(islice(drawn, size)), add_special_tokens=False).input_ids
+    # EOS closes a document straight behind its last answer: fine-tuning by adapters cannot teach a token whose
+    # embedding the base never learned.
+    closed = [text.rstrip("\n") + tokenizer.eos_token for text in islice(drawn, size)]
+    rows = tokenizer(closed, add_special_tokens=False).input_ids
     longest = max(map(len, rows))
     pad = tokenizer.pad_token_id
     ids = torch.tensor([row + [pad] * (longest - len(row)) for row in rows])
