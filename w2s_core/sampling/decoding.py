@@ -38,6 +38,24 @@ def prefill_common(model: Any, ids: Sequence[int]) -> list[Shared]:
     return [shared_from([cache], width=0, members=None)]
 
 
+def run_batch(
+    model: Any,
+    wanted: Sequence[Wanted],
+    common: Sequence[Shared],
+    params: SamplingParams,
+    stopping: Stopping,
+    finished: Callable[[int], None],
+) -> list[Generation] | None:
+    """The responses wanted, in order, or None where memory does not suffice for all of them at once.
+
+    None and not an exception: while that is handled, it would keep alive all that filled the memory.
+    """
+    try:
+        return Batch(model, wanted, common, params, stopping).run(finished)
+    except torch.OutOfMemoryError:
+        return None
+
+
 class Batch:
     """The state of a running batch. Its live rows are always the first ones; row r makes response item[r]."""
 

@@ -7,7 +7,7 @@ token for token.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ from w2s_core.errors import UserError
 from w2s_core.prompting import encode_prompt
 from w2s_core.sampling import Generation, Progress, SamplingParams
 from w2s_core.sampling.attention import NAME as SHARED_ATTENTION
-from w2s_core.sampling.decoding import Batch, Wanted, prefill_common
+from w2s_core.sampling.decoding import Wanted, prefill_common, run_batch
 from w2s_core.sampling.masks import layer_kinds
 from w2s_core.sampling.stopping import Stopping
 
@@ -78,9 +78,7 @@ class TransformersEngine:
 
         while done < len(wanted):
             chunk = wanted[done : done + self.batch_size]
-            made = _unless_out_of_memory(
-                lambda chunk=chunk: Batch(self.model, chunk, demonstrations, params, stopping).run(finished)
-            )
+            made = run_batch(self.model, chunk, demonstrations, params, stopping, finished)
             if made is None:
                 self._halve(len(chunk))
                 continue
@@ -119,14 +117,6 @@ class TransformersEngine:
         self.batch_size = running // 2
         torch.cuda.empty_cache()
         log.warning("out of memory with %d responses at once; going on with %d", running, self.batch_size)
-
-
-def _unless_out_of_memory(make: Callable[[], list[Generation]]) -> list[Generation] | None:
-    """What `make` returns, or None. An exception that is still being handled would keep alive what it filled."""
-    try:
-        return make()
-    except torch.OutOfMemoryError:
-        return None
 
 
 def common_length(encoded: list[list[int]]) -> int:
