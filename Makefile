@@ -11,7 +11,7 @@ STAMP := .venv/.ready
 # Processes side by side in tests. One thread each: more threads a process only fight at these sizes.
 JOBS ?= 2
 
-.PHONY: help setup demo test test-slow lint format bench bases pins clean
+.PHONY: help setup demo results test test-slow lint format bench bases pins clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,7 +25,13 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(STAMP) ## Run the whole method on the laptop lab and print its table
-	$(BIN)/w2s run experiments/mini/paper.yaml
+	$(BIN)/w2s run experiments/mini/paper.yaml --name demo --workers $(JOBS)
+
+results: $(STAMP) ## Run the lab study (3 weak models x 3 seeds, with controls) and write results/lab
+	@for seed in 0 1 2; do for weak in llama mistral qwen2; do echo "$$weak $$seed"; done; done | \
+		xargs -P $(JOBS) -L 1 bash -c '$(BIN)/w2s run experiments/mini/paper.yaml \
+			weak=experiments/mini/bases/$$0 seed=$$1 controls=true --name lab-$$0-$$1 --out .w2s/reports >/dev/null'
+	$(BIN)/w2s tables $(foreach weak,llama mistral qwen2,$(foreach seed,0 1 2,lab-$(weak)-$(seed))) --out results/lab
 
 test: export HF_HUB_OFFLINE = 1
 test: export OMP_NUM_THREADS = 1
