@@ -124,6 +124,17 @@ def test_batch_masks_padding_and_weighs_questions(recipe: Path) -> None:
         assert value == (0.5 if inside else 1.0)
 
 
+def test_every_document_closes_with_eos_straight_behind_its_last_answer(recipe: Path) -> None:
+    """A base that never meets EOS leaves it improbable even after fine-tuning, and samples then ramble on."""
+    tokenizer = build_tokenizer(256)
+    ids, weight = batch(tokenizer, load_recipe(recipe).texts["plain"], 8, "x")
+    for row, weights_of_row in zip(ids, weight, strict=True):
+        text = row[row != tokenizer.pad_token_id]
+        assert (text == tokenizer.eos_token_id).nonzero().flatten().tolist() == [len(text) - 1]
+        assert tokenizer.decode([text[-2]]).strip().isdigit()
+        assert weights_of_row[len(text) - 1] == 1.0
+
+
 def test_weighted_loss_by_hand() -> None:
     logits = torch.log(torch.tensor([[[0.5, 0.5], [0.25, 0.75], [0.1, 0.9]]]))
     ids = torch.tensor([[0, 1, 0]])
