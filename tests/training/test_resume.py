@@ -1,5 +1,6 @@
 """Interrupted trainings: a resumed one equals the straight one, bit for bit."""
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from tests.training.test_training import Start, files, run, settings
 from tests.training.tiny import rows_for
 from w2s_core.rows import read_json
 from w2s_core.training import train
+from w2s_core.training.checkpoints import latest
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -29,9 +31,14 @@ def stop_at(step: int) -> Any:
     return progress
 
 
-def again(start: Start, folder: Path, method: str, count: int = 40, **extra: Any) -> list[int]:
+def again(start: Start, folder: Path, method: str, count: int = 40) -> list[int]:
     """Train in a folder that was trained in before; returns the steps that were taken."""
     steps: list[int] = []
+
+    def progress(done: int, *_: Any, **__: Any) -> None:
+        if done:  # DPO's reference comes before the first step
+            steps.append(done)
+
     train(
         start[0],
         rows_for(method, count),
@@ -39,15 +46,14 @@ def again(start: Start, folder: Path, method: str, count: int = 40, **extra: Any
         bases=start[1],
         out=folder / "out",
         work=folder / "work",
-        progress=lambda done, *_, **__: steps.append(done),
-        **extra,
+        progress=progress,
     )
     return steps
 
 
 def JOB(method: str) -> Any:  # noqa: N802
-    """25 steps over 5 epochs, with dropout, whose random state has to be kept too."""
-    return settings(method, epochs=5, lora_dropout=0.2)
+    """15 steps over 3 epochs, with dropout, whose random state has to be kept too."""
+    return settings(method, epochs=3, lora_dropout=0.2)
 
 
 def log_of(folder: Path) -> list[dict[str, float]]:
@@ -55,7 +61,7 @@ def log_of(folder: Path) -> list[dict[str, float]]:
     return found
 
 
-def interrupted(start: Start, folder: Path, method: str, step: int = 23, **extra: Any) -> None:
+def interrupted(start: Start, folder: Path, method: str, step: int = 13, **extra: Any) -> None:
     with pytest.raises(Stopped):
         run(
             start,
@@ -73,7 +79,7 @@ def interrupted(start: Start, folder: Path, method: str, step: int = 23, **extra
 def test_a_resumed_training_equals_the_straight_one(start: Start, tmp_path: Path, method: str) -> None:
     run(start, tmp_path / "straight", rows_for(method, 40), JOB(method))
     interrupted(start, tmp_path / "cut", method)
-    assert again(start, tmp_path / "cut", method) == [21, 22, 23, 24, 25]
+    assert again(start, tmp_path / "cut", method) == [11, 12, 13, 14, 15]
     assert files(tmp_path / "cut/out/adapters") == files(tmp_path / "straight/out/adapters")
     assert log_of(tmp_path / "cut") == log_of(tmp_path / "straight")
 
@@ -85,6 +91,7 @@ from tests.training.tiny import rows_for
 from tests.training.test_resume import JOB
 from w2s_core.rows import read_json
 from w2s_core.training import train
+from w2s_core.training.checkpoints import latest
 
 model, base, folder = map(Path, sys.argv[1:4])
 kill_at = int(sys.argv[4])
@@ -108,8 +115,8 @@ def test_kill_9_costs_no_more_than_the_steps_since_the_checkpoint(start: Start, 
         return subprocess.run(list(map(str, command)), cwd=ROOT, check=False).returncode
 
     assert process("straight", -1) == 0
-    assert process("killed", 13) == -signal.SIGKILL
-    assert process("killed", 24) == -signal.SIGKILL
+    assert process("killed", 7) == -signal.SIGKILL
+    assert process("killed", 14) == -signal.SIGKILL
     assert files(tmp_path / "killed/out") == {}
     assert process("killed", -1) == 0
     assert files(tmp_path / "killed/out/adapters") == files(tmp_path / "straight/out/adapters")
@@ -143,16 +150,39 @@ def leave_unfinished(checkpoint: Path) -> None:
 DAMAGES = [damage_tensors, cut_tensors, cut_record, lose_state, leave_unfinished]
 
 
+@pytest.fixture(scope="module")
+def checkpoint(start: Start, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The checkpoint of an interrupted training."""
+    folder = tmp_path_factory.mktemp("interrupted")
+    interrupted(start, folder, "sft", step=12)
+    (found,) = (folder / "work").iterdir()
+    return found
+
+
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda one: one.__name__)
-def test_a_torn_checkpoint_is_passed_over(start: Start, tmp_path: Path, damage: Any) -> None:
-    interrupted(start, tmp_path, "sft", step=12)
-    (checkpoint,) = (tmp_path / "work").glob("checkpoint-*")
-    damage(checkpoint)
+def test_a_torn_checkpoint_is_passed_over(checkpoint: Path, tmp_path: Path, damage: Any) -> None:
+    request = read_json(checkpoint / "checkpoint.json")["request"]
+    copy = tmp_path / "work" / checkpoint.name
+    shutil.copytree(checkpoint, copy)
+    found = latest(copy.parent, request)
+    assert found is not None
+    assert found[0] == copy
+    damage(copy)
+    assert latest(copy.parent, request) is None
+
+
+def test_after_a_torn_checkpoint_the_training_starts_over(
+    start: Start, checkpoint: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(checkpoint, tmp_path / "work" / checkpoint.name)
+    damage_tensors(tmp_path / "work" / checkpoint.name)
+    (tmp_path / "out").mkdir()
     assert again(start, tmp_path, "sft")[0] == 1
 
 
-def test_a_checkpoint_of_other_rows_is_passed_over(start: Start, tmp_path: Path) -> None:
-    interrupted(start, tmp_path, "sft", step=12)
+def test_a_checkpoint_of_other_rows_is_passed_over(start: Start, checkpoint: Path, tmp_path: Path) -> None:
+    shutil.copytree(checkpoint, tmp_path / "work" / checkpoint.name)
+    (tmp_path / "out").mkdir()
     assert again(start, tmp_path, "sft", count=41)[0] == 1
 
 
@@ -171,5 +201,5 @@ def test_checkpoints_hold_no_pickle(start: Start, tmp_path: Path, monkeypatch: p
 
 def test_checkpoints_come_by_the_clock(start: Start, tmp_path: Path) -> None:
     with pytest.raises(Stopped):
-        run(start, tmp_path, rows_for("sft", 40), JOB("sft"), progress=stop_at(24), checkpoint_s=3600.0)
+        run(start, tmp_path, rows_for("sft", 40), JOB("sft"), progress=stop_at(12), checkpoint_s=3600.0)
     assert files(tmp_path / "work") == {}

@@ -14,7 +14,7 @@ from w2s_core.errors import StopBranch, UserError
 from w2s_core.models import load_model
 from w2s_core.rows import read_json
 from w2s_core.training import TrainSettings, train
-from w2s_core.training.trainers import DPO
+from w2s_core.training.trainers import DPO, SFT
 
 Start = tuple[Path, dict[str, Path]]
 METHODS = ("sft", "dpo", "orpo")
@@ -104,34 +104,48 @@ def test_the_new_adapter_is_trained_on_top_of_the_merged_ones(
     assert not torch.allclose(answer(out), answer(tuned[0]), atol=1e-3)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", ["sft", "dpo", pytest.param("orpo", marks=pytest.mark.slow)])
 def test_the_same_seed_gives_the_same_bytes(start: Start, tmp_path: Path, method: str) -> None:
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         torch.manual_seed(hash(name))  # what went on in the process before must not matter
-        run(start, tmp_path / name, rows_for(method, 20), settings(method, seed=seed, lora_dropout=0.1))
+        run(start, tmp_path / name, rows_for(method, 10), settings(method, seed=seed, lora_dropout=0.1))
     first, again, other = (files(tmp_path / name / "out/adapters") for name in "abc")
     assert first == again
     assert first["0/adapter_model.safetensors"] != other["0/adapter_model.safetensors"]
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("micro", [2, 4])
+@pytest.mark.parametrize("micro", [pytest.param(2, marks=pytest.mark.slow), 4])
 def test_micro_batches_change_nothing_but_rounding(
     start: Start, tmp_path: Path, method: str, micro: int
 ) -> None:
     """22 rows in batches of 8: the last batch of 6 is cut into 4 and 2, which must not count alike."""
     rows = rows_for(method, 22)
     for name, size in (("whole", None), ("cut", micro)):
-        run(start, tmp_path / name, rows, settings(method, epochs=3), micro_batch=size)
+        run(start, tmp_path / name, rows, settings(method), micro_batch=size)
     whole, cut = (read_json(tmp_path / name / "out/training.json")["log"] for name in ("whole", "cut"))
     for one, other in zip(whole, cut, strict=True):
         assert one["loss"] == pytest.approx(other["loss"], rel=1e-4)
         assert one["grad_norm"] == pytest.approx(other["grad_norm"], rel=1e-3)
 
 
-def test_a_micro_batch_has_to_divide_the_batch(start: Start, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="micro_batch 3 does not divide the batch of 8"):
-        run(start, tmp_path, sums(20), settings(), micro_batch=3)
+@pytest.mark.parametrize("size", [3, 0])
+def test_a_micro_batch_has_to_divide_the_batch(start: Start, tmp_path: Path, size: int) -> None:
+    with pytest.raises(UserError, match=f"micro_batch {size} does not divide the batch of 8"):
+        run(start, tmp_path, sums(20), settings(), micro_batch=size)
+
+
+def test_out_of_memory_says_what_to_change(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: Any, **kwargs: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB ...")
+
+    monkeypatch.setattr(SFT, "training_step", full)
+    with pytest.raises(
+        UserError, match="out of memory with 4 of a batch's 8 rows at once; set a smaller micro_batch"
+    ):
+        run(start, tmp_path, sums(20), settings(), micro_batch=4)
 
 
 def test_rows_beyond_the_models_context_are_left_out_and_counted(start: Start, tmp_path: Path) -> None:
@@ -220,6 +234,10 @@ def test_training_is_silent_offline_and_keeps_to_its_folders(
     assert capfd.readouterr() == ("", "")
     assert list((tmp_path / "here").iterdir()) == []
     assert files(tmp_path / "run/work") == {}
+    if method == "dpo":
+        assert told.pop(0) == (0, 3, "steps", "reference, 8 of 24 pairs")
+        assert [one[0] for one in told[:2]] == [0, 0]
+        del told[:2]
     assert [one[:3] for one in told] == [(1, 3, "steps"), (2, 3, "steps"), (3, 3, "steps")]
     assert told[-1][3].startswith("loss ")
     json.dumps(told)

@@ -79,7 +79,7 @@ def train(
             micro_batch=micro_batch,
             checkpoint_s=checkpoint_s,
         )
-        record = _run(ready.trainer, work)
+        record = _run(ready.trainer, work, ready.plan.batch)
         _save(ready.trainer.model, model_dir, out)
     trained = {
         "method": settings.method,
@@ -147,18 +147,29 @@ def prepare(
     trainer = trainers.build(model, tokenizer, examples, order, settings, arguments, lora, [watch])
     trainer.remove_callback(PrinterCallback)
     trainer.record, trainer.request = record, _request(settings, examples, order, model_dir)
+    if settings.method == "dpo":
+        trainer.know_reference(watch.on_reference)
     return Prepared(trainer, examples, order, dropped)
 
 
-def _run(trainer: Any, work: Path) -> "Record":
+def _run(trainer: Any, work: Path, batch: int) -> "Record":
     """Train, from the last checkpoint on if there is one."""
+    import torch
+
     from w2s_core.training import checkpoints
 
     record: Record = trainer.record
     found = checkpoints.latest(work, trainer.request)
     if found:
         record.restore(found[1])
-    trainer.train(resume_from_checkpoint=str(found[0]) if found else None)
+    try:
+        trainer.train(resume_from_checkpoint=str(found[0]) if found else None)
+    except torch.OutOfMemoryError:
+        at_once = trainer.args.per_device_train_batch_size
+        raise UserError(
+            f"training: out of memory with {at_once} of a batch's {batch} rows at once; set a smaller micro_batch,"
+            " which leaves the result as it is, or a smaller max_length"
+        ) from None
     return record
 
 
@@ -167,8 +178,8 @@ def _arguments(
 ) -> dict[str, Any]:
     """The settings in TRL's words. Logging and saving are off: `Watch` decides about both."""
     gpu = device != "cpu"
-    at_once = min(micro_batch or order.batch, order.batch)
-    if order.batch % at_once:
+    at_once = order.batch if micro_batch is None else min(micro_batch, order.batch)
+    if at_once < 1 or order.batch % at_once:
         raise UserError(f"micro_batch {at_once} does not divide the batch of {order.batch} rows")
     return {
         "output_dir": str(work),

@@ -46,7 +46,8 @@ class QuickLinear(Linear):
             return super().forward(x, *args, **kwargs)
         (name,) = self.active_adapters
         base, a, b = self.base_layer, self.lora_A[name].weight, self.lora_B[name].weight
-        result = _LowRankSum.apply(x.flatten(0, -2), base.weight, base.bias, a, b, self.scaling[name])
+        flat, scale = x.flatten(0, -2), self.scaling[name]
+        result = _LowRankSum.apply(flat, base.weight, base.bias, a, b, scale)  # type: ignore[no-untyped-call]
         return result.view(*x.shape[:-1], -1)
 
     def _plain(self) -> bool:

@@ -7,7 +7,7 @@ two that its class names.
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -160,12 +160,14 @@ class MeanOverPairs(HouseRules):
 class DPO(MeanOverPairs, DPOTrainer):
     """DPO (Rafailov et al. 2305.18290, eq. 7); the reference is the model with the new adapter switched off."""
 
-    def know_reference(self: Any) -> None:
+    def know_reference(self: Any, told: Callable[[int, int], None]) -> None:
         """Compute what the reference says once a pair, not once a step: with n epochs, n - 1 passes less.
 
-        Only in a single process: sharded models exist no sooner than the training does, and TRL asks at each step.
+        Only in one process and in float32. Elsewhere TRL asks the reference at each step: sharded models exist no
+        sooner than the training does, and in bfloat16 a batch of another shape rounds otherwise, so that policy and
+        reference would differ before the first step. `told` hears how many pairs are done, and of how many.
         """
-        if self.accelerator.num_processes > 1:
+        if self.accelerator.num_processes > 1 or self.args.bf16:
             return
         used = sorted(set(self.plan.order), key=lambda i: -len(self.train_dataset.rows[i]["prompt_ids"]))
         size = self.args.per_device_train_batch_size
@@ -175,6 +177,7 @@ class DPO(MeanOverPairs, DPOTrainer):
             chosen, rejected = self.compute_ref_log_probs(self.model, batch)
             for row, one, other in zip(rows, chosen.tolist(), rejected.tolist(), strict=True):
                 row |= {"ref_chosen_logps": one, "ref_rejected_logps": other}
+            told(start + len(rows), len(used))
         self.precompute_ref_logps = True
 
     def _check_loss(self: Any, loss: float) -> None:
@@ -253,6 +256,4 @@ def build(
     trainer.plan = order
     if trainer.args.use_cpu:
         quicken(trainer.model)
-    if settings.method == "dpo":
-        trainer.know_reference()
     return trainer

@@ -67,6 +67,11 @@ class Watch(TrainerCallback):
         self.checkpoint_s, self.progress = checkpoint_s, progress
         self.saved = time.monotonic()
 
+    def on_reference(self, done: int, pairs: int) -> None:
+        """While DPO's reference is asked, before the first step."""
+        if self.progress:
+            self.progress(0, self.plan.steps, unit="steps", note=f"reference, {done} of {pairs} pairs")
+
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
         """After each step of the optimiser."""
         step, last = state.global_step, state.global_step == self.plan.steps
