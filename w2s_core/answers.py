@@ -1,26 +1,26 @@
-"""Final answers: find them in a response, bring them to a canonical form, compare them exactly.
+r"""Final answers: where they stand in a response. What makes two of them the same is in `answer_forms`.
 
-Responses are untrusted text: everything here runs in time linear in their length, and nothing is evaluated. What the
-exact comparison cannot decide (two different LaTeX expressions) is for `grading.py`, in processes that can be killed.
+A response is untrusted text. Nothing here evaluates it, raises on it, or takes more than linear time over it.
+
+Three rules say where the answer stands:
+
+* `gsm8k`: the rest of the line after the last `####`.
+* `math`: what follows the last `The answer is`; without one, the content of the last `\boxed{}`.
+* `choice`: the letter or letters after either marker, or a response that is nothing but letters.
+
+A model that does not stop goes on with a question of its own: the text counts up to the next `Question` only.
 """
 
 import re
-import unicodedata
-from dataclasses import dataclass
+from collections.abc import Callable
 from enum import StrEnum
-from fractions import Fraction
 
+from w2s_core.answer_forms import MAX_ANSWER, letters_of
 from w2s_core.errors import UserError
-
-RULES = ("gsm8k", "math", "choice")
-MAX_RESPONSE = 50_000
-"""Characters of a response that are looked at, from its beginning: a longer one is a model that ran on."""
-MAX_ANSWER = 1_000
-"""Characters of an answer; what is longer is no answer."""
 
 
 class Verdict(StrEnum):
-    """How an answer was graded. `timed_out` is neither right nor wrong."""
+    """What grading one answer gives. `timed_out`: not decided within the limits, neither right nor wrong."""
 
     RIGHT = "right"
     WRONG = "wrong"
@@ -28,202 +28,127 @@ class Verdict(StrEnum):
     TIMED_OUT = "timed_out"
 
 
-@dataclass(frozen=True)
-class Canonical:
-    """An answer's canonical form: its exact value where it is a number, else its normalised text."""
+def extract(response: str, rule: str) -> str | None:
+    """The final answer of a response as it is written, or None where there is none.
 
-    text: str
-    value: Fraction | None = None
-
-    def equals(self, other: "Canonical") -> bool:
-        """Equal as numbers where both are numbers, else equal as text."""
-        if self.value is not None and other.value is not None:
-            return self.value == other.value
-        return self.text == other.text
+    Raises:
+        UserError: a rule that does not exist.
+    """
+    found = _rule(rule)(_before_next_question(response))
+    if found is None or len(found) > MAX_ANSWER or not found.strip(_NOTHING):
+        return None
+    return found
 
 
 def check_rule(rule: str) -> None:
-    """Raises UserError for an answer rule that does not exist."""
-    if rule not in RULES:
-        raise UserError(f"unknown answer rule '{rule}'; known: {', '.join(RULES)}")
+    """Raise UserError if there is no answer rule of this name."""
+    _rule(rule)
 
 
-def extract(response: str, rule: str) -> str | None:
-    r"""The final answer as the response gives it, or None where there is none.
-
-    The response is cut where the model goes on with a question of its own. "gsm8k": what stands on the line of the
-    last `####`. "math" and "choice": what follows the last `The answer is`, else the last `\boxed{}`.
-
-    Raises:
-        UserError: unknown rule.
-    """
-    check_rule(rule)
-    text = re.split(r"\n\s*Question\b|Question:", response[:MAX_RESPONSE], maxsplit=1)[0]
-    found = _after_hashes(text) if rule == "gsm8k" else _after_phrase(text)
-    found = (found or "").strip()
-    return found if 0 < len(found) <= MAX_ANSWER and canonical(found, rule).text else None
+_NOTHING = " \t\r\n$%*.`:#\\[](){}"
+_NEXT_QUESTION = re.compile(r"(?:^|\n)[ \t*#>]*Question\b")
+_STARTS_AS_NUMBER = re.compile(r"[-+−–$€£¥₹(.\\ ]{0,4}\w?[\d½¼¾]")
+_BOXES = re.compile(r"\\(?:boxed|fbox)[ \t\n]*\{|\\.|[{}]", re.DOTALL)
+_BARE_BOX = re.compile(r"\\boxed[ \t]+([^\s${}\\]+)")
+_NEXT_SENTENCE = re.compile(r"\.\s+[A-Z]")
+_MARKER = re.compile(r"[Tt]he (?:final )?answer is\b:?")
+_CHOICE_MARKER = re.compile(r"####|[Aa]nswer(?: is)?\s?:?(?!\w)|\\boxed")
 
 
-def _after_hashes(text: str) -> str | None:
-    _, marker, tail = text.rpartition("####")
-    return tail.strip().partition("\n")[0] if marker else None
+def _before_next_question(response: str) -> str:
+    if "Question" not in response:
+        return response
+    found = _NEXT_QUESTION.search(response)
+    return response[: found.start()] if found else response
 
 
-_PHRASE = re.compile(r"[Tt]he (?:final )?answer is\b:?")
-
-
-def _after_phrase(text: str) -> str | None:
-    r"""What follows the last "The answer is"; of a \boxed{} in it the content; else the last \boxed{}."""
-    phrases = list(_PHRASE.finditer(text))
-    if not phrases:
-        return _boxed(text)
-    tail = text[phrases[-1].end() :].strip()
-    return _boxed(tail) or tail
-
-
-def _boxed(text: str) -> str | None:
-    r"""The content of the last complete \boxed{...}, braces counted."""
-    starts = [match.end() for match in re.finditer(r"\\boxed\s*\{", text)][-3:]
-    for start in reversed(starts):
-        depth = 1
-        for place in range(start, len(text)):
-            depth += (text[place] == "{") - (text[place] == "}")
-            if depth == 0:
-                return text[start:place]
+def _gsm8k(text: str) -> str | None:
+    """The last marker that has something behind it: a response cut off inside a repetition keeps its answer."""
+    start = text.rfind("####")
+    end = len(text)
+    while start >= 0:
+        line = _line_after(text, start + 4, end)
+        if line:
+            return line
+        end = start
+        start = text.rfind("####", 0, start)
     return None
 
 
-def canonical(answer: str, rule: str, match: str = "value") -> Canonical:
-    """The canonical form of an extracted answer.
-
-    Args:
-        match: "value" reads numbers as numbers, so that 0.50 equals 1/2. "string" leaves them text, as the authors'
-            released grading did: 0.50 differs from 0.5 (but 3.00 is 3), and everything up to the last "=" is cut in
-            MATH too.
-    """
-    text = _plain_characters(answer[:MAX_ANSWER]).strip()
-    if rule == "choice":
-        return Canonical(_choice(text))
-    text = _without_latex_wrapping(text) if rule == "math" else text
-    text = _without_equation(text, anything=rule == "gsm8k" or match == "string")
-    text = _without_decoration(text)
-    value = _number(text) if match == "value" else None
-    if value is not None:
-        return Canonical(str(value), value)
-    text = _WHOLE.sub(r"\1", _without_unit(text))
-    compact = re.sub(r"\s+", "", text)
-    return Canonical(compact.lower() if rule == "math" and compact.isalpha() else compact)
+def _line_after(text: str, start: int, end: int) -> str:
+    """The rest of the line at `start`; where that is empty, a number that begins the next line with text."""
+    newline = text.find("\n", start, end)
+    line = text[start : end if newline < 0 else newline].partition("Question")[0].strip("# \t\r")
+    if line or newline < 0:
+        return line
+    below = text[newline : min(end, newline + 2 * MAX_ANSWER)].strip().partition("\n")[0].rstrip()
+    return below if _STARTS_AS_NUMBER.match(below) else ""
 
 
-_WHOLE = re.compile(r"(?<![\d.])(\d+)\.0+$")
-_CHARACTERS = str.maketrans(
-    {"−": "-", "–": "-", "‐": "-", "⁄": "/", "∕": "/", "×": "*", "\u00a0": " ", "\u202f": " "}
-)
+def _math(text: str) -> str | None:
+    for tail in reversed(_MARKER.split(text)[1:]):
+        block = _leading_block(tail.partition("Question")[0])
+        if block.strip(_NOTHING):
+            inside = _last_box(block)
+            return block if inside is None else inside
+    return _last_box(text)
 
 
-def _plain_characters(text: str) -> str:
-    """One way of writing what Unicode can write in many: minus signs, digits of any script, vulgar fractions."""
-    if text.isascii():
-        return text
-    written = []
-    for character in text.translate(_CHARACTERS):
-        if unicodedata.category(character) == "Nd":
-            written.append(str(unicodedata.digit(character)))
-        elif "VULGAR" in unicodedata.name(character, ""):
-            written.append(" " + unicodedata.normalize("NFKC", character).replace("⁄", "/"))
-        else:
-            written.append(character)
-    return "".join(written)
+def _leading_block(tail: str) -> str:
+    """The first line of the tail, with the next ones as long as a brace or an environment stays open."""
+    block = ""
+    for line in tail.strip().split("\n"):
+        block = f"{block}\n{line}" if block else line
+        if len(block) > MAX_ANSWER or not _is_open(block):
+            break
+    sentence = _NEXT_SENTENCE.search(block)
+    return block[: sentence.start()] if sentence else block.strip()
 
 
-_UNWRAP = re.compile(r"\\(?:text|textbf|mathrm|mathbf|mbox)\{([^{}]*)\}")
-_UNIT_TEXT = re.compile(r"(?<=[\d}])\s*\\(?:text|mathrm|mbox)\{[^{}\d]*\}(?:\^\{?\d\}?)?$")
-_SHORT_FRACTION = re.compile(r"\\frac\s*(\d)\s*(\d)(?!\d)")
-_LATEX = (
-    (re.compile(r"\\[dt]frac"), r"\\frac"),
-    (re.compile(r"\\left(?![a-z])|\\right(?![a-z])|\\!|\\,|\\;|\\ (?=\S)"), ""),
-    (re.compile(r"\^\s*(?:\\circ|\{\\circ\})"), ""),
-    (re.compile(r"\\([%$])"), r"\1"),
-)
+def _is_open(block: str) -> bool:
+    return (
+        block.count("{") > block.count("}")
+        or block.count("\\begin") > block.count("\\end")
+        or block.count("\\[") > block.count("\\]")
+        or block.count("$$") % 2 == 1
+    )
 
 
-def _without_latex_wrapping(text: str) -> str:
-    """LaTeX with what does not change its meaning taken away: dollars, sizes, degrees, units, text commands."""
-    text = text.strip().rstrip(".").strip()
-    if text.startswith("$") and text.endswith("$") and len(text) > 1:
-        text = text.strip("$").strip()
-    for pattern, replacement in _LATEX:
-        text = pattern.sub(replacement, text)
-    text = _UNIT_TEXT.sub("", text)
-    text = _UNWRAP.sub(r"\1", text)
-    return _SHORT_FRACTION.sub(r"\\frac{\1}{\2}", text).strip()
+def _last_box(text: str) -> str | None:
+    r"""The content of the `\boxed{}` that closes last, in one pass over the text; the outermost of nested ones."""
+    if "boxed" not in text and "fbox" not in text:
+        return None
+    content: tuple[int, int] | None = None
+    opened: list[int] = []  # where the content of each open brace starts if it is a box's, else -1
+    for token in _BOXES.finditer(text):
+        sign = token.group()
+        if sign == "}":
+            start = opened.pop() if opened else -1
+            content = (start, token.start()) if start >= 0 else content
+        elif sign == "{":
+            opened.append(-1)
+        elif sign.endswith("{") and len(sign) > 2:
+            opened.append(token.end())
+    if content:
+        return text[slice(*content)].strip() or None
+    bare = _BARE_BOX.findall(text)
+    return bare[-1] if bare else None
 
 
-_NAMED = re.compile(r"\s*\\?[A-Za-z]+(?:_\{?\w+\}?|\([A-Za-z]\))?\s*")
-
-
-def _without_equation(text: str, anything: bool) -> str:
-    """The right-hand side: of any equation ("2+7=9"), or only where a name stands on the left ("x = 9")."""
-    left, equals, right = text.rpartition("=")
-    if equals and right.strip() and (anything or _NAMED.fullmatch(left)):
-        return right.strip()
-    return text
-
-
-_THOUSANDS = re.compile(r"(?<![\d.])(\d{1,3})((?:,\d{3})+)(?!\d)")
-
-
-def _without_decoration(text: str) -> str:
-    """Currency and per cent signs, commas between thousands, and a full stop at the end."""
-    text = re.sub(r"[$€£]", "", text)
-    text = text.replace("%", " ").strip().rstrip(".").strip()
-    return _THOUSANDS.sub(lambda found: found[1] + found[2].replace(",", ""), text)
-
-
-_UNIT = re.compile(r"([-+]?[\d./ ]*\d)\s+[A-Za-z][A-Za-z ().]*")
-
-
-def _without_unit(text: str) -> str:
-    """A number without the unit words behind it; letters glued to a number stay, since 5x is not 5."""
-    found = _UNIT.fullmatch(text)
-    return found[1] if found else text
-
-
-_DECIMAL = re.compile(r"([-+]?)\s*(\d+(?:\.\d*)?|\.\d+)")
-_RATIO = re.compile(r"([-+]?)\s*(\d+)\s*/\s*(\d+)")
-_MIXED = re.compile(r"([-+]?)\s*(\d+)\s+(\d+)\s*/\s*(\d+)")
-_FRAC = re.compile(r"([-+]?)\s*(\d*)\s*\\frac\{\s*(-?\d+)\s*\}\{\s*(-?\d+)\s*\}")
-
-
-def _number(text: str) -> Fraction | None:
-    """The exact value of an integer, decimal, fraction or mixed number, with or without a unit."""
-    text = _without_unit(text)
-    if found := _DECIMAL.fullmatch(text):
-        return _signed(found[1], Fraction(found[2]))
-    if found := _RATIO.fullmatch(text):
-        return _signed(found[1], _ratio(found[2], found[3]))
-    if found := _MIXED.fullmatch(text) or _FRAC.fullmatch(text):
-        part = _ratio(found[3], found[4])
-        return None if part is None else _signed(found[1], Fraction(found[2] or 0) + part)
+def _choice(text: str) -> str | None:
+    """The last marker that letters follow; without one, a text that is nothing but letters."""
+    for tail in reversed(_CHOICE_MARKER.split(text)[1:] or [text]):
+        letters = letters_of(tail.partition("Question")[0].strip().partition("\n")[0])
+        if letters:
+            return letters
     return None
 
 
-def _ratio(above: str, below: str) -> Fraction | None:
-    return Fraction(int(above), int(below)) if int(below) else None
+_RULES: dict[str, Callable[[str], str | None]] = {"gsm8k": _gsm8k, "math": _math, "choice": _choice}
+RULES = tuple(_RULES)
 
 
-def _signed(sign: str, value: Fraction | None) -> Fraction | None:
-    return -value if sign == "-" and value is not None else value
-
-
-_LETTER = re.compile(r"\s*(?:,|;|&|and\b)?\s*\(?([A-Za-z])\)?(?![A-Za-z])")
-
-
-def _choice(text: str) -> str:
-    """Letters of a multiple choice, sorted: "(B)", "B.", "A, C" and "(A) and (C)" give B, B, AC and AC."""
-    text = _UNWRAP.sub(r"\1", text.strip("$ "))
-    letters = []
-    while found := _LETTER.match(text):
-        letters.append(found[1].upper())
-        text = text[found.end() :]
-    return "".join(sorted(set(letters)))
+def _rule(name: str) -> Callable[[str], str | None]:
+    if name not in _RULES:
+        raise UserError(f"unknown answer rule '{name}'; known: {', '.join(RULES)}")
+    return _RULES[name]

@@ -1,180 +1,166 @@
-"""Decide whether answers are the same: exactly where that is possible, else by math-verify in a process of its own.
+"""Grading: which answers are right, and which of several answers are the same.
 
-math-verify can run for ever on a power tower, and its own time limits turn into "different" under load. So it runs in
-a child process that the kernel kills once one pair has used up its CPU time (not wall time: a busy machine changes
-nothing); such a pair is `timed_out`, a verdict of its own.
+Numbers and texts are compared here at once (`answer_forms.compare`). Algebra goes to math-verify in processes of its
+own (`grading_pool`), started when the first such pair turns up. A pair may use `timeout_s` seconds of CPU time for
+each of its parts; then the kernel ends the process, and the pair is undecided. Only CPU time counts, so that a loaded
+machine cannot turn a slow answer into a timeout, nor a timeout into a wrong answer.
 """
 
-import json
-import os
-import select
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterable, Sequence
+from functools import partial
+from itertools import combinations
+from types import TracebackType
 from typing import Literal, Self
 
-from w2s_core.answers import Canonical, Verdict, canonical, check_rule
+from w2s_core.answer_forms import canonical, compare, is_exact, normalise
+from w2s_core.answers import Verdict, check_rule
 from w2s_core.errors import UserError
+from w2s_core.grading_pool import Pair, Pool
 
-Match = Literal["value", "string"]
-CPU_SECONDS = 5.0
-"""CPU time that one hard pair may take."""
-WALL_FACTOR = 60
-"""Wall time, in CPU limits, after which a child that does not even compute counts as hung."""
-TRIES = 3
-"""Children that may die of something else (out of memory, a kill from outside) before the pair counts as timed out."""
+MEMO_LIMIT = 1_000_000
+"""Pairs that a grader remembers."""
 
 
 class Grader:
-    """Compares answers under one rule. Use it in a `with`: hard pairs start a child process, which must end.
+    """Grades answers by one rule; a context manager, since it may start processes. Not for several threads at once.
 
     Args:
-        rule: how answers are read (`answers.RULES`).
-        match: "value", or "string" for the authors' released behaviour.
-        cpu_seconds: limit for one pair that needs math-verify.
+        rule: an answer rule of `w2s_core.answers`.
+        match: "value" (equal as numbers, or as algebra) or "string" (normalised strings identical, as the released
+            outputs were graded).
+        timeout_s: CPU seconds for one part of a pair of algebra: reading one side, or comparing them.
+        workers: processes for algebra.
+        wall_s: wall seconds after which a process counts as stuck and is replaced; far above `timeout_s`, because
+            it must never decide anything on a machine that is merely busy.
+
+    Raises:
+        UserError: unknown rule or match.
     """
 
-    def __init__(self, rule: str, match: Match = "value", cpu_seconds: float = CPU_SECONDS) -> None:
+    def __init__(
+        self,
+        rule: str,
+        match: Literal["value", "string"] = "value",
+        timeout_s: float = 5.0,
+        workers: int = 1,
+        wall_s: float | None = None,
+    ) -> None:
         check_rule(rule)
         if match not in ("value", "string"):
             raise UserError(f"unknown match '{match}'; known: value, string")
-        self.rule, self.match = rule, match
-        self._child = _Child(cpu_seconds)
-        self._canonical: dict[str, Canonical] = {}
-        self._decided: dict[tuple[str, str], bool | None] = {}
+        self.rule = rule
+        self.match = match
+        self.undecided = 0
+        self._key = canonical if match == "value" else partial(normalise, released=True)
+        self._pool = Pool(workers, timeout_s, wall_s or 60 + 30 * timeout_s)
+        self._memo: dict[Pair, bool | None] = {}
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._child.stop()
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
-    def grade(self, pairs: Iterable[tuple[str | None, str]]) -> list[Verdict]:
-        """Verdicts on pairs of an extracted answer (None: unparsed) and the gold answer."""
-        return [self._verdict(answer, gold) for answer, gold in pairs]
+    def close(self) -> None:
+        """End the processes, if any were started."""
+        self._pool.close()
+
+    def grade(self, pairs: Sequence[tuple[str | None, str]]) -> list[Verdict]:
+        """One verdict for each (answer, gold answer); None, or an answer with nothing readable, is unparsed."""
+        keys = [(self._readable(answer), self._key(gold, self.rule)) for answer, gold in pairs]
+        said = self._compare_all(
+            [(answer, gold) for answer, gold in keys if answer is not None and answer != gold]
+        )
+        return [self._verdict(answer, gold, said) for answer, gold in keys]
+
+    def same(self, one: str | None, other: str | None) -> bool | None:
+        """Whether two answers are the same; None where that could not be decided. No answer is the same as none."""
+        left, right = self._readable(one), self._readable(other)
+        if left is None or right is None:
+            return False
+        return left == right or self._compare_all([(left, right)])[_ordered(left, right)]
 
     def classes(self, answers: Sequence[str | None]) -> list[int | None]:
-        """For each answer the number of its class of equal answers, numbered as they first appear; None for none.
+        """A class for each answer, numbered by first appearance; None where there is no answer.
 
-        A pair that times out counts as different: two answers agree only where that is shown.
+        Two answers are in one class if a chain of same answers links them, so the order of the answers cannot change
+        who stands with whom. Meant for the answers to one question: algebra is compared pair by pair.
         """
-        members: list[str] = []
-        numbers: dict[Canonical, int] = {}
-        found: list[int | None] = []
-        for answer in answers:
-            if answer is None:
-                found.append(None)
-                continue
-            form = self._form(answer)
-            if form not in numbers:
-                numbers[form] = self._class_of(answer, members)
-            found.append(numbers[form])
-        return found
+        return self.classes_each([answers])[0]
 
-    def _class_of(self, answer: str, members: list[str]) -> int:
-        for number, member in enumerate(members):
-            if self.same(member, answer):
-                return number
-        members.append(answer)
-        return len(members) - 1
+    def classes_each(self, groups: Sequence[Sequence[str | None]]) -> list[list[int | None]]:
+        """`classes` for each of many groups; quicker than one by one where there are several worker processes."""
+        keyed = [[self._readable(answer) for answer in group] for group in groups]
+        doubtful = [_doubtful_pairs(keys) if self.match == "value" else [] for keys in keyed]
+        said = self._compare_all(pair for pairs in doubtful for pair in pairs)
+        return [
+            _numbered(keys, [pair for pair in pairs if said[_ordered(*pair)]])
+            for keys, pairs in zip(keyed, doubtful, strict=True)
+        ]
 
-    def same(self, one: str, other: str) -> bool | None:
-        """Whether two answers are the same; None where the comparison timed out."""
-        first, second = self._form(one), self._form(other)
-        if first.equals(second):
-            return True
-        if self.match == "string" or self.rule != "math" or _plainly_different(first, second):
-            return False
-        key = (one, other)
-        if key not in self._decided:
-            self._decided[key] = self._child.compare(one, other)
-        return self._decided[key]
+    def _readable(self, answer: str | None) -> str | None:
+        return None if answer is None else self._key(answer, self.rule) or None
 
-    def _verdict(self, answer: str | None, gold: str) -> Verdict:
+    def _verdict(self, answer: str | None, gold: str, said: dict[Pair, bool | None]) -> Verdict:
         if answer is None:
             return Verdict.UNPARSED
-        same = self.same(gold, answer)
+        same = answer == gold or said[_ordered(answer, gold)]
         if same is None:
             return Verdict.TIMED_OUT
         return Verdict.RIGHT if same else Verdict.WRONG
 
-    def _form(self, answer: str) -> Canonical:
-        if answer not in self._canonical:
-            self._canonical[answer] = canonical(answer, self.rule, self.match)
-        return self._canonical[answer]
+    def _compare_all(self, pairs: Iterable[Pair]) -> dict[Pair, bool | None]:
+        """Decide pairs of keys that differ; the answer's keys are ordered pairs."""
+        said: dict[Pair, bool | None] = {}
+        hard: dict[Pair, None] = {}
+        for one, other in pairs:
+            pair = _ordered(one, other)
+            if pair in said or pair in hard:
+                continue
+            quick = compare(one, other) if self.match == "value" else False
+            if quick is not None:
+                said[pair] = quick
+            elif pair in self._memo:
+                said[pair] = self._memo[pair]
+            else:
+                hard[pair] = None
+        if hard:
+            said |= self._decide(list(hard))
+        return said
+
+    def _decide(self, hard: list[Pair]) -> dict[Pair, bool | None]:
+        decided = self._pool.decide(hard)
+        self.undecided += sum(verdict is None for verdict in decided.values())
+        if len(self._memo) + len(decided) > MEMO_LIMIT:
+            self._memo.clear()
+        self._memo |= decided
+        return decided
 
 
-def _plainly_different(one: Canonical, other: Canonical) -> bool:
-    """Both numbers, or at least one a mere word: nothing that algebra could make equal."""
-    if one.value is not None and other.value is not None:
-        return True
-    return any(form.value is None and form.text.isalpha() and len(form.text) > 1 for form in (one, other))
+def _ordered(one: str, other: str) -> Pair:
+    return (one, other) if one <= other else (other, one)
 
 
-class _Child:
-    """One math-verify process, started when first needed, replaced when it dies."""
+def _doubtful_pairs(keys: Sequence[str | None]) -> list[Pair]:
+    """The pairs of distinct keys that are not two exact numbers."""
+    distinct = {key: is_exact(key) for key in dict.fromkeys(keys) if key is not None}
+    if all(distinct.values()):
+        return []
+    return [(a, b) for a, b in combinations(distinct, 2) if not (distinct[a] and distinct[b])]
 
-    def __init__(self, cpu_seconds: float) -> None:
-        self._cpu_seconds = cpu_seconds
-        self._process: subprocess.Popen[bytes] | None = None
 
-    def compare(self, gold: str, answer: str) -> bool | None:
-        """math-verify's word on a pair; None when it used up its time, memory or tries."""
-        for _ in range(TRIES):
-            process = self._running()
-            reply = self._ask(process, json.dumps([gold, answer]).encode() + b"\n")
-            if reply in (b"same\n", b"different\n"):
-                return reply == b"same\n"
-            if reply == b"gave up\n":
-                return None
-            status = self.stop()
-            if status == -signal.SIGPROF or reply is None:
-                return None
-        return None
+def _numbered(keys: Sequence[str | None], same: Iterable[Pair]) -> list[int | None]:
+    """Classes by first appearance, where `same` links keys."""
+    leader: dict[str, str] = {}
 
-    def stop(self) -> int | None:
-        """Kill the child, if there is one, and return its exit status (minus the signal that ended it)."""
-        process, self._process = self._process, None
-        if process is None:
-            return None
-        assert process.stdin is not None
-        assert process.stdout is not None
-        for _ in range(20):  # give a child that is just dying the time to tell of what
-            if process.poll() is not None:
-                break
-            time.sleep(0.005)
-        else:
-            process.kill()
-        process.stdin.close()
-        process.stdout.close()
-        return process.wait()
+    def find(key: str) -> str:
+        while leader.get(key, key) != key:
+            key = leader[key]
+        return key
 
-    def _running(self) -> "subprocess.Popen[bytes]":
-        if self._process is None:
-            command = [sys.executable, "-m", "w2s_core.grading_child", str(self._cpu_seconds)]
-            self._process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0
-            )
-        return self._process
-
-    def _ask(self, process: "subprocess.Popen[bytes]", line: bytes) -> bytes | None:
-        """Send a line and read one; b"" when the child died, None when it neither answers nor computes."""
-        assert process.stdin is not None
-        assert process.stdout is not None
-        try:
-            process.stdin.write(line)
-        except BrokenPipeError:
-            return b""
-        reply = b""
-        deadline = time.monotonic() + WALL_FACTOR * self._cpu_seconds + 60
-        while not reply.endswith(b"\n"):
-            ready, _, _ = select.select([process.stdout], [], [], max(0.0, deadline - time.monotonic()))
-            if not ready:
-                return None
-            part = os.read(process.stdout.fileno(), 64)
-            if not part:
-                return b""
-            reply += part
-        return reply
+    for one, other in same:
+        leader[find(one)] = find(other)
+    numbers: dict[str, int] = {}
+    return [None if key is None else numbers.setdefault(find(key), len(numbers)) for key in keys]

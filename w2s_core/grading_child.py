@@ -1,41 +1,100 @@
-"""The process that runs math-verify: pairs come in as JSON lines, a word a pair goes out.
+"""One process of `grading_pool` (`python -m w2s_core.grading_child SECONDS`).
 
-Started by `grading.py`. The kernel ends it (SIGPROF, whose default action is to terminate) when one pair uses up its
-CPU time, whatever code is running then; memory is bounded too.
+Pairs come in on stdin, one JSON list a line, and `true`, `false` or `null` (undecided) goes out for each. When a part
+of a pair uses up its CPU time the kernel ends the process (SIGPROF), whatever code is running then.
 """
 
 import json
 import logging
-import resource
+import os
 import signal
 import sys
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
 
-MEMORY = 2 * 1024**3
-"""Bytes of address space: an expression that needs more is given up."""
+MEMORY_LIMIT = 4 * 2**30
+"""Bytes of address space that a process may have."""
 
 
-def main() -> None:
-    """Answer pairs until the input ends."""
-    from math_verify import parse, verify
+def _serve(timeout_s: float) -> None:
+    """Answer pairs until stdin ends. What a library prints cannot get between the words."""
+    words = os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    _limit_process()
+    try:
+        decide = _algebra(timeout_s)
+        decide("x+1", "1+x")  # loads what math-verify and sympy load late
+    except Exception as error:  # noqa: BLE001 - whatever it is, the parent tells it
+        words.write(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}\n".encode())
+        return
+    words.write(b"ready\n")
+    for line in sys.stdin.buffer:
+        words.write(json.dumps(decide(*json.loads(line))).encode() + b"\n")
 
-    logging.disable(logging.CRITICAL)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    limit = float(sys.argv[1])
-    for line in sys.stdin:
-        gold, answer = json.loads(line)
-        signal.setitimer(signal.ITIMER_PROF, limit)
+
+def _limit_process() -> None:
+    import resource
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, whose end closes stdin
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGPROF})
+    _, most = resource.getrlimit(resource.RLIMIT_AS)
+    least = MEMORY_LIMIT if most == resource.RLIM_INFINITY else min(MEMORY_LIMIT, most)
+    resource.setrlimit(resource.RLIMIT_AS, (least, most))
+
+
+def _algebra(timeout_s: float) -> Callable[[str, str], bool | None]:
+    """A function that says whether two keys are the same by math-verify. Each part has its own CPU time, so that
+    what an earlier pair left in a cache cannot change a verdict.
+    """
+    from math_verify import LatexExtractionConfig, parse, verify
+
+    logging.disable(logging.CRITICAL)  # it warns that its own limits are off, once a process
+
+    def timed(part: Callable[[], Any], otherwise: Any) -> Any:
+        signal.setitimer(signal.ITIMER_PROF, timeout_s)
         try:
-            first, second = (parse(f"${text.strip('$ ')}$", parsing_timeout=None) for text in (gold, answer))
-            reply = "same" if verify(first, second, timeout_seconds=None) else "different"
-        except (MemoryError, RecursionError):
-            reply = "gave up"
-        except Exception:  # noqa: BLE001 - whatever a parser raises on untrusted text, it has not shown equality
-            reply = "different"
-        signal.setitimer(signal.ITIMER_PROF, 0)
-        sys.stdout.write(reply + "\n")
-        sys.stdout.flush()
+            return part()
+        except MemoryError:
+            os._exit(1)  # nothing can be trusted to work any more; the parent tries again in a new process
+        except RecursionError:
+            return None
+        except Exception:  # noqa: BLE001 - what cannot be read or compared is not the same
+            return otherwise
+        finally:
+            signal.setitimer(signal.ITIMER_PROF, 0)
+
+    @lru_cache(maxsize=1024)
+    def read(key: str) -> Any:
+        return timed(lambda: _parsed(parse, LatexExtractionConfig(), key), [])
+
+    def decide(one: str, other: str) -> bool | None:
+        left, right = read(one), read(other)
+        if left is None or right is None:
+            return None
+        if not left or not right:
+            return False
+        ways = [(left, right), (right, left)]  # math-verify is not symmetric
+        said = [
+            timed(lambda a=a, b=b: verify(a, b, timeout_seconds=None, raise_on_error=True), False)
+            for a, b in ways
+        ]
+        return True if True in said else None if None in said else False
+
+    return decide
+
+
+def _parsed(parse: Callable[..., Any], config: Any, key: str) -> Any:
+    """The whole key as one formula: math-verify's usual search would pick the last number out of any text."""
+    return parse(
+        f"${key}$",
+        extraction_config=[config],
+        fallback_mode="no_fallback",
+        parsing_timeout=None,
+        raise_on_error=True,
+    )
 
 
 if __name__ == "__main__":
-    main()
+    _serve(float(sys.argv[1]))
