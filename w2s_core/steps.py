@@ -18,7 +18,13 @@ Responses = dict[str, list[str]]
 Method = Literal["sft", "dpo", "orpo"]
 Classes = list[int | None]
 
-ANSWER_CODE = ("w2s_core.answers", "w2s_core.grading", "w2s_core.grading_child")
+ANSWER_CODE = (
+    "w2s_core.answers",
+    "w2s_core.answer_forms",
+    "w2s_core.grading",
+    "w2s_core.grading_pool",
+    "w2s_core.grading_child",
+)
 ANSWER_LIBRARIES = ("math-verify", "sympy")
 MODEL_CODE = ("w2s_core.models", "w2s_core.prompting")
 MODEL_LIBRARIES = ("torch", "transformers", "peft")
@@ -277,7 +283,7 @@ def grade(ctx: Context, *, responses: Path, gold: Path, rule: str, side: str = "
                     "template": known["template"],
                     "answers": answers,
                     "verdicts": [
-                        str(one) for one in grader.grade((answer, known["gold"]) for answer in answers)
+                        str(one) for one in grader.grade([(answer, known["gold"]) for answer in answers])
                     ],
                     "tokens": row.get("tokens", []),
                     "finish": row.get("finish", []),
