@@ -1,0 +1,395 @@
+"""`w2s data`: the method's data steps on outputs made anywhere, JSONL or JSONL.gz, joined by id. No torch."""
+
+import json
+import random
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args
+
+import click
+
+from w2s_core.answers import RULES, Verdict, extract
+from w2s_core.errors import UserError
+from w2s_core.grading import Grader
+from w2s_core.jsonl import JsonRow, RowWriter, read_jsonl, read_unique
+from w2s_core.leaks import DuplicateFinder
+from w2s_core.selection import Outcome, agree_question, contrast_question, majority
+
+T = TypeVar("T")
+Match = Literal["value", "string"]
+SECONDS_BETWEEN_LINES = 2.0
+"""How often progress is told, on stderr."""
+
+_INPUT = click.Path(path_type=Path)
+_task = click.option(
+    "--task",
+    type=click.Choice(RULES),
+    default="gsm8k",
+    show_default=True,
+    help="How final answers are found.",
+)
+_match = click.option(
+    "--match",
+    type=click.Choice(["value", "string"]),
+    default="value",
+    show_default=True,
+    help="Compare by value, or as strings like the paper's authors (0.50 differs from 0.5).",
+)
+
+
+def _share(_: click.Context, option: click.Parameter, value: float) -> float:
+    """A threshold; refused before anything is read, NaN included."""
+    if not 0 <= value <= 1:
+        raise UserError(f"--{option.name} must lie in [0, 1], not {value}")
+    return value
+
+
+@click.group()
+def data() -> None:
+    """Grade, filter, pair and check outputs made anywhere.
+
+    Files are JSON lines, plain or gzip, joined by `id` and never by position. The last line on stdout is a JSON
+    summary; progress goes to stderr. Files are written whole or not at all.
+    """
+
+
+@data.command()
+@_task
+@click.option("--responses", type=_INPUT, required=True, help="Rows with id, response.")
+@click.option(
+    "--gold", type=_INPUT, required=True, help="Rows with id and gold, or a solution that ends in it."
+)
+@_match
+@click.option("--out", type=_INPUT, help="Write id, answer, gold, verdict of each graded row here.")
+def grade(task: str, responses: Path, gold: Path, match: Match, out: Path | None) -> None:
+    """Grade responses against gold answers.
+
+    right + wrong + unparsed + timed_out = graded; graded + missing_gold = rows of RESPONSES; missing_response counts
+    the gold rows without a response. unparsed: no final answer in the response.
+    """
+    _refuse_overwriting(out, [responses, gold])
+    counts: Counter[str] = Counter(dict.fromkeys(Verdict, 0))
+    missing_gold = 0
+    with ExitStack() as stack:
+        writer = stack.enter_context(RowWriter(out)) if out else None
+        answers = {name: _gold(row, task) for name, row in _progress(read_unique(gold), "gold answers read")}
+        grader = stack.enter_context(Grader(task, match))
+        for name, row in _progress(read_unique(responses), "responses graded"):
+            response = row.text("response")
+            if name not in answers:
+                missing_gold += 1
+                continue
+            answer, right = extract(response, task), answers[name]
+            verdict = grader.grade([(answer, right)])[0]
+            counts[verdict] += 1
+            if writer:
+                writer.write({"id": row.get("id"), "answer": answer, "gold": right, "verdict": str(verdict)})
+        graded = counts.total()
+        _require_join(graded, responses, gold)
+    _warn_if_unparsed(counts[Verdict.UNPARSED], graded, task, responses)
+    _summary(
+        {"command": "grade", "task": task, "match": match, "graded": graded}
+        | {str(verdict): counts[verdict] for verdict in Verdict}
+        | {"share_right": counts[Verdict.RIGHT] / graded}
+        | {"missing_gold": missing_gold, "missing_response": len(answers) - graded}
+    )
+
+
+@data.command()
+@_task
+@click.option("--weak", type=_INPUT, required=True, help="Rows with id, response, of the weak model.")
+@click.option(
+    "--icl", type=_INPUT, required=True, help="Rows with id, response, of the strong model in context."
+)
+@click.option(
+    "--out", type=_INPUT, required=True, help="Folder for kept.jsonl and dropped.jsonl; made if need be."
+)
+@_match
+def agree(task: str, weak: Path, icl: Path, out: Path, match: Match) -> None:
+    """Keep the questions whose two final answers agree (the paper's section 3.1).
+
+    kept + disagree + empty + timed_out = both (ids in both files); both + missing_icl = rows of WEAK, and both +
+    missing_weak = rows of ICL. empty: a side has no final answer. kept.jsonl holds id, weak, icl (the responses) and
+    their answers, with the question where a file has it; dropped.jsonl holds id, reason and the answers.
+    """
+    counts: Counter[str] = Counter(kept=0, disagree=0, empty=0, timed_out=0)
+    missing_weak = 0
+    with _folder(out) as stack:
+        kept = stack.enter_context(RowWriter(out / "kept.jsonl"))
+        dropped = stack.enter_context(RowWriter(out / "dropped.jsonl"))
+        grader = stack.enter_context(Grader(task, match))
+        weak_rows = {
+            name: _answered(row, task) for name, row in _progress(read_unique(weak), "weak rows read")
+        }
+        for name, row in _progress(read_unique(icl), "icl rows compared"):
+            found = _answered(row, task)
+            if name not in weak_rows:
+                missing_weak += 1
+                continue
+            outcome = _compare(weak_rows[name]["answer"], found["answer"], grader)
+            counts[outcome] += 1
+            answers = {"weak_answer": weak_rows[name]["answer"], "icl_answer": found["answer"]}
+            if outcome == "kept":
+                texts = {"weak": weak_rows[name]["response"], "icl": found["response"]}
+                kept.write(
+                    {
+                        "id": row.get("id"),
+                        **weak_rows[name]["question"],
+                        **found["question"],
+                        **texts,
+                        **answers,
+                    }
+                )
+            else:
+                dropped.write({"id": row.get("id"), "reason": outcome, **answers})
+        both = counts.total()
+        _require_join(both, weak, icl)
+    _warn_if_unparsed(counts["empty"], both, task, weak)
+    _summary(
+        {
+            "command": "agree",
+            "task": task,
+            "match": match,
+            "both": both,
+            **counts,
+            "share_kept": counts["kept"] / both,
+        }
+        | {"missing_weak": missing_weak, "missing_icl": len(weak_rows) - both}
+    )
+
+
+@data.command()
+@_task
+@click.option("--weak", type=_INPUT, required=True, help="Rows with id, response, of the weak model.")
+@click.option(
+    "--samples",
+    type=_INPUT,
+    required=True,
+    help="Rows with id and response (several an id) or a list responses.",
+)
+@click.option("--out", type=_INPUT, required=True, help="Write the pairs here (.gz: packed).")
+@click.option("--keep", type=float, default=0.6, show_default=True, callback=_share, help="Least confidence.")
+@click.option(
+    "--flip",
+    type=float,
+    default=0.8,
+    show_default=True,
+    callback=_share,
+    help="Least confidence to overrule WEAK.",
+)
+@click.option(
+    "--per-question", type=click.IntRange(min=1), default=1, show_default=True, help="Most pairs an id."
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Decides which samples are drawn.")
+@_match
+def pairs(
+    task: str,
+    weak: Path,
+    samples: Path,
+    out: Path,
+    keep: float,
+    flip: float,
+    per_question: int,
+    seed: int,
+    match: Match,
+) -> None:
+    """Contrastive pairs of a weak response and a sample of the strong model (the paper's section 3.2).
+
+    paired + majority_empty + low_confidence + no_contrast + overruled_too_weakly = questions (ids in both files);
+    weak_chosen + weak_rejected = pairs. questions + missing_samples = rows of WEAK; missing_weak counts the ids of
+    SAMPLES that WEAK has not. Rows: id, chosen, rejected, their answers, kind, confidence.
+    """
+    _refuse_overwriting(out, [weak, samples])
+    counts: Counter[str] = Counter()
+    with RowWriter(out) as writer, Grader(task, match) as grader:
+        drawn = _samples(samples)
+        missing_samples = 0
+        for name, row in _progress(read_unique(weak), "weak rows paired"):
+            response = row.text("response")
+            if name not in drawn:
+                missing_samples += 1
+                continue
+            texts = [response, *drawn[name]]
+            answers = [extract(text, task) for text in texts]
+            classes = grader.classes(answers)
+            rng = random.Random(f"contrast-{seed}-{name}")
+            found, outcome = contrast_question(
+                classes[0], classes[1:], keep=keep, flip=flip, per_question=per_question, rng=rng
+            )
+            counts[outcome] += 1
+            for pair in found:
+                counts[pair.kind] += 1
+                sides = (0, pair.sample + 1) if pair.kind == "weak_chosen" else (pair.sample + 1, 0)
+                writer.write(
+                    {
+                        "id": row.get("id"),
+                        **_question(row),
+                        "chosen": texts[sides[0]],
+                        "rejected": texts[sides[1]],
+                    }
+                    | {"chosen_answer": answers[sides[0]], "rejected_answer": answers[sides[1]]}
+                    | {"kind": pair.kind, "confidence": majority(classes[1:])[1]}
+                )
+        questions = sum(counts[outcome] for outcome in get_args(Outcome))
+        _require_join(questions, weak, samples)
+    _summary(
+        {"command": "pairs", "task": task, "match": match, "questions": questions}
+        | {outcome: counts[outcome] for outcome in get_args(Outcome)}
+        | {"pairs": counts["weak_chosen"] + counts["weak_rejected"]}
+        | {kind: counts[kind] for kind in ("weak_chosen", "weak_rejected")}
+        | {"missing_samples": missing_samples, "missing_weak": len(drawn) - questions}
+    )
+
+
+@data.command()
+@click.argument("more", nargs=-1, type=_INPUT, metavar="[A2 ...]")
+@click.option("--train", type=_INPUT, multiple=True, required=True, help="Training rows with id, question.")
+@click.option("--eval", "evaluation", type=_INPUT, required=True, help="Evaluation rows with id, question.")
+@click.option(
+    "--out", type=_INPUT, help="Write each row that repeats an earlier one here, and what it repeats."
+)
+def leaks(more: tuple[Path, ...], train: tuple[Path, ...], evaluation: Path, out: Path | None) -> None:
+    """Questions that stand twice, within and across the files: w2s data leaks --train A A2 --eval B.
+
+    exact: the same characters; normalised: the same up to case, spacing and punctuation (this includes the exact
+    ones). Files are read in the order eval, train ...: new + exact + normalised_only = rows, where a row is new if no
+    earlier row has its question. within: rows that repeat a row of their own file. across: for each ordered pair of
+    files, the rows of the one whose question stands in the other.
+    """
+    files = [evaluation, *train, *more]
+    _refuse_overwriting(out, files)
+    _refuse_twice(files)
+    finder = DuplicateFinder()
+    counts: Counter[str] = Counter(new=0, exact=0, normalised=0)
+    rows: list[int] = []
+    with ExitStack() as stack:
+        writer = stack.enter_context(RowWriter(out)) if out else None
+        for number, path in enumerate(files):
+            before = counts.total()
+            for name, row in _progress(read_unique(path), f"questions of {path.name} read"):
+                repeat = finder.add(number, name, row.text("question"))
+                counts[repeat.kind if repeat else "new"] += 1
+                if writer and repeat:
+                    here = {"file": str(path), "id": row.get("id"), "kind": repeat.kind}
+                    writer.write(here | {"first_file": str(files[repeat.file]), "first_id": repeat.id})
+            rows.append(counts.total() - before)
+    across = finder.across(len(files))
+    for pair in across:
+        pair.update(rows_of=str(files[pair["rows_of"]]), standing_in=str(files[pair["standing_in"]]))
+    _summary(
+        {"command": "leaks", "rows": counts.total(), "new": counts["new"], "exact": counts["exact"]}
+        | {"normalised_only": counts["normalised"]}
+        | {"within": [{"file": str(p), "rows": rows[n], **finder.within(n)} for n, p in enumerate(files)]}
+        | {"across": across}
+    )
+
+
+def _gold(row: JsonRow, task: str) -> str:
+    """A row's gold answer: its `gold` as it stands, else the final answer of its `solution`."""
+    value = row.fields.get("gold")
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
+    if value is None and "solution" in row.fields:
+        answer = extract(row.text("solution"), task)
+        if answer is None:
+            raise UserError(f"{row.place}: no final answer in 'solution' under task {task}; give 'gold'")
+        return answer
+    answer = row.text("gold").strip()
+    if not answer:
+        raise UserError(f"{row.place}: 'gold' is empty")
+    return answer
+
+
+def _answered(row: JsonRow, task: str) -> dict[str, Any]:
+    response = row.text("response")
+    return {"response": response, "answer": extract(response, task), "question": _question(row)}
+
+
+def _question(row: JsonRow) -> dict[str, str]:
+    """The row's question, where it holds one, as a field to copy."""
+    return {"question": row.text("question")} if row.fields.get("question") is not None else {}
+
+
+def _compare(weak: str | None, icl: str | None, grader: Grader) -> str:
+    """What becomes of a question whose two sides end in these answers."""
+    one, other = grader.classes([weak, icl])
+    if one is None or other is None:
+        return "empty"
+    if agree_question([one], [other]):
+        return "kept"
+    return "timed_out" if grader.same(weak, icl) is None else "disagree"
+
+
+def _samples(path: Path) -> dict[str, list[str]]:
+    """All samples by id: a row may hold one `response` or a list `responses`, and an id may have several rows."""
+    drawn: dict[str, list[str]] = {}
+    for row in _progress(read_jsonl(path), "rows of samples read"):
+        if "responses" not in row.fields:
+            drawn.setdefault(row.id, []).append(row.text("response"))
+            continue
+        texts = row.get("responses")
+        if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
+            raise UserError(f"{row.place}: 'responses' must be a list of texts that is not empty")
+        drawn.setdefault(row.id, []).extend(texts)
+    return drawn
+
+
+def _require_join(matched: int, one: Path, other: Path) -> None:
+    if not matched:
+        raise UserError(f"no id of {one} stands in {other}; rows are joined by 'id'")
+
+
+def _warn_if_unparsed(unparsed: int, rows: int, task: str, path: Path) -> None:
+    if unparsed == rows:
+        click.echo(
+            f"w2s: none of the {rows} rows has a final answer under task {task}: is it {path}'s task?",
+            err=True,
+        )
+
+
+def _refuse_overwriting(out: Path | None, inputs: Iterable[Path]) -> None:
+    if out and out.resolve() in {path.resolve() for path in inputs}:
+        raise UserError(f"{out}: is an input; write somewhere else")
+
+
+def _refuse_twice(files: list[Path]) -> None:
+    for path, times in Counter(path.resolve() for path in files).items():
+        if times > 1:
+            raise UserError(f"{path}: given {times} times; each row would repeat itself")
+
+
+@contextmanager
+def _folder(path: Path) -> Iterator[ExitStack]:
+    """A stack in which to open files of a folder, which is made, and removed again if all fails."""
+    made = not path.exists()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror or error}") from None
+    try:
+        with ExitStack() as stack:
+            yield stack
+    except BaseException:
+        if made and not any(path.iterdir()):
+            path.rmdir()
+        raise
+
+
+def _progress(rows: Iterable[T], what: str) -> Iterator[T]:
+    """The rows, told of on stderr now and then and at the end."""
+    told = started = time.monotonic()
+    count = 0
+    for row in rows:
+        count += 1
+        yield row
+        if time.monotonic() - told >= SECONDS_BETWEEN_LINES:
+            told = time.monotonic()
+            click.echo(f"{count:,} {what}, {count / (told - started):,.0f}/s", err=True)
+    click.echo(f"{count:,} {what}", err=True)
+
+
+def _summary(summary: dict[str, Any]) -> None:
+    click.echo(json.dumps(summary, ensure_ascii=False))

@@ -1,0 +1,102 @@
+"""Questions that stand twice: within a file, and across training and evaluation files. Pure.
+
+A duplicate is exact (the same characters) or normalised (the same but for case, spacing and punctuation); every exact
+duplicate is a normalised one too.
+"""
+
+import hashlib
+import re
+import unicodedata
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import permutations
+from typing import Any, Literal
+
+_TOKEN = re.compile(
+    r"\d+(?:\.\d+)?"  # a number: its decimal point is no punctuation
+    r"|[^\W\d_]+"  # a word
+    r"|(?<=\d)[%!]"  # a sign that changes the number before it
+    r"|-(?=\s*[\d.])|[+*/^=<>~|×÷√]"  # operators; a hyphen between words is punctuation
+)
+_THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?!,?\d)")
+_CHARACTERS = str.maketrans({"−": "-", "⁄": "/", "’": None, "‘": None, "'": None})
+
+
+def normalise_question(text: str) -> str:
+    """The text without case, punctuation and the way it is spaced; numbers and operators stay: 1.5 is not 15.
+
+    A text that is punctuation alone stays itself, so that "?" and "!" are not the same question.
+    """
+    plain = unicodedata.normalize("NFKC", text).translate(_CHARACTERS).casefold()
+    if not plain.isascii():  # characters that show nowhere, such as the soft hyphen
+        plain = "".join(c for c in plain if unicodedata.category(c) != "Cf")
+    plain = _THOUSANDS.sub(lambda found: found[0].replace(",", ""), plain)
+    return " ".join(_TOKEN.findall(plain)) or " ".join(text.split())
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """A row whose question stood before, exactly or normalised, in file number `file` under the id `id`."""
+
+    kind: Literal["exact", "normalised"]
+    file: int
+    id: str
+
+
+@dataclass
+class _Seen:
+    """A question: where it stood first, and in how many rows of each file it stands."""
+
+    file: int
+    id: str
+    rows: Counter[int] = field(default_factory=Counter)
+
+
+class DuplicateFinder:
+    """Takes the questions of any number of files, one at a time; holds digests, not texts."""
+
+    def __init__(self) -> None:
+        self._exact: dict[bytes, _Seen] = {}
+        self._normalised: dict[bytes, _Seen] = {}
+
+    def add(self, file: int, name: str, question: str) -> Repeat | None:
+        """Take row `name` of file number `file`; the row that it repeats, exactly if there is one, or None."""
+        exact = _note(self._exact, question, file, name)
+        normalised = _note(self._normalised, normalise_question(question), file, name)
+        if exact:
+            return Repeat("exact", exact.file, exact.id)
+        return Repeat("normalised", normalised.file, normalised.id) if normalised else None
+
+    def within(self, file: int) -> dict[str, int]:
+        """Rows of the file that repeat an earlier row of the same file."""
+        return {
+            kind: sum(seen.rows[file] - 1 for seen in table.values() if file in seen.rows)
+            for kind, table in self._tables()
+        }
+
+    def across(self, files: int) -> list[dict[str, Any]]:
+        """For each ordered pair of files, how many rows of the one have a question that stands in the other."""
+        found = []
+        for one, other in permutations(range(files), 2):
+            counts = {
+                kind: sum(
+                    seen.rows[one] for seen in table.values() if one in seen.rows and other in seen.rows
+                )
+                for kind, table in self._tables()
+            }
+            found.append({"rows_of": one, "standing_in": other, **counts})
+        return found
+
+    def _tables(self) -> list[tuple[str, dict[bytes, _Seen]]]:
+        return [("exact", self._exact), ("normalised", self._normalised)]
+
+
+def _note(table: dict[bytes, _Seen], text: str, file: int, name: str) -> _Seen | None:
+    """Count a text; where it stood first, or None if it is new."""
+    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    seen = table.get(digest)
+    if seen is None:
+        table[digest] = _Seen(file, name, Counter({file: 1}))
+        return None
+    seen.rows[file] += 1
+    return seen
