@@ -1,0 +1,192 @@
+"""Where the final answer stands in a response, rule by rule, and that no text is too odd or too long for it."""
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from w2s_core.answers import RULES, extract
+from w2s_core.errors import UserError
+from w2s_core.grading import Grader
+
+NEXT = "\nQuestion: What is 1 + 1?\nAnswer: 2\n#### 2\nThe answer is: 2\nThe answer is: (C)"
+
+
+@pytest.mark.parametrize(
+    ("response", "answer"),
+    [
+        ("It is 2 + 3 = <<2+3=5>>5.\n#### 5", "5"),
+        ("#### 5 apples", "5 apples"),
+        ("#### $5.00", "$5.00"),
+        ("####5", "5"),
+        ("#### 5\nSo there are 5.", "5"),
+        ("####\n5\n6", "5"),
+        ("#### 4\nNo, wait.\n#### 5", "5"),
+        ("##### 5", "5"),
+        ("#### -1,234.50  ", "-1,234.50"),
+        ("#### 9, 16", "9, 16"),
+        ("#### 5" + NEXT, "5"),
+        ("#### 5\n\nQuestion 2: and now?\n#### 6", "5"),
+        ("#### 5\n   Question\n#### 6", "5"),
+        ("The word Question is harmless.\n#### 5", "5"),
+        ("\nQuestions follow.\n#### 5", "5"),
+        ("", None),
+        ("5", None),
+        ("The answer is 5", None),
+        ("### 5", None),
+        ("####", None),
+        ("#### ", None),
+        ("#### \n \n", None),
+        ("#### $", None),
+        ("#### .", None),
+        ("####" + NEXT, None),
+        ("\nQuestion: no answer of its own\n#### 5", None),
+        ("#### " + "9" * 20_000, None),
+        ("#### " + "9" * 400, "9" * 400),
+    ],
+)
+def test_gsm8k_takes_the_line_of_the_last_marker(response, answer):
+    assert extract(response, "gsm8k") == answer
+
+
+@pytest.mark.parametrize(
+    ("response", "answer"),
+    [
+        ("The answer is: 5", "5"),
+        ("The answer is 5", "5"),
+        ("the answer is: 5", "5"),
+        ("The final answer is: 5", "5"),
+        ("The answer is: 4. No: The answer is: 5", "5"),
+        (r"The answer is: $\boxed{\frac{1}{2}}$", r"\frac{1}{2}"),
+        (r"\boxed{4} is wrong. The answer is: 5", "5"),
+        (r"so \boxed{5}.", "5"),
+        (r"so \boxed {5}.", "5"),
+        (r"\boxed{\frac{1}{\sqrt{2}}} is it", r"\frac{1}{\sqrt{2}}"),
+        (r"\boxed{4}, no: \boxed{5}", "5"),
+        (r"\boxed{5}, no: \boxed{6", "5"),
+        (r"\boxed{\text{B}}", r"\text{B}"),
+        (r"\boxed{\{1, 2\}}", r"\{1, 2\}"),
+        ("The answer is: 5" + NEXT, "5"),
+        ("The answer isn't known", None),
+        ("#### 5", None),
+        (r"\boxed{}", None),
+        (r"\boxed{ }", None),
+        (r"\boxed{5", None),
+        ("The answer is: ", None),
+        ("The answer is: $$", None),
+    ],
+)
+def test_math_takes_what_follows_the_phrase_else_the_last_box(response, answer):
+    assert extract(response, "math") == answer
+
+
+@pytest.mark.parametrize(
+    ("response", "letters"),
+    [
+        ("The answer is: B", "B"),
+        ("The answer is (B).", "B"),
+        ("The answer is: B. Because it is so.", "B"),
+        ("The answer is: b", "B"),
+        (r"The answer is: \boxed{\text{B}}", "B"),
+        (r"\boxed{B}", "B"),
+        ("The answer is: (A) and (C)", "AC"),
+        ("The answer is: C, A", "AC"),
+        ("The answer is: A & B; D", "ABD"),
+        ("The answer is: A, A", "A"),
+        ("The answer is: A. No. The answer is: B", "B"),
+        ("The answer is: A" + NEXT, "A"),
+        ("The answer is: Berlin", None),
+        ("The answer is: 5", None),
+        ("", None),
+    ],
+)
+def test_choice_takes_letters(response, letters):
+    found = extract(response, "choice")
+    assert (found is None) is (letters is None)
+    with Grader("choice") as grader:
+        assert found is None or grader.same(found, letters) is True
+
+
+def test_an_unknown_rule_is_one_clear_line():
+    with pytest.raises(UserError, match=r"unknown answer rule 'gsm9k'; known: gsm8k, math, choice") as told:
+        extract("#### 5", "gsm9k")
+    assert "\n" not in str(told.value)
+
+
+# pieces that the rules look for, so that random texts reach them
+MARKERS = ["####", "#### ", "\nQuestion:", "Question", "The answer is", "\\boxed{", "\\frac", "\\text{"]
+PIECES = st.sampled_from([*MARKERS, *"{}$%\n =,./-−½٣1xA()²\x00\ud800", "000", ",000"])
+TEXTS = st.text() | st.lists(PIECES | st.characters(), max_size=40).map("".join)
+
+
+@given(TEXTS, st.sampled_from(RULES))
+def test_any_text_has_an_answer_that_can_be_read_or_none(text, rule):
+    answer = extract(text, rule)
+    if answer is not None:
+        assert answer.strip()
+        assert rule == "choice" or answer in text
+
+
+@given(TEXTS, st.sampled_from(RULES))
+def test_what_a_model_asks_itself_changes_nothing(text, rule):
+    assert extract(text + NEXT, rule) == extract(text, rule)
+
+
+@given(st.text(alphabet="0123456789abc .,", max_size=30), st.integers(-(10**9), 10**9))
+def test_the_last_marker_counts(text, number):
+    assert extract(f"{text}\n#### {number}", "gsm8k") == str(number)
+    assert extract(f"{text}\nThe answer is: {number}", "math") == str(number)
+    assert extract(rf"{text} \boxed{{{number}}}", "math") == str(number)
+
+
+@given(
+    st.recursive(st.text(alphabet="x1+ ", min_size=1), lambda inner: inner.map(lambda text: f"a{{{text}}}b"))
+)
+def test_a_box_holds_balanced_braces_of_any_depth(inside):
+    if inside.strip():
+        assert extract(rf"\boxed{{{inside}}} }}", "math") == inside.strip()
+
+
+HOSTILE = [
+    "{",
+    "}",
+    "9",
+    " ",
+    "\\",
+    "\\boxed{",
+    "\\boxed ",
+    "####",
+    "#### 9",
+    "Question",
+    "\nQuestio",
+    "The answer is",
+]
+HOSTILE += [",000", "9,", "9.", "9 ", "A ", "\\frac", "\\text{", "9\\text{", "½", "=", "x=", "$", "(", "-"]
+LINES = ["\n", "\n ", " \n", "\r\n", "\x0b\n"]
+
+
+def seconds_for(text: str, rule: str, times: int = 1) -> float:
+    """CPU seconds that looking for an answer takes, the least of some times."""
+    took = []
+    for _ in range(times):
+        start = time.process_time()
+        extract(text, rule)
+        took.append(time.process_time() - start)
+    return min(took)
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("piece", HOSTILE)
+def test_a_million_hostile_characters_take_no_time(piece, rule):
+    """Some tenths of a second at the most; what is quadratic takes hours."""
+    marker = "#### " if rule == "gsm8k" else "The answer is: "
+    full, readable = 10**6 // len(piece), 480 // len(piece)
+    for text in (marker + piece * full, marker + piece * readable + "!"):
+        assert seconds_for(text, rule) < 5
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_four_times_the_empty_lines_take_four_times_as_long(line):
+    few, many = (seconds_for(line * count + "#### 5", "gsm8k", times=3) for count in (4_000, 16_000))
+    assert many < 9 * few + 0.001
