@@ -18,6 +18,9 @@ from torch import Tensor
 from transformers.cache_utils import Cache, CacheLayerMixin, DynamicCache
 
 
+_GROWTH = 16  # slots
+
+
 @dataclass(frozen=True)
 class Moves:
     """How places are closed up: the occupants of `source` go to `to`, and the first `live` places remain."""
@@ -112,19 +115,20 @@ def shared_from(caches: Sequence[DynamicCache], width: int, members: Tensor | No
 
 
 class _OwnLayer(CacheLayerMixin):
-    """One layer's buffers, [rows, heads, slots, size]."""
+    """One layer's buffers, [rows, heads, slots, size].
+
+    They grow by _GROWTH slots, and then hold live rows only: tight buffers are read faster than sparse ones.
+    """
 
     is_compileable = False
     is_sliding = False
 
-    def __init__(self, rows: int, slots: int) -> None:
+    def __init__(self, rows: int) -> None:
         super().__init__()
-        self.live, self.slots, self.filled = rows, slots, 0
+        self.live, self.filled = rows, 0
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
-        rows, heads, _, size = key_states.shape
-        self.keys = key_states.new_empty((rows, heads, self.slots, size))
-        self.values = value_states.new_empty((rows, heads, self.slots, value_states.shape[3]))
+        self.keys, self.values = key_states[:, :, :0], value_states[:, :, :0]
         self.is_initialized = True
 
     def update(
@@ -133,11 +137,19 @@ class _OwnLayer(CacheLayerMixin):
         """Write one token's keys and values for the live rows; return all that these rows hold."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
-        end = self.filled + key_states.shape[2]
+        end = self.filled + 1
+        if end > self.keys.shape[2]:
+            self.keys, self.values = self._grown(self.keys), self._grown(self.values)
         self.keys[: self.live, :, self.filled : end] = key_states
         self.values[: self.live, :, self.filled : end] = value_states
         self.filled = end
         return self.keys[: self.live, :, :end], self.values[: self.live, :, :end]
+
+    def _grown(self, held: Tensor) -> Tensor:
+        rows, heads, slots, size = held.shape
+        grown = held.new_empty((self.live, heads, slots + _GROWTH, size))
+        grown[:, :, :slots] = held[: self.live]
+        return grown
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         return self.filled + query_length, 0
@@ -146,14 +158,14 @@ class _OwnLayer(CacheLayerMixin):
         return self.filled
 
     def get_max_length(self) -> int:
-        return self.slots
+        return -1
 
 
 class OwnCache(Cache):
-    """What `rows` responses write themselves, at most `slots` tokens each: the cache that a model's forward sees."""
+    """What `rows` responses write themselves: the cache that a model's forward sees."""
 
-    def __init__(self, layers: int, rows: int, slots: int) -> None:
-        super().__init__(layers=[_OwnLayer(rows, slots) for _ in range(layers)])
+    def __init__(self, layers: int, rows: int) -> None:
+        super().__init__(layers=[_OwnLayer(rows) for _ in range(layers)])
 
     def shrink(self, rows: Moves) -> None:
         """Follow the rows' moves."""

@@ -77,7 +77,7 @@ class Batch:
         prompts = self._prefill(wanted, common)
         self.shared, self.filled = [*common, prompts], before + prompts.slots
         self.masks = DecodeMasks(self.config, self.position, self.filled, self.filled + limit, model.dtype)
-        self.cache = OwnCache(len(prompts.layers), rows, limit)
+        self.cache = OwnCache(len(prompts.layers), rows)
         self.tokens = torch.zeros((rows, limit), dtype=torch.long, device=self.device)
         self.lengths, self.by_eos = [limit] * rows, [False] * rows
         keys = row_keys(params.seed, ((one.name, one.number) for one in wanted))

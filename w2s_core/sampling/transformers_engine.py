@@ -36,7 +36,7 @@ class TransformersEngine:
     a greedy near-tie.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, *, batch_size: int = 256) -> None:
+    def __init__(self, model: Any, tokenizer: Any, *, batch_size: int = 512) -> None:
         if batch_size < 1:
             raise UserError(f"batch_size must be at least 1, not {batch_size}")
         layer_kinds(model.config.get_text_config())
