@@ -56,7 +56,7 @@ def data() -> None:
     """
 
 
-@data.command()
+@data.command(short_help="Grade responses against gold answers.")
 @_task
 @click.option("--responses", type=_INPUT, required=True, help="Rows with id, response.")
 @click.option(
@@ -98,7 +98,7 @@ def grade(task: str, responses: Path, gold: Path, match: Match, out: Path | None
     )
 
 
-@data.command()
+@data.command(short_help="Keep the questions on which two sides agree.")
 @_task
 @click.option("--weak", type=_INPUT, required=True, help="Rows with id, response, of the weak model.")
 @click.option(
@@ -115,6 +115,8 @@ def agree(task: str, weak: Path, icl: Path, out: Path, match: Match) -> None:
     missing_weak = rows of ICL. empty: a side has no final answer. kept.jsonl holds id, weak, icl (the responses) and
     their answers, with the question where a file has it; dropped.jsonl holds id, reason and the answers.
     """
+    _refuse_overwriting(out / "kept.jsonl", [weak, icl])
+    _refuse_overwriting(out / "dropped.jsonl", [weak, icl])
     counts: Counter[str] = Counter(kept=0, disagree=0, empty=0, timed_out=0)
     missing_weak = 0
     with _folder(out) as stack:
@@ -161,7 +163,7 @@ def agree(task: str, weak: Path, icl: Path, out: Path, match: Match) -> None:
     )
 
 
-@data.command()
+@data.command(short_help="Contrastive pairs of weak responses and strong samples.")
 @_task
 @click.option("--weak", type=_INPUT, required=True, help="Rows with id, response, of the weak model.")
 @click.option(
@@ -244,7 +246,7 @@ def pairs(
     )
 
 
-@data.command()
+@data.command(short_help="Find questions that stand twice.")
 @click.argument("more", nargs=-1, type=_INPUT, metavar="[A2 ...]")
 @click.option("--train", type=_INPUT, multiple=True, required=True, help="Training rows with id, question.")
 @click.option("--eval", "evaluation", type=_INPUT, required=True, help="Evaluation rows with id, question.")
@@ -366,7 +368,7 @@ def _folder(path: Path) -> Iterator[ExitStack]:
     """A stack in which to open files of a folder, which is made, and removed again if all fails."""
     made = not path.exists()
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        path.mkdir(exist_ok=True)
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or error}") from None
     try:

@@ -13,10 +13,9 @@ from itertools import permutations
 from typing import Any, Literal
 
 _TOKEN = re.compile(
-    r"\d+(?:\.\d+)?"  # a number: its decimal point is no punctuation
-    r"|[^\W\d_]+"  # a word
-    r"|(?<=\d)[%!]"  # a sign that changes the number before it
-    r"|-(?=\s*[\d.])|[+*/^=<>~|×÷√]"  # operators; a hyphen between words is punctuation
+    r"\d+(?:\.\d+)?|(?<!\w)\.\d+"  # a number: its decimal point is no punctuation
+    r"|[^\s\d\x00-@\[-`{-\x7f×÷√]+"  # a word, with the marks on its letters
+    r"|-(?=\s*\.?\d)|[%+*/^=<>~|×÷√]"  # operators; a hyphen between words is punctuation
 )
 _THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?!,?\d)")
 _CHARACTERS = str.maketrans({"−": "-", "⁄": "/", "’": None, "‘": None, "'": None})
@@ -27,11 +26,21 @@ def normalise_question(text: str) -> str:
 
     A text that is punctuation alone stays itself, so that "?" and "!" are not the same question.
     """
-    plain = unicodedata.normalize("NFKC", text).translate(_CHARACTERS).casefold()
-    if not plain.isascii():  # characters that show nowhere, such as the soft hyphen
-        plain = "".join(c for c in plain if unicodedata.category(c) != "Cf")
-    plain = _THOUSANDS.sub(lambda found: found[0].replace(",", ""), plain)
+    plain = unicodedata.normalize("NFKC", text).casefold()
+    if not plain.isascii():
+        plain = _without_punctuation(unicodedata.normalize("NFKC", plain).translate(_CHARACTERS))
+    plain = _THOUSANDS.sub(lambda found: found[0].replace(",", ""), plain.replace("'", ""))
     return " ".join(_TOKEN.findall(plain)) or " ".join(text.split())
+
+
+def _without_punctuation(text: str) -> str:
+    """Without what is punctuation beyond ASCII, and without characters that show nowhere, such as a soft hyphen."""
+    kept = []
+    for character in text:
+        kind = "" if character.isascii() else unicodedata.category(character)
+        if kind != "Cf":
+            kept.append(" " if kind.startswith("P") else character)
+    return "".join(kept)
 
 
 @dataclass(frozen=True)

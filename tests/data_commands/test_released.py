@@ -1,0 +1,215 @@
+"""The data commands on the authors' released outputs, against the figures measured on them.
+
+The files are read from the folder W2S_REFERENCE, by default shared/reference beside the repository.
+"""
+
+import gzip
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from w2s_core.answers import extract
+from w2s_core.grading import Grader
+
+REFERENCE = Path(
+    os.environ.get("W2S_REFERENCE") or Path(__file__).resolve().parents[3] / "shared" / "reference"
+)
+pytestmark = pytest.mark.skipif(
+    not (REFERENCE / "figures.json").is_file(), reason="the released outputs are not here (set W2S_REFERENCE)"
+)
+WEAK_MODELS = ("llama2_7b", "mistral_7b")
+
+
+def released(name: str) -> Path:
+    return REFERENCE / f"{name}.jsonl.gz"
+
+
+def rows_of(name: str) -> list[dict[str, Any]]:
+    with gzip.open(released(name), "rt", encoding="utf-8") as stream:
+        return [json.loads(line) for line in stream]
+
+
+@pytest.fixture(scope="module")
+def figures() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((REFERENCE / "figures.json").read_text())
+    return found
+
+
+def split(bench: Any, rows: list[dict[str, Any]], *sides: str) -> Iterator[Path]:
+    """Each side of a released file as a file of responses of its own; the second in reverse order."""
+    for i, side in enumerate(sides):
+        yield bench.file(f"{side}.jsonl", [{"id": r["id"], "response": r[side]} for r in rows[:: 1 - 2 * i]])
+
+
+@pytest.mark.parametrize("model", WEAK_MODELS)
+@pytest.mark.parametrize("match", ["value", "string"])
+def test_grade(bench: Any, figures: dict[str, Any], model: str, match: str) -> None:
+    wanted = figures[f"gsm8k_{model}"]["weak"]
+    summary = bench.run(
+        "grade",
+        "--responses",
+        released(f"gsm8k_weak_{model}"),
+        "--gold",
+        released("gsm8k_train_2"),
+        "--match",
+        match,
+    )
+    assert summary["right"] == wanted["right_numeric" if match == "value" else "right_string"]
+    assert summary["right"] + summary["wrong"] + summary["unparsed"] == wanted["n"]
+    assert summary["unparsed"] == wanted["empty_pred"]
+    assert (summary["missing_gold"], summary["missing_response"], summary["timed_out"]) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("model", WEAK_MODELS)
+def test_by_string_every_row_is_graded_as_released(bench: Any, model: str) -> None:
+    name = f"gsm8k_weak_{model}"
+    bench.run(
+        "grade", "--responses", released(name), "--gold", released("gsm8k_train_2"), "--match", "string",
+        "--out", bench.folder / "graded.jsonl",
+    )  # fmt: skip
+    graded = {row["id"]: row["verdict"] == "right" for row in bench.rows("graded.jsonl")}
+    assert {row["id"] for row in rows_of(name) if graded[row["id"]] != row["result"]} == set()
+
+
+@pytest.mark.parametrize("match", ["value", "string"])
+@pytest.mark.parametrize("iteration", ["iter1", "iter2"])
+@pytest.mark.parametrize("model", WEAK_MODELS)
+def test_agree_on_the_kept_sets(
+    bench: Any, figures: dict[str, Any], model: str, iteration: str, match: str
+) -> None:
+    """All rows agree but those without a final answer on either side."""
+    wanted = figures[f"gsm8k_{model}"][iteration]
+    weak, icl = split(bench, rows_of(f"gsm8k_filter_{model}_{iteration}"), "weak", "icl")
+    summary = bench.run(
+        "agree", "--weak", weak, "--icl", icl, "--out", bench.folder / "out", "--match", match
+    )
+    assert {row["id"]: row["reason"] for row in bench.rows("out/dropped.jsonl")} == dict.fromkeys(
+        wanted["both_empty_ids"], "empty"
+    )
+    assert summary["kept"] == wanted["agree_released_rule"]
+    for side, file in (("weak", weak), ("icl", icl)):
+        graded = bench.run(
+            "grade", "--responses", file, "--gold", released("gsm8k_train_2"), "--match", match
+        )
+        assert graded["right"] == wanted[side]["right_numeric" if match == "value" else "right_string"]
+        assert graded["graded"] == wanted["rows"]
+
+
+# The README's item 5: kept because everything before "=" was cut, though the answers differ.
+REALLY_DIFFERENT = {"llama2_7b": {1202, 2838, 3177}, "mistral_7b": {815, 1510, 4914}}
+
+
+@pytest.mark.parametrize("match", ["value", "string"])
+@pytest.mark.parametrize("model", WEAK_MODELS)
+def test_agree_on_math(bench: Any, model: str, match: str) -> None:
+    rows = [row for row in rows_of(f"math_filter_{model}_iter1") if row.get("kept", True)]
+    weak, icl = split(bench, rows, "weak", "icl")
+    command = ["agree", "--task", "math", "--weak", weak, "--icl", icl, "--out", bench.folder / "out"]
+    summary = bench.run(*command, "--match", match)
+    dropped = {row["id"]: row["reason"] for row in bench.rows("out/dropped.jsonl")}
+    expected = REALLY_DIFFERENT[model] if match == "value" else set()
+    assert dropped == dict.fromkeys(expected, "disagree")
+    assert summary["kept"] + len(expected) == len(rows)
+
+
+@pytest.mark.slow
+def test_agree_on_math_rows_that_the_authors_added(bench: Any) -> None:
+    """They were added although their answers differ as strings; by value a few are the same after all."""
+    rows = [row for row in rows_of("math_filter_mistral_7b_iter1") if not row["kept"]]
+    weak, icl = split(bench, rows, "weak", "icl")
+    summary = bench.run(
+        "agree", "--task", "math", "--weak", weak, "--icl", icl, "--out", bench.folder / "out"
+    )
+    assert (summary["both"], summary["timed_out"]) == (1416, 0)
+    print(
+        "the same by value:",
+        [(r["id"], r["weak_answer"], r["icl_answer"]) for r in bench.rows("out/kept.jsonl")],
+    )
+    assert summary["kept"] < 0.05 * summary["both"]
+
+
+@pytest.mark.parametrize("model", WEAK_MODELS)
+def test_math_is_graded_as_released_but_for_what_the_release_damaged(bench: Any, model: str) -> None:
+    r"""Released: strings after a clean-up that also cut gold (\infty to \iny, a double
+    backslash to a single one) and told \dfrac from \frac.
+    """
+    results = {row["id"]: row for row in rows_of("math_filter_mistral_7b_iter1")}
+    gold = bench.file("gold.jsonl", [{"id": name, "gold": row["gold"]} for name, row in results.items()])
+    rows = [row for row in rows_of(f"math_filter_{model}_iter1") if row.get("kept", True)]
+    for side, file in zip(("weak", "icl"), split(bench, rows, "weak", "icl"), strict=True):
+        bench.run(
+            "grade", "--task", "math", "--responses", file, "--gold", gold, "--match", "string",
+            "--out", bench.folder / "graded.jsonl",
+        )  # fmt: skip
+        graded = bench.rows("graded.jsonl")
+        right = {row["id"] for row in graded if row["verdict"] == "right"}
+        if model == "mistral_7b":
+            released_right = {row["id"] for row in rows if row[f"{side}_result"]}
+            odd = {row["id"] for row in graded if re.search(r"pmatrix|\\iny|\\le\(|\\dfrac", row["gold"])}
+            assert right - odd == released_right - odd
+            assert len(odd) < 0.05 * len(rows)
+        else:
+            assert (len(graded), len(right)) == (176, 96)
+
+
+@pytest.mark.parametrize("model", WEAK_MODELS)
+def test_pairs_have_different_answers(figures: dict[str, Any], model: str) -> None:
+    wanted = figures[f"gsm8k_{model}"]["pairs"]
+    answers = {
+        row["id"]: (extract(row["chosen"], "gsm8k"), extract(row["rejected"], "gsm8k"))
+        for row in rows_of(f"gsm8k_pairs_{model}")
+    }
+    with Grader("gsm8k") as by_value, Grader("gsm8k", match="string") as by_string:
+        equal = [name for name, (chosen, rejected) in answers.items() if by_value.same(chosen, rejected)]
+        assert sorted(equal) == wanted["equal_answer_numeric_ids"]
+        assert not [name for name, (chosen, rejected) in answers.items() if by_string.same(chosen, rejected)]
+    assert sum(chosen is None for chosen, _ in answers.values()) == wanted["chosen_empty"]
+    assert sum(rejected is None for _, rejected in answers.values()) == wanted["rejected_empty"]
+
+
+@pytest.mark.parametrize("model", WEAK_MODELS)
+def test_math_pairs_have_different_answers(model: str) -> None:
+    r"""But for notation (\frac and \dfrac, "14" and "14 miles per hour") and answers that the authors did not find."""
+    rows = rows_of(f"math_pairs_{model}")
+    with Grader("math", match="string") as grader:
+        equal = [
+            row["id"]
+            for row in rows
+            if grader.same(extract(row["chosen"], "math"), extract(row["rejected"], "math"))
+        ]
+    print("the same:", sorted(set(equal)))
+    assert len(equal) < 0.02 * len(rows)
+
+
+@pytest.mark.parametrize("side", ["chosen", "rejected"])
+@pytest.mark.parametrize("model", WEAK_MODELS)
+def test_both_sides_of_the_pairs_grade_as_measured(
+    bench: Any, figures: dict[str, Any], model: str, side: str
+) -> None:
+    (file,) = split(bench, rows_of(f"gsm8k_pairs_{model}"), side)
+    wanted = figures[f"gsm8k_{model}"]["pairs"][side]
+    for match, name in (("value", "right_numeric"), ("string", "right_string")):
+        summary = bench.run(
+            "grade", "--responses", file, "--gold", released("gsm8k_train_2"), "--match", match
+        )
+        assert (summary["graded"], summary["right"]) == (wanted["n"], wanted[name])
+
+
+def test_leaks(bench: Any) -> None:
+    train_1, train_2, test = (released(f"gsm8k_{name}") for name in ("train_1", "train_2", "test"))
+    summary = bench.run(
+        "leaks", "--train", train_1, train_2, "--eval", test, "--out", bench.folder / "out.jsonl"
+    )
+    across = {(entry["rows_of"], entry["standing_in"]): entry for entry in summary["across"]}
+    within = {entry["file"]: entry for entry in summary["within"]}
+    for kind in ("exact", "normalised"):
+        assert across[str(train_2), str(train_1)][kind] == 279
+        assert within[str(train_2)][kind] == 150
+        assert across[str(train_1), str(test)][kind] == across[str(train_2), str(test)][kind] == 0
+    assert summary["new"] + summary["exact"] + summary["normalised_only"] == summary["rows"] == 15_319
+    assert len(bench.rows("out.jsonl")) == summary["exact"] + summary["normalised_only"]
