@@ -5,7 +5,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
@@ -14,7 +14,7 @@ import click
 from w2s_core.answers import RULES, Verdict, extract
 from w2s_core.errors import UserError
 from w2s_core.grading import Grader
-from w2s_core.jsonl import JsonRow, RowWriter, read_jsonl, read_unique
+from w2s_core.jsonl import JsonRow, RowWriter, output_folder, read_jsonl, read_unique
 from w2s_core.leaks import DuplicateFinder
 from w2s_core.selection import Outcome, agree_question, contrast_question, majority
 
@@ -75,8 +75,10 @@ def grade(task: str, responses: Path, gold: Path, match: Match, out: Path | None
     missing_gold = 0
     with ExitStack() as stack:
         writer = stack.enter_context(RowWriter(out)) if out else None
-        answers = {name: _gold(row, task) for name, row in _progress(read_unique(gold), "gold answers read")}
         grader = stack.enter_context(Grader(task, match))
+        answers = {
+            name: _gold(row, grader) for name, row in _progress(read_unique(gold), "gold answers read")
+        }
         for name, row in _progress(read_unique(responses), "responses graded"):
             response = row.text("response")
             if name not in answers:
@@ -119,7 +121,8 @@ def agree(task: str, weak: Path, icl: Path, out: Path, match: Match) -> None:
     _refuse_overwriting(out / "dropped.jsonl", [weak, icl])
     counts: Counter[str] = Counter(kept=0, disagree=0, empty=0, timed_out=0)
     missing_weak = 0
-    with _folder(out) as stack:
+    with ExitStack() as stack:
+        stack.enter_context(output_folder(out))
         kept = stack.enter_context(RowWriter(out / "kept.jsonl"))
         dropped = stack.enter_context(RowWriter(out / "dropped.jsonl"))
         grader = stack.enter_context(Grader(task, match))
@@ -150,6 +153,8 @@ def agree(task: str, weak: Path, icl: Path, out: Path, match: Match) -> None:
         both = counts.total()
         _require_join(both, weak, icl)
     _warn_if_unparsed(counts["empty"], both, task, weak)
+    if not counts["kept"]:
+        click.echo(f"w2s: the two sides agree on no question; {out / 'kept.jsonl'} is empty", err=True)
     _summary(
         {
             "command": "agree",
@@ -237,6 +242,8 @@ def pairs(
                 )
         questions = sum(counts[outcome] for outcome in get_args(Outcome))
         _require_join(questions, weak, samples)
+    if not counts["paired"]:
+        click.echo(f"w2s: no question gives a pair; {out} is empty", err=True)
     _summary(
         {"command": "pairs", "task": task, "match": match, "questions": questions}
         | {outcome: counts[outcome] for outcome in get_args(Outcome)}
@@ -289,8 +296,9 @@ def leaks(more: tuple[Path, ...], train: tuple[Path, ...], evaluation: Path, out
     )
 
 
-def _gold(row: JsonRow, task: str) -> str:
+def _gold(row: JsonRow, grader: Grader) -> str:
     """A row's gold answer: its `gold` as it stands, else the final answer of its `solution`."""
+    task = grader.rule
     value = row.fields.get("gold")
     if isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
@@ -300,8 +308,8 @@ def _gold(row: JsonRow, task: str) -> str:
             raise UserError(f"{row.place}: no final answer in 'solution' under task {task}; give 'gold'")
         return answer
     answer = row.text("gold").strip()
-    if not answer:
-        raise UserError(f"{row.place}: 'gold' is empty")
+    if grader.classes([answer]) == [None]:
+        raise UserError(f"{row.place}: 'gold' holds no answer that can be read under task {task}")
     return answer
 
 
@@ -361,23 +369,6 @@ def _refuse_twice(files: list[Path]) -> None:
     for path, times in Counter(path.resolve() for path in files).items():
         if times > 1:
             raise UserError(f"{path}: given {times} times; each row would repeat itself")
-
-
-@contextmanager
-def _folder(path: Path) -> Iterator[ExitStack]:
-    """A stack in which to open files of a folder, which is made, and removed again if all fails."""
-    made = not path.exists()
-    try:
-        path.mkdir(exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror or error}") from None
-    try:
-        with ExitStack() as stack:
-            yield stack
-    except BaseException:
-        if made and not any(path.iterdir()):
-            path.rmdir()
-        raise
 
 
 def _progress(rows: Iterable[T], what: str) -> Iterator[T]:

@@ -11,6 +11,7 @@ import os
 import secrets
 import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 from types import TracebackType
@@ -146,11 +147,11 @@ class RowWriter:
         self._part = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}.part")
 
     def __enter__(self) -> Self:
-        if self.path.exists() and not self.path.is_file():
-            raise UserError(f"{self.path}: not a regular file, so it cannot be replaced")
-        if not self.path.parent.is_dir():
-            raise UserError(f"{self.path}: its folder does not exist")
         try:
+            if self.path.exists() and not self.path.is_file():
+                raise UserError(f"{self.path}: not a regular file, so it cannot be replaced")
+            if not self.path.parent.is_dir():
+                raise UserError(f"{self.path}: its folder does not exist")
             self._raw: IO[bytes] = self._part.open("xb")
         except OSError as error:
             _explain(self.path, error)
@@ -188,6 +189,26 @@ class RowWriter:
         finally:
             _close_quietly(self._raw)
             self._part.unlink(missing_ok=True)
+
+
+@contextmanager
+def output_folder(path: Path) -> Iterator[None]:
+    """Make a folder to write into, unless it is there; it goes again if all fails and nothing stands in it.
+
+    Raises:
+        UserError: it cannot be made.
+    """
+    try:
+        made = not path.exists()
+        path.mkdir(exist_ok=True)
+    except OSError as error:
+        _explain(path, error)
+    try:
+        yield
+    except BaseException:
+        if made and not any(path.iterdir()):
+            path.rmdir()
+        raise
 
 
 def _unpacked(raw: io.BufferedReader) -> IO[bytes]:

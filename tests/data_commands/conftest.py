@@ -50,7 +50,7 @@ class Bench:
         assert sorted(self.folder.rglob("*")) == before
         message = str(done.exception)
         assert "\n" not in message
-        assert len(message) < 500
+        assert len(message) < 700
         return message
 
 

@@ -48,7 +48,8 @@ def test_a_bad_line(bench: Any, line: bytes, suffix: str) -> None:
     ("row", "expected"),
     [
         ({"id": 1}, "no field 'gold'"),
-        ({"id": 1, "gold": ""}, "'gold' is empty"),
+        ({"id": 1, "gold": " "}, "'gold' holds no answer that can be read under task gsm8k"),
+        ({"id": 1, "gold": "$"}, "'gold' holds no answer that can be read under task gsm8k"),
         ({"id": 1, "gold": [5]}, "'gold' must be text, not a list"),
         ({"id": 1, "gold": True}, "'gold' must be text, not true or false"),
         ({"id": 1, "solution": "no marker"}, "no final answer in 'solution' under task gsm8k"),
@@ -114,7 +115,11 @@ def test_a_place_that_cannot_be_written(bench: Any, name: str) -> None:
     row = {"id": 1, "response": "#### 1", "gold": "1", "question": "?"}
     one, other = bench.file("a.jsonl", [row]), bench.file("b.jsonl", [row])
     before = one.read_bytes()
-    refused = [bench.folder / "no" / "folder" / "out", one if name != "agree" else one / "out"]
+    refused = [
+        bench.folder / "no" / "folder" / "out",
+        bench.folder / ("x" * 300),
+        one if name != "agree" else one / "out",
+    ]
     if name != "agree":  # its place is a folder
         refused += [bench.folder, Path(os.devnull)]
     for out in refused:
