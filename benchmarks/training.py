@@ -5,6 +5,7 @@ each, so that whatever else the machine does falls on both; figures are medians 
 """
 
 import argparse
+import math
 import os
 import platform
 import statistics
@@ -76,7 +77,8 @@ class Bare:
         self.optimizer = torch.optim.AdamW(
             self.weights, lr=settings.learning_rate, weight_decay=0.0, fused=True
         )
-        self.schedule = get_cosine_schedule_with_warmup(self.optimizer, 2, steps)
+        warmup = math.ceil(settings.warmup_ratio * steps)
+        self.schedule = get_cosine_schedule_with_warmup(self.optimizer, warmup, steps)
         self.loss = LOSSES[settings.method]
 
     def step(self, batch: dict[str, Any]) -> float:
@@ -192,9 +194,9 @@ def main() -> None:
             got = compare(method, start, {ref: STRONG}, steps)
             print(
                 f"{method:5} step {got['ours_ms']:6.1f} ms (fastest {got['ours_min']:.1f}), bare loop"
-                f" {got['bare_ms']:6.1f} ms (fastest {got['bare_min']:.1f}); ratio of medians {got['ratio']:.3f}, median of"
-                f" ratios {got['paired']:.3f}; {got['tokens']:.0f} tokens a row, {got['padding']:.1%} padding; losses differ"
-                f" by {got['loss']:.1e}",
+                f" {got['bare_ms']:6.1f} ms (fastest {got['bare_min']:.1f}); ratio of medians {got['ratio']:.3f},"
+                f" median of ratios {got['paired']:.3f}; {got['tokens']:.0f} tokens a row, {got['padding']:.1%} of it"
+                f" padding; losses differ by {got['loss']:.1e}",
                 flush=True,
             )
         for method in LOSSES:

@@ -196,6 +196,8 @@ def test_quick_layers_compute_what_pefts_layers_compute(shape: tuple[int, ...], 
     assert len(got) == len(wanted) == 4
     for one, other in zip(got, wanted, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert layer(x).dtype == torch.bfloat16
     with model.disable_adapter():
         torch.testing.assert_close(layer(x), layer.base_layer(x))
 

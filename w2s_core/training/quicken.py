@@ -55,6 +55,7 @@ class QuickLinear(Linear):
         names = self.active_adapters
         return (
             len(names) == 1
+            and not torch.is_autocast_enabled("cpu")
             and names[0] in self.lora_A
             and names[0] not in self.lora_variant
             and isinstance(self.lora_dropout[names[0]], torch.nn.Identity)
