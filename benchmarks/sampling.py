@@ -9,6 +9,7 @@ absolute rates do not; where the machine is busy, the ratio of CPU time with one
 """
 
 import argparse
+import os
 import statistics
 import time
 from collections.abc import Callable
@@ -129,6 +130,7 @@ def main() -> None:
         f"50 prompts x 10 samples; 128 prompts greedy, {length} tokens of demonstrations; limit {LIMIT} tokens"
     )
     print(f"{args.rounds} rounds, medians; torch {torch.__version__}; seconds by the clock, and both ratios")
+    print(f"{os.cpu_count()} cores, {os.getloadavg()[0]:.1f} processes running at the start")
     print(f"{'case':22} threads batch generate  engine  ratio  ratio of CPU time  equal texts")
     for threads in args.threads:
         torch.set_num_threads(threads)

@@ -1,10 +1,10 @@
-"""Keys and values of a running batch. What several responses share is held once, and nothing is copied as they grow.
+"""Keys and values of a running batch. What several responses share is held, and read, once.
 
 A row of the batch (a response) looks at three runs of slots, in this order:
 
 * the tokens that all prompts share, the demonstrations: one `Shared` group for all rows;
 * its prompt's own tokens, right-padded to the longest of the batch: a `Shared` group per prompt, for all its samples;
-* the tokens that it wrote itself: `OwnCache`, preallocated. All rows write the same slot at a step.
+* the tokens that it wrote itself: `OwnCache`. All rows write the same slot at a step.
 
 Live rows, and live groups, are always the first ones: when one ends, the last live one takes its place.
 """
@@ -16,7 +16,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, CacheLayerMixin, DynamicCache
-
 
 _GROWTH = 16  # slots
 
@@ -146,7 +145,7 @@ class _OwnLayer(CacheLayerMixin):
         return self.keys[: self.live, :, :end], self.values[: self.live, :, :end]
 
     def _grown(self, held: Tensor) -> Tensor:
-        rows, heads, slots, size = held.shape
+        _, heads, slots, size = held.shape
         grown = held.new_empty((self.live, heads, slots + _GROWTH, size))
         grown[:, :, :slots] = held[: self.live]
         return grown
