@@ -51,6 +51,7 @@ class Grader:
         self.rule = rule
         self.match = match
         self.undecided = 0
+        self._by_value = match == "value" and rule != "choice"  # two letters are the same or not
         self._key = canonical if match == "value" else partial(normalise, released=True)
         self._pool = Pool(workers, timeout_s, wall_s or 60 + 30 * timeout_s)
         self._memo: dict[Pair, bool | None] = {}
@@ -93,7 +94,7 @@ class Grader:
     def classes_each(self, groups: Sequence[Sequence[str | None]]) -> list[list[int | None]]:
         """`classes` for each of many groups; quicker than one by one where there are several worker processes."""
         keyed = [[self._readable(answer) for answer in group] for group in groups]
-        doubtful = [_doubtful_pairs(keys) if self.match == "value" else [] for keys in keyed]
+        doubtful = [_doubtful_pairs(keys) if self._by_value else [] for keys in keyed]
         said = self._compare_all(pair for pairs in doubtful for pair in pairs)
         return [
             _numbered(keys, [pair for pair in pairs if said[_ordered(*pair)]])
@@ -119,7 +120,7 @@ class Grader:
             pair = _ordered(one, other)
             if pair in said or pair in hard:
                 continue
-            quick = compare(one, other) if self.match == "value" else False
+            quick = compare(one, other) if self._by_value else False
             if quick is not None:
                 said[pair] = quick
             elif pair in self._memo:

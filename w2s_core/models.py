@@ -128,10 +128,12 @@ def _cached_sha256(path: str, mtime_ns: int, size: int) -> str:
 
 
 def _tokenizer(source: str, revision: str | None) -> Any:
-    from transformers import AutoTokenizer
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+    # AutoTokenizer gives some families (Qwen2) their own pre-tokenizer, whatever tokenizer.json says.
+    own = PreTrainedTokenizerFast if _stands_by_itself(Path(source)) else AutoTokenizer
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=False)
+        tokenizer = own.from_pretrained(source, revision=revision, trust_remote_code=False)
     except Exception as error:  # noqa: BLE001 - from json, tokenizers, sentencepiece and the hub client alike
         raise UserError(f"{source}: its tokenizer cannot be loaded: {_one_line(error)}") from None
     if tokenizer.eos_token_id is None:
@@ -139,6 +141,16 @@ def _tokenizer(source: str, revision: str | None) -> Any:
             f"{source}: the tokenizer has no EOS token: set eos_token in its tokenizer_config.json"
         )
     return tokenizer
+
+
+def _stands_by_itself(folder: Path) -> bool:
+    """Whether a local tokenizer.json is all there is to the tokenizer: its config names no family's class."""
+    try:
+        config = json.loads((folder / "tokenizer_config.json").read_text())
+    except (OSError, ValueError):
+        return False
+    named = config.get("tokenizer_class") if isinstance(config, dict) else None
+    return named in ("TokenizersBackend", "PreTrainedTokenizerFast") and (folder / "tokenizer.json").is_file()
 
 
 def _base(source: str, revision: str | None, dtype: Any) -> Any:

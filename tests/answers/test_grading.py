@@ -100,7 +100,6 @@ def test_a_rule_or_match_that_does_not_exist_is_told_in_one_line(arguments, told
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.xfail(strict=True, reason="letters of a choice that differ are given to math-verify")
 def test_letters_are_no_algebra():
     with Grader("choice") as grader:
         assert grader.grade([("A", "B")]) == [Verdict.WRONG]

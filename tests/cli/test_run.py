@@ -16,7 +16,7 @@ from tests.tiny import BASES, write_experiment
 
 def w2s(*arguments: object, store: Path, cwd: Path, check: bool = True) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "w2s_core.cli", "--store", str(store), *map(str, arguments)]
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300, check=False)
     if check:
         assert done.returncode == 0, done.stderr[-2000:]
     assert "Traceback" not in done.stderr

@@ -17,6 +17,7 @@ from w2s_core.lab import pretrain, training_loop
 from w2s_core.lab.recipe import Recipe, load_recipe
 from w2s_core.lab.tokenizer import build_tokenizer
 from w2s_core.lab.training_loop import batch, rate, weighted_loss
+from w2s_core.models import base_ref, load_model
 from w2s_core.prompting import encode_completion, encode_prompt, zero_shot
 
 MINI = Path(__file__).parents[2] / "experiments" / "mini"
@@ -192,16 +193,14 @@ def test_every_base_of_the_recipe_is_shipped_and_small() -> None:
 
 
 @pytest.mark.parametrize("folder", BASES, ids=lambda path: path.name)
-def test_shipped_base_loads_like_any_model(folder: Path) -> None:
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
+def test_shipped_base_loads_like_any_model(folder: Path, tmp_path: Path) -> None:
     record = json.loads((folder / "pretraining.json").read_text())
     assert record["recipe_sha256"] == recipe_of_the_lab().digest(folder.name), (
         "made by the recipe that is committed"
     )
     assert record["weights_sha256"] == weights(folder)
-    model = AutoModelForCausalLM.from_pretrained(folder)
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    (tmp_path / "model.json").write_text(json.dumps({"base": base_ref(folder), "adapters": []}))
+    model, tokenizer = load_model(tmp_path, {base_ref(folder): folder})
     assert model.dtype == torch.float32
     assert tokenizer.padding_side == "left"
     assert model.config.eos_token_id == tokenizer.eos_token_id
@@ -212,6 +211,7 @@ def test_shipped_base_loads_like_any_model(folder: Path) -> None:
     with torch.inference_mode():
         logits = model(torch.tensor([prompt + answer])).logits[0]
     losses = torch.nn.functional.cross_entropy(logits[len(prompt) - 1 : -2], torch.tensor(answer[:-1]))
+    assert tokenizer.decode(prompt) == zero_shot(question), "it reads what its tokenizer.json says"
     assert losses < 1.0, "it has learned how such answers are written (chance is 5)"
 
 
