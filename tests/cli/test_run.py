@@ -108,11 +108,11 @@ def test_a_killed_run_goes_on(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "w2s_core.cli", "--store", str(store), "run", str(config)]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
-    while len(list(store.rglob("manifest.json"))) < 8 and time.monotonic() < deadline:
+    while len(list((store / "objects").rglob("manifest.json"))) < 8 and time.monotonic() < deadline:
         time.sleep(0.05)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    finished = len(list(store.rglob("manifest.json")))
+    finished = len(list((store / "objects").rglob("manifest.json")))
     assert finished >= 8
     done = w2s("run", config, store=store, cwd=tmp_path)
     computed = int(done.stderr.split("done: ")[1].split(" computed")[0])
