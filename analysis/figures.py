@@ -167,7 +167,7 @@ def _add_legend(figure: "Figure", panels: Sequence["Axes"]) -> None:
         [shown[label] for label in labels],
         labels,
         loc="outside lower center",
-        ncols=4 if len(panels) == 1 else len(labels),
+        ncols=4 if len(panels) <= 2 else len(labels),
         frameon=False,
         fontsize=7.5,
         handlelength=1.8,

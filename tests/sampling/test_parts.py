@@ -34,13 +34,13 @@ def test_moves_keep_the_live_ones(case: tuple[int, set[int]]) -> None:
 def test_shared_groups_follow_their_rows(data: st.DataObject) -> None:
     """Products with grouped keys and values equal those with a copy a row, while rows end in any order."""
     groups, width, heads, slots, size = 4, data.draw(st.integers(1, 3)), 2, 3, 5
-    seats = [g * width + k for g in range(groups) for k in range(width)]
+    seats = [(g, k) for g in range(groups) for k in range(width)]
     if width > 1:  # a prompt whose samples stand partly in another batch
         seats = seats[data.draw(st.integers(0, width - 1)) :]
     keys, values = torch.randn(groups, heads, size, slots), torch.randn(groups, heads, slots, size)
     original = (keys.clone(), values.clone())
     shared = Shared([(keys, values)], width, torch.tensor(seats) if width > 1 else None)
-    row_groups = torch.tensor([seat // width for seat in seats])
+    row_groups = torch.tensor([group for group, _ in seats])
     while len(row_groups):
         queries, weights = (
             torch.randn(len(row_groups), heads, 2, size),

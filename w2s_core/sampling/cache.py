@@ -48,8 +48,8 @@ class Shared:
 
     Each group is looked at by one or more rows. Keys are held transposed: they are read at every step.
 
-    members: the row numbers' places, group * width + number within the group, [rows]; None where row r looks at
-    group r, or where there is one group for all.
+    members: each row's group and its number within that group, below `width`, [rows, 2]; None where row r looks at
+    group r (width 1), or where there is one group for all (width 0).
     """
 
     def __init__(self, layers: Iterable[tuple[Tensor, Tensor]], width: int, members: Tensor | None) -> None:
@@ -75,7 +75,7 @@ class Shared:
             self._close(rows)
         elif self.members is not None:
             self.members = rows.apply(self.members)
-            group = torch.div(self.members, self.width, rounding_mode="floor")
+            group = self._places[0]
             count = self.layers[0][0].shape[0]
             ended = set(range(count)) - set(group.tolist())
             if ended:
@@ -83,7 +83,13 @@ class Shared:
                 self._close(groups)
                 place = torch.arange(count, device=group.device)
                 place[groups.source] = groups.to
-                self.members += (place[group] - group) * self.width
+                self.members[:, 0] = place[group]
+
+    @property
+    def _places(self) -> tuple[Tensor, Tensor]:
+        """Each row's group, and its number within the group."""
+        assert self.members is not None
+        return self.members[:, 0], self.members[:, 1]
 
     def _close(self, groups: Moves) -> None:
         self.layers = [(groups.apply(keys), groups.apply(values)) for keys, values in self.layers]
@@ -97,10 +103,13 @@ class Shared:
         if self.members is None:
             flat = torch.bmm(left.transpose(0, 1).reshape(heads, rows * q, a), right[0])
             return flat.view(heads, rows, q, b).transpose(0, 1)
-        grid = left.new_zeros((groups * self.width, heads, q, a)).index_copy_(0, self.members, left)
-        stacked = grid.view(groups, self.width, heads, q, a).transpose(1, 2).reshape(groups * heads, -1, a)
-        product = torch.bmm(stacked, right.flatten(0, 1)).view(groups, heads, self.width, q, b)
-        return product.transpose(1, 2).reshape(groups * self.width, heads, q, b).index_select(0, self.members)
+        group, number = self._places
+        grid = left.new_empty(
+            (groups, heads, self.width, q, a)
+        )  # empty places have products that nobody reads
+        grid[group, :, number] = left
+        product = torch.bmm(grid.view(groups * heads, -1, a), right.flatten(0, 1))
+        return product.view(groups, heads, self.width, q, b)[group, :, number]
 
 
 def shared_from(caches: Sequence[DynamicCache], width: int, members: Tensor | None) -> Shared:

@@ -148,7 +148,7 @@ class Batch:
         caches = [_prefilled(self.model, part, common) for part in parts]
         width = self.params.n
         place = {prompt: index for index, prompt in enumerate(prompts)}
-        seats = [place[one.prompt] * width + one.number for one in wanted]
+        seats = [(place[one.prompt], one.number) for one in wanted]
         return shared_from(caches, width, self._tensor(seats) if width > 1 else None)
 
     def _tensor(self, numbers: Sequence[Any]) -> Tensor:
