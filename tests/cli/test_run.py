@@ -178,3 +178,12 @@ def test_a_model_folder_without_tokenizer_is_one_line(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "no tokenizer" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_a_run_is_mirrored_to_the_trackers_offline(lab: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    shutil.copytree(lab / "store", store)
+    done = w2s("run", lab / "tiny.yaml", "--wandb", "--trackio", store=store, cwd=tmp_path)
+    assert "done: 0 computed" in done.stderr
+    assert list((store / "trackers").rglob("*.wandb"))
+    assert list((store / "trackers").rglob("*.db"))
