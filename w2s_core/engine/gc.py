@@ -7,6 +7,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -137,16 +138,21 @@ def _drop_object(store: Store, key: str, garbage: Garbage, dry_run: bool) -> Non
 
 def _leftovers(store: Store, kept: set[str]) -> Iterator[Path]:
     """Unfinished writes, and scratch folders that nobody needs, without a live owner."""
-    now = time.time()
     for path in (store.root / "tmp").iterdir():
         key = path.name.split(".")[0]
         mine = _KEY.fullmatch(key) and path.is_dir()
-        if not locks.is_held(store.lock_path(key)) if mine else now - path.stat().st_mtime > _STALE_S:
+        if not locks.is_held(store.lock_path(key)) if mine else _is_stale(path):
             yield path
     for path in (store.root / "work").iterdir():
         useless = path.name not in kept or store.has(path.name)
         if useless and not locks.is_held(store.lock_path(path.name)):
             yield path
+
+
+def _is_stale(path: Path) -> bool:
+    with suppress(FileNotFoundError):  # another process has just renamed it to its place
+        return time.time() - path.stat().st_mtime > _STALE_S
+    return False
 
 
 def _remove_dead_locks(store: Store) -> None:
@@ -163,6 +169,10 @@ def _remove(path: Path) -> None:
 
 
 def _size(path: Path) -> int:
-    if path.is_file():
-        return path.stat().st_size
-    return sum(Path(place, name).lstat().st_size for place, _, names in os.walk(path) for name in names)
+    """Bytes of a file or a folder; what other processes move away meanwhile counts as nothing."""
+    walked = (Path(place, name) for place, _, names in os.walk(path) for name in names)
+    size = 0
+    for file in [path] if path.is_file() else walked:
+        with suppress(FileNotFoundError):
+            size += file.lstat().st_size
+    return size
