@@ -1,32 +1,24 @@
 """What an experiment is: one YAML file, read strictly, with errors that name the file, the line and the field."""
 
-import difflib
-import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import ErrorDetails
+from pydantic import Field, model_validator
 
 from w2s_core.errors import UserError
+from w2s_core.strict_yaml import Lines, Place, Section, read_yaml, set_field, validate
 
-MAX_CONFIG_BYTES = 1_000_000
-Place = tuple[str | int, ...]
-"""Where a field stands: ("stage1", "consistency")."""
-
-
-class Section(BaseModel):
-    """A part of an experiment. Unknown fields are errors: a mistyped threshold must not pass as its default."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+MODELS = ("weak", "strong")
+"""The fields that name base models."""
 
 
 class TaskConfig(Section):
     """Which questions: a task's name and that task's own options."""
 
     name: str
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field(default={}, description="the task's own")
 
 
 class Training(Section):
@@ -130,73 +122,23 @@ def load_experiment(path: Path, overrides: tuple[str, ...] = ()) -> Experiment:
     Raises:
         UserError: the file cannot be read, or a field is unknown, missing, or of the wrong type or range.
     """
-    text = _read(path)
-    tree, lines = _parse(path, text)
-    origin: dict[Place, Path] = {(): path.parent, ("weak",): path.parent, ("strong",): path.parent}
+    tree, lines = read_yaml(path, "an experiment")
+    folders = dict.fromkeys(MODELS, path.parent)
     for override in overrides:
-        keys = _override(tree, override)
-        lines[keys] = 0
-        origin[keys] = Path.cwd()
-    try:
-        experiment = Experiment.model_validate_json(json.dumps(tree))
-    except ValidationError as error:
-        raise UserError(_explain(path, lines, error.errors()[0])) from None
-    except ValueError as error:
-        raise UserError(f"{path}: {error}") from None
-    return experiment.model_copy(
-        update={
-            "weak": _locate(experiment.weak, origin[("weak",)]),
-            "strong": _locate(experiment.strong, origin[("strong",)]),
-        }
-    )
+        place = _override(tree, override)
+        lines[place] = 0
+        if place[0] in MODELS:
+            folders[str(place[0])] = Path.cwd()
+    return build_experiment(tree, path, lines, folders)
 
 
-def _read(path: Path) -> str:
-    try:
-        if path.stat().st_size > MAX_CONFIG_BYTES:
-            raise UserError(f"{path}: larger than {MAX_CONFIG_BYTES:,} bytes; this is no experiment file")
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{path}: cannot read the experiment: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: not UTF-8 text") from None
-
-
-def _parse(path: Path, text: str) -> tuple[dict[str, Any], dict[Place, int]]:
-    """The YAML as plain data, and the line of each field. Anchors are refused: they can expand without bound."""
-    try:
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
-            raise UserError(f"{path}: YAML aliases (*name) are not supported; write the value out")
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        tree = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}:{mark.line + 1}" if mark else str(path)
-        raise UserError(
-            f"{where}: not valid YAML: {getattr(error, 'problem', None) or 'unreadable'}"
-        ) from None
-    except RecursionError:
-        raise UserError(f"{path}: nested too deeply") from None
-    if not isinstance(tree, dict) or root is None:
-        raise UserError(f"{path}: an experiment is a mapping of fields (name:, task:, weak:, strong: ...)")
-    lines: dict[Place, int] = {}
-    _mark_lines(path, root, (), lines)
-    return tree, lines
-
-
-def _mark_lines(path: Path, node: yaml.Node, place: Place, lines: dict[Place, int]) -> None:
-    lines[place] = node.start_mark.line + 1
-    if isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for key, value in node.value:
-            if key.value in seen:
-                raise UserError(f"{path}:{key.start_mark.line + 1}: field '{key.value}' is given twice")
-            seen.add(key.value)
-            _mark_lines(path, value, (*place, key.value), lines)
-            lines[(*place, key.value)] = key.start_mark.line + 1
-    elif isinstance(node, yaml.SequenceNode):
-        for index, value in enumerate(node.value):
-            _mark_lines(path, value, (*place, index), lines)
+def build_experiment(
+    tree: dict[str, Any], path: Path, lines: Lines, folders: Mapping[str, Path]
+) -> Experiment:
+    """An experiment from plain data; `folders` tells what its model folders (`MODELS`) are relative to."""
+    experiment = validate(Experiment, tree, path, lines)
+    located = {name: locate_model(getattr(experiment, name), folders[name]) for name in MODELS}
+    return experiment.model_copy(update=located)
 
 
 def _override(tree: dict[str, Any], override: str) -> Place:
@@ -204,58 +146,15 @@ def _override(tree: dict[str, Any], override: str) -> Place:
     name, equals, value = override.partition("=")
     if not equals or not name:
         raise UserError(f"override '{override}': write field=value, for example stage1.iterations=1")
-    *parents, last = name.split(".")
-    branch = tree
-    for parent in parents:
-        child = branch.setdefault(parent, {})
-        if not isinstance(child, dict):
-            raise UserError(f"override '{override}': '{parent}' is not a section")
-        branch = child
     try:
-        branch[last] = yaml.safe_load(value)
+        return set_field(tree, name, yaml.safe_load(value))
     except yaml.YAMLError:
         raise UserError(f"override '{override}': '{value}' is not a YAML value") from None
-    return (*parents, last)
+    except UserError as error:
+        raise UserError(f"override {error}") from None
 
 
-def _explain(path: Path, lines: dict[Place, int], error: ErrorDetails) -> str:
-    """One line for pydantic's first complaint: file, line, field, what is wrong, what would be right."""
-    place: Place = error["loc"]
-    field = ".".join(str(part) for part in place) or "experiment"
-    line = lines.get(place) if place in lines else _nearest(lines, place)
-    where = f"{path}:{line}" if line else (f"{path} with override {field}" if line == 0 else str(path))
-    if error["type"] == "extra_forbidden":
-        known = _fields_at(place[:-1])
-        close = difflib.get_close_matches(str(place[-1]), known, n=1, cutoff=0.5)
-        hint = f"did you mean '{close[0]}'?" if close else f"known here: {', '.join(known)}"
-        return f"{where}: unknown field '{field}'; {hint}"
-    if error["type"] == "missing":
-        return f"{where}: field '{field}' is missing"
-    message = error["msg"].removeprefix("Value error, ").replace("Input should be", "should be")
-    given = f" (given: {str(error['input'])[:80]!r})" if not isinstance(error["input"], dict) else ""
-    return f"{where}: field '{field}': {message}{given}"
-
-
-def _nearest(lines: dict[Place, int], place: Place) -> int | None:
-    while place:
-        place = place[:-1]
-        if place in lines:
-            return lines[place]
-    return None
-
-
-def _fields_at(place: Place) -> list[str]:
-    """The field names of the section that stands at `place`."""
-    section: Any = Experiment
-    for part in place:
-        field = section.model_fields.get(part) if isinstance(part, str) else None
-        section = field.annotation if field else None
-        if not (isinstance(section, type) and issubclass(section, Section)):
-            return []
-    return sorted(section.model_fields)
-
-
-def _locate(model: str, folder: Path) -> str:
+def locate_model(model: str, folder: Path) -> str:
     """An absolute path where `model` is a folder (or is written as one), else the hub id as it stands."""
     path = Path(model).expanduser()
     written_as_path = model.startswith((".", "/", "~"))

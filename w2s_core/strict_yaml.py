@@ -1,0 +1,150 @@
+"""Read YAML strictly: every error is one line that names file, line and field, and what would be right."""
+
+import difflib
+import json
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
+
+from w2s_core.errors import UserError
+
+MAX_CONFIG_BYTES = 1_000_000
+Place = tuple[str | int, ...]
+"""Where a field stands: ("stage1", "consistency")."""
+Lines = dict[Place, int]
+"""The line of each field; 0 for one that a command line's override set."""
+
+
+class Section(BaseModel):
+    """A part of a file. Unknown fields are errors: a mistyped threshold must not pass as its default."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+S = TypeVar("S", bound=Section)
+
+
+def read_yaml(path: Path, what: str) -> tuple[dict[str, Any], Lines]:
+    """The YAML of a file as plain data, and the line of each field. `what` is named in errors ("an experiment").
+
+    Anchors are refused: they can expand without bound.
+    """
+    return _parse(path, _read(path, what), what)
+
+
+def validate(model: type[S], tree: dict[str, Any], path: Path, lines: Lines) -> S:
+    """The tree as a model. Raises UserError for the first field that is unknown, missing, or of wrong type or range."""
+    try:
+        return model.model_validate_json(json.dumps(tree))
+    except ValidationError as error:
+        raise UserError(explain(model, path, lines, error.errors()[0])) from None
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{path}: {error}") from None
+
+
+def set_field(tree: dict[str, Any], dotted: str, value: Any) -> Place:
+    """Set `a.b` in a tree, making sections on the way. Raises UserError where `a` is no section."""
+    *parents, last = dotted.split(".")
+    branch = tree
+    for parent in parents:
+        child = branch.setdefault(parent, {})
+        if not isinstance(child, dict):
+            raise UserError(f"'{dotted}': '{parent}' is not a section")
+        branch = child
+    branch[last] = value
+    return (*parents, last)
+
+
+def _read(path: Path, what: str) -> str:
+    try:
+        if path.stat().st_size > MAX_CONFIG_BYTES:
+            raise UserError(f"{path}: larger than {MAX_CONFIG_BYTES:,} bytes: not {what}")
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{path}: cannot read {what}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not UTF-8 text") from None
+
+
+def _parse(path: Path, text: str, what: str) -> tuple[dict[str, Any], Lines]:
+    try:
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
+            raise UserError(f"{path}: YAML aliases (*name) are not supported; write the value out")
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        tree = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}" if mark else str(path)
+        raise UserError(
+            f"{where}: not valid YAML: {getattr(error, 'problem', None) or 'unreadable'}"
+        ) from None
+    except RecursionError:
+        raise UserError(f"{path}: nested too deeply") from None
+    if not isinstance(tree, dict) or root is None:
+        raise UserError(f"{path}: {what} is a mapping of fields (name: value)")
+    lines: Lines = {}
+    _mark_lines(path, root, (), lines)
+    return tree, lines
+
+
+def _mark_lines(path: Path, node: yaml.Node, place: Place, lines: Lines) -> None:
+    lines[place] = node.start_mark.line + 1
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            if key.value in seen:
+                raise UserError(f"{path}:{key.start_mark.line + 1}: field '{key.value}' is given twice")
+            seen.add(key.value)
+            _mark_lines(path, value, (*place, key.value), lines)
+            lines[(*place, key.value)] = key.start_mark.line + 1
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            _mark_lines(path, value, (*place, index), lines)
+
+
+def explain(model: type[Section], path: Path, lines: Lines, error: ErrorDetails) -> str:
+    """One line for pydantic's first complaint: file, line, field, what is wrong, what would be right."""
+    place: Place = error["loc"]
+    field = ".".join(str(part) for part in place) or "the file"
+    line = lines.get(place) if place in lines else _nearest(lines, place)
+    where = f"{path}:{line}" if line else (f"{path} with override {field}" if line == 0 else str(path))
+    if error["type"] == "extra_forbidden":
+        known = fields_at(model, place[:-1])
+        close = difflib.get_close_matches(str(place[-1]), known, n=1, cutoff=0.5)
+        hint = f"did you mean '{close[0]}'?" if close else f"known here: {', '.join(known)}"
+        return f"{where}: unknown field '{field}'; {hint}"
+    if error["type"] == "missing":
+        return f"{where}: field '{field}' is missing"
+    message = error["msg"].removeprefix("Value error, ").replace("Input should be", "should be")
+    given = f" (given: {str(error['input'])[:80]!r})" if not isinstance(error["input"], dict) else ""
+    return f"{where}: field '{field}': {message}{given}"
+
+
+def _nearest(lines: Lines, place: Place) -> int | None:
+    while place:
+        place = place[:-1]
+        if place in lines:
+            return lines[place]
+    return None
+
+
+def fields_at(model: type[Section], place: Place) -> list[str]:
+    """The field names of the section that stands at `place`, none where that is no section."""
+    section: Any = model
+    for part in place:
+        field = section.model_fields.get(part) if isinstance(part, str) else None
+        section = _section_of(field.annotation) if field else None
+        if section is None:
+            return []
+    return sorted(section.model_fields)
+
+
+def _section_of(annotation: Any) -> type[Section] | None:
+    """The section in `Section`, `Section | None` or `tuple[Section, ...]`."""
+    for one in (annotation, *get_args(annotation)):
+        if isinstance(one, type) and issubclass(one, Section):
+            return one
+    return None
