@@ -1,6 +1,7 @@
 """From an experiment to its graph, and from a finished graph to the record of a run."""
 
 import datetime
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,33 +35,64 @@ def build_graph(experiment: Experiment) -> Graph:
     Raises:
         UserError: a task, split or model folder that cannot be used.
     """
-    names = ("train_1", "train_2", *experiment.evaluation.splits)
-    source: dict[str, Any] = {
-        "task": experiment.task.name,
-        "options": experiment.task.options,
-        "duplicates": experiment.duplicates,
-        "names": list(names),
-    }
+    return GraphBuilder().build(experiment)
+
+
+class GraphBuilder:
+    """Plans many experiments, reading each split and each model folder once."""
+
+    def __init__(self) -> None:
+        self._data: dict[str, _Data] = {}
+        self._bases: dict[str, tuple[str, str, Handle]] = {}
+
+    def build(self, experiment: Experiment) -> Graph:
+        """Plan one experiment, see `build_graph`."""
+        data = self._read(experiment)
+        weak_ref, weak_source, weak = self._base(experiment.weak)
+        strong_ref, strong_source, strong = self._base(experiment.strong)
+        given = Inputs(data.questions, data.gold, weak, strong, data.answer_rule)
+        bases = {weak_ref: weak_source, strong_ref: strong_source}
+        return Graph(experiment, weak_to_strong(experiment, given), bases, data.splits)
+
+    def _read(self, experiment: Experiment) -> "_Data":
+        source: dict[str, Any] = {
+            "task": experiment.task.name,
+            "options": experiment.task.options,
+            "duplicates": experiment.duplicates,
+            "names": ["train_1", "train_2", *experiment.evaluation.splits],
+        }
+        known = json.dumps(source, sort_keys=True)
+        if known not in self._data:
+            self._data[known] = _read_data(source)
+        return self._data[known]
+
+    def _base(self, model: str) -> tuple[str, str, Handle]:
+        if model not in self._bases:
+            ref, source = resolve_base(model)
+            self._bases[model] = ref, source, base_model(ref=ref)
+        return self._bases[model]
+
+
+@dataclass(frozen=True)
+class _Data:
+    """The splits of a task, and the handles of their questions and gold answers."""
+
+    splits: Splits
+    questions: dict[str, Handle]
+    gold: dict[str, Handle]
+    answer_rule: str
+
+
+def _read_data(source: dict[str, Any]) -> _Data:
     splits = load_splits(**source)
-    weak_ref, weak_source = resolve_base(experiment.weak)
-    strong_ref, strong_source = resolve_base(experiment.strong)
-    given = Inputs(
-        questions={
-            name: questions(
-                source=source, split=name, digest=rows_digest(question_rows(splits.problems[name]))
-            )
-            for name in names
-        },
-        gold={
-            name: gold(source=source, split=name, digest=rows_digest(gold_rows(splits.problems[name])))
-            for name in names
-        },
-        weak_base=base_model(ref=weak_ref),
-        strong_base=base_model(ref=strong_ref),
-        answer_rule=load_task(experiment.task.name, experiment.task.options).answer_rule,
+    asked = {name: rows_digest(question_rows(splits.problems[name])) for name in source["names"]}
+    known = {name: rows_digest(gold_rows(splits.problems[name])) for name in source["names"]}
+    return _Data(
+        splits,
+        {name: questions(source=source, split=name, digest=digest) for name, digest in asked.items()},
+        {name: gold(source=source, split=name, digest=digest) for name, digest in known.items()},
+        load_task(source["task"], source["options"]).answer_rule,
     )
-    bases = {weak_ref: weak_source, strong_ref: strong_source}
-    return Graph(experiment, weak_to_strong(experiment, given), bases, splits)
 
 
 def resolve_base(model: str) -> tuple[str, str]:
