@@ -1,5 +1,6 @@
 """The command line. Imports stay inside the commands: `w2s --help` must answer at once."""
 
+import importlib
 import json
 import os
 import sys
@@ -16,20 +17,27 @@ FAILED = 1
 USER_ERROR = 2
 
 
+LAZY = {
+    "data": "w2s_core.data_commands:data",
+    "sweep": "sweeps.commands:sweep",
+}
+"""Commands that stand in other modules, imported when they are called or listed."""
+
+
 class LazyGroup(click.Group):
-    """A group that imports a sub-group only when it is called or listed in full."""
+    """A group whose larger commands stand in modules of their own."""
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The sub-command of that name."""
-        if cmd_name == "data":
-            from w2s_core.data_commands import data
-
-            return data
-        return super().get_command(ctx, cmd_name)
+        if cmd_name not in LAZY:
+            return super().get_command(ctx, cmd_name)
+        module, _, name = LAZY[cmd_name].partition(":")
+        found: click.Command = getattr(importlib.import_module(module), name)
+        return found
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """All names, for the help."""
-        return sorted([*super().list_commands(ctx), "data"])
+        return sorted([*super().list_commands(ctx), *LAZY])
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

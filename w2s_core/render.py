@@ -29,6 +29,15 @@ def seconds(value: float | None) -> str:
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
+def size(value: float) -> str:
+    """Bytes for people: "12 kB", "3.4 MB", "1.2 GB"."""
+    for unit in ("B", "kB", "MB"):
+        if value < 1000:
+            return f"{value:.3g} {unit}"
+        value /= 1000
+    return f"{value:.3g} GB"
+
+
 def when(iso: str) -> str:
     """A moment in local time, to the minute."""
     return datetime.datetime.fromisoformat(iso).astimezone().strftime("%Y-%m-%d %H:%M")

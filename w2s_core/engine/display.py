@@ -42,6 +42,7 @@ class Tally:
         self.open = {one.handle.key: one.expected_s for one in planned if one.state == "missing"}
         self.total = self.cached + len(self.open)
         self.done = 0
+        self.prefix = ""
         self.ended: Counter[str] = Counter()
         self.running: dict[str, float] = {}
         self.progress: dict[str, Event] = {}
@@ -61,6 +62,8 @@ class Tally:
             self.ended[kind] += 1
         elif kind == "worker died":
             self.running.pop(key, None)
+        elif kind == "note":
+            self.prefix = event["headline"]
         elif kind == "corrupt" and key in self.labels and key not in self.open:
             self.open[key] = None
             self.total = max(self.total, self.cached + self.done + len(self.open))
@@ -89,7 +92,8 @@ class Tally:
 
     def headline(self) -> str:
         """`12/40 stages · 10 cached · 2 running · 1 stopped · 3:10 left`."""
-        parts = [f"{self.cached + self.done}/{self.total} stages", f"{self.cached} cached"]
+        parts = [self.prefix] * bool(self.prefix)
+        parts += [f"{self.cached + self.done}/{self.total} stages", f"{self.cached} cached"]
         parts += [f"{len(self.running)} running"] * bool(self.running)
         parts += [f"{count} {kind}" for kind, count in sorted(self.ended.items())]
         left = self.seconds_left()
@@ -189,11 +193,12 @@ class RichDisplay:
         if self._progress is None:
             return
         key, kind = event.get("key", ""), event["event"]
-        if kind in ("failed", "stopped", "corrupt", "worker died", "interrupted"):
-            self._console.print(describe(event, self._tally), markup=False, highlight=False, soft_wrap=True)
+        line = describe(event, self._tally)
+        if line and kind in ("failed", "stopped", "corrupt", "worker died", "interrupted", "note"):
+            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
         if kind in ("started", "progress", "waiting"):
             self._move(key, "waiting: " if kind == "waiting" else "")
-        elif key in self._bars:
+        elif key and key in self._bars:
             self._progress.remove_task(self._bars.pop(key))
         done = self._tally.cached + self._tally.done
         self._progress.update(

@@ -18,7 +18,8 @@ class Display(Protocol):
     Events are dicts with "event" and mostly "key": started (pid), progress (done, total, unit, note,
     time), finished (seconds), found (another process computed it), waiting (pid, host, progress), stopped
     and failed (reason; origin: the key of the input that ended, where it was one), corrupt (problem,
-    moved_to), worker died (pid, manner), interrupted (message).
+    moved_to), worker died (pid, manner), interrupted (message), and what the caller adds: note (message; headline:
+    said before the counts of steps from then on).
     """
 
     def begin(self, planned: list[Planned], workers: int) -> None:

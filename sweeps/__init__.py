@@ -1,0 +1,1 @@
+"""Sweeps: a study file says what to vary, and every cell of it runs through the same cached steps."""

@@ -1,0 +1,250 @@
+"""Run a study: plan its cells, compute the union of their graphs, and tell Optuna of each cell as it is complete."""
+
+import datetime
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from sweeps.batch import Batch, Place
+from sweeps.cells import CellPlanner, CellRun, PlannedCell, bases, union, values_of
+from sweeps.definition import define
+from sweeps.optuna_study import TARGETS, OptunaStudy, Result
+from sweeps.progress import SweepDisplay
+from sweeps.space import Cell
+from sweeps.storage import IN_MEMORY, default_url, has_study
+from sweeps.study_file import LoadedStudy
+from w2s_core.engine import Handle, Outcome, Store, locks, run_graph
+from w2s_core.errors import UserError
+from w2s_core.runs import record
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+
+@dataclass(frozen=True)
+class How:
+    """What decides how fast a sweep runs and who watches it, and nothing of its results.
+
+    `dry_run` creates no study. `mirror` shows a run of the store, by its name, to trackers.
+    """
+
+    workers: int = 1
+    device: str = "cpu"
+    storage: str | None = None
+    dry_run: bool = False
+    command: tuple[str, ...] = ("w2s", "sweep")
+    mirror: Callable[[str], None] | None = None
+
+
+@dataclass
+class Swept:
+    """What a sweep did: numbers of trials, and the reasons by the titles of the cells that have no result."""
+
+    complete: int = 0
+    pruned: int = 0
+    failed: dict[str, str] = field(default_factory=dict)
+    interrupted: bool = False
+
+
+class Sweep:
+    """One process's run of a study. Several may run the same study on one store at the same time.
+
+    Raises:
+        UserError: a cell that cannot be planned, a storage that cannot be reached or holds other trials.
+    """
+
+    def __init__(self, loaded: LoadedStudy, store: Store, how: How) -> None:
+        self._loaded, self._store, self._how = loaded, store, how
+        self.study = loaded.study
+        self.planner = CellPlanner(loaded)
+        self._planned: dict[str, PlannedCell] = {}
+        guard = store.root / "locks" / f"study-{self.study.name}.lock"
+        url = how.storage or self.study.storage or default_url(store.root)
+        if how.dry_run and not has_study(url, self.study.name):
+            url = IN_MEMORY
+        self.optuna = OptunaStudy(
+            self.study,
+            self.planner.space,
+            define(loaded, self.plan(self.planner.space.example())),
+            url,
+            lambda: locks.wait_lock(guard),
+        )
+        self.swept = Swept()
+
+    def run(self) -> Swept:
+        """Go on until every cell is complete, given up or failed; then read test for the final ones."""
+        self._refuse_other_results()
+        while not self.swept.interrupted and (slots := self.optuna.next_slots()):
+            self._run_batch(Batch([(slot, self.plan(slot.cell)) for slot in slots], self._store))
+        if not self.swept.interrupted and not self.swept.failed:
+            self._read_test()
+        states = Counter(one.state.name for one in self.optuna.settled().values())
+        self.swept.complete, self.swept.pruned = states["COMPLETE"], states["PRUNED"]
+        return self.swept
+
+    def plan(self, cell: Cell) -> PlannedCell:
+        """The cell's graphs, made once."""
+        if cell.digest not in self._planned:
+            self._planned[cell.digest] = self.planner.plan(cell)
+        return self._planned[cell.digest]
+
+    def _refuse_other_results(self) -> None:
+        """A trial must be of the very results that its cell stands for now."""
+        for trial in self.optuna.settled().values():
+            cell = self.optuna.cell_of(trial)
+            if not self.planner.space.has(cell):
+                continue
+            planned = self.plan(cell)
+            if trial.user_attrs[TARGETS] != planned.targets_digest:
+                raise UserError(
+                    f"study '{self.study.name}': trial {trial.number} ({planned.title}) was computed from another "
+                    "model or other data than the file names now. Give the study another name"
+                )
+
+    def _run_batch(self, batch: Batch) -> None:
+        """Compute the cells together, iteration by iteration where they may be pruned, and tell how each ended."""
+        for place in batch.places:
+            self._record(place.planned)
+        self._tell_ended(batch)
+        if self.study.pruner:
+            self._prune(batch)
+        if not self.swept.interrupted:
+            self._compute(batch, lambda run: run.dev_targets)
+        if not self.swept.interrupted:
+            self._tell_ended(batch, final=True)
+
+    def _prune(self, batch: Batch) -> None:
+        """After each iteration of Stage I, ask the pruner; a cell that it gives up is not computed further."""
+        iterations = (
+            run.graph.experiment.stage1.iterations for one in batch.open() for run in one.planned.runs
+        )
+        for iteration in range(1, max(iterations, default=0) + 1):
+            label = f"greedy/dev/hybrid_ft_{iteration}"
+            self._compute(batch, lambda run, label=label: _only(run.dev_targets, label))  # type: ignore[misc]
+            if self.swept.interrupted:
+                return
+            batch.note_iteration(iteration, label)
+            for place in batch.open():
+                if iteration in place.intermediate:
+                    place.pruned = self.optuna.prunes(place.slot.cell, place.intermediate)
+
+    def _compute(self, batch: Batch, wanted: Callable[[CellRun], Mapping[str, Handle]]) -> None:
+        """Compute some targets of the open cells; try failed steps again as often as the study says."""
+        cells = [place.planned for place in batch.open()]
+        targets = union(cells, wanted)
+        display = SweepDisplay(cells, self._headline, lambda key: self._on_done(batch, key))
+        for _ in range(1 + self.study.retries):
+            outcome = self._run_graph(targets, cells, display)
+            batch.note(outcome)
+            if outcome.interrupted or not outcome.failed:
+                return
+
+    def _run_graph(
+        self, targets: Mapping[str, Handle], cells: Iterable[PlannedCell], display: SweepDisplay
+    ) -> Outcome:
+        outcome = run_graph(
+            targets,
+            self._store,
+            workers=self._how.workers,
+            runtime={"bases": bases(cells), "device": self._how.device},
+            display=display,
+        )
+        self.swept.interrupted = outcome.interrupted
+        return outcome
+
+    def _on_done(self, batch: Batch, key: str) -> str | None:
+        batch.computed(key)
+        return self._tell_ended(batch)
+
+    def _tell_ended(self, batch: Batch, *, final: bool = False) -> str | None:
+        """Tell Optuna of the cells that have ended, in the order of their slots. Returns a line about the last."""
+        line = None
+        while place := batch.next_ended(final=final):
+            result = self._result(place)
+            self.optuna.finish(place.slot, place.planned.targets_digest, result)
+            if result.reason:
+                self.swept.failed[place.planned.title] = result.reason
+            elif self._how.mirror:
+                for run in place.planned.runs:
+                    self._how.mirror(run.name)
+            line = f"trial complete: {place.planned.title}: {self._describe(result)}"
+        return line
+
+    def _result(self, place: Place) -> Result:
+        planned = place.planned
+        attrs: dict[str, object] = {"runs": [run.name for run in planned.runs]}
+        if place.pruned:
+            return Result(None, attrs, place.intermediate, pruned=True)
+        if place.missing:
+            return Result(None, attrs, place.intermediate, reason=place.reason or "not computed")
+        where = str(self._loaded.path)
+        by_seed = [values_of(self.study.objectives, run, self._store, where) for run in planned.runs]
+        attrs |= {f"seed {run.seed}": values for run, values in zip(planned.runs, by_seed, strict=True)}
+        means = [sum(values) / len(values) for values in zip(*by_seed, strict=True)]
+        return Result(means, attrs, place.intermediate)
+
+    def _describe(self, result: Result) -> str:
+        if result.values is None:
+            return "given up by the pruner" if result.pruned else f"no result: {result.reason}"
+        named = zip(self.study.objectives, result.values, strict=True)
+        return ", ".join(f"{one.metric} {value:.4g}" for one, value in named)
+
+    def _headline(self) -> str:
+        total = self.planner.space.size or self.study.sampler.trials
+        return f"{len(self.optuna.settled())}/{total} trials"
+
+    def _record(self, planned: PlannedCell, test_read: str | None = None) -> None:
+        """Write the records of a cell's runs before they are computed: gc keeps what they point at.
+
+        A record that has these targets already, with test or without, stays as it is.
+        """
+        for run in planned.runs:
+            targets = run.graph.targets if test_read else run.dev_targets
+            keys = {label: handle.key for label, handle in targets.items()}
+            if keys.items() <= self._recorded(run.name).items():
+                continue
+            made = record(replace(run.graph, targets=dict(targets)), run.name, list(self._how.command))
+            more = {"study": self.study.name, "cell": dict(planned.cell.shown), "test_read": test_read}
+            self._store.refs.write(run.name, {**made, **more})
+
+    def _recorded(self, name: str) -> dict[str, str]:
+        """The targets in a run's record; none where there is no record."""
+        try:
+            targets: dict[str, str] = self._store.refs.read(name)["targets"]
+        except UserError:
+            return {}
+        return targets
+
+    def _read_test(self) -> None:
+        """Grade the final cells on test. That it is read is recorded first, and no cell is read a second time."""
+        cells = [self.plan(self.optuna.cell_of(trial)) for trial in self._final_trials()]
+        before = {title for read in self.optuna.test_reads() for title in read["cells"]}
+        if fresh := [cell.title for cell in cells if cell.title not in before]:
+            self.optuna.note_test_read(
+                datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), fresh
+            )
+        when = {title: read["when"] for read in self.optuna.test_reads() for title in read["cells"]}
+        for cell in cells:
+            self._record(cell, test_read=when[cell.title])
+        targets = union(cells, lambda run: run.graph.targets)
+        if all(self._store.has(handle.key) for handle in targets.values()):
+            return
+        display = SweepDisplay(cells, lambda: f"test of {len(cells)} final cells", test=True)
+        outcome = self._run_graph(targets, cells, display)
+        for cell in cells:
+            reasons = [outcome.failed.get(h.key) for run in cell.runs for h in run.graph.targets.values()]
+            if reason := next(filter(None, reasons), None):
+                self.swept.failed[cell.title] = reason
+
+    def _final_trials(self) -> "Sequence[FrozenTrial]":
+        if self.study.test == "none":
+            return []
+        if self.study.test == "best":
+            return self.optuna.best()
+        complete = [one for one in self.optuna.settled().values() if one.state.name == "COMPLETE"]
+        return [one for one in complete if self.planner.space.has(self.optuna.cell_of(one))]
+
+
+def _only(targets: Mapping[str, Handle], label: str) -> dict[str, Handle]:
+    return {label: targets[label]} if label in targets else {}

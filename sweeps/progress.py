@@ -1,0 +1,67 @@
+"""A sweep's progress: the display of its steps, with the cells that share them and the count of trials."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from sweeps.cells import PlannedCell
+from w2s_core.engine import Outcome, make_display
+from w2s_core.engine.planning import Planned
+from w2s_core.step_labels import label_steps
+
+Said = str | None
+
+
+class SweepDisplay:
+    """Shows steps as a run does, and tells the sweep of each result as it comes; what the sweep says of it is shown.
+
+    Args:
+        cells: whose steps are computed.
+        headline: `5/24 trials`, said before the counts of steps.
+        on_done: gets the key of each result, and returns a line to show, or None.
+        test: whether targets that read test are among the steps.
+    """
+
+    def __init__(
+        self,
+        cells: Sequence[PlannedCell],
+        headline: Callable[[], str],
+        on_done: Callable[[str], Said] = lambda key: None,
+        *,
+        test: bool = False,
+    ) -> None:
+        self._headline, self._on_done = headline, on_done
+        self._inner = make_display(labels=shared_labels(cells, test=test))
+
+    def begin(self, planned: list[Planned], workers: int) -> None:
+        """The steps begin."""
+        self._inner.begin(planned, workers)
+        self._say(None)
+
+    def event(self, event: dict[str, Any]) -> None:
+        """Show an event; a new result may complete a trial."""
+        self._inner.event(event)
+        if event["event"] in ("finished", "found") and (line := self._on_done(event["key"])):
+            self._say(line)
+
+    def end(self, outcome: Outcome) -> None:
+        """The steps end."""
+        self._inner.end(outcome)
+
+    def _say(self, line: Said) -> None:
+        self._inner.event({"event": "note", "message": line, "headline": self._headline()})
+
+
+def shared_labels(cells: Sequence[PlannedCell], *, test: bool) -> dict[str, str]:
+    """Labels by key: a step with the one cell that needs it, or with how many do: `sft:weak_floor (8 trials)`."""
+    labels: dict[str, str] = {}
+    users: dict[str, list[str]] = {}
+    for cell in cells:
+        for run in cell.runs:
+            for key, label in label_steps(run.graph.targets if test else run.dev_targets).items():
+                labels.setdefault(key, label)
+                users.setdefault(key, []).append(cell.title)
+    return {
+        key: f"{label} ({names[0] if len(set(names)) == 1 else f'{len(set(names))} trials'})"
+        for key, names in users.items()
+        for label in [labels[key]]
+    }

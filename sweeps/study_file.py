@@ -1,0 +1,191 @@
+"""What a study is: one YAML file beside an experiment, read as strictly; every value is tried before it runs."""
+
+import copy
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from w2s_core.errors import UserError
+from w2s_core.experiment import MODELS, Experiment, build_experiment
+from w2s_core.strict_yaml import Lines, Place, Section, read_yaml, set_field, validate
+
+SAMPLERS = Literal["grid", "tpe", "nsga2", "qmc"]
+COSTS = ("training_tokens", "sampling_tokens", "tokens")
+"""Objectives that count what a cell's final model cost: tokens trained on, tokens drawn, and both."""
+
+
+class Range(Section):
+    """The values of a field between two ends, both included. `int` where `low`, `high` and `step` are whole numbers."""
+
+    low: int | float
+    high: int | float
+    step: int | float | None = Field(default=None, gt=0, description="a grid needs one")
+    log: bool = False
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "Range":
+        if self.low >= self.high:
+            raise ValueError(f"low ({self.low:g}) must be less than high ({self.high:g})")
+        if self.log and (self.low <= 0 or self.step is not None):
+            raise ValueError("log needs low > 0 and no step")
+        return self
+
+    @property
+    def whole(self) -> bool:
+        """Whether the values are integers."""
+        return all(isinstance(one, int) for one in (self.low, self.high, self.step or 1))
+
+
+class Sampler(Section):
+    """How cells are chosen. A grid is every combination; the others choose `trials` of them, `batch` at a time."""
+
+    name: SAMPLERS = "grid"
+    trials: int | None = Field(default=None, ge=1)
+    batch: int = Field(
+        default=4, ge=1, description="trials chosen at once; fixed, so that workers change nothing"
+    )
+    seed: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _length(self) -> "Sampler":
+        if (self.name == "grid") != (self.trials is None):
+            raise ValueError(
+                "a grid has no number of trials" if self.name == "grid" else "give trials: how many"
+            )
+        return self
+
+
+class Objective(Section):
+    """What a cell is judged by: a graded target on dev, or a cost.
+
+    `accuracy` is the greedy accuracy on dev of the cell's final model (its one Stage II method). `greedy/dev/LABEL` and
+    `samples/dev/LABEL` name another model, `labels/SET` the precision of a labelled set. Costs: see `COSTS`.
+    """
+
+    metric: str = "accuracy"
+    direction: Literal["maximize", "minimize"] = "maximize"
+
+
+class Pruner(Section):
+    """When to give a cell up: after each iteration of Stage I, by the accuracy of that iteration's hybrid-ft on dev."""
+
+    name: Literal["median", "percentile"]
+    percentile: float = Field(
+        default=50.0, gt=0, lt=100, description="of `percentile`: keep the best that many"
+    )
+    startup_trials: int = Field(default=5, ge=0, description="complete trials before any is given up")
+
+
+class Study(Section):
+    """Everything that decides which cells a sweep computes and what it makes of them."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=60)
+    base: str = Field(description="the experiment file, relative to this one")
+    fixed: dict[str, Any] = Field(default={}, description="fields that differ from the base in every cell")
+    space: dict[str, list[Any] | Range] = Field(min_length=1, description="dotted field: values or a range")
+    sampler: Sampler = Sampler()
+    objectives: tuple[Objective, ...] = Field(default=(Objective(),), min_length=1)
+    seeds: tuple[int, ...] = Field(
+        default=(0,), min_length=1, description="each cell runs with each of these"
+    )
+    pruner: Pruner | None = None
+    test: Literal["all", "best", "none"] = Field(
+        default="best", description="the cells that read test, at the end"
+    )
+    retries: int = Field(default=1, ge=0, description="how often a failed cell is tried again")
+    workers: int = Field(default=1, ge=1, le=64)
+    storage: str | None = Field(default=None, description="URL of Optuna's database; by default in the store")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Study":
+        if len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
+            raise ValueError(f"seeds must be different and not negative (given: {list(self.seeds)})")
+        if self.pruner and len(self.objectives) > 1:
+            raise ValueError("a pruner needs a single objective")
+        for name in ("seed", "name", "evaluation.splits"):
+            if name in self.space or name in self.fixed:
+                raise ValueError(f"'{name}' is set by the sweep itself; seeds go into `seeds`")
+        if both := sorted(self.space.keys() & self.fixed.keys()):
+            raise ValueError(f"'{both[0]}' stands in both `fixed` and `space`")
+        for field, values in self.space.items():
+            _check_values(field, values, self.sampler.name)
+        return self
+
+
+def _check_values(field: str, values: list[Any] | Range, sampler: str) -> None:
+    if isinstance(values, Range):
+        if sampler == "grid" and values.step is None:
+            raise ValueError(f"space.{field}: a grid needs the values themselves, or a range with a step")
+    elif not values:
+        raise ValueError(f"space.{field}: the space is empty; list at least one value")
+    elif any(one in values[:index] for index, one in enumerate(values)):
+        raise ValueError(f"space.{field}: a value stands twice")
+
+
+class LoadedStudy:
+    """A study with its base experiment: makes the experiment of any cell."""
+
+    def __init__(self, study: Study, path: Path, lines: Lines) -> None:
+        self.study, self.path = study, path
+        self._lines = lines
+        base = path.parent / study.base
+        self._tree, self._base_lines = read_yaml(base, "an experiment")
+        self._folders = dict.fromkeys(MODELS, base.parent)
+        build_experiment(
+            self._tree, base, self._base_lines, self._folders
+        )  # its own errors, at its own lines
+        fixed = {**study.fixed, "evaluation.splits": ["dev"] if study.test == "none" else ["dev", "test"]}
+        for field, value in fixed.items():
+            self._change(self._tree, field, value)
+            self._place(field, "fixed")
+        self._folders |= {name: path.parent for name in MODELS if name in study.fixed or name in study.space}
+        self.base = self._try({}, None)
+        for field, values in study.space.items():
+            for value in [values.low, values.high] if isinstance(values, Range) else values:
+                self._try({field: value}, field)
+
+    def experiment(self, values: dict[str, Any], seed: int) -> Experiment:
+        """The experiment of a cell: `values` by dotted field. Raises UserError where they do not go together."""
+        tree = copy.deepcopy(self._tree)
+        for field, value in values.items():
+            self._change(tree, field, value)
+        tree["seed"] = seed
+        tree["name"] = self.study.name
+        return build_experiment(tree, self.path, {}, self._folders)
+
+    def _try(self, values: dict[str, Any], field: str | None) -> Experiment:
+        """Check a value by itself; an error names the line of the study file."""
+        tree = copy.deepcopy(self._tree)
+        lines = dict(self._base_lines) if field is None else {}
+        for name, value in values.items():
+            lines[self._change(tree, name, value)] = self._lines.get(("space", name), 1)
+        experiment = build_experiment(tree, self.path, lines, self._folders)
+        for name in values:
+            if name in MODELS and getattr(experiment, name).startswith("/"):
+                _check_folder(getattr(experiment, name), f"{self.path}:{self._lines[('space', name)]}")
+        return experiment
+
+    def _change(self, tree: dict[str, Any], field: str, value: Any) -> Place:
+        try:
+            return set_field(tree, field, value)
+        except UserError as error:
+            raise UserError(f"{self.path}: field {error}") from None
+
+    def _place(self, field: str, section: str) -> None:
+        self._base_lines[tuple(field.split("."))] = self._lines.get((section, field), 1)
+
+
+def _check_folder(folder: str, where: str) -> None:
+    if not Path(folder).is_dir():
+        raise UserError(f"{where}: no model folder {folder}")
+
+
+def load_study(path: Path) -> LoadedStudy:
+    """Read a study file and its base experiment.
+
+    Raises:
+        UserError: a file cannot be read, or a field or a value is unknown, missing, or of wrong type or range.
+    """
+    tree, lines = read_yaml(path, "a study")
+    return LoadedStudy(validate(Study, tree, path, lines), path, lines)
