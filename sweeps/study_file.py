@@ -2,12 +2,13 @@
 
 import copy
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from w2s_core.errors import UserError
 from w2s_core.experiment import MODELS, Experiment, build_experiment
+from w2s_core.runs import resolve_base
 from w2s_core.strict_yaml import Lines, Place, Section, read_yaml, set_field, validate
 
 SAMPLERS = Literal["grid", "tpe", "nsga2", "qmc"]
@@ -35,6 +36,13 @@ class Range(Section):
     def whole(self) -> bool:
         """Whether the values are integers."""
         return all(isinstance(one, int) for one in (self.low, self.high, self.step or 1))
+
+
+Values = Annotated[
+    Annotated[list[Any], Tag("values")] | Annotated[Range, Tag("range")],
+    Discriminator(lambda given: "values" if isinstance(given, list) else "range"),
+]
+"""What a field may be: listed values, or a range."""
 
 
 class Sampler(Section):
@@ -83,7 +91,7 @@ class Study(Section):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=60)
     base: str = Field(description="the experiment file, relative to this one")
     fixed: dict[str, Any] = Field(default={}, description="fields that differ from the base in every cell")
-    space: dict[str, list[Any] | Range] = Field(min_length=1, description="dotted field: values or a range")
+    space: dict[str, Values] = Field(min_length=1, description="dotted field: values or a range")
     sampler: Sampler = Sampler()
     objectives: tuple[Objective, ...] = Field(default=(Objective(),), min_length=1)
     seeds: tuple[int, ...] = Field(
@@ -162,8 +170,8 @@ class LoadedStudy:
             lines[self._change(tree, name, value)] = self._lines.get(("space", name), 1)
         experiment = build_experiment(tree, self.path, lines, self._folders)
         for name in values:
-            if name in MODELS and getattr(experiment, name).startswith("/"):
-                _check_folder(getattr(experiment, name), f"{self.path}:{self._lines[('space', name)]}")
+            if name in MODELS:
+                _check_model(getattr(experiment, name), f"{self.path}:{self._lines.get(('space', name), 1)}")
         return experiment
 
     def _change(self, tree: dict[str, Any], field: str, value: Any) -> Place:
@@ -176,9 +184,14 @@ class LoadedStudy:
         self._base_lines[tuple(field.split("."))] = self._lines.get((section, field), 1)
 
 
-def _check_folder(folder: str, where: str) -> None:
-    if not Path(folder).is_dir():
-        raise UserError(f"{where}: no model folder {folder}")
+def _check_model(model: str, where: str) -> None:
+    if not Path(model).is_absolute():
+        try:
+            resolve_base(model)  # a hub id: only its form is looked at
+        except UserError as error:
+            raise UserError(f"{where}: {error}") from None
+    elif not Path(model).is_dir():
+        raise UserError(f"{where}: no model folder {model}")
 
 
 def load_study(path: Path) -> LoadedStudy:

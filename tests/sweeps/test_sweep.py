@@ -1,0 +1,255 @@
+"""`w2s sweep` as a user meets it, on a tiny lab: run, run again, widen, kill, fail, prune, and several at once."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+
+from sweeps.driver import How, Sweep
+from sweeps.storage import default_url, open_storage
+from sweeps.study_file import load_study
+from tests.sweeps.conftest import Writer
+from tests.tiny import write_experiment
+from w2s_core.engine import Store
+
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+
+def command(*arguments: object, store: Path) -> list[str]:
+    return [sys.executable, "-m", "w2s_core.cli", "--store", str(store), *map(str, arguments)]
+
+
+def w2s(*arguments: object, store: Path, check: bool = True) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        command(*arguments, store=store), capture_output=True, text=True, timeout=300, check=False
+    )
+    if check:
+        assert done.returncode == 0, done.stderr[-2000:]
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def study_file(folder: Path, **changes: Any) -> Path:
+    fields = {
+        "name": "tiny-study",
+        "base": "tiny.yaml",
+        "space": {"stage2.keep": [0.0, 0.3], "stage2.methods": [["dpo"], ["orpo"]]},
+    }
+    path = folder / "study.yaml"
+    path.write_text(json.dumps(fields | changes))
+    return path
+
+
+def trials(store: Path, name: str = "tiny-study") -> list[optuna.trial.FrozenTrial]:
+    return optuna.load_study(study_name=name, storage=open_storage(default_url(store))).trials
+
+
+def computed(store: Path) -> Counter[str]:
+    """How often each kind of step was computed to its end: the history gets a line each time."""
+    lines = (store / "history.jsonl").read_text().splitlines()
+    return Counter(json.loads(line)["shape"] for line in lines)
+
+
+def digests(store: Path) -> dict[str, dict[str, str]]:
+    """The digests of each result's files, but for those that record seconds."""
+    found = {}
+    for path in (store / "objects").rglob("manifest.json"):
+        manifest = json.loads(path.read_text())
+        files = {name: digest for name, digest in manifest["files"].items() if name != "training.json"}
+        found[manifest["spec"]["key"]] = files
+    return found
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a finished sweep of four cells in its store."""
+    folder = tmp_path_factory.mktemp("sweep")
+    write_experiment(folder, evaluation={"samples": 0})
+    done = w2s("sweep", study_file(folder), store=folder / "store")
+    assert "trial complete: keep=0,methods=dpo: accuracy" in done.stderr
+    assert "4/4 trials" in done.stderr
+    return folder
+
+
+def test_the_sweep_computed_each_step_once_and_every_cell(lab: Path) -> None:
+    found = trials(lab / "store")
+    assert [one.state.name for one in found] == ["COMPLETE"] * 4
+    assert [tuple(one.params.values()) for one in found] == [
+        (k, m) for k in (0.0, 0.3) for m in ("dpo", "orpo")
+    ]
+    store = Store(lab / "store")
+    assert sum(computed(lab / "store").values()) == len(list(store.keys()))
+
+
+def test_a_trial_is_a_run_with_the_value_of_its_own_grades(lab: Path) -> None:
+    store = Store(lab / "store")
+    for trial in trials(lab / "store"):
+        record = store.refs.read(trial.user_attrs["runs"][0])
+        assert record["study"] == "tiny-study"
+        assert record["cell"] == trial.params
+        method = trial.params["stage2.methods"]
+        summary = store.manifest(record["targets"][f"greedy/dev/{method}"])["summary"]
+        assert trial.values == [summary.get("right", 0) / summary["questions"]]
+
+
+def test_test_is_read_for_the_best_cell_only_and_this_is_recorded(lab: Path) -> None:
+    store = Store(lab / "store")
+    study = optuna.load_study(study_name="tiny-study", storage=open_storage(default_url(lab / "store")))
+    (read,) = study.user_attrs["test_reads"]
+    assert len(read["cells"]) == 1
+    records = {name: store.refs.read(name) for name in store.refs.names("tiny-study/")}
+    with_test = [name for name, one in records.items() if any("/test/" in label for label in one["targets"])]
+    assert with_test == study.best_trial.user_attrs["runs"]
+    assert [name for name, one in records.items() if one["test_read"]] == with_test
+
+
+def test_a_second_sweep_does_nothing(lab: Path) -> None:
+    before = (lab / "store" / "history.jsonl").read_text()
+    refs = {path: path.stat().st_mtime_ns for path in (lab / "store" / "refs").rglob("*.json")}
+    done = w2s("sweep", lab / "study.yaml", store=lab / "store")
+    assert "started" not in done.stderr
+    assert "keep=0.3,methods=orpo" in done.stdout
+    assert (lab / "store" / "history.jsonl").read_text() == before
+    assert {path: path.stat().st_mtime_ns for path in refs} == refs
+    assert len(trials(lab / "store")) == 4
+
+
+def test_a_dry_run_counts_and_creates_nothing(lab: Path, tmp_path: Path) -> None:
+    wider = study_file(tmp_path, space={"stage2.keep": [0.0, 0.5], "stage2.methods": [["dpo"], ["orpo"]]})
+    write_experiment(tmp_path, evaluation={"samples": 0})
+    done = w2s("sweep", wider, "--dry-run", store=tmp_path / "store")
+    assert "4 trials x 1 seed, 0 settled" in done.stdout
+    assert "57 distinct steps for 196 of single runs, 0 cached, 57 to compute" in done.stdout
+    assert not (tmp_path / "store" / "studies.db").exists()
+    known = w2s("sweep", lab / "study.yaml", "--dry-run", store=lab / "store").stdout
+    assert "4 trials x 1 seed, 4 settled" in known
+    assert "57 cached, 0 to compute" in known
+
+
+def test_a_wider_space_runs_only_the_new_cells(lab: Path) -> None:
+    path = study_file(
+        lab, space={"stage2.keep": [0.0, 0.3], "stage2.methods": [["dpo"], ["orpo"], []]}, test="none"
+    )
+    before = computed(lab / "store")
+    done = w2s("sweep", path, store=lab / "store")
+    assert [one.state.name for one in trials(lab / "store")] == ["COMPLETE"] * 6
+    assert "prefer" not in done.stderr, "a cell without Stage II needs no more training"
+    assert computed(lab / "store") == before, "nothing new at all: M_plus was graded by the other cells"
+    study_file(lab)
+
+
+def test_an_empty_agreed_set_fails_its_cell_and_no_other(write_study: Writer, tmp_path: Path) -> None:
+    fixed = {"stage1.samples": 3, "stage2.methods": ["dpo"]}
+    path = write_study(fixed=fixed, space={"stage1.consistency": [0.0, 1.0]}, test="none")
+    done = w2s("sweep", path, store=tmp_path / "store", check=False)
+    assert done.returncode == 1
+    assert "w2s: no result: consistency=1: needs" in done.stderr
+    assert "the two sides agree on none" in done.stderr
+    assert [one.state.name for one in trials(tmp_path / "store")] == ["COMPLETE", "FAIL"]
+
+
+def test_a_failing_step_is_tried_again_as_often_as_the_study_says(
+    write_study: Writer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import w2s_core.training
+
+    attempts: Counter[str] = Counter()
+    original = w2s_core.training.train
+
+    def failing(model: Any, examples: Any, settings: Any, **more: Any) -> Any:
+        attempts[settings.method] += 1
+        if settings.method == "orpo" or (settings.method == "dpo" and attempts["dpo"] == 1):
+            raise RuntimeError("no luck")
+        return original(model, examples, settings, **more)
+
+    monkeypatch.setattr(w2s_core.training, "train", failing)
+    path = write_study(space={"stage2.methods": [["dpo"], ["orpo"]]}, retries=2, test="none")
+    swept = Sweep(load_study(path), Store(tmp_path / "store"), How()).run()
+    assert attempts["orpo"] == 3
+    assert attempts["dpo"] == 2, "the second try did it"
+    assert swept.complete == 1
+    assert list(swept.failed) == ["methods=orpo"]
+    assert "RuntimeError: no luck" in swept.failed["methods=orpo"]
+    monkeypatch.undo()
+    swept = Sweep(load_study(path), Store(tmp_path / "store"), How()).run()
+    assert (swept.complete, swept.failed) == (2, {})
+
+
+@pytest.mark.slow
+def test_the_number_of_workers_changes_no_bit(lab: Path, tmp_path: Path) -> None:
+    write_experiment(tmp_path, evaluation={"samples": 0})
+    w2s("sweep", study_file(tmp_path), "--workers", 4, store=tmp_path / "store")
+    mine, theirs = digests(tmp_path / "store"), digests(lab / "store")
+    assert {key: theirs[key] for key in mine} == mine
+    one, four = trials(lab / "store")[:4], trials(tmp_path / "store")
+    assert [(t.params, t.values) for t in one] == [(t.params, t.values) for t in four]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_killed_driver_is_taken_over_at_once(tmp_path: Path, workers: int) -> None:
+    write_experiment(tmp_path, evaluation={"samples": 0})
+    sampler = {"name": "tpe", "trials": 4, "batch": 2}
+    path = study_file(tmp_path, sampler=sampler, test="none")
+    store = tmp_path / "store"
+    for wanted in (8, 30):
+        driver = subprocess.Popen(
+            command("sweep", path, "--workers", workers, store=store), stderr=subprocess.DEVNULL
+        )
+        deadline = time.monotonic() + 120
+        while len(digests(store)) < wanted and driver.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        os.kill(driver.pid, signal.SIGKILL)
+        driver.wait()
+    finished = digests(store)
+    made = {path: path.stat().st_mtime_ns for path in (store / "objects").rglob("manifest.json")}
+    w2s("sweep", path, "--workers", workers, store=store)
+    assert {path: path.stat().st_mtime_ns for path in made} == made, "nothing finished was computed again"
+    assert finished.items() <= digests(store).items()
+    assert Counter(one.state.name for one in trials(store)) == {"COMPLETE": 4}
+
+
+@pytest.mark.slow
+def test_two_drivers_at_once_share_the_work(lab: Path, tmp_path: Path) -> None:
+    write_experiment(tmp_path, evaluation={"samples": 0})
+    path, store = study_file(tmp_path), tmp_path / "store"
+    drivers = [
+        subprocess.Popen(command("sweep", path, store=store), stderr=subprocess.PIPE) for _ in range(2)
+    ]
+    for driver in drivers:
+        _, said = driver.communicate(timeout=300)
+        assert driver.returncode == 0, said[-2000:]
+    assert sum(computed(store).values()) == len(list(Store(store).keys())), "each key once"
+    assert [(t.params, t.values) for t in trials(store)] == [
+        (t.params, t.values) for t in trials(lab / "store")[:4]
+    ]
+
+
+@pytest.mark.slow
+def test_pruned_cells_are_not_computed_further(tmp_path: Path) -> None:
+    experiment = {"evaluation": {"samples": 0}, "stage1": {"iterations": 2}}
+    write_experiment(tmp_path, **experiment)
+    path = study_file(
+        tmp_path,
+        space={"sft.learning_rate": [3e-3, 1e-9, 1e-8], "stage2.methods": [["dpo"]]},
+        sampler={"name": "grid", "batch": 1},
+        pruner={"name": "percentile", "percentile": 1.0, "startup_trials": 1},
+        test="none",
+    )
+    done = w2s("sweep", path, store=tmp_path / "store")
+    found = trials(tmp_path / "store")
+    assert found[0].state.name == "COMPLETE"
+    best = found[0].intermediate_values[1]
+    for trial in found[1:]:
+        worse = trial.intermediate_values[1] < best
+        assert (trial.state.name == "PRUNED") == worse
+        assert ("greedy/dev/dpo" in done.stderr) or worse
+    assert any(one.state.name == "PRUNED" for one in found), "random weights gave no difference to prune by"
