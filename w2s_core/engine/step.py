@@ -10,6 +10,8 @@ holds the keys of the handles passed in, and `fingerprint` is a digest of code a
 
 import functools
 import inspect
+import marshal
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +24,8 @@ from w2s_core.errors import UserError
 Structure = (
     Any  # a handle (or a key, or a Path), or a list or a dict of them, with None where nothing was given
 )
+
+Call = tuple[bytes, tuple[int, ...]]
 
 _registry: dict[str, "StepDefinition"] = {}
 
@@ -80,6 +84,7 @@ class StepDefinition:
         self._same_code = same_code
         self._defaults, self._required = _parameters(function)
         self._source_stamp = _stamp(function)
+        self._made: weakref.WeakValueDictionary[Call, Handle] = weakref.WeakValueDictionary()
         if unknown := unkeyed - self._defaults.keys() - self._required:
             raise ValueError(f"step {self.name}: unkeyed names no parameter: {', '.join(sorted(unknown))}")
         _register(self)
@@ -87,7 +92,19 @@ class StepDefinition:
     def __call__(self, **arguments: Any) -> "Handle":
         """A handle of this step with these arguments: handles become inputs, all else must be JSON
         parameters.
+
+        The same arguments give the same handle while it is in use: the trials of a sweep call for the same steps
+        thousands of times.
         """
+        call = _call(arguments)
+        if call is None:
+            return self._make(arguments)
+        made = self._made.get(call)
+        if made is None:
+            made = self._made[call] = self._make(arguments)
+        return made
+
+    def _make(self, arguments: Mapping[str, Any]) -> "Handle":
         if not self._required <= arguments.keys() or not arguments.keys() <= self._names:
             raise TypeError(self._misfit(arguments))
         params, unkeyed, inputs = {}, {}, {}
@@ -146,7 +163,7 @@ class StepDefinition:
         return f"step {self.name} called with wrong arguments ({'; '.join(said)})"
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
 class Handle:
     """A promise of a step's result. `params` are those in the key; `inputs` has the structure of the
     arguments.
@@ -315,6 +332,25 @@ def _stamp(function: Callable[..., Any]) -> tuple[int, int]:
     """
     found = Path(inspect.getfile(function)).stat()
     return found.st_mtime_ns, found.st_size
+
+
+def _call(arguments: Mapping[str, Any]) -> Call | None:
+    """What a call of a step is known by: its plain arguments as bytes that tell 1, 1.0, True and -0.0 apart, and the
+    identities of its handles, which live as long as the handle that was made of them does. None: always made anew.
+    """
+    plain: dict[str, Any] = {}
+    held: dict[str, int] = {}
+    for name, value in arguments.items():
+        if type(value) is Handle:
+            held[name] = id(value)
+        else:
+            plain[name] = value
+    try:
+        return marshal.dumps((plain, tuple(held)), 2), tuple(
+            held.values()
+        )  # version 2: equal values, equal bytes
+    except ValueError:  # lists of handles, or what is no JSON
+        return None
 
 
 def _holds_handles(value: Any) -> bool:
