@@ -153,13 +153,13 @@ class Sweep:
         self.swept.interrupted = outcome.interrupted
         return outcome
 
-    def _on_done(self, batch: Batch, key: str) -> str | None:
+    def _on_done(self, batch: Batch, key: str) -> list[str]:
         batch.computed(key)
         return self._tell_ended(batch)
 
-    def _tell_ended(self, batch: Batch, *, final: bool = False) -> str | None:
-        """Tell Optuna of the cells that have ended, in the order of their slots. Returns a line about the last."""
-        line = None
+    def _tell_ended(self, batch: Batch, *, final: bool = False) -> list[str]:
+        """Tell Optuna of the cells that have ended, in the order of their slots. Returns a line about each."""
+        lines = []
         while place := batch.next_ended(final=final):
             result = self._result(place)
             self.optuna.finish(place.slot, place.planned.targets_digest, result)
@@ -168,8 +168,8 @@ class Sweep:
             elif self._how.mirror:
                 for run in place.planned.runs:
                     self._how.mirror(run.name)
-            line = f"trial complete: {place.planned.title}: {self._describe(result)}"
-        return line
+            lines.append(f"{self._headline()}: {place.planned.title}: {self._describe(result)}")
+        return lines
 
     def _result(self, place: Place) -> Result:
         planned = place.planned

@@ -8,8 +8,6 @@ from w2s_core.engine import Outcome, make_display
 from w2s_core.engine.planning import Planned
 from w2s_core.step_labels import label_steps
 
-Said = str | None
-
 
 class SweepDisplay:
     """Shows steps as a run does, and tells the sweep of each result as it comes; what the sweep says of it is shown.
@@ -17,7 +15,7 @@ class SweepDisplay:
     Args:
         cells: whose steps are computed.
         headline: `5/24 trials`, said before the counts of steps.
-        on_done: gets the key of each result, and returns a line to show, or None.
+        on_done: gets the key of each result, and returns lines to show.
         test: whether targets that read test are among the steps.
     """
 
@@ -25,7 +23,7 @@ class SweepDisplay:
         self,
         cells: Sequence[PlannedCell],
         headline: Callable[[], str],
-        on_done: Callable[[str], Said] = lambda key: None,
+        on_done: Callable[[str], Sequence[str]] = lambda key: (),
         *,
         test: bool = False,
     ) -> None:
@@ -40,14 +38,15 @@ class SweepDisplay:
     def event(self, event: dict[str, Any]) -> None:
         """Show an event; a new result may complete a trial."""
         self._inner.event(event)
-        if event["event"] in ("finished", "found") and (line := self._on_done(event["key"])):
-            self._say(line)
+        if event["event"] in ("finished", "found"):
+            for line in self._on_done(event["key"]):
+                self._say(line)
 
     def end(self, outcome: Outcome) -> None:
         """The steps end."""
         self._inner.end(outcome)
 
-    def _say(self, line: Said) -> None:
+    def _say(self, line: str | None) -> None:
         self._inner.event({"event": "note", "message": line, "headline": self._headline()})
 
 

@@ -84,7 +84,10 @@ def _shown(objective: Objective, value: float) -> str:
 
 def _test_accuracy(planned: PlannedCell, store: Store) -> str:
     """Mean over seeds of the final model's greedy accuracy on test, in per cent."""
-    targets = [run.graph.targets[f"greedy/test/{final_model(run.graph.experiment)}"] for run in planned.runs]
-    if not all(store.has(target.key) for target in targets):
-        return "missing"
-    return f"{100 * sum(share_right(target, store) for target in targets) / len(targets):.1f}"
+    shares = []
+    for run in planned.runs:
+        target = run.graph.targets.get(f"greedy/test/{final_model(run.graph.experiment)}")
+        if target is None or not store.has(target.key):
+            return "missing"
+        shares.append(share_right(target, store))
+    return f"{100 * sum(shares) / len(shares):.1f}"

@@ -1,4 +1,4 @@
-"""Optuna beside a sweep: what is asked hangs on results alone, not on kills, on order, or on how many drivers there are."""
+"""Optuna beside a sweep: what is asked hangs on results alone, not on kills, order, or the number of drivers."""
 
 import contextlib
 import json
@@ -175,9 +175,6 @@ def test_a_copy_can_be_killed_anywhere(
     path = write_study(objectives=metric)
     database = tmp_path / "x.db"
     run_through(opener(path, database)())
-    wider = opener(
-        write_study(space={"stage2.methods": [["dpo"], ["orpo"], []]}, objectives=metric), database
-    )
     wider = opener(
         write_study(
             space={"stage2.keep": [0.0, 0.3], "stage2.methods": [["dpo"], ["orpo"], []]}, objectives=metric
