@@ -1,18 +1,21 @@
 """What a graph still needs, and how long it should take by what the store remembers."""
 
+import json
 import statistics
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from w2s_core.engine import disk
+from w2s_core.engine import disk, locks
 from w2s_core.engine.canonical import digest
 from w2s_core.engine.step import Handle, topological
 from w2s_core.engine.store import Store
 
 State = Literal["cached", "missing", "not needed"]
 _RECENT = 20
+HISTORY_BYTES = 4_000_000  # above this the history is trimmed to half of it: some 15,000 steps
 
 
 @dataclass(frozen=True)
@@ -95,9 +98,45 @@ class Estimates:
 
 
 def remember(store: Store, handle: Handle, seconds: float, size: int) -> None:
-    """Add a computed step to the history that estimates stand on."""
+    """Add a computed step to the history that estimates stand on. Its loss costs nothing, so a failure to write
+    is no error.
+    """
     record = {"step": handle.name, "shape": shape(handle), "seconds": round(seconds, 3), "bytes": size}
-    disk.append_line(store.root / "history.jsonl", record)
+    history = store.root / "history.jsonl"
+    disk.append_line(history, record)
+    with suppress(OSError):
+        if history.stat().st_size > HISTORY_BYTES:
+            _trim(store)
+
+
+def _trim(store: Store) -> None:
+    """Keep the latest records of each shape, the newest first as far as half the room goes.
+
+    Replaced as a whole: after a kill the old history is there or the new one. A line that another process appends
+    just then may be lost.
+    """
+    lock = locks.try_lock(store.root / "locks" / "history.lock")
+    if lock is None:  # another process is at it
+        return
+    with lock:
+        history = store.root / "history.jsonl"
+        kept = reversed(list(_newest(disk.json_lines(history))))
+        disk.replace_durably(history, "".join(kept), store.root / "tmp")
+
+
+def _newest(records: Iterable[Any]) -> Iterator[str]:
+    """The records that estimates still look at, as lines, newest first, within half of HISTORY_BYTES."""
+    seen: Counter[str] = Counter()
+    room = HISTORY_BYTES // 2
+    for record in reversed(list(records)):
+        seen[record["shape"]] += 1
+        if seen[record["shape"]] > _RECENT:
+            continue
+        line = json.dumps(record) + "\n"
+        room -= len(line)
+        if room < 0:
+            return
+        yield line
 
 
 def shape(handle: Handle) -> str:
