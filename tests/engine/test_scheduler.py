@@ -17,8 +17,8 @@ from tests.engine.test_store import Events
 from tests.engine.toy import executions, number, resuming, slow, total, value
 from w2s_core.engine import Handle, Outcome, Store, locks, plan, run_graph
 from w2s_core.engine.planning import Estimates, distinct
-from w2s_core.engine.scheduler import urgencies
 from w2s_core.engine.session import gc_lock
+from w2s_core.engine.walk import urgencies
 
 Kit = tuple[Store, Path, Events]
 

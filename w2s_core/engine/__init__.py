@@ -7,9 +7,9 @@ from w2s_core.engine.explain import Change, Explanation, explain
 from w2s_core.engine.gc import Garbage
 from w2s_core.engine.planning import Planned, plan
 from w2s_core.engine.run import Display, run_graph
-from w2s_core.engine.scheduler import Outcome
 from w2s_core.engine.step import Handle, StepDefinition, step
 from w2s_core.engine.store import CorruptObjectError, Problem, Store
+from w2s_core.engine.walk import Outcome
 
 __all__ = [
     "Change",

@@ -98,6 +98,11 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def size(folder: Path) -> int:
+    """The bytes of the files in a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
 def disk_full(error: BaseException | None) -> bool:
     """Whether an error, or one that it came from, says that the disk is full. Libraries often keep only
     the text.
@@ -124,7 +129,7 @@ def full_is_user_error(folder: Path, doing: str) -> Iterator[None]:
         raise DiskFullError(full_message(folder, doing)) from error
 
 
-def full_message(folder: Path, doing: str, size: int = 0) -> str:
-    """What to tell the user; `size` in bytes is what the write should need, 0 where that is not known."""
-    need = f" (needs about {max(1, round(size / 1e6))} MB)" if size else ""
+def full_message(folder: Path, doing: str, expected: int = 0) -> str:
+    """What to tell the user; `expected` bytes are what the write should need, 0 where that is not known."""
+    need = f" (needs about {max(1, round(expected / 1e6))} MB)" if expected else ""
     return f"disk full while {doing}{need}: free space in {folder}; the same command goes on"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from w2s_core.engine.planning import Planned
 from w2s_core.engine.run import Display
-from w2s_core.engine.scheduler import NEEDS, Event, Outcome
+from w2s_core.engine.walk import NEEDS, Event, Outcome
 
 if TYPE_CHECKING:
     from rich.console import Console

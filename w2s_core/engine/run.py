@@ -5,10 +5,11 @@ from typing import Any, Protocol
 
 from w2s_core.engine import disk
 from w2s_core.engine.planning import Planned, distinct, plan
-from w2s_core.engine.scheduler import INTERRUPTED, Emit, Event, Loop, Outcome, corrupt_event, terminable
+from w2s_core.engine.scheduler import INTERRUPTED, Loop, terminable
 from w2s_core.engine.session import Session
 from w2s_core.engine.step import Handle
 from w2s_core.engine.store import CorruptObjectError, Store
+from w2s_core.engine.walk import Emit, Event, Outcome, corrupt_event
 from w2s_core.engine.workers import Workers
 
 

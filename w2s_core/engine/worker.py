@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from w2s_core.engine.disk import DiskFullError
-from w2s_core.engine.scheduler import Event, Loop, terminable
+from w2s_core.engine.scheduler import Loop, terminable
 from w2s_core.engine.session import Session
 from w2s_core.engine.step import Handle
 from w2s_core.engine.store import Store
+from w2s_core.engine.walk import Event
 from w2s_core.errors import UserError
 
 GRACE_S = 5.0

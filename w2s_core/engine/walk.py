@@ -1,0 +1,211 @@
+"""The bookkeeping of a run over the union of all targets' graphs: what is open, what is ready, how steps ended.
+
+It computes nothing. Whoever walks (this process, a worker, the driver of a Ray cluster) takes ready steps from it and
+tells it how they went.
+"""
+
+import heapq
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from w2s_core.engine import locks
+from w2s_core.engine.context import read_progress
+from w2s_core.engine.planning import Estimates, distinct, needed
+from w2s_core.engine.session import Ending, Session
+from w2s_core.engine.step import Handle
+from w2s_core.engine.store import CorruptObjectError, Store
+
+Event = dict[str, Any]
+Emit = Callable[[Event], None]
+Needs = tuple[float, float]
+TELL_EVERY_S = 1.0
+
+NEEDS = "needs "
+"""How the reason of a step begins that could not run because of another one."""
+NOTHING: Needs = (0, 0)
+
+
+@dataclass
+class Outcome:
+    """What a run did. All keys are of steps; `failed` and `stopped` give the reason, one line each.
+
+    `failed`: steps that raised, their log named in the reason. `stopped`: steps that raised a UserError,
+    and those that could not run because an input failed or stopped.
+    """
+
+    done: set[str] = field(default_factory=set)
+    cached: set[str] = field(default_factory=set)
+    failed: dict[str, str] = field(default_factory=dict)
+    stopped: dict[str, str] = field(default_factory=dict)
+    interrupted: bool = False
+
+    @property
+    def complete(self) -> bool:
+        """Whether every target has its result."""
+        return not (self.failed or self.stopped or self.interrupted)
+
+
+class Walk:
+    """The state of one walk. `handles` are all steps by key, inputs first; `open` are the keys still to come.
+
+    `needs` says which resources (CPUs, GPUs) a step takes, for `next` to choose by.
+    """
+
+    def __init__(
+        self,
+        targets: Mapping[str, Handle],
+        store: Store,
+        session: Session,
+        emit: Emit,
+        needs: Callable[[Handle], Needs] = lambda handle: NOTHING,
+    ) -> None:
+        self.outcome = Outcome()
+        self.open: set[str] = set()
+        self.handles = distinct(targets.values())
+        self._targets = list(targets.values())
+        self._store, self._session, self._emit, self._needs = store, session, emit, needs
+        self._urgency = urgencies(self.handles, Estimates(store))
+        self._dependants: dict[str, list[str]] = defaultdict(list)
+        for key, handle in self.handles.items():
+            for parent in {parent.key for parent in handle.parents()}:
+                self._dependants[parent].append(key)
+        self._blocking: dict[str, int] = {}
+        self._ready: dict[Needs, list[tuple[float, str]]] = {}
+        self._held: list[str] = []
+        self._told: dict[str, float] = {}
+
+    def begin(self) -> None:
+        """Find what is needed and ready."""
+        self.replan()
+        self.outcome.cached = self._existing & self.handles.keys()
+
+    def replan(self) -> None:
+        """Find it again, since a result that was thought to exist is damaged or gone."""
+        self._existing = {key for key in self.handles if self._store.has(key)}
+        self.open = needed(self._targets, self._existing)
+        self._ready, self._held = {}, []
+        for key in self.open:
+            parents = {parent.key for parent in self.handles[key].parents()}
+            self._blocking[key] = len(parents & self.open)
+        for key in [key for key in self.open if not self._blocking[key]]:
+            self.push(key)
+        for key in [*self.outcome.failed, *self.outcome.stopped]:
+            if key in self.open:
+                self._close(key)
+
+    def next(self, fits: Callable[[Needs], bool] = lambda needs: True) -> str | None:
+        """The most urgent ready step among those whose needs fit; it is taken out. None: there is none."""
+        while heaps := [heap for needs, heap in self._ready.items() if heap and fits(needs)]:
+            key = heapq.heappop(min(heaps, key=lambda heap: heap[0]))[1]
+            if key in self.open and not self.settled(key):
+                return key
+        return None
+
+    def ready_needs(self) -> set[Needs]:
+        """What the steps need that are ready now."""
+        return {needs for needs, heap in self._ready.items() if heap}
+
+    def push(self, key: str) -> None:
+        """A step is ready."""
+        heap = self._ready.setdefault(self._needs(self.handles[key]), [])
+        heapq.heappush(heap, (-self._urgency[key], key))
+
+    def hold(self, key: str) -> None:
+        """Another live process computes the step. Tells who, and how far it is, once a second at most."""
+        self._held.append(key)
+        now = time.monotonic()
+        if now < self._told.get(key, 0.0) + TELL_EVERY_S:
+            return
+        self._told[key] = now
+        found = locks.owner(self._store.lock_path(key))
+        told = {"event": "waiting", "key": key, "pid": found.get("pid"), "host": found.get("host")}
+        self._emit({**told, "progress": read_progress(self._store.work_folder(key))})
+
+    @property
+    def waits(self) -> bool:
+        """Whether steps are held by other processes."""
+        return bool(self._held)
+
+    def release_held(self) -> None:
+        """Try the held steps again."""
+        held, self._held = self._held, []
+        for key in held:
+            self.push(key)
+
+    def settled(self, key: str) -> bool:
+        """Whether the step has a result or an ending by now, from this process or another."""
+        if self._store.has(key):
+            self._emit({"event": "found", "key": key})
+            self.finish(key)
+            return True
+        if ending := self._session.ending(key):
+            self.end(key, ending)
+            return True
+        return False
+
+    def finish(self, key: str) -> None:
+        """A result exists: what waited for it alone is ready."""
+        self.outcome.done.add(key)
+        self.open.discard(key)
+        for name in self._dependants[key]:
+            if name in self.open:
+                self._blocking[name] -= 1
+                if not self._blocking[name]:
+                    self.push(name)
+
+    def end(self, key: str, ending: Ending) -> None:
+        """Note a step's end without a result, and stop all that need it."""
+        table = self.outcome.failed if ending.kind == "failed" else self.outcome.stopped
+        table[key] = ending.reason
+        self._emit({"event": ending.kind, "key": key, "reason": ending.reason})
+        self._close(key)
+
+    def lose(self, error: CorruptObjectError | None) -> None:
+        """An input was found damaged (None: it is gone, another process found it so): plan again."""
+        if error:
+            self.outcome.cached.discard(error.key)
+            self.outcome.done.discard(error.key)
+            self._emit(corrupt_event(error))
+        self.replan()
+
+    def _close(self, key: str) -> None:
+        """Take a step that will have no result, and all open steps that need it, out of the walk."""
+        origin = self.handles[key]
+        reason = self.outcome.failed.get(key) or self.outcome.stopped[key]
+        queue = [key]
+        while queue:
+            closing = queue.pop()
+            self.open.discard(closing)
+            for name in self._dependants[closing]:
+                if name in self.open:
+                    self.outcome.stopped[name] = f"{NEEDS}{origin.label}: {reason}"
+                    self._emit(
+                        {"event": "stopped", "key": name, "reason": self.outcome.stopped[name], "origin": key}
+                    )
+                    queue.append(name)
+
+
+def corrupt_event(error: CorruptObjectError) -> Event:
+    """The warning that a result was found damaged and moved to quarantine."""
+    moved = str(error.moved_to) if error.moved_to else None
+    return {"event": "corrupt", "key": error.key, "problem": error.problem, "moved_to": moved}
+
+
+def urgencies(handles: Mapping[str, Handle], estimates: Estimates) -> dict[str, float]:
+    """The expected seconds from a step's start to the end of the longest chain that needs it (inputs-first
+    mapping).
+    """
+    seconds = {key: estimates.seconds(handle) for key, handle in handles.items()}
+    known = [value for value in seconds.values() if value is not None]
+    usual = sum(known) / len(known) if known else 1.0
+    below: dict[str, float] = defaultdict(float)
+    urgency = {}
+    for key in reversed(list(handles)):
+        expected = seconds[key]
+        urgency[key] = below[key] + (usual if expected is None else expected)
+        for parent in handles[key].parents():
+            below[parent.key] = max(below[parent.key], urgency[key])
+    return urgency
