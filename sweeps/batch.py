@@ -65,12 +65,12 @@ class Batch:
     def note_iteration(self, iteration: int, label: str) -> None:
         """Read the accuracy of an iteration's model, the mean over seeds, where the cell has that iteration."""
         for place in self.open():
-            targets = [run.dev_targets.get(label) for run in place.planned.runs]
+            targets = [run.graph.targets.get(label) for run in place.planned.runs]
             if all(target and self._store.has(target.key) for target in targets):
                 shares = [share_right(target, self._store) for target in targets if target]
                 place.intermediate[iteration] = sum(shares) / len(shares)
 
 
 def _missing(planned: PlannedCell, store: Store) -> set[str]:
-    keys = {handle.key for run in planned.runs for handle in run.dev_targets.values()}
+    keys = {handle.key for run in planned.runs for handle in run.graph.targets.values()}
     return {key for key in keys if not store.has(key)}

@@ -1,8 +1,10 @@
 """The graphs of a study's cells: which steps each needs, which of them others share, and what a cell came to."""
 
-from collections.abc import Callable, Iterable, Mapping
+import gc
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 from sweeps.space import Cell, Space
 from sweeps.study_file import COSTS, LoadedStudy, Objective
@@ -19,21 +21,22 @@ TEST = "/test/"
 
 @dataclass(frozen=True)
 class CellRun:
-    """A cell with one seed: a run of its own."""
+    """A cell with one seed: a run of its own. `graph` is all that the search may see: it is judged on dev."""
 
     name: str
     seed: int
     graph: Graph
+    _whole: Callable[[], Graph]
 
     @cached_property
-    def dev_targets(self) -> dict[str, Handle]:
-        """All that the search may see."""
-        return {label: handle for label, handle in self.graph.targets.items() if TEST not in label}
+    def with_test(self) -> Graph:
+        """The graph of a final cell, judged on test too."""
+        return self._whole()
 
     @property
     def steps(self) -> set[str]:
         """The keys of all steps that the search needs of this run."""
-        return {one.key for one in topological(self.dev_targets.values())}
+        return {one.key for one in topological(self.graph.targets.values())}
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,9 @@ class PlannedCell:
     @cached_property
     def targets_digest(self) -> str:
         """Changes with every key that the cell's value hangs on: with code, models and data too."""
-        return digest([[run.seed, {k: h.key for k, h in run.dev_targets.items()}] for run in self.runs])[:16]
+        return digest([[run.seed, {k: h.key for k, h in run.graph.targets.items()}] for run in self.runs])[
+            :16
+        ]
 
 
 class CellPlanner:
@@ -64,11 +69,24 @@ class CellPlanner:
         values = self.space.values(cell)
         runs = []
         for seed in study.seeds:
-            graph = self._builder.build(self._loaded.experiment(values, seed))
+            experiment = self._loaded.experiment(values, seed)
+            graph = self._builder.build(experiment, judged_on=("dev",))
             for objective in study.objectives:
                 target_of(objective, graph, str(self._loaded.path))
-            runs.append(CellRun(self.space.run_name(study.name, cell, seed), seed, graph))
+            name = self.space.run_name(study.name, cell, seed)
+            runs.append(CellRun(name, seed, graph, partial(self._builder.build, experiment)))
         return PlannedCell(cell, self.space.title(cell), tuple(runs))
+
+
+@contextmanager
+def no_gc() -> Iterator[None]:
+    """Inside, the garbage collector rests, and what was made there it never looks at: graphs live to the end anyway."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def final_model(experiment: Experiment) -> str:
@@ -91,7 +109,7 @@ def target_of(objective: Objective, graph: Graph, where: str) -> str:
         raise UserError(
             f"{where}: objective '{metric}': a sweep is judged by dev only, test is read at its end"
         )
-    graded = sorted(name for name in graph.targets if name != "pairs" and TEST not in name)
+    graded = sorted(name for name in graph.targets if name != "pairs")
     if metric not in graded:
         known = ", ".join(("accuracy", *COSTS, *graded))
         raise UserError(f"{where}: objective '{metric}' is produced by no run; there are {known}")

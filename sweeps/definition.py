@@ -31,7 +31,7 @@ def define(loaded: LoadedStudy, example: PlannedCell) -> Definition:
         found |= {"sampler.batch": _text(study.sampler.batch), "sampler.seed": _text(study.sampler.seed)}
     for field, values in study.space.items():
         found[f"space.{field}"] = _kind(values) if study.sampler.name == "grid" else _text(_plain(values))
-    handles = topological(handle for run in example.runs for handle in run.dev_targets.values())
+    handles = topological(handle for run in example.runs for handle in run.graph.targets.values())
     found |= {f"code of step {one.name}": one.definition.fingerprint[:12] for one in handles}
     return found
 

@@ -3,11 +3,11 @@
 import datetime
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sweeps.batch import Batch, Place
-from sweeps.cells import CellPlanner, CellRun, PlannedCell, bases, union, values_of
+from sweeps.cells import CellPlanner, CellRun, PlannedCell, bases, no_gc, union, values_of
 from sweeps.definition import define
 from sweeps.optuna_study import TARGETS, OptunaStudy, Result
 from sweeps.progress import SweepDisplay
@@ -76,7 +76,8 @@ class Sweep:
         """Go on until every cell is complete, given up or failed; then read test for the final ones."""
         self._refuse_other_results()
         while not self.swept.interrupted and (slots := self.optuna.next_slots()):
-            self._run_batch(Batch([(slot, self.plan(slot.cell)) for slot in slots], self._store))
+            planned = self.plan_all(slot.cell for slot in slots)
+            self._run_batch(Batch(list(zip(slots, planned, strict=True)), self._store))
         if not self.swept.interrupted and not self.swept.failed:
             self._read_test()
         states = Counter(one.state.name for one in self.optuna.settled().values())
@@ -88,6 +89,11 @@ class Sweep:
         if cell.digest not in self._planned:
             self._planned[cell.digest] = self.planner.plan(cell)
         return self._planned[cell.digest]
+
+    def plan_all(self, cells: Iterable[Cell]) -> list[PlannedCell]:
+        """Many cells' graphs."""
+        with no_gc():
+            return [self.plan(cell) for cell in cells]
 
     def _refuse_other_results(self) -> None:
         """A trial must be of the very results that its cell stands for now."""
@@ -110,7 +116,7 @@ class Sweep:
         if self.study.pruner:
             self._prune(batch)
         if not self.swept.interrupted:
-            self._compute(batch, lambda run: run.dev_targets)
+            self._compute(batch, lambda run: run.graph.targets)
         if not self.swept.interrupted:
             self._tell_ended(batch, final=True)
 
@@ -121,7 +127,7 @@ class Sweep:
         )
         for iteration in range(1, max(iterations, default=0) + 1):
             label = f"greedy/dev/hybrid_ft_{iteration}"
-            self._compute(batch, lambda run, label=label: _only(run.dev_targets, label))  # type: ignore[misc]
+            self._compute(batch, lambda run, label=label: _only(run.graph.targets, label))  # type: ignore[misc]
             if self.swept.interrupted:
                 return
             batch.note_iteration(iteration, label)
@@ -200,11 +206,11 @@ class Sweep:
         A record that has these targets already, with test or without, stays as it is.
         """
         for run in planned.runs:
-            targets = run.graph.targets if test_read else run.dev_targets
-            keys = {label: handle.key for label, handle in targets.items()}
+            graph = run.with_test if test_read else run.graph
+            keys = {label: handle.key for label, handle in graph.targets.items()}
             if keys.items() <= self._recorded(run.name).items():
                 continue
-            made = record(replace(run.graph, targets=dict(targets)), run.name, list(self._how.command))
+            made = record(graph, run.name, list(self._how.command))
             more = {"study": self.study.name, "cell": dict(planned.cell.shown), "test_read": test_read}
             self._store.refs.write(run.name, {**made, **more})
 
@@ -227,13 +233,13 @@ class Sweep:
         when = {title: read["when"] for read in self.optuna.test_reads() for title in read["cells"]}
         for cell in cells:
             self._record(cell, test_read=when[cell.title])
-        targets = union(cells, lambda run: run.graph.targets)
+        targets = union(cells, lambda run: run.with_test.targets)
         if all(self._store.has(handle.key) for handle in targets.values()):
             return
         display = SweepDisplay(cells, lambda: f"test of {len(cells)} final cells", test=True)
         outcome = self._run_graph(targets, cells, display)
         for cell in cells:
-            reasons = [outcome.failed.get(h.key) for run in cell.runs for h in run.graph.targets.values()]
+            reasons = [outcome.failed.get(h.key) for run in cell.runs for h in run.with_test.targets.values()]
             if reason := next(filter(None, reasons), None):
                 self.swept.failed[cell.title] = reason
 

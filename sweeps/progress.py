@@ -56,7 +56,7 @@ def shared_labels(cells: Sequence[PlannedCell], *, test: bool) -> dict[str, str]
     users: dict[str, list[str]] = {}
     for cell in cells:
         for run in cell.runs:
-            for key, label in label_steps(run.graph.targets if test else run.dev_targets).items():
+            for key, label in label_steps((run.with_test if test else run.graph).targets).items():
                 labels.setdefault(key, label)
                 users.setdefault(key, []).append(cell.title)
     return {

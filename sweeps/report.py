@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable
 from itertools import islice
+from statistics import mean
 
-from sweeps.cells import PlannedCell, final_model, share_right, union
+from sweeps.cells import PlannedCell, final_model, no_gc, share_right, union
 from sweeps.driver import Sweep
 from sweeps.study_file import Objective
 from w2s_core.engine import Store, plan
@@ -11,6 +12,7 @@ from w2s_core.engine.planning import Estimates
 from w2s_core.render import seconds, size, table
 
 SHOWN_CELLS = 30
+COUNTED_CELLS = 500
 
 
 def render_dry_run(sweep: Sweep, store: Store, workers: int) -> str:
@@ -24,7 +26,7 @@ def render_dry_run(sweep: Sweep, store: Store, workers: int) -> str:
             "so which steps they share, shows as they are chosen. One trial:\n"
             + _steps([sweep.plan(space.example())], store, workers)
         )
-    cells = [sweep.plan(cell) for cell in space.cells()]
+    cells = sweep.plan_all(space.cells())
     listed = "\n".join(f"  {cell.title}" for cell in islice(cells, SHOWN_CELLS))
     more = f"\n  and {len(cells) - SHOWN_CELLS} more" if len(cells) > SHOWN_CELLS else ""
     done = sum(cell.cell.digest in settled for cell in cells)
@@ -37,8 +39,13 @@ def render_dry_run(sweep: Sweep, store: Store, workers: int) -> str:
 
 def _steps(cells: Iterable[PlannedCell], store: Store, workers: int) -> str:
     cells = list(cells)
-    planned = plan(union(cells, lambda run: run.dev_targets), store)
-    alone = sum(len(run.steps) for cell in cells for run in cell.runs)
+    with no_gc():
+        planned = plan(union(cells, lambda run: run.graph.targets), store)
+    counted = cells[:: max(1, len(cells) // COUNTED_CELLS)]
+    alone = round(
+        mean(len(run.steps) for cell in counted for run in cell.runs) * sum(len(one.runs) for one in cells)
+    )
+    about = "about " * (len(counted) < len(cells))
     missing = [one for one in planned if one.state == "missing"]
     cached = sum(one.state == "cached" for one in planned)
     estimates = Estimates(store)
@@ -47,7 +54,7 @@ def _steps(cells: Iterable[PlannedCell], store: Store, workers: int) -> str:
     unknown = len(missing) - len(known)
     said = f"{seconds(sum(known) / workers)} with {workers} worker{'s' * (workers > 1)}"
     return (
-        f"{len(planned)} distinct steps for {alone} of single runs, {cached} cached, {len(missing)} to compute\n"
+        f"{len(planned)} distinct steps for {about}{alone} of single runs, {cached} cached, {len(missing)} to compute\n"
         f"expected: {said}, {size(sum(sizes))} on disk"
         + (f"; {unknown} steps have never been timed in this store" if unknown else "")
     )
@@ -86,7 +93,7 @@ def _test_accuracy(planned: PlannedCell, store: Store) -> str:
     """Mean over seeds of the final model's greedy accuracy on test, in per cent."""
     shares = []
     for run in planned.runs:
-        target = run.graph.targets.get(f"greedy/test/{final_model(run.graph.experiment)}")
+        target = run.with_test.targets.get(f"greedy/test/{final_model(run.graph.experiment)}")
         if target is None or not store.has(target.key):
             return "missing"
         shares.append(share_right(target, store))

@@ -1,6 +1,7 @@
 """What a study is: one YAML file beside an experiment, read as strictly; every value is tried before it runs."""
 
 import copy
+import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -148,16 +149,18 @@ class LoadedStudy:
             self._change(self._tree, field, value)
             self._place(field, "fixed")
         self._folders |= {name: path.parent for name in MODELS if name in study.fixed or name in study.space}
+        self._models: dict[tuple[str, str], str] = {}
         self.base = self._try({}, None)
+        self._text = json.dumps(self._tree | {name: getattr(self.base, name) for name in MODELS})
         for field, values in study.space.items():
             for value in [values.low, values.high] if isinstance(values, Range) else values:
                 self._try({field: value}, field)
 
     def experiment(self, values: dict[str, Any], seed: int) -> Experiment:
         """The experiment of a cell: `values` by dotted field. Raises UserError where they do not go together."""
-        tree = copy.deepcopy(self._tree)
+        tree = json.loads(self._text)
         for field, value in values.items():
-            self._change(tree, field, value)
+            self._change(tree, field, self._models.get((field, value), value) if field in MODELS else value)
         tree["seed"] = seed
         tree["name"] = self.study.name
         return build_experiment(tree, self.path, {}, self._folders)
@@ -171,6 +174,7 @@ class LoadedStudy:
         experiment = build_experiment(tree, self.path, lines, self._folders)
         for name in values:
             if name in MODELS:
+                self._models[name, value] = getattr(experiment, name)
                 _check_model(getattr(experiment, name), f"{self.path}:{self._lines.get(('space', name), 1)}")
         return experiment
 

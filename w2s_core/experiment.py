@@ -1,5 +1,6 @@
 """What an experiment is: one YAML file, read strictly, with errors that name the file, the line and the field."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -10,6 +11,8 @@ from pydantic import Field, model_validator
 from w2s_core.errors import UserError
 from w2s_core.strict_yaml import Lines, Place, Section, read_yaml, set_field, validate
 
+Split = Literal["dev", "test"]
+"""A split that models are judged on."""
 MODELS = ("weak", "strong")
 """The fields that name base models."""
 
@@ -76,7 +79,7 @@ class StageTwo(Section):
 class Evaluation(Section):
     """Which splits are graded, and with how many samples pass@k is estimated."""
 
-    splits: tuple[Literal["dev", "test"], ...] = ("test",)
+    splits: tuple[Split, ...] = ("test",)
     samples: int = Field(
         default=10, ge=0, description="samples a question for pass@k; 0 = greedy accuracy only"
     )
@@ -156,6 +159,8 @@ def _override(tree: dict[str, Any], override: str) -> Place:
 
 def locate_model(model: str, folder: Path) -> str:
     """An absolute path where `model` is a folder (or is written as one), else the hub id as it stands."""
+    if model.startswith("/"):
+        return os.path.normpath(model)
     path = Path(model).expanduser()
     written_as_path = model.startswith((".", "/", "~"))
     if written_as_path or (folder / path).is_dir():

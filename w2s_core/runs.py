@@ -9,7 +9,7 @@ from typing import Any
 from w2s_core.data import Splits, gold_rows, load_splits, question_rows, rows_digest
 from w2s_core.engine import Handle, Outcome, Store, make_display, run_graph
 from w2s_core.errors import UserError
-from w2s_core.experiment import Experiment
+from w2s_core.experiment import Experiment, Split
 from w2s_core.models import base_ref
 from w2s_core.recipe import Inputs, weak_to_strong
 from w2s_core.step_labels import label_steps
@@ -45,9 +45,12 @@ class GraphBuilder:
         self._data: dict[str, _Data] = {}
         self._bases: dict[str, tuple[str, str, Handle]] = {}
 
-    def build(self, experiment: Experiment) -> Graph:
-        """Plan one experiment, see `build_graph`."""
+    def build(self, experiment: Experiment, judged_on: tuple[Split, ...] | None = None) -> Graph:
+        """Plan one experiment, see `build_graph`. `judged_on`: grade on these of its evaluation splits only."""
         data = self._read(experiment)
+        if judged_on is not None:
+            judged = experiment.evaluation.model_copy(update={"splits": judged_on})
+            experiment = experiment.model_copy(update={"evaluation": judged})
         weak_ref, weak_source, weak = self._base(experiment.weak)
         strong_ref, strong_source, strong = self._base(experiment.strong)
         given = Inputs(data.questions, data.gold, weak, strong, data.answer_rule)

@@ -86,10 +86,10 @@ def test_the_search_sees_no_target_that_reads_test(write_study: Writer) -> None:
     planner = CellPlanner(load_study(write_study()))
     for cell in planner.space.cells():
         for run in planner.plan(cell).runs:
-            assert run.dev_targets
+            assert run.graph.targets
             read = {
                 str(handle.params.get("split"))
-                for handle in _ancestors(run.dev_targets.values())
+                for handle in _ancestors(run.graph.targets.values())
                 if handle.name in ("questions", "gold")
             }
             assert read == {"train_1", "train_2", "dev"}
@@ -105,7 +105,7 @@ def test_cells_that_differ_late_share_what_comes_before(write_study: Writer) -> 
     planner = CellPlanner(load_study(write_study()))
     runs = [planner.plan(cell).runs[0] for cell in planner.space.cells()]
     shared = set.intersection(*(run.steps for run in runs))
-    labels = {handle.key: label for label, handle in runs[0].dev_targets.items()}
+    labels = {handle.key: label for label, handle in runs[0].graph.targets.items()}
     own = {labels[key] for key in runs[0].steps - shared if key in labels}
     assert own == {"greedy/dev/dpo", "pairs", "labels/pairs_chosen", "labels/pairs_rejected"}
 
