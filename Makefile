@@ -18,10 +18,12 @@ help: ## List the targets
 
 setup: $(STAMP) ## Make .venv with the pinned versions (the other targets do it too)
 
+# W&B's schema of sweep files comes in a package named like ours, so it lies apart; tests read the schema there.
 $(STAMP): pyproject.toml constraints.txt
 	@if [ -z "$(PYTHON)" ]; then echo "make: no Python 3.11 found; give one with PYTHON=/path/to/python3.11" >&2; exit 1; fi
 	[ -x $(BIN)/python ] || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target .venv/wandb-schema "sweeps==0.3.0"
 	@touch $@
 
 demo: $(STAMP) ## Run the whole method on the laptop lab and print its table

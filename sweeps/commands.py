@@ -1,28 +1,33 @@
 """The commands of sweeps. Heavy imports stand inside: `w2s --help` must answer at once."""
 
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
+from w2s_core.cli_options import chosen_trackers, device_option, tracker_options
+
 INTERRUPTED = 130
 FAILED = 1
+Mirror = Callable[[str, Mapping[str, float]], None]
+
+study_argument = click.argument("study", type=click.Path(path_type=Path, dir_okay=False))
+storage_option = click.option(
+    "--storage", help="URL of Optuna's database; by default the study's, or studies.db in the store."
+)
 
 
 @click.command()
-@click.argument("study", type=click.Path(path_type=Path, dir_okay=False))
+@study_argument
 @click.option(
     "--dry-run", is_flag=True, help="Print trials, distinct and cached steps, expected time and disk."
 )
 @click.option("--workers", type=click.IntRange(1, 64), help="Processes side by side; by default the study's.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
-@click.option(
-    "--storage", help="URL of Optuna's database; by default the study's, or studies.db in the store."
-)
-@click.option("--wandb/--no-wandb", default=False, help="Mirror each trial to W&B, as one group.")
-@click.option("--trackio/--no-trackio", default=False, help="Mirror each trial to a local Trackio database.")
-@click.option("--online", is_flag=True, help="Let W&B send; needs `wandb login` once.")
+@device_option
+@storage_option
+@tracker_options
 @click.pass_obj
 def sweep(
     root: Path,
@@ -46,7 +51,7 @@ def sweep(
 
     loaded = load_study(study)
     store = Store(root)
-    trackers = [name for name, wanted in (("wandb", wandb), ("trackio", trackio)) if wanted]
+    trackers = chosen_trackers(wandb=wandb, trackio=trackio)
     how = How(
         workers=workers or loaded.study.workers,
         device=device,
@@ -70,10 +75,76 @@ def sweep(
         sys.exit(FAILED)
 
 
-def _mirror(store: Any, root: Path, group: str, trackers: list[str], online: bool) -> Any:
-    """Show a run to the trackers; they may fail, the sweep does not."""
+@click.command()
+@study_argument
+@click.argument("values", metavar="FIELD=VALUE...", nargs=-1)
+@device_option
+@storage_option
+@tracker_options
+@click.pass_obj
+def trial(
+    root: Path,
+    study: Path,
+    values: tuple[str, ...],
+    device: str,
+    storage: str | None,
+    wandb: bool,
+    trackio: bool,
+    online: bool,
+) -> None:
+    """Run one cell of a study, with a value for each field that varies. This is what the agents of W&B sweeps call."""
+    from sweeps.driver import How, Sweep
+    from sweeps.study_file import load_study
+    from sweeps.wandb_sweep import read_cell
+    from w2s_core.engine import Store
+
+    loaded = load_study(study)
+    store = Store(root)
+    run = Sweep(loaded, store, How(device=device, storage=storage, command=("w2s", *sys.argv[1:])))
+    cell = read_cell(loaded, run.planner, values)
+    found = run.run_cell(cell)
+    if run.swept.interrupted:
+        sys.exit(INTERRUPTED)
+    if found is None:
+        click.echo(f"w2s: no result: {'; '.join(run.swept.failed.values())}", err=True)
+        sys.exit(FAILED)
+    named = dict(zip((one.metric for one in loaded.study.objectives), found, strict=True))
+    if trackers := chosen_trackers(wandb=wandb, trackio=trackio):
+        first = (
+            run.plan(cell).runs[0].name
+        )  # an agent has one run a trial; the values are the means over seeds
+        _mirror(store, root, loaded.study.name, trackers, online)(first, named)
+    click.echo(", ".join(f"{metric} {value:.6g}" for metric, value in named.items()))
+
+
+@click.command(name="wandb-sweep")
+@study_argument
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File to write; by default standard output.",
+)
+@click.pass_obj
+def wandb_sweep(root: Path, study: Path, out: Path | None) -> None:
+    """Write a study as a W&B sweep, whose agents run its trials through `w2s trial` into the same store."""
+    import yaml
+
+    from sweeps.study_file import load_study
+    from sweeps.wandb_sweep import sweep_config
+
+    text = yaml.safe_dump(sweep_config(load_study(study), root), sort_keys=False)
+    if out is None:
+        click.echo(text, nl=False)
+        return
+    out.write_text(text)
+    click.echo(f"wrote {out}; next: wandb sweep {out}, then wandb agent on each machine that shares {root}")
+
+
+def _mirror(store: Any, root: Path, group: str, trackers: list[str], online: bool) -> Mirror:
+    """Shows a run to the trackers, with its objectives; they may fail, the sweep does not."""
     from w2s_core.tracking import mirror_run
 
-    return lambda name: mirror_run(
-        store, name, trackers, folder=root / "trackers", online=online, group=group
-    )
+    def mirror(name: str, values: Mapping[str, float]) -> None:
+        mirror_run(store, name, trackers, root / "trackers", online=online, group=group, values=values)
+
+    return mirror

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sweeps.batch import Batch, Place
 from sweeps.cells import CellPlanner, CellRun, PlannedCell, bases, no_gc, union, values_of
 from sweeps.definition import define
-from sweeps.optuna_study import TARGETS, OptunaStudy, Result
+from sweeps.optuna_study import TARGETS, OptunaStudy, Result, Slot
 from sweeps.progress import SweepDisplay
 from sweeps.space import Cell
 from sweeps.storage import IN_MEMORY, default_url, has_study
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class How:
     """What decides how fast a sweep runs and who watches it, and nothing of its results.
 
-    `dry_run` creates no study. `mirror` shows a run of the store, by its name, to trackers.
+    `dry_run` creates no study. `mirror` shows a run of the store, by its name, and its values by objective to trackers.
     """
 
     workers: int = 1
@@ -34,7 +34,7 @@ class How:
     storage: str | None = None
     dry_run: bool = False
     command: tuple[str, ...] = ("w2s", "sweep")
-    mirror: Callable[[str], None] | None = None
+    mirror: Callable[[str, Mapping[str, float]], None] | None = None
 
 
 @dataclass
@@ -83,6 +83,12 @@ class Sweep:
         states = Counter(one.state.name for one in self.optuna.settled().values())
         self.swept.complete, self.swept.pruned = states["COMPLETE"], states["PRUNED"]
         return self.swept
+
+    def run_cell(self, cell: Cell) -> list[float] | None:
+        """Run one cell that something else chose, and record it as a trial. Returns its values; None if it has none."""
+        self._run_batch(Batch([(Slot(cell), self.plan(cell))], self._store))
+        trial = self.optuna.settled().get(cell.digest)
+        return list(trial.values) if trial and trial.values else None
 
     def plan(self, cell: Cell) -> PlannedCell:
         """The cell's graphs, made once."""
@@ -173,7 +179,7 @@ class Sweep:
                 self.swept.failed[place.planned.title] = result.reason
             elif self._how.mirror:
                 for run in place.planned.runs:
-                    self._how.mirror(run.name)
+                    self._how.mirror(run.name, self._named(result.attrs.get(f"seed {run.seed}", ())))
             lines.append(f"{self._headline()}: {place.planned.title}: {self._describe(result)}")
         return lines
 
@@ -193,8 +199,11 @@ class Sweep:
     def _describe(self, result: Result) -> str:
         if result.values is None:
             return "given up by the pruner" if result.pruned else f"no result: {result.reason}"
-        named = zip(self.study.objectives, result.values, strict=True)
-        return ", ".join(f"{one.metric} {value:.4g}" for one, value in named)
+        return ", ".join(f"{metric} {value:.4g}" for metric, value in self._named(result.values).items())
+
+    def _named(self, values: Sequence[float]) -> dict[str, float]:
+        """Values by objective; none of a cell that has none."""
+        return dict(zip((one.metric for one in self.study.objectives), values, strict=False))
 
     def _headline(self) -> str:
         total = self.planner.space.size or self.study.sampler.trials

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 DEFINITION, TEST_READS, CELL, TARGETS = "definition", "test_reads", "cell", "targets"
-AGAIN = "again"
-"""Marks a trial that computes a failed one anew: the sampler did not choose it."""
+UNASKED = "unasked"
+"""Marks a trial that the sampler did not choose: one that failed and was computed anew, or one from outside."""
 
 
 @dataclass
@@ -178,7 +178,7 @@ class OptunaStudy:
         whole = []
         for trial in self.trials():
             if trial.params.keys() == self._axes.keys():
-                whole += [trial] * (AGAIN not in trial.user_attrs)
+                whole += [trial] * (UNASKED not in trial.user_attrs)
             elif trial.state == TrialState.RUNNING:
                 self.study.tell(trial.number, state=TrialState.FAIL)
         return whole
@@ -212,7 +212,7 @@ class OptunaStudy:
         from optuna.trial import create_trial
 
         if self._file.sampler.name != "grid":
-            attrs = {**attrs, AGAIN: True}
+            attrs = {**attrs, UNASKED: True}
         trial = create_trial(
             state=_state(result),
             values=result.values if _is_complete(result) else None,

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from w2s_core.cli_options import chosen_trackers, device_option, tracker_options
 from w2s_core.errors import UserError
 
 INTERRUPTED = 130
@@ -20,6 +21,8 @@ USER_ERROR = 2
 LAZY = {
     "data": "w2s_core.data_commands:data",
     "sweep": "sweeps.commands:sweep",
+    "trial": "sweeps.commands:trial",
+    "wandb-sweep": "sweeps.commands:wandb_sweep",
 }
 """Commands that stand in other modules, imported when they are called or listed."""
 
@@ -63,13 +66,11 @@ def w2s(ctx: click.Context, store: Path) -> None:
 @click.option(
     "--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes side by side."
 )
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@device_option
 @click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), default=Path("out"), show_default=True
 )
-@click.option("--wandb/--no-wandb", default=False, help="Mirror the run to W&B (offline unless --online).")
-@click.option("--trackio/--no-trackio", default=False, help="Mirror the run to a local Trackio database.")
-@click.option("--online", is_flag=True, help="Let W&B send; needs `wandb login` once.")
+@tracker_options
 @click.pass_obj
 def run(
     root: Path,
@@ -102,9 +103,7 @@ def run(
     if outcome.interrupted:
         sys.exit(INTERRUPTED)
     _say_stopped(outcome, label_steps(graph.targets))
-    _mirror(
-        store, name, root, [t for t, wanted in (("wandb", wandb), ("trackio", trackio)) if wanted], online
-    )
+    _mirror(store, name, root, chosen_trackers(wandb=wandb, trackio=trackio), online)
     click.echo(save_report(store, [name], out / name, command=_command()))
     if outcome.failed or outcome.stopped:
         sys.exit(FAILED)

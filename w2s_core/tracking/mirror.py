@@ -10,7 +10,11 @@ from w2s_core.errors import UserError
 from w2s_core.rows import read_json, read_rows
 from w2s_core.tracking.trackers import Tracker, open_trackers, to_stderr
 
-CONFIG_FIELDS = ("run", "experiment", "weak", "strong", "task", "seed", "questions", "command", "started")
+CONFIG_FIELDS = (
+    "run", "study", "cell", "experiment", "weak", "strong", "task", "seed", "questions", "command", "started"
+)  # fmt: skip
+STAGES = ("sft:", "prefer:", "agree:", "pairs", "vote")
+"""Beginnings of the labels of steps by whose keys a tracker can tell, and group, runs that share a stage."""
 ACCURACY_NAMES = {"greedy": "accuracy", "samples": "sampled_accuracy", "labels": "label_precision"}
 
 
@@ -22,6 +26,7 @@ def mirror_run(
     *,
     online: bool = False,
     group: str | None = None,
+    values: Mapping[str, float] | None = None,
     warn: Callable[[str], None] = to_stderr,
 ) -> None:
     """Mirror a recorded run to the named trackers. Whatever goes wrong on the way is a warning.
@@ -33,6 +38,7 @@ def mirror_run(
         folder: W&B writes to `folder`/wandb, Trackio to `folder`/trackio.
         online: let W&B send, where the user is logged in; Trackio is always local.
         group: runs of a group are shown together; by default those of the same task and models.
+        values: more values of the run as a whole, such as a sweep's objectives.
         warn: takes each warning, one line.
 
     Raises:
@@ -52,13 +58,17 @@ def mirror_run(
     ) as trackers:
         try:
             log_run(trackers, record, store)
+            if values:
+                trackers.summary(values)
         except (UserError, OSError, KeyError, ValueError) as error:
             warn(f"run {run_name} is mirrored in part only ({type(error).__name__}: {error})")
 
 
 def run_config(record: Mapping[str, Any]) -> dict[str, Any]:
     """What a tracker shows as a run's configuration."""
-    return {name: record[name] for name in CONFIG_FIELDS if name in record}
+    shown = {name: record[name] for name in CONFIG_FIELDS if name in record}
+    stages = {label: key[:12] for label, key in record.get("steps", {}).items() if label.startswith(STAGES)}
+    return shown | {"stages": stages} if stages else shown
 
 
 def log_run(tracker: Tracker, record: Mapping[str, Any], store: Store) -> None:
