@@ -73,7 +73,7 @@ def demonstrate(ctx: Context, *, questions: Path, responses: Path, rule: str, sh
     return {"ids": [row["id"] for row in chosen], "answered": len(answered)}
 
 
-@step(version=1, code=("w2s_core.sampling", *MODEL_CODE), libraries=MODEL_LIBRARIES)
+@step(version=1, code=("w2s_core.sampling", *MODEL_CODE), libraries=MODEL_LIBRARIES, gpu=True)
 def sample(
     ctx: Context,
     *,
@@ -210,7 +210,7 @@ TRAINING_CODE = ("w2s_core.training", *MODEL_CODE)
 TRAINING_LIBRARIES = (*MODEL_LIBRARIES, "trl", "accelerate", "datasets")
 
 
-@step(version=1, code=TRAINING_CODE, libraries=TRAINING_LIBRARIES)
+@step(version=1, code=TRAINING_CODE, libraries=TRAINING_LIBRARIES, gpu=True)
 def sft(
     ctx: Context,
     *,
@@ -242,7 +242,7 @@ def sft(
     return _train(ctx, model, examples, "sft", settings, seed)
 
 
-@step(version=1, code=TRAINING_CODE, libraries=TRAINING_LIBRARIES)
+@step(version=1, code=TRAINING_CODE, libraries=TRAINING_LIBRARIES, gpu=True)
 def prefer(
     ctx: Context,
     *,

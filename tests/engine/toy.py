@@ -105,3 +105,20 @@ def writes(ctx: Context, *, name: str, text: str = "x", size: int = 1) -> dict[s
 @step(version=1)
 def summarises(ctx: Context, *, kind: str) -> Any:
     return {"nan": {"loss": float("nan")}, "path": {"where": ctx.out}, "fine": {"a": (1, 2)}}[kind]
+
+
+@step(version=1, gpu=True)
+def trains(ctx: Context, *, n: int, seconds: float = 0.5) -> dict[str, Any]:
+    """Uses a GPU where there is one; its result says nothing of it, the log does."""
+    start = time.time()
+    time.sleep(seconds)
+    if log := ctx.runtime.get("spans"):
+        with Path(log).open("a") as file:
+            file.write(f"{os.environ.get('CUDA_VISIBLE_DEVICES', 'unset')} {start} {time.time()}\n")
+    return put(ctx, n)
+
+
+@step(version=1, cpus=2)
+def broad(ctx: Context, *, n: int) -> dict[str, Any]:
+    """Uses two CPUs."""
+    return put(ctx, n)

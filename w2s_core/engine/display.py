@@ -62,6 +62,8 @@ class Tally:
             self.ended[kind] += 1
         elif kind == "worker died":
             self.running.pop(key, None)
+        elif kind == "capacity":
+            self._workers = event["workers"]
         elif kind == "note":
             self.prefix = event["headline"]
         elif kind == "corrupt" and key in self.labels and key not in self.open:
@@ -194,7 +196,7 @@ class RichDisplay:
             return
         key, kind = event.get("key", ""), event["event"]
         line = describe(event, self._tally)
-        if line and kind in ("failed", "stopped", "corrupt", "worker died", "interrupted", "note"):
+        if line and kind in ("failed", "stopped", "corrupt", "worker died", "interrupted", "note", "warning"):
             self._console.print(line, markup=False, highlight=False, soft_wrap=True)
         if kind in ("started", "progress", "waiting"):
             self._move(key, "waiting: " if kind == "waiting" else "")
@@ -246,7 +248,8 @@ def describe(event: Event, tally: Tally) -> str | None:
         return f"warning: {label} was damaged ({event['problem']}){moved}; making it anew"
     if kind == "worker died":
         place = label or "no step"
-        return f"warning: worker {event['pid']} died ({event['manner']}) in {place}; another takes over"
+        who = f"worker {event['pid']}" if event.get("pid") else "a worker"
+        return f"warning: {who} died ({event['manner']}) in {place}; another takes over"
     return event.get("message")
 
 

@@ -1,16 +1,24 @@
-"""`run_graph`: one call that computes everything the targets miss, inline or with worker processes."""
+"""`run_graph`: one call that computes everything the targets miss, inline, with worker processes or on a cluster."""
 
+import os
 from collections.abc import Mapping
-from typing import Any, Protocol
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
 
 from w2s_core.engine import disk
 from w2s_core.engine.planning import Planned, distinct, plan
+from w2s_core.engine.ray_cluster import ray_cluster, require_ray
+from w2s_core.engine.ray_executor import RayExecutor
 from w2s_core.engine.scheduler import INTERRUPTED, Loop, terminable
 from w2s_core.engine.session import Session
 from w2s_core.engine.step import Handle
 from w2s_core.engine.store import CorruptObjectError, Store
 from w2s_core.engine.walk import Emit, Event, Outcome, corrupt_event
 from w2s_core.engine.workers import Workers
+from w2s_core.errors import UserError
+
+Executor = Literal["local", "ray"]
 
 
 class Display(Protocol):
@@ -19,8 +27,9 @@ class Display(Protocol):
     Events are dicts with "event" and mostly "key": started (pid), progress (done, total, unit, note,
     time), finished (seconds), found (another process computed it), waiting (pid, host, progress), stopped
     and failed (reason; origin: the key of the input that ended, where it was one), corrupt (problem,
-    moved_to), worker died (pid, manner), interrupted (message), and what the caller adds: note (message; headline:
-    said before the counts of steps from then on).
+    moved_to), worker died (pid, manner), capacity (workers: how many steps can run side by side now), warning
+    (message), interrupted (message), and what the caller adds: note (message; headline: said before the counts of
+    steps from then on).
     """
 
     def begin(self, planned: list[Planned], workers: int) -> None:
@@ -50,9 +59,11 @@ def run_graph(
     targets: Mapping[str, Handle],
     store: Store,
     *,
-    workers: int = 1,
+    workers: int | None = None,
     runtime: Mapping[str, Any] | None = None,
     display: Display | None = None,
+    executor: Executor = "local",
+    address: str | None = None,
 ) -> Outcome:
     """Compute what the targets miss, each key once, and return what happened. No interruption loses a
     finished step.
@@ -60,45 +71,79 @@ def run_graph(
     Args:
         targets: handles by label; their graphs are united.
         store: where results are and go; other processes may work on it at the same time.
-        workers: 1 computes in this process; more start that many processes, and then `runtime` must be JSON.
+        workers: 1 (or None) computes in this process; more start that many processes, and then `runtime` must
+            be JSON. With Ray, how many CPUs may be used; None: all.
         runtime: what steps find in `ctx.runtime`; in no key.
         display: see `Display`; None shows nothing.
+        executor: "ray" runs steps as Ray tasks with the CPUs and GPUs that they declare. Process-wide settings of
+            the local executor do not change: without Ray a step takes the GPU that it finds, so that several
+            `workers` share it.
+        address: of a Ray cluster to join, see `ray_cluster.ray_cluster`, whose nodes all see the store under the
+            same path; None starts one on this machine that ends with the call.
 
     Raises:
-        UserError: the disk is full, or workers cannot work. Errors of single steps stand in the outcome
-            instead.
+        UserError: the disk is full, workers cannot work, or Ray cannot be had. Errors of single steps stand in
+            the outcome instead.
     """
+    if executor == "ray":
+        require_ray()
+    elif address:
+        raise UserError(f"--address {address} is of a Ray cluster: add --executor ray")
     shown = display or Silence()
     damaged = _screen(targets, store)
     planned = plan(targets, store)
     missing = sum(one.state == "missing" for one in planned)
-    workers = min(workers, missing) or 1
-    shown.begin(planned, workers)
+    if executor == "local":
+        workers = min(workers or 1, missing) or 1
+    shown.begin(planned, workers or os.cpu_count() or 1)
     outcome = Outcome(cached={one.handle.key for one in planned if one.state == "cached"})
     try:
         for error in damaged:
             shown.event(corrupt_event(error))
         if missing:
-            outcome = _compute(targets, store, workers, runtime or {}, shown.event)
+            means = _Means(executor, workers, address)
+            outcome = _compute(targets, store, means, runtime or {}, shown.event)
     finally:
         shown.end(outcome)
     return outcome
 
 
+@dataclass(frozen=True)
+class _Means:
+    """What computes a graph: this process, worker processes or a Ray cluster."""
+
+    executor: Executor
+    workers: int | None
+    address: str | None
+
+    def cluster(self) -> AbstractContextManager[None]:
+        return ray_cluster(self.address, self.workers) if self.executor == "ray" else nullcontext()
+
+    def computer(
+        self,
+        targets: Mapping[str, Handle],
+        store: Store,
+        session: Session,
+        runtime: Mapping[str, Any],
+        emit: Emit,
+    ) -> Loop | Workers | RayExecutor:
+        if self.executor == "ray":
+            return RayExecutor(targets, store, session, runtime, emit, self.workers)
+        if self.workers and self.workers > 1:
+            return Workers(self.workers, targets, store, session, runtime, emit)
+        return Loop(targets, store, session, runtime, emit)
+
+
 def _compute(
-    targets: Mapping[str, Handle], store: Store, workers: int, runtime: Mapping[str, Any], emit: Emit
+    targets: Mapping[str, Handle], store: Store, means: _Means, runtime: Mapping[str, Any], emit: Emit
 ) -> Outcome:
     outcome = Outcome()
     with terminable(), disk.full_is_user_error(store.root, "preparing the run"):
         try:
-            session = Session.open(store, distinct(targets.values()).values())
-            try:
-                kind = Workers(workers, targets, store, session, runtime, emit) if workers > 1 else None
-                loop = kind or Loop(targets, store, session, runtime, emit)
-                outcome = loop.outcome
-                loop.run()
-            finally:
-                session.close()
+            with means.cluster(), Session.open(store, distinct(targets.values()).values()) as session:
+                computer = means.computer(targets, store, session, runtime, emit)
+                outcome = computer.outcome
+                computer.run()
         except KeyboardInterrupt:
             outcome.interrupted = True
             emit({"event": "interrupted", "message": INTERRUPTED})

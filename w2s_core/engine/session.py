@@ -55,6 +55,12 @@ class Session:
         self._lock.release(remove=False)
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    def __enter__(self) -> "Session":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def end_step(self, key: str, ending: Ending) -> None:
         """Record that a step ended without a result, before its lock is released: no other worker tries it
         again.

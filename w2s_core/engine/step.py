@@ -37,6 +37,8 @@ def step(
     libraries: Sequence[str] = (),
     unkeyed: Sequence[str] = (),
     same_code: Mapping[str, str] | None = None,
+    cpus: int = 1,
+    gpu: bool = False,
 ) -> Callable[[Callable[..., Any]], "StepDefinition"]:
     """Declare a function `(ctx, *, ...) -> JSON summary` as a step.
 
@@ -48,15 +50,20 @@ def step(
         same_code: {new digest: old digest}. The author declares that code with the new digest (a module's
             or the function's; `explain` shows both) gives the same results, so that keys made before the
             edit stay valid. Any further edit has another digest and ends that.
+        cpus: how many it uses. A cluster's scheduler reserves them; no key has them in it.
+        gpu: whether it uses one GPU where the run's device is one; likewise.
 
     Raises:
-        ValueError: the name is taken by another function, or the signature is not of that form.
+        ValueError: the name is taken by another function, the signature is not of that form, or `cpus` is below 1.
     """
+    if cpus < 1:
+        raise ValueError(f"cpus must be at least 1, not {cpus}")
 
     def define(function: Callable[..., Any]) -> StepDefinition:
         made = StepDefinition(
             function, version, tuple(code), tuple(libraries), frozenset(unkeyed), dict(same_code or {})
         )
+        made.cpus, made.gpu = cpus, gpu
         functools.update_wrapper(made, function)
         return made
 
@@ -82,12 +89,17 @@ class StepDefinition:
         self.libraries = libraries
         self.unkeyed = unkeyed
         self._same_code = same_code
+        self.cpus, self.gpu = 1, False
         self._defaults, self._required = _parameters(function)
         self._source_stamp = _stamp(function)
         self._made: weakref.WeakValueDictionary[Call, Handle] = weakref.WeakValueDictionary()
         if unknown := unkeyed - self._defaults.keys() - self._required:
             raise ValueError(f"step {self.name}: unkeyed names no parameter: {', '.join(sorted(unknown))}")
         _register(self)
+
+    def needs(self, *, gpu: bool) -> tuple[float, float]:
+        """The CPUs and GPUs that the step takes, in a run with GPUs or without."""
+        return self.cpus, int(self.gpu and gpu)
 
     def __call__(self, **arguments: Any) -> "Handle":
         """A handle of this step with these arguments: handles become inputs, all else must be JSON

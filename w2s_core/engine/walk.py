@@ -149,6 +149,8 @@ class Walk:
     def finish(self, key: str) -> None:
         """A result exists: what waited for it alone is ready."""
         self.outcome.done.add(key)
+        if key not in self.open:
+            return
         self.open.discard(key)
         for name in self._dependants[key]:
             if name in self.open:

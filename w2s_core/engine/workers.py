@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -237,16 +237,21 @@ class _Process:
 def _job(
     targets: Mapping[str, Handle], handles: Mapping[str, Handle], store: Store, runtime: Mapping[str, Any]
 ) -> dict[str, Any]:
-    modules = sorted({handle.definition.function.__module__ for handle in handles.values()})
-    if "__main__" in modules:
-        raise ValueError("steps defined in a script cannot run in worker processes: move them to a module")
     return {
         "root": str(store.root),
-        "modules": modules,
+        "modules": modules_of(handles.values()),
         "specs": [handle.spec() for handle in handles.values()],
         "targets": {label: handle.key for label, handle in targets.items()},
         "runtime": normalise(dict(runtime), "runtime"),
     }
+
+
+def modules_of(handles: Iterable[Handle]) -> list[str]:
+    """The modules that a process must import to have these steps."""
+    modules = sorted({handle.definition.function.__module__ for handle in handles})
+    if "__main__" in modules:
+        raise ValueError("steps defined in a script cannot run in worker processes: move them to a module")
+    return modules
 
 
 def _manner(code: int) -> str:
