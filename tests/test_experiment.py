@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.tiny import write_experiment
 from w2s_core.errors import UserError
 from w2s_core.experiment import load_experiment
 
@@ -112,3 +113,17 @@ def test_unreadable_files(tmp_path: Path) -> None:
     assert "UTF-8" in message(tmp_path / "latin.yaml")
     (tmp_path / "deep.yaml").write_text("[" * 5000)
     assert "deep.yaml" in message(tmp_path / "deep.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("1e-3", 1e-3), ("1E-3", 1e-3), ("2e3", 2e3), (".5e-2", 5e-3), ("1.0e-3", 1e-3)]
+)
+def test_numbers_with_exponents_are_numbers(tmp_path: Path, text: str, value: float) -> None:
+    config = write_experiment(tmp_path)
+    assert load_experiment(config, (f"sft.learning_rate={text}",)).sft.learning_rate == value
+
+
+def test_a_number_in_the_file_may_have_an_exponent(tmp_path: Path) -> None:
+    config = write_experiment(tmp_path, weak_sft={"learning_rate": 1e-09, "max_steps": 1})
+    assert "1e-09" in config.read_text()
+    assert load_experiment(config).weak_sft.learning_rate == 1e-09

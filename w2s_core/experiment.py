@@ -9,7 +9,7 @@ import yaml
 from pydantic import Field, model_validator
 
 from w2s_core.errors import UserError
-from w2s_core.strict_yaml import Lines, Place, Section, read_yaml, set_field, validate
+from w2s_core.strict_yaml import Lines, Loader, Place, Section, read_yaml, set_field, validate
 
 Split = Literal["dev", "test"]
 """A split that models are judged on."""
@@ -150,7 +150,7 @@ def _override(tree: dict[str, Any], override: str) -> Place:
     if not equals or not name:
         raise UserError(f"override '{override}': write field=value, for example stage1.iterations=1")
     try:
-        return set_field(tree, name, yaml.safe_load(value))
+        return set_field(tree, name, yaml.load(value, Loader=Loader))
     except yaml.YAMLError:
         raise UserError(f"override '{override}': '{value}' is not a YAML value") from None
     except UserError as error:

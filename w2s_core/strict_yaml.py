@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import re
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -25,6 +26,17 @@ class Section(BaseModel):
 
 
 S = TypeVar("S", bound=Section)
+
+
+class Loader(yaml.SafeLoader):
+    """YAML's plain data, with 1e-3 a number, as JSON has it and people mean it; YAML 1.1 reads it as text."""
+
+
+Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"),
+    list("-+.0123456789"),
+)
 
 
 def read_yaml(path: Path, what: str) -> tuple[dict[str, Any], Lines]:
@@ -71,10 +83,10 @@ def _read(path: Path, what: str) -> str:
 
 def _parse(path: Path, text: str, what: str) -> tuple[dict[str, Any], Lines]:
     try:
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=Loader)):
             raise UserError(f"{path}: YAML aliases (*name) are not supported; write the value out")
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        tree = yaml.safe_load(text)
+        root = yaml.compose(text, Loader=Loader)
+        tree = yaml.load(text, Loader=Loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}" if mark else str(path)

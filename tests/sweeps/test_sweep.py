@@ -243,22 +243,32 @@ def test_two_drivers_at_once_share_the_work(lab: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_pruned_cells_are_not_computed_further(tmp_path: Path) -> None:
-    experiment = {"evaluation": {"samples": 0}, "stage1": {"iterations": 2}}
-    write_experiment(tmp_path, **experiment)
-    path = study_file(
-        tmp_path,
-        space={"sft.learning_rate": [3e-3, 1e-9, 1e-8], "stage2.methods": [["dpo"]]},
-        sampler={"name": "grid", "batch": 1},
-        pruner={"name": "percentile", "percentile": 1.0, "startup_trials": 1},
+def test_pruned_cells_are_not_computed_further(
+    write_study: Writer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def prunes(self: Any, cell: Any, intermediate: dict[int, float]) -> bool:
+        asked.append((cell.shown["sft.learning_rate"], sorted(intermediate)))
+        return bool(cell.shown["sft.learning_rate"] < 1e-6)
+
+    monkeypatch.setattr("sweeps.optuna_study.OptunaStudy.prunes", prunes)
+    path = write_study(
+        experiment={"stage1": {"iterations": 2}},
+        space={"sft.learning_rate": [3e-3, 1e-9], "stage2.methods": [["dpo"]]},
+        pruner={"name": "median"},
+        sampler={"name": "grid", "batch": 2},
         test="none",
     )
-    done = w2s("sweep", path, store=tmp_path / "store")
-    found = trials(tmp_path / "store")
-    assert found[0].state.name == "COMPLETE"
-    best = found[0].intermediate_values[1]
-    for trial in found[1:]:
-        worse = trial.intermediate_values[1] < best
-        assert (trial.state.name == "PRUNED") == worse
-        assert ("greedy/dev/dpo" in done.stderr) or worse
-    assert any(one.state.name == "PRUNED" for one in found), "random weights gave no difference to prune by"
+    store = Store(tmp_path / "store")
+    swept = Sweep(load_study(path), store, How()).run()
+    assert (swept.complete, swept.pruned) == (1, 1)
+    assert asked == [(3e-3, [1]), (1e-9, [1]), (3e-3, [1, 2])]
+    kept, given_up = (
+        store.refs.read(one.user_attrs["runs"][0])["steps"] for one in trials(tmp_path / "store")
+    )
+    assert all(store.has(key) for key in kept.values())
+    assert store.has(given_up["greedy/dev/hybrid_ft_1"])
+    for label in ("sft:hybrid_ft_2", "prefer:dpo", "greedy/dev/hybrid_ft_2"):
+        assert label in given_up
+        assert not store.has(given_up[label])
