@@ -13,6 +13,12 @@ from w2s_core.engine.walk import Needs
 from w2s_core.errors import UserError
 
 REACH_S = 5.0
+SETTINGS = {
+    "RAY_USAGE_STATS_ENABLED": "0",  # nothing is sent home
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",  # a step without a GPU sees none
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".*",  # what happened to a node is told by our events, not by its log on stdout
+}
+"""What Ray reads from the environment when it is imported. A user's own setting stays."""
 
 
 def require_ray() -> None:
@@ -30,8 +36,8 @@ def ray_cluster(address: str | None = None, workers: int | None = None) -> Itera
         UserError: Ray is not installed, or the cluster cannot be joined or started.
     """
     require_ray()
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray reads these when it is imported
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")  # steps without a GPU see none
+    for name, setting in SETTINGS.items():
+        os.environ.setdefault(name, setting)
     import ray
 
     if ray.is_initialized():
