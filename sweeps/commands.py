@@ -1,13 +1,14 @@
 """The commands of sweeps. Heavy imports stand inside: `w2s --help` must answer at once."""
 
+import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
-from w2s_core.cli_options import chosen_trackers, device_option, tracker_options
+from w2s_core.cli_options import chosen_trackers, compute_options, tracker_options
 
 INTERRUPTED = 130
 FAILED = 1
@@ -24,8 +25,7 @@ storage_option = click.option(
 @click.option(
     "--dry-run", is_flag=True, help="Print trials, distinct and cached steps, expected time and disk."
 )
-@click.option("--workers", type=click.IntRange(1, 64), help="Processes side by side; by default the study's.")
-@device_option
+@compute_options
 @storage_option
 @tracker_options
 @click.pass_obj
@@ -34,6 +34,8 @@ def sweep(
     study: Path,
     dry_run: bool,
     workers: int | None,
+    executor: Literal["local", "ray"],
+    address: str | None,
     device: str,
     storage: str | None,
     wandb: bool,
@@ -53,7 +55,9 @@ def sweep(
     store = Store(root)
     trackers = chosen_trackers(wandb=wandb, trackio=trackio)
     how = How(
-        workers=workers or loaded.study.workers,
+        workers=workers or (loaded.study.workers if executor == "local" else None),
+        executor=executor,
+        address=address,
         device=device,
         storage=storage,
         dry_run=dry_run,
@@ -62,7 +66,7 @@ def sweep(
     )
     run = Sweep(loaded, store, how)
     if dry_run:
-        click.echo(render_dry_run(run, store, how.workers))
+        click.echo(render_dry_run(run, store, how.workers or os.cpu_count() or 1))
         return
     swept = run.run()
     if swept.interrupted:
@@ -78,7 +82,7 @@ def sweep(
 @click.command()
 @study_argument
 @click.argument("values", metavar="FIELD=VALUE...", nargs=-1)
-@device_option
+@compute_options
 @storage_option
 @tracker_options
 @click.pass_obj
@@ -86,6 +90,9 @@ def trial(
     root: Path,
     study: Path,
     values: tuple[str, ...],
+    workers: int | None,
+    executor: Literal["local", "ray"],
+    address: str | None,
     device: str,
     storage: str | None,
     wandb: bool,
@@ -100,7 +107,8 @@ def trial(
 
     loaded = load_study(study)
     store = Store(root)
-    run = Sweep(loaded, store, How(device=device, storage=storage, command=("w2s", *sys.argv[1:])))
+    how = How(workers, executor, address, device, storage, command=("w2s", *sys.argv[1:]))
+    run = Sweep(loaded, store, how)
     cell = read_cell(loaded, run.planner, values)
     found = run.run_cell(cell)
     if run.swept.interrupted:

@@ -14,7 +14,7 @@ from sweeps.progress import SweepDisplay
 from sweeps.space import Cell
 from sweeps.storage import IN_MEMORY, default_url, has_study
 from sweeps.study_file import LoadedStudy
-from w2s_core.engine import Handle, Outcome, Store, locks, run_graph
+from w2s_core.engine import Executor, Handle, Outcome, Store, locks, run_graph
 from w2s_core.errors import UserError
 from w2s_core.runs import record
 
@@ -29,7 +29,9 @@ class How:
     `dry_run` creates no study. `mirror` shows a run of the store, by its name, and its values by objective to trackers.
     """
 
-    workers: int = 1
+    workers: int | None = 1
+    executor: Executor = "local"
+    address: str | None = None
     device: str = "cpu"
     storage: str | None = None
     dry_run: bool = False
@@ -161,6 +163,8 @@ class Sweep:
             workers=self._how.workers,
             runtime={"bases": bases(cells), "device": self._how.device},
             display=display,
+            executor=self._how.executor,
+            address=self._how.address,
         )
         self.swept.interrupted = outcome.interrupted
         return outcome

@@ -6,11 +6,11 @@ import os
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
-from w2s_core.cli_options import chosen_trackers, device_option, tracker_options
+from w2s_core.cli_options import chosen_trackers, compute_options, tracker_options
 from w2s_core.errors import UserError
 
 INTERRUPTED = 130
@@ -63,10 +63,7 @@ def w2s(ctx: click.Context, store: Path) -> None:
 @click.argument("config", type=click.Path(path_type=Path, dir_okay=False))
 @click.argument("overrides", nargs=-1)
 @click.option("--name", help="Name of the run; by default the experiment's name and a digest of its fields.")
-@click.option(
-    "--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes side by side."
-)
-@device_option
+@compute_options
 @click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), default=Path("out"), show_default=True
 )
@@ -77,7 +74,9 @@ def run(
     config: Path,
     overrides: tuple[str, ...],
     name: str | None,
-    workers: int,
+    workers: int | None,
+    executor: Literal["local", "ray"],
+    address: str | None,
     device: str,
     out: Path,
     wandb: bool,
@@ -99,7 +98,16 @@ def run(
     store = Store(root)
     name = name or experiment.run_name
     _say_duplicates(graph)
-    outcome = runs.run_experiment(graph, store, name=name, workers=workers, device=device, command=_command())
+    outcome = runs.run_experiment(
+        graph,
+        store,
+        name=name,
+        workers=workers,
+        executor=executor,
+        address=address,
+        device=device,
+        command=_command(),
+    )
     if outcome.interrupted:
         sys.exit(INTERRUPTED)
     _say_stopped(outcome, label_steps(graph.targets))

@@ -24,8 +24,25 @@ def chosen_trackers(*, wandb: bool, trackio: bool) -> list[str]:
     return [name for name, wanted in (("wandb", wandb), ("trackio", trackio)) if wanted]
 
 
-def device_option(command: F) -> F:
-    """`--device`: where models compute."""
-    return click.option(
-        "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True
-    )(command)
+def compute_options(command: F) -> F:
+    """`--workers`, `--executor`, `--address`, `--device`: where and how wide steps are computed."""
+    for option in (
+        click.option(
+            "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True
+        ),
+        click.option(
+            "--address", help="A Ray cluster to join: auto, or HOST:PORT; its nodes share the store."
+        ),
+        click.option(
+            "--executor",
+            type=click.Choice(["local", "ray"]),
+            default="local",
+            show_default=True,
+            help="ray: steps are tasks with the CPUs and GPUs that they declare.",
+        ),
+        click.option(
+            "--workers", type=click.IntRange(1, 64), help="Processes side by side (Ray: CPUs to use)."
+        ),
+    ):
+        command = option(command)
+    return command

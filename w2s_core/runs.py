@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from w2s_core.data import Splits, gold_rows, load_splits, question_rows, rows_digest
-from w2s_core.engine import Handle, Outcome, Store, make_display, run_graph
+from w2s_core.engine import Executor, Handle, Outcome, Store, make_display, run_graph
 from w2s_core.errors import UserError
 from w2s_core.experiment import Experiment, Split
 from w2s_core.models import base_ref
@@ -119,7 +119,9 @@ def run_experiment(
     store: Store,
     *,
     name: str,
-    workers: int = 1,
+    workers: int | None = 1,
+    executor: Executor = "local",
+    address: str | None = None,
     device: str = "cpu",
     command: list[str],
 ) -> Outcome:
@@ -127,7 +129,15 @@ def run_experiment(
     store.refs.write(name, record(graph, name, command))
     runtime = {"bases": graph.bases, "device": device}
     display = make_display(labels=label_steps(graph.targets))
-    return run_graph(graph.targets, store, workers=workers, runtime=runtime, display=display)
+    return run_graph(
+        graph.targets,
+        store,
+        workers=workers,
+        runtime=runtime,
+        display=display,
+        executor=executor,
+        address=address,
+    )
 
 
 def record(graph: Graph, name: str, command: list[str]) -> dict[str, Any]:

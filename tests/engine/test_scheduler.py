@@ -334,3 +334,14 @@ def test_events_are_json(kit: Kit) -> None:
     run(kit, {"a": slow(seconds=0.02), "b": toy.broken(of=number(n=1))})
     seen: list[dict[str, Any]] = json.loads(json.dumps(kit[2].seen))
     assert {"started", "progress", "finished", "failed"} <= {event["event"] for event in seen}
+
+
+def test_earlier_runs_go_first(kit: Kit) -> None:
+    _, log, _ = kit
+    chains = {}
+    for run_number in range(3):
+        link = slow(seconds=0.0, name=f"a{run_number}")
+        chains[f"run {run_number}: start"] = link
+        chains[f"run {run_number}: end"] = slow(of=link, seconds=0.0, name=f"b{run_number}")
+    run(kit, chains)
+    assert executions(log) == ["a0", "b0", "a1", "b1", "a2", "b2"]

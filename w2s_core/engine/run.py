@@ -69,7 +69,8 @@ def run_graph(
     finished step.
 
     Args:
-        targets: handles by label; their graphs are united.
+        targets: handles by label; their graphs are united. Those labelled `RUN: ...` are of one run, and the steps of
+            earlier runs go first; else those of the longest chain.
         store: where results are and go; other processes may work on it at the same time.
         workers: 1 (or None) computes in this process; more start that many processes, and then `runtime` must
             be JSON. With Ray, how many CPUs may be used; None: all.

@@ -15,7 +15,7 @@ from w2s_core.engine import locks
 from w2s_core.engine.context import read_progress
 from w2s_core.engine.planning import Estimates, distinct, needed
 from w2s_core.engine.session import Ending, Session
-from w2s_core.engine.step import Handle
+from w2s_core.engine.step import Handle, topological
 from w2s_core.engine.store import CorruptObjectError, Store
 
 Event = dict[str, Any]
@@ -68,12 +68,13 @@ class Walk:
         self._targets = list(targets.values())
         self._store, self._session, self._emit, self._needs = store, session, emit, needs
         self._urgency = urgencies(self.handles, Estimates(store))
+        self._rank = ranks(targets)
         self._dependants: dict[str, list[str]] = defaultdict(list)
         for key, handle in self.handles.items():
             for parent in {parent.key for parent in handle.parents()}:
                 self._dependants[parent].append(key)
         self._blocking: dict[str, int] = {}
-        self._ready: dict[Needs, list[tuple[float, str]]] = {}
+        self._ready: dict[Needs, list[tuple[int, float, str]]] = {}
         self._held: list[str] = []
         self._told: dict[str, float] = {}
 
@@ -99,7 +100,7 @@ class Walk:
     def next(self, fits: Callable[[Needs], bool] = lambda needs: True) -> str | None:
         """The most urgent ready step among those whose needs fit; it is taken out. None: there is none."""
         while heaps := [heap for needs, heap in self._ready.items() if heap and fits(needs)]:
-            key = heapq.heappop(min(heaps, key=lambda heap: heap[0]))[1]
+            key = heapq.heappop(min(heaps, key=lambda heap: heap[0]))[-1]
             if key in self.open and not self.settled(key):
                 return key
         return None
@@ -111,7 +112,7 @@ class Walk:
     def push(self, key: str) -> None:
         """A step is ready."""
         heap = self._ready.setdefault(self._needs(self.handles[key]), [])
-        heapq.heappush(heap, (-self._urgency[key], key))
+        heapq.heappush(heap, (self._rank[key], -self._urgency[key], key))
 
     def hold(self, key: str) -> None:
         """Another live process computes the step. Tells who, and how far it is, once a second at most."""
@@ -194,6 +195,23 @@ def corrupt_event(error: CorruptObjectError) -> Event:
     """The warning that a result was found damaged and moved to quarantine."""
     moved = str(error.moved_to) if error.moved_to else None
     return {"event": "corrupt", "key": error.key, "problem": error.problem, "moved_to": moved}
+
+
+def ranks(targets: Mapping[str, Handle]) -> dict[str, int]:
+    """The number of the first run that needs a step, by key. A run's targets are those labelled `RUN: ...`.
+
+    Steps of earlier runs go first: the first results of a sweep then come early, and cost little at its end, since the
+    processes that find nothing to do for one run work for the next.
+    """
+    first: dict[str, int] = {}
+    runs: dict[str, list[Handle]] = {}
+    for label, handle in targets.items():
+        name, colon, _ = label.partition(": ")
+        runs.setdefault(name if colon else "", []).append(handle)
+    for number, handles in enumerate(runs.values()):
+        for handle in topological(handles, known=lambda one: one.key in first):
+            first.setdefault(handle.key, number)
+    return first
 
 
 def urgencies(handles: Mapping[str, Handle], estimates: Estimates) -> dict[str, float]:
