@@ -11,10 +11,10 @@ STAMP := .venv/.ready
 # Processes side by side in tests. One thread each: more threads a process only fight at these sizes.
 JOBS ?= 2
 
-.PHONY: help setup demo results test test-slow lint format bench bases pins clean
+.PHONY: help setup demo results test test-slow test-postgres lint format bench bases pins clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## Make .venv with the pinned versions (the other targets do it too)
 
@@ -44,6 +44,12 @@ test-slow: export HF_HUB_OFFLINE = 1
 test-slow: export OMP_NUM_THREADS = 1
 test-slow: $(STAMP) ## Run the slow tests
 	$(BIN)/python -m pytest -n $(JOBS) -m slow
+
+test-postgres: export HF_HUB_OFFLINE = 1
+test-postgres: export OMP_NUM_THREADS = 1
+test-postgres: $(STAMP) ## Run the tests that start a PostgreSQL server (Debian: apt install postgresql)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,postgres]"
+	$(BIN)/python -m pytest -m postgres
 
 lint: $(STAMP) ## Check style, format, types and the import rules
 	$(BIN)/ruff check .

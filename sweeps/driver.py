@@ -12,7 +12,7 @@ from sweeps.definition import define
 from sweeps.optuna_study import TARGETS, OptunaStudy, Result, Slot
 from sweeps.progress import SweepDisplay
 from sweeps.space import Cell
-from sweeps.storage import IN_MEMORY, default_url, has_study
+from sweeps.storage import IN_MEMORY, default_url, has_study, still_answers
 from sweeps.study_file import LoadedStudy
 from w2s_core.engine import Executor, Handle, Outcome, Store, locks, run_graph
 from w2s_core.errors import UserError
@@ -65,17 +65,20 @@ class Sweep:
         url = how.storage or self.study.storage or default_url(store.root)
         if how.dry_run and not has_study(url, self.study.name):
             url = IN_MEMORY
-        self.optuna = OptunaStudy(
-            self.study,
-            self.planner.space,
-            define(loaded, self.plan(self.planner.space.example())),
-            url,
-            lambda: locks.wait_lock(guard),
-        )
+        self._url = url
+        definition = define(loaded, self.plan(self.planner.space.example()))
+        with still_answers(url):
+            self.optuna = OptunaStudy(
+                self.study, self.planner.space, definition, url, lambda: locks.wait_lock(guard)
+            )
         self.swept = Swept()
 
     def run(self) -> Swept:
         """Go on until every cell is complete, given up or failed; then read test for the final ones."""
+        with still_answers(self._url):
+            return self._run()
+
+    def _run(self) -> Swept:
         self._refuse_other_results()
         while not self.swept.interrupted and (slots := self.optuna.next_slots()):
             planned = self.plan_all(slot.cell for slot in slots)
@@ -88,7 +91,8 @@ class Sweep:
 
     def run_cell(self, cell: Cell) -> list[float] | None:
         """Run one cell that something else chose, and record it as a trial. Returns its values; None if it has none."""
-        self._run_batch(Batch([(Slot(cell), self.plan(cell))], self._store))
+        with still_answers(self._url):
+            self._run_batch(Batch([(Slot(cell), self.plan(cell))], self._store))
         trial = self.optuna.settled().get(cell.digest)
         return list(trial.values) if trial and trial.values else None
 

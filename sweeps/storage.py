@@ -1,5 +1,8 @@
 """Optuna's databases: opened with errors that say what is wrong, and copied where a study's axes grow."""
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +15,8 @@ if TYPE_CHECKING:
 COPY_SUFFIX = " (copy in progress)"
 
 
+CREATION_RACES = 3
+"""How often to try again when another process creates the tables of a new database at the same moment."""
 IN_MEMORY = "sqlite://"
 """A database that is gone with the process."""
 
@@ -29,7 +34,7 @@ def open_storage(url: str) -> "optuna.storages.RDBStorage":
     """
     import optuna
     from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+    from sqlalchemy.exc import ArgumentError, IntegrityError, ProgrammingError, SQLAlchemyError
 
     try:
         parsed = make_url(url)
@@ -41,18 +46,41 @@ def open_storage(url: str) -> "optuna.storages.RDBStorage":
     if parsed.drivername == "postgresql":
         parsed = parsed.set(drivername="postgresql+psycopg")
     waits = {"timeout": 60} if parsed.drivername == "sqlite" else {"connect_timeout": 10}
+    for attempt in range(CREATION_RACES + 1):
+        try:
+            return optuna.storages.RDBStorage(
+                parsed.render_as_string(hide_password=False),
+                engine_kwargs={"connect_args": waits, "pool_pre_ping": True},
+            )
+        except ImportError:
+            raise UserError(
+                f"storage {shown}: its driver is missing; install it with: pip install 'w2s[postgres]'"
+            ) from None
+        except (SQLAlchemyError, RuntimeError) as error:
+            if isinstance(error, IntegrityError | ProgrammingError) and attempt < CREATION_RACES:
+                time.sleep(0.5)
+                continue
+            reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+            raise UserError(f"storage {shown} cannot be reached: {reason}") from None
+    raise AssertionError("the loop above returns or raises")
+
+
+@contextmanager
+def still_answers(url: str) -> Iterator[None]:
+    """Inside, a database that stops answering is a UserError: what is computed lies in the store, safe."""
+    from optuna.exceptions import StorageInternalError
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import SQLAlchemyError
+
     try:
-        return optuna.storages.RDBStorage(
-            parsed.render_as_string(hide_password=False),
-            engine_kwargs={"connect_args": waits, "pool_pre_ping": True},
-        )
-    except ImportError:
+        yield
+    except (SQLAlchemyError, StorageInternalError) as error:
+        cause = error.__cause__ or error
+        reason = str(getattr(cause, "orig", None) or cause).strip().splitlines()[0]
+        shown = make_url(url).render_as_string(hide_password=True)
         raise UserError(
-            f"storage {shown}: its driver is missing; install it with: pip install 'w2s[postgres]'"
+            f"storage {shown} stopped answering: {reason}. What is computed is kept; the same command goes on"
         ) from None
-    except (SQLAlchemyError, RuntimeError) as error:
-        reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
-        raise UserError(f"storage {shown} cannot be reached: {reason}") from None
 
 
 def has_study(url: str, name: str) -> bool:
