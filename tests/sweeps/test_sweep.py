@@ -193,9 +193,12 @@ def test_a_failing_step_is_tried_again_as_often_as_the_study_says(
 
 
 @pytest.mark.slow
-def test_the_number_of_workers_changes_no_bit(lab: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("means", [("--workers", 4), ("--executor", "ray", "--workers", 2)])
+def test_the_means_of_computing_change_no_bit(lab: Path, tmp_path: Path, means: tuple[object, ...]) -> None:
+    if "ray" in means:
+        pytest.importorskip("ray", reason="Ray is not installed: pip install 'w2s[ray]'")
     write_experiment(tmp_path, evaluation={"samples": 0})
-    w2s("sweep", study_file(tmp_path), "--workers", 4, store=tmp_path / "store")
+    w2s("sweep", study_file(tmp_path), *means, store=tmp_path / "store")
     mine, theirs = digests(tmp_path / "store"), digests(lab / "store")
     assert {key: theirs[key] for key in mine} == mine
     one, four = trials(lab / "store")[:4], trials(tmp_path / "store")
