@@ -53,6 +53,25 @@ def test_time_left_with_workers_is_no_less_than_the_longest_step() -> None:
     assert Tally([Planned(A, "missing", None)], 1, Clock(), {}).seconds_left() is None
 
 
+def test_time_left_follows_the_size_of_the_cluster() -> None:
+    tally = Tally([Planned(one, "missing", 10.0) for one in (A, B, C, D)], 1, Clock(), {})
+    assert tally.seconds_left() == 40.0
+    tally.take({"event": "capacity", "workers": 4})
+    assert tally.seconds_left() == 10.0
+
+
+def test_a_lost_node_is_told() -> None:
+    stream = io.StringIO()
+    display = PlainDisplay(stream)
+    display.begin(PLAN, 1)
+    display.event(event("worker died", B, pid=None, manner="its node was lost"))
+    display.event({"event": "warning", "message": "warning: no node has a GPU: waiting for one to join"})
+    assert stream.getvalue().splitlines()[1:] == [
+        f"warning: a worker died (its node was lost) in {B.label}; another takes over",
+        "warning: no node has a GPU: waiting for one to join",
+    ]
+
+
 def test_a_step_found_twice_counts_once() -> None:
     tally = Tally(PLAN, 2, Clock(), {})
     tally.take(event("found", B))

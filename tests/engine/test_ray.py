@@ -82,14 +82,18 @@ def test_each_key_once_and_a_branch_that_ends_leaves_the_others(kit: Kit, tmp_pa
     assert (again.done, again.complete) == (set(), True)
 
 
-def test_a_killed_worker_costs_its_step_only(kit: Kit) -> None:
-    """SIGKILL from outside in the middle of a step; and a step that dies by itself and goes on from its checkpoint."""
+@pytest.mark.parametrize(
+    ("blow", "manner"),
+    [(signal.SIGKILL, "killed or crashed"), (signal.SIGTERM, "its node was stopped")],
+)
+def test_a_killed_worker_costs_its_step_only(kit: Kit, blow: int, manner: str) -> None:
+    """A blow from outside in the middle of a step; and a step that dies by itself and goes on from its checkpoint."""
     store, log, events = kit
     victim = slow(seconds=3.0, name="victim")
 
     def kill() -> None:
         wait_for(lambda: "victim" in executions(log), timeout_s=SOON_S)
-        os.kill(pids(log)["victim"], signal.SIGKILL)
+        os.kill(pids(log)["victim"], blow)
 
     killer = threading.Thread(target=kill)
     killer.start()
@@ -100,8 +104,11 @@ def test_a_killed_worker_costs_its_step_only(kit: Kit) -> None:
     counts = {name: executions(log).count(name) for name in set(executions(log))}
     assert (counts["victim"], counts["resuming"], counts["slow"], counts["number3"]) == (2, 2, 1, 1)
     deaths = events.of("worker died")
-    assert {event["key"] for event in deaths} == {victim.key, resuming().key}
-    assert all(event["pid"] and event["manner"] == "killed or crashed" for event in deaths)
+    assert {event["key"]: event["manner"] for event in deaths} == {
+        victim.key: manner,
+        resuming().key: "killed or crashed",
+    }
+    assert all(event["pid"] for event in deaths)
 
 
 def test_a_step_that_kills_its_workers_fails_in_the_end(kit: Kit) -> None:
@@ -253,11 +260,15 @@ def test_steps_get_the_gpu_that_they_declare(kit: Kit, tmp_path: Path) -> None:
             spans.unlink(missing_ok=True)
             store = Store(tmp_path / device)
             runtime = {"spans": str(spans), "device": device}
-            assert run_graph(targets, store, executor="ray", runtime=runtime).complete
+            events = Events()
+            assert run_graph(targets, store, executor="ray", runtime=runtime, display=events).complete
             told = [line.split() for line in spans.read_text().splitlines()]
             assert {visible for visible, _, _ in told} == {"0"}
             times = sorted((float(start), float(end)) for _, start, end in told)
             assert all(end <= start for (_, end), (start, _) in pairwise(times))
+            told_of = [(event["event"], event.get("key")) for event in events.seen]
+            last = max(told_of.index(("finished", trains(n=i).key)) for i in range(3))
+            assert all(told_of.index(("started", targets[f"cpu{i}"].key)) < last for i in range(2))
         assert ray.is_initialized(), "who joined a cluster leaves it"
     finally:
         ray.shutdown()

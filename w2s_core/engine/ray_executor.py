@@ -155,8 +155,8 @@ class RayExecutor:
         """Keys of the tasks that have answered or died; waits a moment for the first."""
         keys = {flight.ref: key for key, flight in self._flights.items()}
         if not keys:
-            if self._walk.open:
-                time.sleep(POLL_S)
+            self._walk.assert_moving()
+            time.sleep(POLL_S if self._walk.open else 0.0)
             return []
         ready, _ = self._ray.wait(list(keys), num_returns=1, timeout=POLL_S)
         return [keys[ref] for ref in ready]
@@ -166,10 +166,11 @@ class RayExecutor:
         key, errors = flight.key, self._ray.exceptions
         try:
             answer: Event = json.loads(self._ray.get(flight.ref))
-        except errors.RayTaskError as error:
-            raise UserError(f"a Ray task could not run: {_last_line(error)}") from None
         except errors.RayError as error:
-            self._mourn(flight, error)
+            cause = error.cause if isinstance(error, errors.RayTaskError) else error
+            if not isinstance(cause, errors.RayError):  # our own code raised, or was not there to be called
+                raise UserError(f"a Ray task could not run: {_last_line(error)}") from None
+            self._mourn(flight, cause)
             return
         kind = answer["event"]
         if kind == "abort":

@@ -55,10 +55,8 @@ class Loop:
             elif self._walk.waits:  # live processes hold all that is ready
                 time.sleep(POLL_S)
                 self._walk.release_held()
-            elif self._walk.open:
-                raise RuntimeError(
-                    f"no step is ready, yet {len(self._walk.open)} are open: the graph has a cycle"
-                )
+            else:
+                self._walk.assert_moving()
 
     def _claim(self, key: str) -> None:
         handle = self._walk.handles[key]

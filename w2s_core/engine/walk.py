@@ -105,9 +105,10 @@ class Walk:
                 return key
         return None
 
-    def ready_needs(self) -> set[Needs]:
-        """What the steps need that are ready now."""
-        return {needs for needs, heap in self._ready.items() if heap}
+    def assert_moving(self) -> None:
+        """Raises RuntimeError where steps are open, though none is under way, ready or held: nothing would ever end."""
+        if self.open and not self._held and not any(self._ready.values()):
+            raise RuntimeError(f"no step is ready, yet {len(self.open)} are open: the graph has a cycle")
 
     def push(self, key: str) -> None:
         """A step is ready."""
