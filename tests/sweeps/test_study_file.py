@@ -135,9 +135,11 @@ def test_a_study_file_survives_the_order_of_its_fields(write_study: Writer) -> N
     assert one.digest != Cell({"stage2.keep": 0.3, "stage2.methods": "dpo"}).digest
 
 
-@pytest.mark.parametrize("name", ["mini_ablation"])
-def test_the_shipped_studies_can_be_planned(name: str) -> None:
-    path = Path(__file__).resolve().parents[2] / "sweeps" / f"{name}.yaml"
+SHIPPED = sorted((Path(__file__).resolve().parents[2] / "sweeps").glob("mini_*.yaml"))
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_the_shipped_studies_can_be_planned(path: Path) -> None:
     planner = CellPlanner(load_study(path))
     planned = [planner.plan(cell) for cell in planner.space.cells()]
     assert len({cell.targets_digest for cell in planned}) == len(planned)
