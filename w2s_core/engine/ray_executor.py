@@ -169,7 +169,10 @@ class RayExecutor:
         except errors.RayError as error:
             cause = error.cause if isinstance(error, errors.RayTaskError) else error
             if not isinstance(cause, errors.RayError):  # our own code raised, or was not there to be called
-                raise UserError(f"a Ray task could not run: {_last_line(error)}") from None
+                raise UserError(
+                    "a Ray task could not run; is the same version of the program on all nodes? "
+                    f"({_last_line(error)})"
+                ) from None
             self._mourn(flight, cause)
             return
         kind = answer["event"]
