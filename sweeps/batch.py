@@ -30,9 +30,12 @@ class Place:
 class Batch:
     """Cells in the order of their slots. They are told in this order, so that it is the same in every run."""
 
-    def __init__(self, slots: Sequence[tuple[Slot, PlannedCell]], store: Store) -> None:
+    def __init__(
+        self, slots: Sequence[tuple[Slot, PlannedCell]], store: Store, *, only_missing: bool = False
+    ) -> None:
         self._store = store
-        self.places = [Place(slot, planned, _missing(planned, store)) for slot, planned in slots]
+        places = [Place(slot, planned, _missing(planned, store)) for slot, planned in slots]
+        self.places = [place for place in places if place.missing or not only_missing]
         self._users: dict[str, list[Place]] = defaultdict(list)
         for place in self.places:
             for key in place.missing:

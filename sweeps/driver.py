@@ -80,10 +80,11 @@ class Sweep:
 
     def _run(self) -> Swept:
         self._refuse_other_results()
+        self._mend()
         while not self.swept.interrupted and (slots := self.optuna.next_slots()):
             planned = self.plan_all(slot.cell for slot in slots)
             self._run_batch(Batch(list(zip(slots, planned, strict=True)), self._store))
-        if not self.swept.interrupted and not self.swept.failed:
+        if not self.swept.interrupted:
             self._read_test()
         states = Counter(one.state.name for one in self.optuna.settled().values())
         self.swept.complete, self.swept.pruned = states["COMPLETE"], states["PRUNED"]
@@ -119,6 +120,15 @@ class Sweep:
                     f"study '{self.study.name}': trial {trial.number} ({planned.title}) was computed from another "
                     "model or other data than the file names now. Give the study another name"
                 )
+
+    def _mend(self) -> None:
+        """Compute again what complete cells of the file have lost: results that were damaged, or removed by hand."""
+        trials = [one for one in self.optuna.settled().values() if one.state.name == "COMPLETE"]
+        cells = [self.optuna.cell_of(one) for one in trials]
+        known = [cell for cell in cells if self.planner.space.has(cell)]
+        batch = Batch([(Slot(cell), self.plan(cell)) for cell in known], self._store, only_missing=True)
+        if batch.places:
+            self._run_batch(batch)
 
     def _run_batch(self, batch: Batch) -> None:
         """Compute the cells together, iteration by iteration where they may be pruned, and tell how each ended."""

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -123,6 +124,17 @@ def test_a_second_sweep_does_nothing(lab: Path) -> None:
     assert len(trials(lab / "store")) == 4
 
 
+def test_a_result_that_was_lost_is_computed_again(lab: Path) -> None:
+    store = Store(lab / "store")
+    trial = trials(lab / "store")[2]
+    key = store.refs.read(trial.user_attrs["runs"][0])["targets"]["greedy/dev/hybrid_ft_1"]
+    shutil.rmtree(store.folder(key))
+    done = w2s("sweep", lab / "study.yaml", store=lab / "store")
+    assert "done: 1 computed" in done.stderr
+    assert Store(lab / "store").has(key)
+    assert len(trials(lab / "store")) == 4
+
+
 def test_a_dry_run_counts_and_creates_nothing(lab: Path, tmp_path: Path) -> None:
     wider = study_file(tmp_path, space={"stage2.keep": [0.0, 0.5], "stage2.methods": [["dpo"], ["orpo"]]})
     write_experiment(tmp_path, evaluation={"samples": 0})
@@ -157,12 +169,13 @@ def test_a_wider_space_runs_only_the_new_cells(lab: Path) -> None:
 
 def test_an_empty_agreed_set_fails_its_cell_and_no_other(write_study: Writer, tmp_path: Path) -> None:
     fixed = {"stage1.samples": 3, "stage2.methods": ["dpo"]}
-    path = write_study(fixed=fixed, space={"stage1.consistency": [0.0, 1.0]}, test="none")
+    path = write_study(fixed=fixed, space={"stage1.consistency": [0.0, 1.0]})
     done = w2s("sweep", path, store=tmp_path / "store", check=False)
     assert done.returncode == 1
     assert "w2s: no result: consistency=1: needs" in done.stderr
     assert "the two sides agree on none" in done.stderr
     assert [one.state.name for one in trials(tmp_path / "store")] == ["COMPLETE", "FAIL"]
+    assert re.search(r"consistency=0 .* complete", done.stdout), "the rest goes on, to its test"
 
 
 def test_a_failing_step_is_tried_again_as_often_as_the_study_says(
