@@ -1,0 +1,107 @@
+"""How the page looks: styles, escaped pieces of HTML, and numbers as words."""
+
+from collections.abc import Iterable
+from html import escape
+from math import isnan
+from typing import Any, Final
+
+ACCENT: Final = "#1F4E79"
+THEME: Final = {
+    "palette": {"primary": {"main": ACCENT}},
+    "typography": {"fontSize": 13},
+    "shape": {"borderRadius": 4},
+}
+TABLE_CSS: Final = """
+:host .tabulator, :host .tabulator .tabulator-header, :host .tabulator-row { font-size: 13px; }
+:host .tabulator .tabulator-cell.tabulator-row-header, :host .tabulator .tabulator-row-header { text-overflow: clip; }
+.tabulator .tabulator-header .tabulator-col { vertical-align: bottom; }
+.tabulator .tabulator-header .tabulator-col .tabulator-col-title { white-space: normal; font-weight: 600; }
+.tabulator .tabulator-header input { font-size: 12px; padding: 2px 4px; border: 1px solid #cfd5db; border-radius: 3px; }
+.tabulator-row .tabulator-cell { padding: 5px 8px; }
+.tabulator-row .tabulator-cell .ci { display: block; font-size: 11px; color: #5b6670; line-height: 1.2; }
+.tabulator-row .tabulator-cell .open { color: #1F4E79; cursor: pointer; text-decoration: underline; }
+.tabulator-row.tabulator-group { font-size: 13px; padding: 5px 8px; }
+"""
+HTML_CSS: Final = """
+:host { font-size: 14px; line-height: 1.5; }
+table.facts { border-collapse: collapse; font-size: 13px; }
+table.facts th, table.facts td { text-align: left; padding: 3px 16px 3px 0; vertical-align: top; }
+table.facts th { font-weight: 600; white-space: nowrap; }
+table.facts td { overflow-wrap: anywhere; }
+table.numbers { border-collapse: collapse; font-size: 13px; }
+table.numbers th, table.numbers td { text-align: right; padding: 4px 14px; border-bottom: 1px solid #e6e9ed; }
+table.numbers th { font-weight: 600; }
+table.numbers th:first-child, table.numbers td:first-child { text-align: left; padding-left: 0; }
+.quiet { color: #5b6670; } .scroll { overflow-x: auto; }
+.big { font-size: 22px; font-weight: 600; }
+.trouble { color: #9b2c1f; }
+pre { font-size: 12px; white-space: pre-wrap; overflow-wrap: anywhere; margin: 0; }
+"""
+
+
+def html(content: str) -> Any:
+    """A pane of HTML; what stands in it is escaped by its maker."""
+    import panel as pn
+
+    return pn.pane.HTML(content, sizing_mode="stretch_width", stylesheets=[HTML_CSS], margin=(2, 10))
+
+
+def as_text(columns: Iterable[str], clickable: str | None = None) -> dict[str, Any]:
+    """Formatters that show cells as text and never as HTML; one column may look like a link.
+
+    A Bokeh model belongs to one page: each table needs formatters of its own.
+    """
+    from bokeh.models.widgets.tables import HTMLTemplateFormatter
+
+    made = {name: HTMLTemplateFormatter(template="<%- value %>") for name in columns}
+    if clickable is not None:
+        made[clickable] = HTMLTemplateFormatter(template='<span class="open"><%- value %></span>')
+    return made
+
+
+def text(value: Any) -> str:
+    """A value as HTML text: records and model outputs are untrusted."""
+    return escape(str(value))
+
+
+def link(address: str, words: str) -> str:
+    """A link that opens beside the page."""
+    return f'<a href="{escape(address)}" target="_blank" rel="noopener">{text(words)}</a>'
+
+
+def trouble(error: Exception | str) -> str:
+    """A line that says what is wrong."""
+    return f'<p class="trouble">{text(error)}</p>'
+
+
+def facts(rows: list[tuple[str, str]]) -> str:
+    """Names and values, the values HTML already."""
+    inner = "".join(f"<tr><th>{text(name)}</th><td>{value}</td></tr>" for name, value in rows)
+    return f'<div class="scroll"><table class="facts">{inner}</table></div>'
+
+
+def numbers(header: list[str], rows: list[list[str]]) -> str:
+    """A small table; the cells are text."""
+    head = "".join(f"<th>{text(one)}</th>" for one in header)
+    body = "".join("<tr>" + "".join(f"<td>{text(one)}</td>" for one in row) + "</tr>" for row in rows)
+    return f'<div class="scroll"><table class="numbers"><tr>{head}</tr>{body}</table></div>'
+
+
+def percent(value: float) -> str:
+    """A share as per cent."""
+    return "–" if isnan(value) else f"{100 * value:.1f}"
+
+
+def points(value: float, low: float, high: float) -> str:
+    """A difference of shares in percentage points, with its interval."""
+    if isnan(value):
+        return "–"
+    span = "" if isnan(low) else f" [{100 * low:+.1f}, {100 * high:+.1f}]"
+    return f"{100 * value:+.1f}{span}"
+
+
+def probability(p: float) -> str:
+    """A p value."""
+    if isnan(p):
+        return "–"
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"

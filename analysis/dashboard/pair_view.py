@@ -1,0 +1,212 @@
+"""The tab that compares two runs on the same questions."""
+
+from typing import Any, Final
+
+import panel as pn
+import panel_material_ui as pmui
+
+from analysis.dashboard.catalogue import Catalogue, Snapshot
+from analysis.dashboard.columns import ACCURACY, M_PLUS, PASS, in_order, title
+from analysis.dashboard.look import (
+    TABLE_CSS,
+    as_text,
+    html,
+    numbers,
+    percent,
+    points,
+    probability,
+    text,
+    trouble,
+)
+from analysis.dashboard.pair import SIDES, Pair, Part, changed_sides, compare_pair, measure_of
+from analysis.dashboard.plots import levels_plot
+from w2s_core.errors import UserError
+
+_EXPLAINED: Final = """The same questions were put to A and B, so the difference is taken question by question. Its
+interval resamples questions, those that share a template together; p is that of a permutation of A and B within them.
+Both speak of these questions with these two seeds, not of other seeds: for a claim, compare groups of seeds
+(<code>w2s tables</code>)."""
+
+
+class PairView:
+    """Choose two runs and a result of each; shows their paired comparison."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+        self.runs = [self._run_chooser(side) for side in "AB"]
+        self.results = [
+            pmui.Select(label=f"Result of {side}", sizing_mode="stretch_width", size="small") for side in "AB"
+        ]
+        self._body = pn.Column(sizing_mode="stretch_width")
+        self._setting = False
+        for i in (0, 1):
+            self.runs[i].param.watch(lambda _, i=i: self._offer(i), "value")
+            self.results[i].param.watch(lambda _, i=i: self._result_chosen(i), "value")
+        self.refresh(catalogue.snapshot)
+        self._show()
+
+    @staticmethod
+    def _run_chooser(side: str) -> Any:
+        return pmui.AutocompleteInput(
+            label=f"Run {side}", sizing_mode="stretch_width", min_characters=0, restrict=True, size="small",
+            search_strategy="includes", case_sensitive=False,
+        )  # fmt: skip
+
+    def layout(self) -> Any:
+        """The tab's content."""
+        chooser = pn.FlexBox(
+            *(
+                pn.Column(self.runs[i], self.results[i], min_width=280, styles={"flex": "1 1 320px"})
+                for i in (0, 1)
+            ),
+            sizing_mode="stretch_width",
+        )
+        return pn.Column(chooser, self._body, sizing_mode="stretch_width", margin=(12, 0))
+
+    def refresh(self, snapshot: Snapshot) -> None:
+        """Offer the runs that there are now."""
+        names = list(snapshot.runs)
+        for chooser in self.runs:
+            if chooser.options != names:
+                chooser.options = names
+
+    def show(self, a: str, b: str, result_a: str | None = None, result_b: str | None = None) -> None:
+        """Compare two runs, on M_plus or else on what both have, unless results are named."""
+        self._setting = True
+        for i, (run, result) in enumerate(((a, result_a), (b, result_b))):
+            if run in self._catalogue.snapshot.runs:
+                self.runs[i].value = run
+                self._offer(i)
+                if result in self.results[i].options.values():
+                    self.results[i].value = result
+        self._setting = False
+        self._show()
+
+    def chosen(self) -> tuple[str | None, ...]:
+        """Run A, run B, result of A, result of B."""
+        return (*(one.value for one in self.runs), *(one.value for one in self.results))
+
+    def _offer(self, i: int) -> None:
+        """The results that the chosen run has; the one chosen before, if it has that too."""
+        run = self._catalogue.snapshot.runs.get(self.runs[i].value or "")
+        metrics = [m for m in in_order(run.metrics if run else ()) if m.startswith((ACCURACY, PASS))]
+        before, self._setting = self._setting, True
+        kept = self.results[i].value
+        self.results[i].options = {title(metric): metric for metric in metrics}
+        if metrics:
+            self.results[i].value = kept if kept in metrics else _first_choice(metrics)
+        self._setting = before
+        self._show()
+
+    def _result_chosen(self, i: int) -> None:
+        """B follows A, so that choosing a method takes one click; A stays when B is changed."""
+        if self._setting:
+            return
+        if i == 0 and self.results[0].value in self.results[1].options.values():
+            self._setting = True
+            self.results[1].value = self.results[0].value
+            self._setting = False
+        self._show()
+
+    def _show(self) -> None:
+        if self._setting:
+            return
+        run_a, run_b, of_a, of_b = self.chosen()
+        if not (run_a and run_b and of_a and of_b):
+            self._body[:] = [html("<p class='quiet'>Choose two runs here, or select two in the table.</p>")]
+            return
+        try:
+            self._body[:] = self._compared(run_a, run_b, of_a, of_b)
+        except UserError as error:
+            self._body[:] = [html(trouble(error))]
+
+    def _compared(self, run_a: str, run_b: str, of_a: str, of_b: str) -> list[Any]:
+        runs = self._catalogue.snapshot.runs
+        metrics = runs[run_a].metrics[of_a], runs[run_b].metrics[of_b]
+        keys = runs[run_a].targets[metrics[0].target], runs[run_b].targets[metrics[1].target]
+        if measure_of(metrics[0]) != measure_of(metrics[1]):
+            raise UserError(
+                f"{of_a} and {of_b} measure different things: choose two accuracies, or two {PASS}"
+            )
+        if keys[0] == keys[1]:
+            return [
+                html("<p>A and B are one and the same stored result: there is no difference to test.</p>")
+            ]
+        names = f"{run_a}, {title(of_a)}", f"{run_b}, {title(of_b)}"
+        pair = compare_pair(self._catalogue.store, *keys, measure=measure_of(metrics[0]), names=names)
+        return [
+            html(_headline(pair.whole, names)),
+            pn.pane.Bokeh(levels_plot(pair), sizing_mode="stretch_width"),
+            html(_by_level(pair)),
+            html(f"<p class='quiet'>{_EXPLAINED}</p>"),
+            html("<p><b>Questions that changed sides</b></p>"),
+            _changed(pair),
+        ]
+
+
+def _first_choice(metrics: list[str]) -> str:
+    plus = [metric for metric in metrics if metric.startswith(ACCURACY) and metric.endswith(M_PLUS)]
+    return (plus or metrics)[0]
+
+
+def _headline(part: Part, names: tuple[str, str]) -> str:
+    d = part.difference
+    clusters = f", {d.clusters:,} templates" if d.clusters not in (0, d.n) else ""
+    detectable = d.spread.detectable() if d.spread.known else float("nan")
+    return (
+        f"<p class='quiet'>A: {text(names[0])} ({percent(part.mean_a)} %)<br>"
+        f"B: {text(names[1])} ({percent(part.mean_b)} %)</p>"
+        f"<p><span class='big' data-part='difference'>B − A = {points(d.value, d.low, d.high)}</span> points, "
+        f"p = <span data-part='p'>{probability(part.p)}</span>, "
+        f"n = <span data-part='n'>{d.n:,}</span> questions{clusters}</p>"
+        f"<p>{_sides(part)}; exact McNemar p {probability(part.mcnemar)}. A true difference of "
+        f"{percent(detectable)} points would be found with chance 0.8.</p>"
+    )
+
+
+def _sides(part: Part) -> str:
+    return ", ".join(f"{side}: {part.sides[side]:,}" for side in SIDES)
+
+
+def _by_level(pair: Pair) -> str:
+    if not pair.levels:
+        return ""
+    header = ["level", "n", "A, %", "B, %", "B − A, points", "p", "p (Holm)", "only A", "only B"]
+    rows = [
+        [
+            str(part.level),
+            f"{part.difference.n:,}",
+            percent(part.mean_a),
+            percent(part.mean_b),
+            points(part.difference.value, part.difference.low, part.difference.high),
+            probability(part.p),
+            probability(pair.adjusted[part.level]),
+            str(part.sides["only A"]),
+            str(part.sides["only B"]),
+        ]
+        for part in pair.levels
+    ]
+    return numbers(header, rows)
+
+
+def _changed(pair: Pair) -> Any:
+    """The questions where A and B differ, with filters."""
+    table = pair.questions.assign(side=changed_sides(pair.questions))
+    table = table[table["a"] != table["b"]].drop(columns=["a", "b"])
+    shown = table.fillna("").astype({"id": str, "template": str})
+    return pn.widgets.Tabulator(
+        shown,
+        formatters=as_text(shown.columns),
+        header_filters={
+            "id": {"type": "input", "func": "like", "placeholder": "contains"},
+            "template": {"type": "input", "func": "like", "placeholder": "contains"},
+            "side": {"type": "list", "func": "in", "values": ["only A", "only B"], "multiselect": True},
+        },
+        titles={"id": "question", "side": "right in"},
+        show_index=False,
+        disabled=True,
+        pagination="local",
+        page_size=10,
+        layout="fit_data",
+        stylesheets=[TABLE_CSS],
+    )

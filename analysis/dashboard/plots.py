@@ -1,0 +1,98 @@
+"""Dot plots with intervals: metrics of the shown runs, and a paired difference by level."""
+
+from collections.abc import Sequence
+from math import isnan
+from typing import Any, Final
+
+from bokeh.models import ColumnDataSource, HoverTool, Span
+from bokeh.plotting import figure
+
+from analysis.dashboard.catalogue import Snapshot
+from analysis.dashboard.columns import colour, title
+from analysis.dashboard.look import ACCENT
+from analysis.dashboard.pair import Pair, Part
+
+MOST_RUNS: Final = 60
+_TOP_PX: Final = 110
+_ROW_PX: Final = 24
+_DOT_PX: Final = 9
+_MARKERS: Final = {"accuracy": "circle", "pass@10": "diamond", "precision": "square", "coverage": "triangle"}
+
+
+def runs_plot(snapshot: Snapshot, runs: Sequence[str], metrics: Sequence[str]) -> Any:
+    """One line a run, in the order given, one dot a metric; bars are 95 % intervals. At most 60 runs."""
+    shown = list(runs[:MOST_RUNS])
+    row = _ROW_PX + _DOT_PX * (len(metrics) - 1)
+    plot = _figure(shown, "per cent, with 95 % intervals over questions", row)
+    for i, metric in enumerate(metrics):
+        shift = 0.0 if len(metrics) == 1 else 0.64 * (0.5 - i / (len(metrics) - 1))  # the first on top
+        known = [(run, *found) for run in shown if (found := snapshot.value(run, metric)) is not None]
+        data = {
+            "run": [one[0] for one in known],
+            "at": [(one[0], shift) for one in known],
+            "value": [one[1] for one in known],
+            "low": [one[1] if isnan(one[2]) else one[2] for one in known],
+            "high": [one[1] if isnan(one[3]) else one[3] for one in known],
+            "metric": [title(metric)] * len(known),
+        }
+        marker = _MARKERS[metric.partition("/")[0]]
+        _draw(plot, ColumnDataSource(data), colour(metric), marker, title(metric))
+    if metrics and shown:
+        plot.add_layout(plot.legend[0], "above")
+        plot.legend.orientation = "horizontal"
+        plot.legend.ncols = 4
+        plot.legend.border_line_alpha = 0
+        plot.legend.label_text_font_size = "12px"
+        plot.legend.click_policy = "hide"
+    return plot
+
+
+def levels_plot(pair: Pair) -> Any:
+    """The difference B minus A over all questions and at each level, in percentage points."""
+    parts: list[tuple[str, Part]] = [("all questions", pair.whole)]
+    parts += [(f"level {part.level}", part) for part in pair.levels]
+    plot = _figure([name for name, _ in parts], "B minus A, percentage points, with 95 % intervals")
+    known = [(name, part.difference) for name, part in parts if not isnan(part.difference.low)]
+    data = {
+        "run": [name for name, _ in known],
+        "at": [name for name, _ in known],
+        "value": [100 * one.value for _, one in known],
+        "low": [100 * one.low for _, one in known],
+        "high": [100 * one.high for _, one in known],
+        "metric": ["B - A"] * len(known),
+    }
+    _draw(plot, ColumnDataSource(data), ACCENT, "circle", None)
+    plot.add_layout(Span(location=0, dimension="height", line_color="#767676", line_dash="dashed"))
+    return plot
+
+
+def _figure(rows: Sequence[str], label: str, row_px: int = _ROW_PX) -> Any:
+    plot = figure(
+        y_range=list(reversed(rows)),
+        height=_TOP_PX + row_px * max(1, len(rows)),
+        sizing_mode="stretch_width",
+        x_axis_label=label,
+        toolbar_location=None,
+        tools="",
+        min_width=300,
+    )
+    plot.add_tools(HoverTool(tooltips=[("", "@run"), ("@metric", "@value{0.0} [@low{0.0}, @high{0.0}]")]))
+    plot.ygrid.grid_line_color = None
+    plot.xgrid.grid_line_color = "#E6E6E6"
+    plot.outline_line_color = None
+    for axis in (plot.xaxis, plot.yaxis):
+        axis.major_label_text_font_size = "12px"
+        axis.axis_line_color = "#9aa3ab"
+        axis.major_tick_line_color = None
+        axis.minor_tick_line_color = None
+        axis.axis_label_text_font_size = "12px"
+        axis.axis_label_text_font_style = "normal"
+    return plot
+
+
+def _draw(plot: Any, source: Any, shade: str, marker: str, label: str | None) -> None:
+    named = {"legend_label": label} if label else {}
+    plot.segment("low", "at", "high", "at", source=source, line_color=shade, line_width=2, **named)
+    plot.scatter(
+        "value", "at", source=source, size=8, marker=marker, color=shade, line_color="white", **named
+    )

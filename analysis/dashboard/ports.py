@@ -1,0 +1,52 @@
+"""Ports on 127.0.0.1: free ones, or those that the user named."""
+
+import socket
+from typing import Final
+
+from w2s_core.errors import UserError
+
+HOST: Final = "127.0.0.1"
+FIRST: Final = 8100
+LAST: Final = 65535
+
+
+def choose_ports(count: int, first: int | None) -> list[int]:
+    """Consecutive ports from `first` on; without it, the next free ones from 8100 on.
+
+    Raises:
+        UserError: a port that was asked for is in use, or may not be used; or none is free.
+    """
+    if first is None:
+        return _free(count)
+    wanted = list(range(first, first + count))
+    if wanted[-1] > LAST:
+        raise UserError(f"--port {first}: {count} ports are needed, and {LAST} is the last one")
+    for port in wanted:
+        if reason := _trouble(port):
+            need = f" ({count} are needed, {first} to {wanted[-1]})" if count > 1 else ""
+            raise UserError(f"port {port} {reason}{need}: name another with --port, or leave it out")
+    return wanted
+
+
+def _free(count: int) -> list[int]:
+    found: list[int] = []
+    for port in range(FIRST, LAST + 1):
+        if _trouble(port) is None:
+            found.append(port)
+            if len(found) == count:
+                return found
+    raise UserError(f"no {count} ports from {FIRST} on are free on {HOST}")
+
+
+def _trouble(port: int) -> str | None:
+    """Why a server cannot listen on a port, or None."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port that was just given up is free
+        try:
+            probe.bind((HOST, port))
+            probe.listen(1)
+        except PermissionError:
+            return "needs the rights of the administrator"
+        except OSError:
+            return "is in use"
+    return None

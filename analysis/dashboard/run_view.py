@@ -1,0 +1,159 @@
+"""The tab of one run: what its record says, its steps, and why each has its key."""
+
+from typing import Any, Final
+
+import panel as pn
+import panel_material_ui as pmui
+
+from analysis.dashboard.catalogue import Catalogue, Run, Snapshot
+from analysis.dashboard.links import Links
+from analysis.dashboard.look import TABLE_CSS, as_text, facts, html, text, trouble
+from w2s_core.engine import CorruptObjectError, Store
+from w2s_core.errors import UserError
+from w2s_core.inspection import render_explanation
+from w2s_core.render import seconds, when
+
+NOBODY: Final = "–"
+
+
+class RunView:
+    """A run's command, settings and steps. A click on a step explains its key, against another run's where chosen."""
+
+    def __init__(self, catalogue: Catalogue, links: Links) -> None:
+        self._catalogue, self._links = catalogue, links
+        self.run = self._chooser("Run")
+        self.against = self._chooser("Explain against (optional)")
+        self._body = pn.Column(sizing_mode="stretch_width")
+        self._explained = html("")
+        self._step: str | None = None
+        self._steps: Any = None
+        self.run.param.watch(lambda _: self._show(), "value")
+        self.against.param.watch(lambda _: self._explain(), "value")
+        self.refresh(catalogue.snapshot)
+        self._show()
+
+    @staticmethod
+    def _chooser(label: str) -> Any:
+        return pmui.AutocompleteInput(
+            label=label, min_characters=0, restrict=True, size="small", width=320, search_strategy="includes",
+            case_sensitive=False,
+        )  # fmt: skip
+
+    def layout(self) -> Any:
+        """The tab's content."""
+        return pn.Column(self.run, self._body, sizing_mode="stretch_width", margin=(12, 0))
+
+    def refresh(self, snapshot: Snapshot) -> None:
+        """Offer the runs that there are now, and show the steps that finished meanwhile."""
+        names = list(snapshot.runs)
+        for chooser in (self.run, self.against):
+            if chooser.options != names:
+                chooser.options = names
+        if self._steps is not None and self.run.value in snapshot.runs:
+            frame = steps_frame(self._catalogue.store, snapshot.runs[self.run.value])
+            if not frame.equals(self._steps.value):
+                self._steps.value = frame
+
+    def show(self, name: str) -> None:
+        """Show a run."""
+        if name in self._catalogue.snapshot.runs:
+            self.run.value = name
+
+    def _show(self) -> None:
+        run = self._catalogue.snapshot.runs.get(self.run.value or "")
+        self._step, self._explained.object = None, ""
+        if run is None:
+            self._body[:] = [html("<p class='quiet'>Choose a run here, or click its name in the table.</p>")]
+            return
+        self._steps = self._table(steps_frame(self._catalogue.store, run))
+        self._body[:] = [
+            html(self._facts(run)),
+            html("<p><b>Steps</b> <span class='quiet'>– click one to see what decides its key</span></p>"),
+            self._steps,
+            self.against,
+            self._explained,
+        ]
+
+    def _facts(self, run: Run) -> str:
+        record = run.record
+        command, questions = record.get("command"), record.get("questions")
+        asked = ", ".join(f"{k} {v}" for k, v in questions.items()) if isinstance(questions, dict) else NOBODY
+        called = " ".join(map(str, command)) if isinstance(command, list) else NOBODY
+        rows = [
+            ("run", text(run.name)),
+            ("started", text(_when(record.get("started")))),
+            ("results", text(self._catalogue.snapshot.state(run.name))),
+            ("command", f"<code>{text(called)}</code>"),
+            ("questions", text(asked)),
+        ]
+        if links := self._links.of_run(run):
+            rows.append(("beside", ", ".join(links)))
+        settings = [(name, text(value)) for name, value in run.fields.items()]
+        return (
+            facts(rows) + f"<details><summary>{len(settings)} settings</summary>{facts(settings)}</details>"
+        )
+
+    def _table(self, frame: Any) -> Any:
+        table = pn.widgets.Tabulator(
+            frame,
+            formatters=as_text(frame.columns, clickable="step"),
+            header_filters={
+                "step": {"type": "input", "func": "like", "placeholder": "contains"},
+                "state": {"type": "list", "func": "in", "values": ["computed", "missing"], "multiselect": True},
+            },
+            text_align={"took": "right"},
+            show_index=False,
+            disabled=True,
+            selectable=False,
+            pagination="local",
+            page_size=15,
+            layout="fit_data",
+            hidden_columns=["seconds"],
+            stylesheets=[TABLE_CSS],
+            sizing_mode="stretch_width",
+            configuration={"columnDefaults": {"maxWidth": 380}},
+        )  # fmt: skip
+        table.on_click(self._clicked, column="step")
+        return table
+
+    def _clicked(self, event: Any) -> None:
+        self._step = self._steps.value["step"].iloc[event.row]
+        self._explain()
+
+    def _explain(self) -> None:
+        if self._step is None or not self.run.value:
+            return
+        try:
+            told = render_explanation(
+                self._catalogue.store, self.run.value, self._step, self.against.value or None
+            )
+            self._explained.object = f"<pre>{text(told)}</pre>"
+        except (UserError, KeyError) as error:
+            self._explained.object = trouble(error)
+
+
+def steps_frame(store: Store, run: Run) -> Any:
+    """A row a step of a run: step, state, took, seconds, made, key. The dearest first, then what is missing."""
+    import pandas as pd
+
+    named = run.record.get("steps")
+    steps = named if isinstance(named, dict) else run.targets
+    rows = [_step_row(store, str(label), str(key)) for label, key in steps.items()]
+    frame = pd.DataFrame(rows, columns=["step", "state", "took", "seconds", "made", "key"])
+    return frame.sort_values(["seconds", "step"], ascending=[False, True], ignore_index=True)
+
+
+def _step_row(store: Store, label: str, key: str) -> tuple[str, str, str, float, str, str]:
+    try:
+        made = store.manifest(key)
+    except (KeyError, CorruptObjectError):
+        return label, "missing", "", -1.0, "", key[:12]
+    duration = float(made["duration_s"])
+    return label, "computed", seconds(duration), duration, _when(made["started"]), key[:12]
+
+
+def _when(moment: Any) -> str:
+    try:
+        return when(str(moment))
+    except ValueError:
+        return NOBODY

@@ -1,0 +1,195 @@
+"""The tab of runs: which columns, the table, and what is selected in it."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import panel as pn
+import panel_material_ui as pmui
+from bokeh.models.widgets.tables import HTMLTemplateFormatter
+
+from analysis.dashboard.catalogue import Catalogue, Snapshot
+from analysis.dashboard.columns import default_metrics, heading, in_order, short_title, title
+from analysis.dashboard.frame import (
+    HIGH,
+    LOW,
+    all_fields,
+    default_fields,
+    header_filter,
+    runs_frame,
+)
+from analysis.dashboard.look import TABLE_CSS, as_text, html, text
+
+NO_GROUP: Final = "–"
+ROW_PX: Final = 42
+_VALUE: Final = """
+<% if (value !== null && value === value) { %><%= value.toFixed(1) %><span class="ci"><%
+ var low = obj['COLUMN|low'], high = obj['COLUMN|high'];
+ if (low !== null && low === low) { %><%= low.toFixed(1) %> – <%= high.toFixed(1) %><% } %></span><% } %>
+"""
+
+
+class RunsView:
+    """The table of runs. `on_open` is called with a run whose name was clicked, `on_compare` with two selected ones."""
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        on_open: Callable[[str], None],
+        on_compare: Callable[[str, str], None],
+    ) -> None:
+        self._catalogue, self._on_open, self._on_compare = catalogue, on_open, on_compare
+        self._chosen = {"fields": False, "metrics": False}
+        self._setting = False
+        self.fields = pmui.MultiChoice(label="Settings shown", sizing_mode="stretch_width")
+        self.metrics = pmui.MultiChoice(label="Results shown", sizing_mode="stretch_width")
+        self.group = pmui.Select(
+            label="Group by", options=[NO_GROUP], width=220, size="small", margin=(8, 10)
+        )
+        self.compare = pmui.Button(label="Compare", disabled=True, variant="contained", margin=(8, 10))
+        self.selected = html("")
+        self._holder = pn.Column(sizing_mode="stretch_width")
+        self.table: Any = None
+        self._columns: tuple[Any, ...] = ()
+        for name in ("fields", "metrics"):
+            getattr(self, name).param.watch(lambda _, name=name: self._choose(name), "value")
+        self.group.param.watch(lambda _: self._draw(), "value")
+        self.compare.on_click(lambda _: self._compare())
+        self.refresh(catalogue.snapshot)
+
+    def layout(self) -> Any:
+        """The tab's content."""
+        columns = pmui.Card(
+            pn.Column(self.fields, self.metrics, sizing_mode="stretch_width"),
+            title="Choose columns",
+            collapsed=True,
+            sizing_mode="stretch_width",
+            margin=(8, 10),
+        )
+        bar = pn.FlexBox(
+            self.group,
+            self.compare,
+            pn.Column(self.selected, styles={"flex": "1 1 260px"}, align="center"),
+            align_items="center",
+            sizing_mode="stretch_width",
+        )
+        return pn.Column(columns, bar, self._holder, sizing_mode="stretch_width", margin=(8, 0))
+
+    def refresh(self, snapshot: Snapshot) -> None:
+        """Show a new state of the store: options, columns unless the user chose them, and rows."""
+        fields = all_fields(snapshot)
+        metrics = in_order({metric for run in snapshot.runs.values() for metric in run.metrics})
+        defaults = {
+            "fields": default_fields(snapshot),
+            "metrics": default_metrics(run.metrics for run in snapshot.runs.values()),
+        }
+        options: dict[str, Any] = {
+            "fields": fields,
+            "metrics": {title(metric): metric for metric in metrics},
+        }
+        known = {"fields": set(fields), "metrics": set(metrics)}
+        self._setting = True
+        for name in ("fields", "metrics"):
+            widget = getattr(self, name)
+            kept = [one for one in widget.value if one in known[name]]
+            if widget.options != options[name]:
+                widget.options = options[name]
+            wanted = kept if self._chosen[name] else defaults[name]
+            if widget.value != wanted:
+                widget.value = wanted
+        groups = [NO_GROUP, *fields]
+        if self.group.options != groups:
+            self.group.options = groups
+        self._setting = False
+        self._draw()
+
+    def rows(self) -> list[str]:
+        """The runs in the table as it is shown: filtered and sorted."""
+        return [] if self.table is None else self.table.current_view["run"].tolist()
+
+    def _choose(self, name: str) -> None:
+        if not self._setting:
+            self._chosen[name] = True
+            self._draw()
+
+    def _draw(self) -> None:
+        """New rows into the same table where the columns are the same, so that filters and order stay."""
+        if self._setting:
+            return
+        group = None if self.group.value == NO_GROUP else self.group.value
+        extra = [group] if group and group not in self.fields.value else []
+        frame = runs_frame(self._catalogue.snapshot, [*self.fields.value, *extra], self.metrics.value)
+        columns = (*frame.columns, group, *(str(kind) for kind in frame.dtypes))
+        if self.table is None or columns != self._columns:
+            self._columns = columns
+            chosen = self._selected()
+            self.table = self._make(frame, group, extra)
+            self._holder[:] = [self.table]
+            self._select(chosen)
+        elif not frame.equals(self.table.value):
+            chosen = self._selected()
+            self.table.value = frame
+            self._select(chosen)
+
+    def _make(self, frame: Any, group: str | None, extra: list[str]) -> Any:
+        spans = [name for name in frame.columns if name.endswith((LOW, HIGH))]
+        shown = [name for name in frame.columns if name not in (*spans, *extra)]
+        metrics = [name for name in shown if "/" in name]
+        headings: dict[str, list[str]] = {}
+        for metric in metrics:
+            headings.setdefault(heading(metric), []).append(metric)
+        formatters = as_text(shown, clickable="run")
+        formatters |= {m: HTMLTemplateFormatter(template=_VALUE.replace("COLUMN", m)) for m in metrics}
+        table = pn.widgets.Tabulator(
+            frame,
+            formatters=formatters,
+            titles={metric: short_title(metric) for metric in metrics},
+            groups=headings,
+            groupby=[group] if group else [],
+            hidden_columns=[*spans, *extra],
+            header_filters={name: header_filter(frame, name) for name in shown},
+            header_tooltips={metric: f"{title(metric)}, %, with its 95 % interval" for metric in metrics},
+            text_align=dict.fromkeys(metrics, "right"),
+            widths={"started": 128, "state": 92, **dict.fromkeys(metrics, 92)},
+            frozen_columns=["run"],
+            selectable="checkbox",
+            show_index=False,
+            disabled=True,
+            pagination="local",
+            page_size=15,
+            row_height=ROW_PX,
+            layout="fit_data",
+            sizing_mode="stretch_width",
+            stylesheets=[TABLE_CSS],
+            configuration={"columnDefaults": {"headerWordWrap": True, "maxWidth": 260}},
+        )
+        table.param.watch(lambda _: self._say_selected(), "selection")
+        table.on_click(self._clicked, column="run")
+        return table
+
+    def _clicked(self, event: Any) -> None:
+        self._on_open(self.table.value["run"].iloc[event.row])
+
+    def _selected(self) -> list[str]:
+        if self.table is None:
+            return []
+        names = self.table.value["run"].tolist()
+        return [names[i] for i in self.table.selection if i < len(names)]
+
+    def _select(self, names: list[str]) -> None:
+        """Select runs by name: their rows may have moved."""
+        order = self.table.value["run"].tolist()
+        wanted = [order.index(name) for name in names if name in order]
+        if self.table.selection != wanted:
+            self.table.selection = wanted
+        self._say_selected()
+
+    def _say_selected(self) -> None:
+        names = self._selected()
+        self.compare.disabled = len(names) != 2
+        hint = "Select two runs to compare them question by question; click a name to see where its results come from."
+        self.selected.object = hint if len(names) != 2 else f"{text(names[0])} and {text(names[1])}"
+
+    def _compare(self) -> None:
+        names = self._selected()
+        if len(names) == 2:
+            self._on_compare(*names)

@@ -1,0 +1,221 @@
+"""Start the page and the dashboards beside it, and end all of them together."""
+
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final
+
+from analysis.dashboard.catalogue import Catalogue, studies_of
+from analysis.dashboard.links import PROJECT, Links
+from analysis.dashboard.ports import HOST, choose_ports
+from analysis.dashboard.servers import Server, start_server
+from w2s_core.engine import Store
+from w2s_core.errors import UserError
+
+WATCH_MS: Final = 2000
+_ENDING: Final = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be shown. `studies`: numbers by name, in Optuna's database at `url`; `curves`: Trackio's folder."""
+
+    store: Store
+    study: str | None
+    url: str
+    studies: dict[str, int]
+    curves: Path | None
+
+
+def serve(
+    root: Path,
+    study: str | None,
+    *,
+    port: int | None = None,
+    storage: str | None = None,
+    open_page: bool = False,
+    say: Callable[[str], None] = print,
+) -> None:
+    """Serve until SIGINT, SIGTERM or SIGHUP; no process is left then.
+
+    Args:
+        root: the store.
+        study: show the runs of this study only.
+        port: the first of consecutive ports; None for free ones.
+        storage: URL of Optuna's database; by default `studies.db` in the store.
+        open_page: open the comparison page in the browser.
+        say: takes one line a dashboard, with its address.
+
+    Raises:
+        UserError: no store, no run, an unknown study, a port in use, or a dashboard that cannot start.
+    """
+    plan = make_plan(root, study, storage)
+    beside = ["optuna"] * bool(plan.studies) + ["trackio"] * bool(plan.curves)
+    ports = choose_ports(1 + len(beside), port)
+    with _until_signal(), ExitStack() as stack:
+        servers = {kind: _start(kind, at, plan, stack) for kind, at in zip(beside, ports[1:], strict=True)}
+        catalogue = Catalogue(plan.store, plan.study)
+        for server in servers.values():
+            server.wait_ready()
+        links = _links(plan, dict(zip(beside, ports[1:], strict=True)))
+        page = _page_server(catalogue, links, ports[0])
+        catalogue.start()
+        stack.callback(catalogue.stop)
+        address = f"http://{HOST}:{ports[0]}/"
+        for line in _lines(address, links, plan.study):
+            say(line)
+        if open_page:
+            _open(address)
+        _loop(page, list(servers.values()))
+
+
+def make_plan(root: Path, study: str | None, storage: str | None) -> Plan:
+    """Find out what there is to show.
+
+    Raises:
+        UserError: as `serve`.
+    """
+    from sweeps.storage import default_url
+
+    if not (root / "STORE.json").is_file():
+        raise UserError(f"there is no store at {root}: name one with --store, or {_FIRST_RUN}")
+    store = Store(root)
+    url = storage or default_url(store.root)
+    studies = _studies_in(url, asked=storage is not None)
+    known = sorted(studies.keys() | studies_of(store))
+    if study is not None and study not in known:
+        there = (
+            f"known: {', '.join(known)}"
+            if known
+            else "the store holds none; start one with: w2s sweep STUDY.yaml"
+        )
+        raise UserError(f"no study is named '{study}' in {store.root}; {there}")
+    if not known and next(iter(store.refs.names()), None) is None:
+        raise UserError(f"no run in {store.root} yet: {_FIRST_RUN}")
+    folder = store.root / "trackers" / "trackio"
+    return Plan(store, study, url, studies, folder if (folder / f"{PROJECT}.db").is_file() else None)
+
+
+_FIRST_RUN: Final = "make one with: w2s run experiments/mini/paper.yaml"
+
+
+def _studies_in(url: str, *, asked: bool) -> dict[str, int]:
+    """The studies of a database and their numbers; makes no database. Raises UserError where one was asked for."""
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    from sweeps.storage import known_studies, open_storage
+
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        parsed = None  # open_storage says what is wrong with it
+    file = parsed.database if parsed is not None and parsed.drivername.startswith("sqlite") else None
+    if file is not None and not Path(file).is_file():
+        if asked:
+            raise UserError(f"storage {url}: there is no file {file}")
+        return {}
+    base = open_storage(url)
+    return {name: base.get_study_id_from_name(name) for name in known_studies(url)}
+
+
+def _start(kind: str, port: int, plan: Plan, stack: ExitStack) -> Server:
+    if kind == "optuna":
+        server = start_server("optuna-dashboard", {"kind": kind, "port": port, "url": plan.url})
+    else:
+        server = start_server("Trackio", {"kind": kind, "port": port, "folder": str(plan.curves)})
+    stack.callback(server.stop)
+    return server
+
+
+def _links(plan: Plan, ports: dict[str, int]) -> Links:
+    optuna, trackio = (
+        f"http://{HOST}:{ports[kind]}" if kind in ports else None for kind in ("optuna", "trackio")
+    )
+    return Links(optuna, plan.studies, trackio)
+
+
+def _lines(address: str, links: Links, study: str | None) -> Iterator[str]:
+    yield f"runs     {address}"
+    if (found := links.study(study)) is not None:
+        yield f"Optuna   {found}"
+    if (found := links.curves()) is not None:
+        yield f"Trackio  {found}"
+
+
+def _page_server(catalogue: Catalogue, links: Links, port: int) -> Any:
+    """The page's server, listening. Pages of other origins cannot talk to it."""
+    import logging
+
+    import panel as pn
+
+    from analysis.dashboard.page import Shared, make_page
+
+    for name in ("bokeh", "tornado.access", "panel"):
+        logging.getLogger(name).setLevel(logging.ERROR)  # a browser that asks for a favicon is no news
+    pn.extension("tabulator")
+    shared = Shared(catalogue, links)
+    try:
+        server = pn.serve(
+            {"/": lambda: make_page(shared)},
+            address=HOST,
+            port=port,
+            websocket_origin=[f"{name}:{port}" for name in (HOST, "localhost")],
+            title="w2s runs",
+            show=False,
+            start=False,
+            verbose=False,
+        )
+    except OSError:
+        raise UserError(f"port {port} was taken by another program just now: start again") from None
+    server.start()
+    return server
+
+
+def _loop(page: Any, servers: list[Server]) -> None:
+    """Serve until a signal; a dashboard that ends by itself is said once, the others go on."""
+    from tornado.ioloop import PeriodicCallback
+
+    def watch() -> None:
+        for server in [one for one in servers if not one.running]:
+            servers.remove(server)
+            sys.stderr.write(f"w2s: {server.name} has ended by itself; start again to have it back\n")
+
+    watching = PeriodicCallback(watch, WATCH_MS)
+    watching.start()
+    try:
+        page.io_loop.start()
+    finally:
+        watching.stop()
+        page.stop()
+
+
+@contextmanager
+def _until_signal() -> Iterator[None]:
+    """Signals that end a program end the block, once: what cleans up after it is not interrupted again."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        for one in _ENDING:
+            signal.signal(one, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    before = {one: signal.signal(one, end) for one in _ENDING}
+    try:
+        yield
+    except KeyboardInterrupt:
+        pass  # this is how it ends
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+
+
+def _open(address: str) -> None:
+    import webbrowser
+
+    webbrowser.open(address)
