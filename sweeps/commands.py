@@ -149,10 +149,24 @@ def wandb_sweep(root: Path, study: Path, out: Path | None) -> None:
 
 
 def _mirror(store: Any, root: Path, group: str, trackers: list[str], online: bool) -> Mirror:
-    """Shows a run to the trackers, with its objectives; they may fail, the sweep does not."""
+    """Shows a run to the trackers, with its objectives; they may fail, the sweep does not.
+
+    A warning is said once, not once a trial, and after the first trial that W&B did not take online all are offline.
+    """
     from w2s_core.tracking import mirror_run
+    from w2s_core.tracking.backends import NO_WAY_ONLINE
+    from w2s_core.tracking.trackers import to_stderr
+
+    told: set[str] = set()
+
+    def warn(line: str) -> None:
+        if line not in told:
+            to_stderr(line)
+        told.add(line)
 
     def mirror(name: str, values: Mapping[str, float]) -> None:
-        mirror_run(store, name, trackers, root / "trackers", online=online, group=group, values=values)
+        goes_online = online and not any(NO_WAY_ONLINE in line for line in told)
+        folder = root / "trackers"
+        mirror_run(store, name, trackers, folder, online=goes_online, group=group, values=values, warn=warn)
 
     return mirror

@@ -2,7 +2,7 @@
 
 import datetime
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -72,6 +72,7 @@ class Sweep:
                 self.study, self.planner.space, definition, url, lambda: locks.wait_lock(guard)
             )
         self.swept = Swept()
+        self._mirrored: set[str] = set()
 
     def run(self) -> Swept:
         """Go on until every cell is complete, given up or failed; then read test for the final ones."""
@@ -85,7 +86,7 @@ class Sweep:
             planned = self.plan_all(slot.cell for slot in slots)
             self._run_batch(Batch(list(zip(slots, planned, strict=True)), self._store))
         if not self.swept.interrupted:
-            self._read_test()
+            self._mirror_others(self._read_test())
         states = Counter(one.state.name for one in self.optuna.settled().values())
         self.swept.complete, self.swept.pruned = states["COMPLETE"], states["PRUNED"]
         return self.swept
@@ -123,10 +124,8 @@ class Sweep:
 
     def _mend(self) -> None:
         """Compute again what complete cells of the file have lost: results that were damaged, or removed by hand."""
-        trials = [one for one in self.optuna.settled().values() if one.state.name == "COMPLETE"]
-        cells = [self.optuna.cell_of(one) for one in trials]
-        known = [cell for cell in cells if self.planner.space.has(cell)]
-        batch = Batch([(Slot(cell), self.plan(cell)) for cell in known], self._store, only_missing=True)
+        cells = [self.optuna.cell_of(trial) for trial in self._complete_trials()]
+        batch = Batch([(Slot(cell), self.plan(cell)) for cell in cells], self._store, only_missing=True)
         if batch.places:
             self._run_batch(batch)
 
@@ -160,6 +159,8 @@ class Sweep:
     def _compute(self, batch: Batch, wanted: Callable[[CellRun], Mapping[str, Handle]]) -> None:
         """Compute some targets of the open cells; try failed steps again as often as the study says."""
         cells = [place.planned for place in batch.open()]
+        if not cells:
+            return
         targets = union(cells, wanted)
         display = SweepDisplay(cells, self._headline, lambda key: self._on_done(batch, key))
         for _ in range(1 + self.study.retries):
@@ -195,11 +196,29 @@ class Sweep:
             self.optuna.finish(place.slot, place.planned.targets_digest, result)
             if result.reason:
                 self.swept.failed[place.planned.title] = result.reason
-            elif self._how.mirror:
-                for run in place.planned.runs:
-                    self._how.mirror(run.name, self._named(result.attrs.get(f"seed {run.seed}", ())))
+            else:
+                self._mirror(place.planned, result.attrs)
             lines.append(f"{self._headline()}: {place.planned.title}: {self._describe(result)}")
         return lines
+
+    def _mirror(self, planned: PlannedCell, attrs: Mapping[str, Sequence[float]]) -> None:
+        """Show a cell's runs to the trackers, as far as they are known. A run that was shown before is replaced."""
+        for run in planned.runs:
+            if self._how.mirror:
+                self._how.mirror(run.name, self._named(attrs.get(f"seed {run.seed}", ())))
+                self._mirrored.add(run.name)
+
+    def _mirror_others(self, read_now: Collection[str]) -> None:
+        """At the end, show the cells that an earlier sweep completed, and again those whose test was read now."""
+        for trial in self._complete_trials() if self._how.mirror else []:
+            planned = self.plan(self.optuna.cell_of(trial))
+            if planned.title in read_now or any(run.name not in self._mirrored for run in planned.runs):
+                self._mirror(planned, trial.user_attrs)
+
+    def _complete_trials(self) -> "list[FrozenTrial]":
+        """The complete trials whose cells the file still has."""
+        complete = [one for one in self.optuna.settled().values() if one.state.name == "COMPLETE"]
+        return [one for one in complete if self.planner.space.has(self.optuna.cell_of(one))]
 
     def _result(self, place: Place) -> Result:
         planned = place.planned
@@ -249,11 +268,15 @@ class Sweep:
             return {}
         return targets
 
-    def _read_test(self) -> None:
-        """Grade the final cells on test. That it is read is recorded first, and no cell is read a second time."""
+    def _read_test(self) -> list[str]:
+        """Grade the final cells on test; returns the titles of those read now.
+
+        That test is read is recorded first, and no cell is read a second time.
+        """
         cells = [self.plan(self.optuna.cell_of(trial)) for trial in self._final_trials()]
         before = {title for read in self.optuna.test_reads() for title in read["cells"]}
-        if fresh := [cell.title for cell in cells if cell.title not in before]:
+        fresh = [cell.title for cell in cells if cell.title not in before]
+        if fresh:
             self.optuna.note_test_read(
                 datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), fresh
             )
@@ -262,21 +285,19 @@ class Sweep:
             self._record(cell, test_read=when[cell.title])
         targets = union(cells, lambda run: run.with_test.targets)
         if all(self._store.has(handle.key) for handle in targets.values()):
-            return
+            return fresh
         display = SweepDisplay(cells, lambda: f"test of {len(cells)} final cells", test=True)
         outcome = self._run_graph(targets, cells, display)
         for cell in cells:
             reasons = [outcome.failed.get(h.key) for run in cell.runs for h in run.with_test.targets.values()]
             if reason := next(filter(None, reasons), None):
                 self.swept.failed[cell.title] = reason
+        return fresh
 
     def _final_trials(self) -> "Sequence[FrozenTrial]":
         if self.study.test == "none":
             return []
-        if self.study.test == "best":
-            return self.optuna.best()
-        complete = [one for one in self.optuna.settled().values() if one.state.name == "COMPLETE"]
-        return [one for one in complete if self.planner.space.has(self.optuna.cell_of(one))]
+        return self.optuna.best() if self.study.test == "best" else self._complete_trials()
 
 
 def _only(targets: Mapping[str, Handle], label: str) -> dict[str, Handle]:

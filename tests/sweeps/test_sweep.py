@@ -288,3 +288,24 @@ def test_pruned_cells_are_not_computed_further(
     for label in ("sft:hybrid_ft_2", "prefer:dpo", "greedy/dev/hybrid_ft_2"):
         assert label in given_up
         assert not store.has(given_up[label])
+
+
+@pytest.mark.slow
+def test_trials_are_runs_of_one_group_in_the_trackers(lab: Path, tmp_path: Path) -> None:
+    from tests.tracking.offline import read_offline_runs
+
+    store = tmp_path / "store"
+    shutil.copytree(lab / "store", store)
+    for _ in range(
+        2
+    ):  # a study that is complete already is shown too, and a second time it replaces what was shown
+        w2s("sweep", lab / "study.yaml", "--wandb", store=store)
+    runs = read_offline_runs(store / "trackers" / "wandb")
+    assert len(runs) == 4
+    assert {run["group"] for run in runs} == {"tiny-study"}
+    for run in runs:
+        (trial,) = (one for one in trials(store) if one.params == run["config"]["cell"])
+        assert run["summary"]["accuracy"] == trial.value
+    stages = [run["config"]["stages"] for run in runs]
+    assert len({one["sft:hybrid_ft_1"] for one in stages}) == 1, "all cells share M_plus, and its key says so"
+    assert len({one.get("prefer:dpo") for one in stages}) == 3

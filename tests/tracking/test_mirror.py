@@ -4,7 +4,6 @@ import json
 import os
 import socket
 import sqlite3
-import struct
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.tracking.offline import read_offline_runs
 from w2s_core.engine import Context, Handle, Store, run_graph, step
 from w2s_core.rows import write_json, write_rows
 from w2s_core.tracking import log_run, mirror_run, open_trackers, trackers
@@ -208,49 +208,19 @@ def test_the_traps_catch(
     assert "no network here" in warnings[0]
 
 
-def wandb_records(file: Path) -> Iterator[Any]:
-    """The records of a .wandb file: a LevelDB log of 32 KiB blocks after a header of 7 bytes."""
-    from wandb.proto import wandb_internal_pb2
-
-    data, at, whole = file.read_bytes(), 7, b""
-    assert data[:4] == b":W&B"
-    while at + 7 <= len(data):
-        if (left := 32768 - at % 32768) < 7:
-            at += left
-            continue
-        length, kind = struct.unpack_from("<HB", data, at + 4)
-        whole += data[at + 7 : at + 7 + length]
-        at += 7 + length
-        if kind in (1, 4):  # a full record, or the last part of one
-            yield wandb_internal_pb2.Record.FromString(whole)
-            whole = b""
-
-
 def test_wandb_offline(store: Store, tmp_path: Path, traps: Callable[[], list[str]]) -> None:
     warnings: list[str] = []
     for _ in range(2):  # the second takes the place of the first
         mirror_run(store, "mini-llama-0", ["wandb"], tmp_path / "trackers", warn=warnings.append)
     assert warnings == []
-    (file,) = (tmp_path / "trackers" / "wandb").glob("offline-run-*/run-*.wandb")
-
-    rows: dict[int, dict[str, float]] = {}
-    summary: dict[str, float] = {}
-    for record in wandb_records(file):
-        if record.WhichOneof("record_type") == "run":
-            run = record.run
-        for item in record.history.item:
-            name = item.key or "/".join(item.nested_key)
-            if not name.startswith("_"):
-                rows.setdefault(record.history.step.num, {})[name] = json.loads(item.value_json)
-        for item in record.summary.update:
-            name = item.key or "/".join(item.nested_key)
-            if name in SUMMARY:
-                summary[name] = json.loads(item.value_json)
-    assert rows == CURVES
-    assert summary == SUMMARY
-    assert (run.display_name, run.run_group) == ("mini-llama-0", "stories")
+    (run,) = read_offline_runs(tmp_path / "trackers" / "wandb")
+    assert run["rows"] == CURVES
+    assert {name: value for name, value in run["summary"].items() if name in SUMMARY} == SUMMARY
+    assert (run["name"], run["group"]) == ("mini-llama-0", "stories")
     assert not [
-        path for path in file.parent.rglob("*") if path.is_file() and b"hidden-value" in path.read_bytes()
+        path
+        for path in run["file"].parent.rglob("*")
+        if path.is_file() and b"hidden-value" in path.read_bytes()
     ]
     assert traps() == []
     assert not list((tmp_path / "trackers").rglob("*requirements*"))

@@ -18,6 +18,8 @@ from w2s_core.tracking.redaction import redact_text
 
 PROJECT = "w2s"
 ONLINE_TIMEOUT_S = 30.0
+NO_WAY_ONLINE = "W&B cannot go online"
+"""How the note begins that a run is recorded offline though it was to be sent."""
 
 
 class Backend(Protocol):
@@ -71,7 +73,7 @@ class WandbRun:
                 return self._init("online")
             except Exception as error:  # noqa: BLE001 - offline goes on, whatever W&B raises
                 self.note = (
-                    f"W&B cannot go online ({_first_line(error)}): run `wandb login`, then `wandb sync` on "
+                    f"{NO_WAY_ONLINE} ({_first_line(error)}): run `wandb login`, then `wandb sync` on "
                     f"{self._given['dir']}/wandb; this run is recorded offline"
                 )
         return self._init("offline")
