@@ -24,7 +24,7 @@ def lines(store: Store) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (store.root / "history.jsonl").read_text().splitlines()]
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(done=st.lists(st.tuples(st.sampled_from(HANDLES), st.integers(1, 99)), min_size=130, max_size=260))
 def test_estimates_are_the_same_after_trimming(
     done: list[tuple[Handle, int]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
