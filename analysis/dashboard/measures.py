@@ -5,7 +5,7 @@ is a digest of the sources that compute them. The file can be deleted at any tim
 """
 
 import hashlib
-import importlib
+import importlib.util
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator
@@ -23,7 +23,7 @@ Measures = dict[str, list[float | None]]
 """Name -> value, low, high. `share`: right responses; `pass`: pass@10; `rows`: questions, which has no interval."""
 
 _SOURCES = (
-    "analysis.dashboard.measures", "analysis.frame", "analysis.groups", "w2s_core.evaluation", "w2s_core.statistics",
+    "analysis.dashboard.measures", "analysis.frame", "analysis.results", "w2s_core.evaluation",
     "w2s_core.statistics.crossed", "w2s_core.statistics.estimates", "w2s_core.statistics.scores",
 )  # fmt: skip
 
@@ -119,6 +119,7 @@ def code_digest() -> str:
     """Of the sources that decide a measure: an edited rule must not answer with an old result."""
     together = hashlib.sha256()
     for name in _SOURCES:
-        file = importlib.import_module(name).__file__
-        together.update(Path(str(file)).read_bytes())
+        found = importlib.util.find_spec(name)
+        if found is not None and found.origin:
+            together.update(Path(found.origin).read_bytes())
     return together.hexdigest()[:16]
