@@ -110,6 +110,15 @@ def between_groups(better: Group, worse: Group, method: str) -> Estimate | None:
     )
 
 
+def setting_difference(second: Group, first: Group, method: str) -> Estimate | None:
+    """A method's score under one setting minus another, paired by question and seed; None where no seed has both."""
+    seeds = shared_seeds([first, second], method)
+    if not seeds:
+        return None
+    tables = np.stack([mean_table([group], method, seeds) for group in (first, second)])
+    return crossed_bootstrap(tables, _minus, clusters=first.clusters)
+
+
 def _minus(means: Floats) -> Floats:
     return np.asarray(means[..., 1] - means[..., 0])
 

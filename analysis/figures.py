@@ -1,8 +1,11 @@
-"""The figure of Stage I (the paper's Figure 4): accuracy over iterations for each weak model, Stage II beside it."""
+"""How figures look and are saved, and that of Stage I (the paper's Figure 4): accuracy over iterations."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+
+import numpy.typing as npt
 
 from analysis.groups import Group
 from w2s_core.statistics import Estimate, score
@@ -23,6 +26,8 @@ COLOURS: Final = {
 """One colour a method, in every figure: distinct for colour-blind eyes (after Okabe and Ito); markers differ too."""
 
 MARKERS: Final = {"weak": "o", "icl": "s", "hybrid": "D", "dpo": "^", "orpo": "v"}
+REFERENCES: Final = {"floor": "x", "ceiling": "*"}
+"""Markers of what methods are held against; these have dashes of their own too."""
 _LINES: Final = {"weak": "weak-ft", "icl": "icl-ft", "hybrid": "hybrid-ft"}
 _START: Final = {"weak": "full_weak_ft", "icl": "weak_icl"}
 _STYLE: Final[Any] = {
@@ -40,36 +45,48 @@ _PANEL: Final = (2.35, 2.5)  # inches; one panel alone gets a column's width
 _SINGLE: Final = (3.4, 2.8)
 
 
+def new_figure(panels: int, rows: int = 1, *, sharey: bool = True) -> "tuple[Figure, npt.NDArray[Any]]":
+    """A figure in the house style with panels side by side, shape [rows, panels]: one column wide, or more for more.
+
+    Draw and save it inside `style()`.
+    """
+    from matplotlib.figure import Figure
+
+    width, height = _SINGLE if panels == 1 else (_PANEL[0] * panels, _PANEL[1])
+    figure = Figure(figsize=(width, height * rows + 0.35), layout="constrained")
+    return figure, figure.subplots(rows, panels, sharey="row" if sharey else False, squeeze=False)
+
+
+def style() -> Any:
+    """The context in which figures are drawn and saved."""
+    import matplotlib as mpl
+
+    return mpl.rc_context(_STYLE)
+
+
+def save_figure(figure: "Figure", folder: Path, name: str) -> list[Path]:
+    """Write a figure as `name.png` and `name.svg`; the same figure gives the same bytes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{name}.png", folder / f"{name}.svg"]
+    with style():
+        figure.savefig(paths[0], dpi=200, metadata={"Software": None})
+        figure.savefig(paths[1], metadata={"Date": None, "Creator": None})
+    return paths
+
+
 def stage_one_figure(groups: Sequence[Group]) -> "Figure":
     """One panel a weak model: lines of weak-ft, icl-ft, hybrid-ft over iterations, floor and ceiling, Stage II marks.
 
     Iteration 0 of the weak line is full weak FT, of the icl line weak ICL. Bars are 95 % intervals.
     """
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
-    with mpl.rc_context(_STYLE):
-        width, height = _SINGLE if len(groups) == 1 else (_PANEL[0] * len(groups), _PANEL[1])
-        figure = Figure(figsize=(width, height + 0.35), layout="constrained")
-        panels = figure.subplots(1, len(groups), sharey=True, squeeze=False)[0]
-        for group, panel in zip(groups, panels, strict=True):
+    with style():
+        figure, panels = new_figure(len(groups))
+        for group, panel in zip(groups, panels[0], strict=True):
             _draw_panel(panel, group)
-        panels[0].set_ylabel(f"accuracy on {groups[0].split}, %")
-        _add_legend(figure, panels)
+        panels[0][0].set_ylabel(f"accuracy on {groups[0].split}, %")
+        order = [*_LINES.values(), "DPO", "ORPO", "weak floor", "strong ceiling"]
+        add_legend(figure, panels.flat, order)
     return figure
-
-
-def save_figure(groups: Sequence[Group], folder: Path, name: str = "stage1") -> list[Path]:
-    """Write the figure as `name.png` and `name.svg`; the same scores give the same bytes."""
-    import matplotlib as mpl
-
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"{name}.png", folder / f"{name}.svg"]
-    with mpl.rc_context(_STYLE):
-        figure = stage_one_figure(groups)
-        figure.savefig(paths[0], dpi=200, metadata={"Software": None})
-        figure.savefig(paths[1], metadata={"Date": None, "Creator": None})
-    return paths
 
 
 def _draw_panel(panel: "Axes", group: Group) -> None:
@@ -82,7 +99,7 @@ def _draw_panel(panel: "Axes", group: Group) -> None:
     stage_two = [m for m in ("dpo", "orpo") if m in group.planned()]
     for i, method in enumerate(stage_two):
         at = last + 1 + 0.24 * (i - (len(stage_two) - 1) / 2)
-        _draw_points(panel, [at], [_estimate(group, method)], method, method.upper(), line="none")
+        draw_points(panel, [at], [estimate_of(group, method)], method, method.upper(), line="none")
     _draw_axes(panel, group, last, bool(stage_two))
 
 
@@ -91,34 +108,38 @@ def _draw_line(panel: "Axes", group: Group, side: str, shift: float, last: int) 
     if side in _START:
         steps = {0: _START[side], **steps}
     places = [i + shift for i in steps]
-    _draw_points(panel, places, [_estimate(group, m) for m in steps.values()], side, _LINES[side], line="-")
+    draw_points(panel, places, [estimate_of(group, m) for m in steps.values()], side, _LINES[side])
 
 
 def _mark_m_plus(panel: "Axes", group: Group, last: int) -> None:
-    estimate = _estimate(group, group.m_plus)
+    estimate = estimate_of(group, group.m_plus)
     if estimate is not None:
         at = (last + 0.18, 100 * estimate.value)
         panel.text(*at, "M+", color=COLOURS["hybrid"], fontsize=7, va="center", ha="left", zorder=4)
 
 
-def _draw_points(
-    panel: "Axes", places: list[float], found: list[Estimate | None], what: str, label: str, line: str
+def draw_points(
+    panel: "Axes",
+    places: Sequence[float],
+    found: Sequence[Estimate | None],
+    what: str,
+    label: str,
+    line: str = "-",
+    *,
+    scale: float = 100,
 ) -> None:
-    """Points with intervals; a missing one leaves a gap."""
-    known = [(at, one) for at, one in zip(places, found, strict=True) if one is not None]
+    """Points with intervals, by default in per cent; a missing one leaves a gap, one without interval has no bar."""
+    known = [
+        (at, one) for at, one in zip(places, found, strict=True) if one is not None and not isnan(one.value)
+    ]
     if not known:
         return
-    values = [100 * one.value for _, one in known]
-    arms = [
-        [max(0.0, 100 * (one.value - one.low)) for _, one in known],
-        [max(0.0, 100 * (one.high - one.value)) for _, one in known],
-    ]
     panel.errorbar(
         [at for at, _ in known],
-        values,
-        yerr=arms,
+        [scale * one.value for _, one in known],
+        yerr=[[scale * arm for arm in side] for side in zip(*(_arms(one) for _, one in known), strict=True)],
         color=COLOURS[what],
-        marker=MARKERS[what],
+        marker=(MARKERS | REFERENCES)[what],
         linestyle=line,
         label=label,
         linewidth=1.3,
@@ -130,8 +151,13 @@ def _draw_points(
     )
 
 
+def _arms(one: Estimate) -> tuple[float, float]:
+    arms = one.value - one.low, one.high - one.value
+    return (0.0, 0.0) if isnan(one.low) else (max(0.0, arms[0]), max(0.0, arms[1]))
+
+
 def _draw_level(panel: "Axes", group: Group, method: str, what: str, dashes: Any) -> None:
-    estimate = _estimate(group, method)
+    estimate = estimate_of(group, method)
     if estimate is None:
         return
     label = "weak floor" if what == "floor" else "strong ceiling"
@@ -150,24 +176,36 @@ def _draw_axes(panel: "Axes", group: Group, last: int, stage_two: bool) -> None:
     if stage_two:
         panel.axvline(last + 0.55, color="#D0D0D0", linewidth=0.7, zorder=0)
     panel.set_xlabel("Stage I iteration", labelpad=2)
-    panel.set_title(f"weak: {group.name}", fontsize=8, pad=4)
+    panel.set_title(panel_title(group), fontsize=8, pad=4)
+    add_grid(panel)
+
+
+def panel_title(group: Group) -> str:
+    """A panel's title; a long name is broken at its commas."""
+    return f"weak: {group.name}".replace(", ", "\n")
+
+
+def add_grid(panel: "Axes") -> None:
+    """Faint lines across, behind the points."""
     panel.grid(axis="y", color="#E6E6E6", linewidth=0.6, zorder=0)
     panel.set_axisbelow(True)
 
 
-def _add_legend(figure: "Figure", panels: Sequence["Axes"]) -> None:
-    """One legend below all panels; a method that any panel shows is in it."""
+def add_legend(figure: "Figure", panels: Iterable["Axes"], order: Sequence[str] = ()) -> None:
+    """One legend below all panels; what any panel shows is in it, in this order, others after."""
     shown: dict[str, Any] = {}
+    across = 0
     for panel in panels:
         handles, labels = panel.get_legend_handles_labels()
         shown = dict(zip(labels, handles, strict=True)) | shown
-    order = [*_LINES.values(), "DPO", "ORPO", "weak floor", "strong ceiling"]
+        across += panel.get_subplotspec().is_first_row()  # type: ignore[union-attr]
     labels = [label for label in order if label in shown]
+    labels += [label for label in shown if label not in labels]
     figure.legend(
         [shown[label] for label in labels],
         labels,
         loc="outside lower center",
-        ncols=4 if len(panels) <= 2 else len(labels),
+        ncols=4 if across <= 2 else len(labels),
         frameon=False,
         fontsize=7.5,
         handlelength=1.8,
@@ -176,5 +214,6 @@ def _add_legend(figure: "Figure", panels: Sequence["Axes"]) -> None:
     )
 
 
-def _estimate(group: Group, method: str) -> Estimate | None:
+def estimate_of(group: Group, method: str) -> Estimate | None:
+    """A method's accuracy; None where it is missing."""
     return score(group.table(method), group.clusters) if group.present(method) else None

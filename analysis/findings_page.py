@@ -2,28 +2,39 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from math import isnan
 from pathlib import Path
 from typing import Any
 
 from analysis.findings import ALPHA, MARGIN, Claim, Finding, control_contrasts, findings
-from analysis.groups import Group
-from analysis.table import Table, to_markdown, to_terminal, words
+from analysis.groups import Group, differing_fields
+from analysis.notes import questions_of, run_notes
+from analysis.table import (
+    Cell,
+    Table,
+    points_interval,
+    to_csv,
+    to_latex,
+    to_markdown,
+    to_terminal,
+    words,
+)
 from w2s_core.statistics import Estimate
 
 
 def findings_table(found: Sequence[Finding]) -> Table:
     """All claims in one table: effect in points with its interval, p after Holm, n, verdict."""
     table = Table("Findings F1-F9, effects in points", ["", "claim", "effect", "p (Holm)", "n", "verdict"])
-    table.left = ("claim", "verdict")
+    table.left, table.spans = ("claim", "verdict"), ("effect",)
     for one in found:
         for i, claim in enumerate(one.claims):
             table.rows.append(
                 {
                     "": words(one.name if i == 0 else ""),
                     "claim": words(claim.name),
-                    "effect": words(points(claim.effect)),
-                    "p (Holm)": words(_p(claim.p_holm)),
+                    "effect": points_interval(claim.effect),
+                    "p (Holm)": Cell(_p(claim.p_holm), claim.p_holm),
                     "n": words(str(claim.effect.n) if claim.effect else "–"),
                     "verdict": words(claim.verdict),
                 }
@@ -32,20 +43,26 @@ def findings_table(found: Sequence[Finding]) -> Table:
 
 
 def save_findings(groups: Sequence[Group], folder: Path, command: str = "") -> tuple[str, list[Path]]:
-    """Test the findings, write `findings.md` and `findings.json`, and return the table for a terminal, and the files.
+    """Test the findings and write them: `findings.md`, the page; its table as `.csv` and `.tex`; all of it as `.json`.
+
+    Returns the table for a terminal, and the files.
 
     Raises:
         UserError: groups that cannot be compared.
     """
     found, controls = findings(groups), control_contrasts(groups)
     folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / "findings.md", folder / "findings.json"]
-    paths[0].write_text(page(groups, found, controls, command), encoding="utf-8")
-    record = as_json(groups, found, controls, command)
-    paths[1].write_text(
-        json.dumps(record, indent=1, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
-    return to_terminal(findings_table(found)), paths
+    table, record = findings_table(found), as_json(groups, found, controls, command)
+    noted = replace(table, notes=[line.removeprefix("* ") for line in how_to_read(groups, command)])
+    texts = {
+        "findings.md": page(groups, found, controls, command),
+        "findings.json": json.dumps(record, indent=1, allow_nan=False, ensure_ascii=False) + "\n",
+        "findings.csv": to_csv(table),
+        "findings.tex": to_latex(noted),
+    }
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    return to_terminal(table), [folder / name for name in texts]
 
 
 def page(
@@ -62,7 +79,7 @@ def page(
     if controls:
         title = "Controls at matched steps: icl-ft of iteration 1 minus the control (shown, not claimed)"
         parts.append(to_markdown(_effects(title, controls)))
-    parts.append(_how_to_read(groups, command))
+    parts.append("\n".join(["## How to read this", "", *how_to_read(groups, command)]) + "\n")
     return "\n".join(parts)
 
 
@@ -114,40 +131,35 @@ def _effects(title: str, claims: Sequence[Claim]) -> Table:
     return table
 
 
-def _how_to_read(groups: Sequence[Group], command: str) -> str:
+def how_to_read(groups: Sequence[Group], command: str) -> list[str]:
+    """What the findings stand on, line by line."""
     seeds = sorted({seed for group in groups for seed in group.seeds})
-    runs = [run for group in groups for run in group.runs]
     first = groups[0]
-    clusters = f" in {len(set(first.clusters))} templates" if first.clusters else ""
     weak = ", ".join(group.name for group in groups)
-    questions = f"{len(first.ids)} {first.split} questions{clusters}, seeds {', '.join(map(str, seeds))}"
+    questions = f"{questions_of(first)}, seeds {', '.join(map(str, seeds))}"
     one_seed = "" if len(seeds) > 1 else " With one seed they say nothing about other seeds."
     chance = "Intervals (95 %) and p take questions (by template) and seeds as drawn at random, weak models as given."
     holds = f"Holds: above 0 with p < {ALPHA:g} after Holm's correction over all claims."
     fails = f"Fails: the whole interval lies below +{100 * MARGIN:g} point."
     lines = [
-        "## How to read this",
-        "",
         f"* {questions}, weak models {weak}, strong model {first.strong}.",
         f"* Effects are differences on the same questions, averaged over weak models. {chance}{one_seed}",
         f"* {holds} {fails} Not resolved: neither.",
-        f"* Runs: {', '.join(runs)}.",
+        *(f"* {line}" for line in run_notes(groups)),
+        *_other_differences(groups),
     ]
-    lines += [f"* Command: `{command}`"] if command else []
-    return "\n".join(lines) + "\n"
+    return lines + ([f"* made by: {command}"] if command else [])
+
+
+def _other_differences(groups: Sequence[Group]) -> list[str]:
+    """A setting that goes with the weak model could be the cause of what the findings say of the weak model."""
+    fields = [name for name in differing_fields(groups) if name != "weak"]
+    return [f"* Note: the runs of these weak models also differ in {', '.join(fields)}."] if fields else []
 
 
 def points(effect: Estimate | None) -> str:
     """An effect in points: `+5.2 [+3.1, +7.4]`."""
-    if effect is None or isnan(effect.value):
-        return "–"
-    ends = "" if isnan(effect.low) else f" [{_signed(effect.low)}, {_signed(effect.high)}]"
-    return _signed(effect.value) + ends
-
-
-def _signed(share: float) -> str:
-    """`+5.2`, in points; never `-0.0`."""
-    return f"{round(100 * share, 1) + 0.0:+.1f}"
+    return points_interval(effect).text
 
 
 def _p(p: float, equals: str = "") -> str:
@@ -161,7 +173,7 @@ def as_json(
 ) -> dict[str, Any]:
     """Everything on the page as data; effects as shares, None where there is no number."""
     return {
-        "runs": [run for group in groups for run in group.runs],
+        "runs": [run for group in groups for run in group.all_runs],
         "weak": [group.name for group in groups],
         "seeds": sorted({seed for group in groups for seed in group.seeds}),
         "split": groups[0].split,

@@ -1,87 +1,168 @@
-"""Labelled sets of train_2 over seeds: precision, coverage, and tables aligned on the questions."""
+"""Labelled sets of train_2 over seeds: precision, coverage, and tables aligned on the questions.
 
+The label of a question is the first response of its row. The rest of an agreed set, which the filter drops, is
+`dropped_i`: the weak side's answers to all other questions (the demonstrations are among them).
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import nan
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from analysis.groups import Group
+from analysis.groups import Group, once
+from analysis.results import Graded
 from w2s_core.statistics import Estimate, crossed_bootstrap, score
 
 Floats = npt.NDArray[np.float64]
+Clusters = Sequence[object] | None
 
 
 @dataclass(frozen=True)
 class SetQuality:
-    """A labelled set over seeds: precision with its interval; coverage, rows and unparsed as means over seeds."""
+    """A labelled set over seeds: precision with its interval; coverage, rows and unparsed as means over seeds.
+
+    `by_level`: of each level, the share of the set's rows and their precision (nan where there is none).
+    """
 
     precision: Estimate
     coverage: float
     rows: float
     unparsed: float
     seeds: int
+    by_level: dict[Any, tuple[float, float]]
 
 
 @dataclass(frozen=True)
 class LabelTables:
-    """Which questions of train_2 a set keeps and gets right, shape [seeds, questions], aligned for several sets."""
+    """Which questions of train_2 sets keep and get right, shape [seeds, questions], aligned for several sets."""
 
     ids: list[str]
+    levels: list[Any]
     kept: dict[str, Floats]
     right: dict[str, Floats]
-    clusters: list[object] | None
+    unparsed: dict[str, Floats]
+    clusters: list[int] | None
 
 
+@once
 def label_quality_over_seeds(group: Group, name: str) -> SetQuality | None:
-    """Precision of a set, resampling questions and seeds; None where no run has the set."""
-    runs = runs_with_sets(group, name)
-    if not runs:
+    """Quality of a set, resampling questions and seeds; None where no member has the set."""
+    members = runs_with_sets(group, name)
+    if not members:
         return None
-    rows = group.labels[(group.labels["set"] == name) & group.labels["run"].isin(runs)]
-    asked = group.train_2 if group.train_2 == group.train_2 else float(group.labels["id"].nunique())
-    return SetQuality(
-        precision=_precision(group, name, runs),
-        coverage=len(rows) / len(runs) / asked if asked else float("nan"),
-        rows=len(rows) / len(runs),
-        unparsed=float(rows["unparsed"].clip(upper=1).sum()) / len(runs),
-        seeds=len(runs),
+    tables = label_tables(group, [name], members)
+    asked = group.train_2 if group.train_2 == group.train_2 else float(len(tables.ids))
+    return set_quality(
+        tables.kept[name],
+        tables.right[name],
+        asked,
+        unparsed=tables.unparsed[name],
+        levels=tables.levels,
+        clusters=tables.clusters,
     )
 
 
-def runs_with_sets(group: Group, *names: str) -> list[str]:
-    """The runs that have all of these sets (an empty set counts as there)."""
-    labels = {f"labels/{name}" for name in names}
-    present = group.targets[group.targets["present"] & group.targets["label"].isin(labels)]
-    found = present.groupby("run")["label"].nunique()
-    return [run for run in group.runs if found.get(run, 0) == len(labels)]
+def set_quality(
+    kept: Floats,
+    right: Floats,
+    asked: float,
+    *,
+    unparsed: Floats | None = None,
+    levels: Sequence[Any] = (),
+    clusters: Clusters = None,
+) -> SetQuality:
+    """Quality of a set from which questions it keeps and gets right, both 0 or 1, shape [seeds, questions].
+
+    Args:
+        asked: how many questions there were to label.
+        levels, clusters: one a question, if known.
+    """
+    seeds = len(kept)
+    rows = float(kept.sum()) / seeds if seeds else nan
+    return SetQuality(
+        precision=ratio_estimate(right, kept, clusters),
+        coverage=rows / asked if asked else nan,
+        rows=rows,
+        unparsed=float(unparsed.sum()) / seeds if unparsed is not None and seeds else 0.0,
+        seeds=seeds,
+        by_level=_by_level(kept, right, levels),
+    )
 
 
-def label_tables(group: Group, names: list[str], runs: list[str]) -> LabelTables:
-    """Align sets on the questions that any of them holds; a question that a set lacks has kept = right = 0."""
-    ours = group.labels[group.labels["run"].isin(runs) & group.labels["set"].isin(names)]
-    first = ours.drop_duplicates("id").sort_values("id")
-    ids = {name: i for i, name in enumerate(first["id"])}
-    kept = {name: np.zeros((len(runs), len(ids))) for name in names}
-    right = {name: np.zeros((len(runs), len(ids))) for name in names}
-    for (name, run), part in ours.groupby(["set", "run"], observed=True):
-        at = [ids[one] for one in part["id"]]
-        kept[str(name)][runs.index(str(run)), at] = 1.0
-        right[str(name)][runs.index(str(run)), at] = part["right"].to_numpy(dtype=float)
-    templates = first["template"].tolist()
-    clusters = [t if t is not None else f"#{i}" for i, t in enumerate(templates)]
-    return LabelTables(list(ids), kept, right, clusters if any(t is not None for t in templates) else None)
+def _by_level(kept: Floats, right: Floats, levels: Sequence[Any]) -> dict[Any, tuple[float, float]]:
+    at = np.empty(len(levels), dtype=object)
+    at[:] = list(levels)
+    found = {}
+    for level in {level for level in levels if level is not None}:
+        ours, hits = float(kept[:, at == level].sum()), float(right[:, at == level].sum())
+        found[level] = (ours / kept.sum() if kept.sum() else nan, hits / ours if ours else nan)
+    return found
 
 
-def _precision(group: Group, name: str, runs: list[str]) -> Estimate:
-    tables = label_tables(group, [name], runs)
-    kept, right = tables.kept[name], tables.right[name]
-    if (kept.size and kept.all()) or len(runs) == 1:
-        chosen = kept[0] > 0 if len(runs) == 1 else np.ones(kept.shape[1], dtype=bool)
-        labels = tables.clusters and [c for c, keep in zip(tables.clusters, chosen, strict=True) if keep]
-        return score(right[:, chosen], labels)
-    return crossed_bootstrap(np.stack([kept, right]), _share, clusters=tables.clusters)
+def ratio_estimate(part: Floats, whole: Floats, clusters: Clusters = None) -> Estimate:
+    """A share of what is kept, `part / whole` with both of shape [seeds, questions], resampling questions and seeds."""
+    if (whole.size and (whole == 1).all()) or (len(whole) == 1 and set(np.unique(whole)) <= {0.0, 1.0}):
+        chosen = whole[0] > 0 if len(whole) == 1 else np.ones(whole.shape[1], dtype=bool)
+        labels = clusters and [c for c, keep in zip(clusters, chosen, strict=True) if keep]
+        return score(part[:, chosen], labels)
+    return crossed_bootstrap(np.stack([whole, part]), _share, clusters=clusters)
 
 
 def _share(means: Floats) -> Floats:
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray(means[..., 1] / means[..., 0])
+
+
+def runs_with_sets(group: Group, *names: str) -> list[str]:
+    """The members that have all of these sets (an empty set counts as there)."""
+    return group.having(*(f"labels/{part}" for name in names for part in _parts(name)))
+
+
+def _parts(name: str) -> tuple[str, ...]:
+    """The sets that a set is made of: the rest needs the agreed set and the weak side."""
+    side, _, number = name.rpartition("_")
+    return (f"agreed_{number}", f"weak_{int(number) - 1}") if side == "dropped" else (name,)
+
+
+def label_tables(group: Group, names: Sequence[str], runs: Sequence[str]) -> LabelTables:
+    """Align sets on the questions that any of them holds; a question that a set lacks has kept = right = 0."""
+    plain = list(dict.fromkeys(part for name in names for part in _parts(name)))
+    graded = {(name, run): group.graded(f"labels/{name}", run) for name in plain for run in runs}
+    index, first = _universe(list(graded.values()))
+    kept = {name: np.zeros((len(runs), len(index))) for name in plain}
+    right, unparsed = ({name: np.zeros((len(runs), len(index))) for name in plain} for _ in range(2))
+    for (name, run), one in graded.items():
+        at = [index[question] for question in one.questions.ids]
+        row = list(runs).index(run)
+        kept[name][row, at] = 1.0
+        right[name][row, at] = one.right
+        unparsed[name][row, at] = one.count("unparsed") > 0
+    for name in names:
+        if name not in kept:
+            agreed, weak = _parts(name)
+            rest = kept[weak] * (1 - kept[agreed])
+            kept[name], right[name] = rest, right[weak] * rest
+            unparsed[name] = unparsed[weak] * rest
+    ids = list(index)
+    levels, clusters = [first[name][0] for name in ids], _clusters([first[name][1] for name in ids])
+    return LabelTables(ids, levels, kept, right, unparsed, clusters)
+
+
+def _universe(sets: Sequence[Graded]) -> tuple[dict[str, int], Mapping[str, tuple[Any, str | None]]]:
+    """All questions of some sets: their place in order of the ids, and their level and template."""
+    seen: dict[str, tuple[Any, str | None]] = {}
+    for asked in dict.fromkeys(one.questions for one in sets):
+        if not asked.index.keys() <= seen.keys():
+            rows = zip(asked.ids, asked.levels, asked.templates, strict=True)
+            seen = {name: (level, template) for name, level, template in rows} | seen
+    return {name: i for i, name in enumerate(sorted(seen))}, seen
+
+
+def _clusters(templates: Sequence[str | None]) -> list[int] | None:
+    if all(template is None for template in templates):
+        return None
+    numbers: dict[object, int] = {}
+    return [numbers.setdefault((i,) if one is None else one, len(numbers)) for i, one in enumerate(templates)]

@@ -63,21 +63,21 @@ def set_name(name: str) -> str:
         return "D_weak"
     if name == "icl_0":
         return "D_icl"
-    if side == "agreed":
-        return f"agreed {number}"
+    if side in ("agreed", "dropped"):
+        return f"{side} {number}"
     if side in ("weak", "icl"):
         return f"{side}-ft {number}, answers"
     return name
 
 
 def ordered_sets(names: Iterable[str]) -> list[str]:
-    """Labelled sets by iteration: the two sides, then what they agree on."""
+    """Labelled sets by iteration: the two sides, then what they agree on, then the rest."""
 
     def rank(name: str) -> tuple[int, int, str]:
         side, _, number = name.rpartition("_")
-        if side not in ("weak", "icl", "agreed") or not number.isdigit():
+        order = ("weak", "icl", "agreed", "dropped")
+        if side not in order or not number.isdigit():
             return 10**6, 0, name
-        agreed = side == "agreed"
-        return int(number) - agreed, ("weak", "icl", "agreed").index(side), name
+        return int(number) - (side in ("agreed", "dropped")), order.index(side), name
 
     return sorted(dict.fromkeys(names), key=rank)

@@ -1,67 +1,165 @@
-"""What `w2s run`, `w2s show` and `w2s tables` print and save."""
+"""What `w2s run`, `w2s show` and `w2s tables` print and save.
 
-import re
-from collections.abc import Sequence
+A report is a list of parts; each part makes tables and figures of a study, and is saved under its own name. To add a
+part, add it to `PARTS`.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from analysis.figures import save_figure
+from analysis.cost import cost_tables
+from analysis.figures import save_figure, stage_one_figure
+from analysis.figures_levels import level_figure, pgr_figure
+from analysis.figures_selection import selection_figure, threshold_figure
 from analysis.findings_page import save_findings
 from analysis.frame import StoreLike, load_frames
 from analysis.groups import Group
-from analysis.table import Table, save_table, to_terminal
-from analysis.tables import all_tables
+from analysis.levels import level_tables
+from analysis.notes import footer
+from analysis.selection_quality import selection_tables
+from analysis.settings_table import settings_tables
+from analysis.stage_two import stage_two_tables
+from analysis.study import Study, make_study
+from analysis.table import Table, escape, save_tables, to_terminal
+from analysis.tables import accuracy_table
+from analysis.thresholds import threshold_tables
+from analysis.typed import written
+from analysis.weak_models import weak_model_tables
 from w2s_core.errors import UserError
 
-TABLE_NAMES = ("accuracy", "labels", "pairs")
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a report: the name of its files, its title, its tables, and its figure with a caption."""
+
+    name: str
+    title: str
+    tables: Callable[[Study], list[Table]]
+    figure: "Callable[[Study], Figure | None]" = lambda study: None
+    caption: str = ""
+
+
+def _each(make: Callable[[Group], list[Table]]) -> Callable[[Study], list[Table]]:
+    """Tables of every setting that is shown in detail."""
+    return lambda study: [table for group in study.detailed for table in make(group)]
+
+
+def _stage_one(study: Study) -> "Figure | None":
+    drawn = [group for group in study.bases if group.ids]
+    return stage_one_figure(drawn) if drawn else None
+
+
+STAGE_ONE = Part(
+    "stage1",
+    "Stage I: accuracy of every method",
+    _each(lambda group: [accuracy_table(group)]),
+    _stage_one,
+    "Accuracy over the iterations of Stage I, and after Stage II; bars and bands are 95 % intervals.",
+)
+SELECTION = Part(
+    "selection",
+    "Where the labels come from",
+    _each(selection_tables),
+    lambda study: selection_figure(study.bases),
+    "Precision of each labelled set against its coverage; the number is the iteration, 0 are D_weak and D_icl.",
+)
+STAGE_TWO = Part("stage2", "Stage II: gains over M_plus, and the pairs", _each(stage_two_tables))
+PARTS = (
+    STAGE_ONE,
+    STAGE_TWO,
+    Part(
+        "levels",
+        "Accuracy by difficulty",
+        _each(level_tables),
+        lambda study: level_figure(study.bases),
+        "Accuracy by level; bars are 95 % intervals.",
+    ),
+    SELECTION,
+    Part(
+        "thresholds",
+        "Thresholds as selection rules",
+        threshold_tables,
+        threshold_figure,
+        "What each threshold buys; bars are 95 % intervals.",
+    ),
+    Part(
+        "weak_models",
+        "Weak models and the capability gap",
+        weak_model_tables,
+        lambda study: pgr_figure(study.bases),
+        "Performance gap recovered, 0 = weak floor, 1 = strong ceiling; bars are 95 % intervals.",
+    ),
+    Part("cost", "Cost, and what sharing steps saves", cost_tables),
+    Part("settings", "Settings and runs", settings_tables),
+)
+ONE_RUN = (STAGE_ONE, STAGE_TWO, SELECTION)
+"""The parts that one run has; the others compare runs."""
 
 
 def render_run(store: StoreLike, name: str) -> str:
     """The tables of one run as text, as far as it is computed. Saves nothing."""
-    return _shown(all_tables(load_frames(store, [name])))
+    study = make_study(load_frames(store, [name]))
+    return _terminal([table for part in ONE_RUN for table in part.tables(study)])
 
 
 def save_report(store: StoreLike, names: Sequence[str], out: Path, command: Sequence[str] = ()) -> str:
-    """Save tables (Markdown and CSV), the figure (PNG and SVG) and, for several runs, the findings (Markdown and JSON).
+    """Save the report of some runs, see `write_report`: all parts for several runs, its own for one."""
+    study = make_study(load_frames(store, names), written(command))
+    return write_report(study, out, PARTS if len(names) > 1 else ONE_RUN)
 
-    Returns what to print: the tables, and where everything lies.
+
+def write_report(study: Study, out: Path, parts: Sequence[Part] = PARTS) -> str:
+    """Save the tables of each part (Markdown, LaTeX, CSV), its figure (PNG, SVG), and the findings of several runs.
+
+    Returns what to print: the tables of Stage I and the findings (of one run, all tables), and where everything lies.
 
     Raises:
-        UserError: a name that is no run, runs that cannot be aligned, or a folder that cannot be written.
+        UserError: runs that cannot be aligned, or a folder that cannot be written.
     """
-    tables = all_tables(load_frames(store, names))
-    groups = [group for group, _ in tables]
+    printed: list[Table] = []
+    saved: list[Path] = []
     try:
-        saved = _save_tables(tables, out)
-        saved += save_figure(groups, out) if any(group.ids for group in groups) else []
-        said, more = _findings(groups, out, " ".join(command)) if len(names) > 1 else ("", [])
+        for part in parts:
+            tables = part.tables(study)
+            printed += tables if part is STAGE_ONE or len(study.runs) == 1 else []
+            saved += _save_part(part, tables, study, out)
+        said, more = _findings(study, out) if len(study.runs) > 1 else ("", [])
     except OSError as error:
         raise UserError(f"{out}: cannot write the report: {error.strerror}") from None
     listed = "\n".join(f"  {path}" for path in [*saved, *more])
-    return f"{_shown(tables)}\n{said}saved:\n{listed}"
+    return f"{_terminal(printed)}\n{said}saved:\n{listed}"
 
 
-def _shown(tables: Sequence[tuple[Group, Sequence[Table]]]) -> str:
-    return "\n".join(to_terminal(table) for _, shown in tables for table in shown if table.rows)
+def _terminal(tables: Sequence[Table]) -> str:
+    return "\n".join(to_terminal(table) for table in tables if table.rows)
 
 
-def _save_tables(tables: Sequence[tuple[Group, Sequence[Table]]], out: Path) -> list[Path]:
-    saved = []
-    for i, (group, made) in enumerate(tables):
-        suffix = f"-{i + 1}-{_slug(group.name)}" if len(tables) > 1 else ""
-        for name, table in zip(TABLE_NAMES, made, strict=True):
-            if table.rows:
-                saved += save_table(table, out, name + suffix)
-    return saved
+def _save_part(part: Part, tables: Sequence[Table], study: Study, out: Path) -> list[Path]:
+    figure = part.figure(study)
+    drawn = save_figure(figure, out, part.name) if figure is not None else []
+    if not tables:
+        return drawn
+    made_by = [f"made by: {study.command}"] if study.command else []
+    noted = [replace(table, notes=[*table.notes, *made_by]) for table in tables]
+    below = _figure_below(part, study) if drawn else ""
+    return [*save_tables(noted, out, part.name, " ".join([f"{part.title}.", *study.left_out]), below), *drawn]
 
 
-def _slug(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")[:60]
+def _figure_below(part: Part, study: Study) -> str:
+    """The figure in Markdown with what stands beneath it, as beneath a table."""
+    notes = [part.caption, *footer(study.bases)]
+    return f"![{part.title}]({part.name}.png)\n\n{escape(' '.join(notes))}\n"
 
 
-def _findings(groups: Sequence[Group], out: Path, command: str) -> tuple[str, list[Path]]:
+def _findings(study: Study, out: Path) -> tuple[str, list[Path]]:
     """The findings where the runs allow them; else why they do not, since tables stand without them too."""
     try:
-        shown, paths = save_findings(groups, out, command)
+        shown, paths = save_findings(study.bases, out, study.command)
     except UserError as error:
         return f"No findings: {error}\n\n", []
     return f"{shown}\n", paths

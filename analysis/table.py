@@ -1,7 +1,8 @@
-"""A table as data, and its forms: for a terminal, Markdown and CSV, all from the same cells."""
+"""A table as data, and its forms: for a terminal, Markdown, LaTeX and CSV, all from the same cells."""
 
 import csv
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import isnan, nan
 from pathlib import Path
@@ -29,7 +30,8 @@ EMPTY = Cell("")
 class Table:
     """Columns by heading, rows of cells (a missing name is an empty cell), and notes below.
 
-    `spans` names the columns whose CSV has the interval's ends too; `left` those of words, set to the left.
+    `spans` names the columns whose CSV has the interval's ends too; `left` those of words, set to the left. Tables of
+    one `name` go into one CSV file, told apart by what they are `of` (a weak model, say).
     """
 
     title: str
@@ -38,6 +40,8 @@ class Table:
     notes: list[str] = field(default_factory=list)
     spans: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
+    name: str = ""
+    of: str = ""
 
     def is_left(self, name: str) -> bool:
         """Whether a column is set to the left: the first, and those of words."""
@@ -73,6 +77,26 @@ def percent_interval(estimate: Estimate) -> Cell:
 def ratio_interval(estimate: Estimate) -> Cell:
     """A ratio with its interval: `0.85 [0.80, 0.90]`."""
     return _interval(estimate, 1, 2)
+
+
+def points_interval(effect: Estimate | None) -> Cell:
+    """A difference of shares in points, with its sign: `+5.2 [+3.1, +7.4]`."""
+    if effect is None or isnan(effect.value):
+        return Cell("–")
+    value, low, high = (100 * one for one in (effect.value, effect.low, effect.high))
+    ends = "" if isnan(low) else f" [{_signed(low)}, {_signed(high)}]"
+    return Cell(_signed(value) + ends, value, low, high)
+
+
+def _signed(points: float) -> str:
+    """`+5.2`; never `-0.0`."""
+    return f"{round(points, 1) + 0.0:+.1f}"
+
+
+def probability(effect: Estimate | None) -> Cell:
+    """The p of an effect."""
+    p = effect.p if effect is not None else nan
+    return Cell("–") if isnan(p) else Cell("< 0.001" if p < 0.001 else f"{p:.3f}", p)
 
 
 def _interval(estimate: Estimate, factor: float, digits: int) -> Cell:
@@ -112,36 +136,43 @@ def _needed(table: Table) -> int:
 def to_markdown(table: Table) -> str:
     """The table as Markdown, title and notes around it."""
     lines = [f"### {table.title}", ""]
-    lines.append("| " + " | ".join(map(_escape, table.columns)) + " |")
+    lines.append("| " + " | ".join(map(escape, table.columns)) + " |")
     lines.append("|" + "|".join("---" if table.is_left(name) else "---:" for name in table.columns) + "|")
-    lines += ["| " + " | ".join(map(_escape, cells)) + " |" for cells in table.texts()]
-    lines += ["", *(f"{_escape(note)}  " for note in table.notes)]
+    lines += ["| " + " | ".join(map(escape, cells)) + " |" for cells in table.texts()]
+    lines += ["", *(f"{escape(note)}  " for note in table.notes)]
     return "\n".join(lines) + "\n"
 
 
-def _escape(text: str) -> str:
+def escape(text: str) -> str:
+    """Text for Markdown, all characters that it would read as marks escaped."""
     return text.replace("\\", "\\\\").replace("|", "\\|").replace("_", "\\_").replace("<", "&lt;")
 
 
-def to_csv(table: Table) -> str:
-    """The table as CSV, numbers in full: an interval takes three columns, `x`, `x low`, `x high`."""
+def to_csv(*tables: Table) -> str:
+    """Tables as one CSV, numbers in full: an interval takes three columns, `x`, `x low`, `x high`.
+
+    The columns of several tables are put together; what each is `of` stands in a first column, if any is of something.
+    """
+    columns = list(dict.fromkeys(name for table in tables for name in table.columns))
+    spans = {name for table in tables for name in table.spans}
+    named = any(table.of for table in tables)
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([part for name in table.columns for part in _headings(table, name)])
-    for row in table.rows:
-        writer.writerow(
-            [part for name in table.columns for part in _fields(table, name, row.get(name, EMPTY))]
-        )
+    writer.writerow(["of"] * named + [part for name in columns for part in _headings(name, name in spans)])
+    for table in tables:
+        for row in table.rows:
+            cells = [_fields(row.get(name, EMPTY), name in spans) for name in columns]
+            writer.writerow([table.of] * named + [part for fields in cells for part in fields])
     return out.getvalue()
 
 
-def _headings(table: Table, name: str) -> list[str]:
-    return [name, f"{name} low", f"{name} high"] if name in table.spans else [name]
+def _headings(name: str, spans: bool) -> list[str]:
+    return [name, f"{name} low", f"{name} high"] if spans else [name]
 
 
-def _fields(table: Table, name: str, cell: Cell) -> list[str]:
+def _fields(cell: Cell, spans: bool) -> list[str]:
     first = cell.text if isnan(cell.value) else _number(cell.value)
-    if name not in table.spans:
+    if not spans:
         return [first]
     return [first, *("" if isnan(end) else _number(end) for end in (cell.low, cell.high))]
 
@@ -152,10 +183,78 @@ def _number(value: float) -> str:
     )
 
 
-def save_table(table: Table, folder: Path, name: str) -> list[Path]:
-    """Write `name.md` and `name.csv` into a folder."""
+def to_latex(table: Table) -> str:
+    """The table as LaTeX for the package booktabs, its title as caption and its notes below."""
+    shape = "".join("l" if table.is_left(name) else "r" for name in table.columns)
+    lines = [
+        r"\begin{table}[t]",
+        r"\centering",
+        rf"\caption{{{tex(table.title)}}}",
+        rf"\begin{{tabular}}{{{shape}}}",
+        r"\toprule",
+        _tex_row(table.columns),
+        r"\midrule",
+        *map(_tex_row, table.texts()),
+        r"\bottomrule",
+        r"\end{tabular}",
+    ]
+    if table.notes:
+        notes = r" \\ ".join(map(tex, table.notes))
+        lines.append(rf"\par\smallskip\parbox{{\linewidth}}{{\footnotesize\raggedright {notes}}}")
+    return "\n".join([*lines, r"\end{table}"]) + "\n"
+
+
+def _tex_row(cells: Sequence[str]) -> str:
+    row = " & ".join(map(tex, cells)) + r" \\"
+    return "{}" + row if row.startswith("[") else row  # a bracket after \\ would be read as its argument
+
+
+_TEX = str.maketrans(
+    {
+        "\\": r"\textbackslash{}",
+        "{": r"\{",
+        "}": r"\}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+        "|": r"\textbar{}",
+        '"': r"\textquotedbl{}",
+        "–": "--",
+        "−": "$-$",
+        "·": r"\textperiodcentered{}",
+        "≥": r"$\geq$",
+        "≤": r"$\leq$",
+        "“": "``",
+        "”": "''",
+        "’": "'",
+        **{one: f"\\{one}" for one in "&%$#_"},
+    }
+)
+
+
+def tex(text: str) -> str:
+    """Text for LaTeX, all characters that it would read as commands escaped."""
+    return text.translate(_TEX)
+
+
+def save_tables(
+    tables: Sequence[Table], folder: Path, name: str, title: str = "", after: str = ""
+) -> list[Path]:
+    """Write tables into a folder: `name.md` and `name.tex` with all, a CSV file for those of each name.
+
+    Args:
+        title: what stands above the tables in the Markdown.
+        after: Markdown that follows the tables (figures, say).
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"{name}.md", folder / f"{name}.csv"]
-    paths[0].write_text(to_markdown(table), encoding="utf-8")
-    paths[1].write_text(to_csv(table), encoding="utf-8")
-    return paths
+    heading = f"{escape(title)}\n\n" if title else ""
+    texts = {
+        f"{name}.md": heading + "\n".join([*map(to_markdown, tables), *([after] if after else [])]),
+        f"{name}.tex": "\n".join(map(to_latex, tables)),
+    }
+    for stem in dict.fromkeys(table.name or name for table in tables):
+        texts[f"{stem}.csv"] = to_csv(*(table for table in tables if (table.name or name) == stem))
+    for file, text in texts.items():
+        (folder / file).write_text(text, encoding="utf-8")
+    return [folder / file for file in texts]

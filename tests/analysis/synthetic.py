@@ -59,6 +59,13 @@ class TinyStore:
     def has(self, key: str) -> bool:
         return (self.root / key).is_dir()
 
+    def manifest(self, key: str) -> dict[str, Any]:
+        """Each result took a second and drew 100 tokens; its step is told by its key."""
+        if not self.has(key):
+            raise KeyError(key)
+        step = next((one for one in ("sample", "sft", "prefer") if f"-{one}-" in key), "grade")
+        return {"spec": {"step": step}, "duration_s": 1.0, "summary": {"tokens": 100}}
+
     def put(self, key: str, name: str, rows: list[dict[str, Any]]) -> str:
         (self.root / key).mkdir(parents=True)
         write_rows(self.root / key / name, rows)
@@ -135,6 +142,7 @@ def add_run(
         "task": "mini",
         "seed": seed,
         "targets": keys,
+        "steps": keys | {f"sft:{method}": f"{name}-sft-{method}" for method in ("weak_floor", "ceiling")},
         "questions": {"train_2": n, "test": n},
         "experiment": {
             "seed": seed,

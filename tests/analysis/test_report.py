@@ -1,5 +1,6 @@
 """What is printed and saved: figure and files, the same bytes each time, one line for what cannot be."""
 
+import json
 import struct
 from pathlib import Path
 
@@ -22,10 +23,10 @@ def printed(one_run: TinyStore, tmp_path_factory: pytest.TempPathFactory) -> tup
 def test_one_run_prints_its_tables_and_where_they_lie(printed: tuple[str, Path], one_run: TinyStore) -> None:
     shown, folder = printed
     names = {path.name for path in folder.iterdir()}
-    assert names == {f"{n}.{e}" for n in ("accuracy", "labels", "pairs") for e in ("md", "csv")} | {
-        "stage1.png",
-        "stage1.svg",
-    }
+    parts = {f"{name}.{end}" for name in ("stage1", "stage2", "selection") for end in ("md", "tex", "csv")}
+    figures = {f"{name}.{end}" for name in ("stage1", "selection") for end in ("png", "svg")}
+    more = {"stage2_pairs.csv", "selection_levels.csv"}
+    assert names == parts | figures | more
     assert all(str(folder / name) in shown for name in names)
     assert render_run(one_run, "solo") in shown
 
@@ -41,16 +42,29 @@ def test_the_same_store_gives_the_same_bytes(
 def test_several_runs_have_findings_and_a_table_each(study: TinyStore, tmp_path: Path) -> None:
     shown = save_report(study, list(study.refs.names()), tmp_path, ["w2s", "tables"])
     names = {path.name for path in tmp_path.iterdir()}
-    assert {"findings.md", "findings.json", "accuracy-1-qwen2.csv", "accuracy-3-mistral.md"} <= names
+    for part in ("stage1", "stage2", "levels", "selection", "weak_models", "cost", "settings", "findings"):
+        assert {f"{part}.md", f"{part}.tex", f"{part}.csv"} <= names, part
     assert "F9" in shown
 
 
-def test_runs_that_have_no_common_findings_still_have_tables(store: TinyStore, tmp_path: Path) -> None:
-    add_run(store, "a", n=60)
+def test_findings_of_several_settings_are_those_of_the_base_setting(store: TinyStore, tmp_path: Path) -> None:
+    for seed in (0, 1):
+        add_run(
+            store, f"a{seed}", n=60, seed=seed, settings={"stage1": {"iterations": 2, "consistency": 1.0}}
+        )
     add_run(store, "b", n=60, settings={"stage1": {"iterations": 2, "consistency": 0.5}})
+    save_report(store, ["a0", "a1", "b"], tmp_path)
+    record = json.loads((tmp_path / "findings.json").read_text())
+    assert record["runs"] == ["a0", "a1"]
+    assert "stage1.consistency=0.5" in (tmp_path / "settings.md").read_text()
+
+
+def test_runs_on_different_questions_still_have_tables(store: TinyStore, tmp_path: Path) -> None:
+    add_run(store, "a", n=60)
+    add_run(store, "b", n=72, weak="mistral")
     shown = save_report(store, ["a", "b"], tmp_path)
-    assert "No findings: findings compare weak models under one setting" in shown
-    assert "stage1.consistency=0.5" in shown
+    assert "No findings: weak model llama and weak model mistral were graded on different questions" in shown
+    assert (tmp_path / "stage1.md").exists()
 
 
 def test_a_run_with_nothing_computed_is_shown_as_missing(store: TinyStore, tmp_path: Path) -> None:
@@ -89,7 +103,8 @@ def test_figure_draws_each_method_where_its_numbers_are(study: TinyStore) -> Non
 
 def test_figure_with_missing_points_is_drawn_without_them(store: TinyStore, tmp_path: Path) -> None:
     add_run(store, "a", missing=("greedy/test/dpo", "greedy/test/hybrid_ft_2", "greedy/test/weak_floor"))
-    paths = save_figure(make_groups(load_frames(store, ["a"])), tmp_path)
+    figure = stage_one_figure(make_groups(load_frames(store, ["a"])))
+    paths = save_figure(figure, tmp_path, "stage1")
     width, height = struct.unpack(">II", paths[0].read_bytes()[16:24])
     assert width == pytest.approx(680, abs=4), "3.4 inches at 200 dots an inch: a column"
     assert height > 400

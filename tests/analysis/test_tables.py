@@ -9,12 +9,22 @@ import pytest
 from analysis.frame import GRADES, load_frames
 from analysis.methods import method_name, ordered, ordered_sets
 from analysis.published import published_figure
+from analysis.report import ONE_RUN
+from analysis.study import make_study
 from analysis.table import Cell, Table, count, percent, to_csv, to_markdown, to_terminal
-from analysis.tables import all_tables, run_table
 from tests.analysis.synthetic import TRUTH, TinyStore, add_run
-from w2s_core.errors import UserError
 from w2s_core.evaluation import accuracy, by_level, label_quality, mean_pass_at_k
 from w2s_core.rows import read_rows
+
+
+def tables_of(store: TinyStore, *runs: str) -> dict[tuple[str, str], Table]:
+    """The tables of runs by what they are called and of."""
+    study = make_study(load_frames(store, runs or list(store.refs.names())))
+    return {(table.name, table.of): table for part in ONE_RUN for table in part.tables(study)}
+
+
+def table_of(store: TinyStore, name: str, run: str = "solo") -> Table:
+    return tables_of(store, run)[name, "llama"]
 
 
 def rows_by_name(table: Table) -> dict[str, dict[str, Cell]]:
@@ -22,7 +32,7 @@ def rows_by_name(table: Table) -> dict[str, dict[str, Cell]]:
 
 
 def test_accuracy_levels_pass_at_10_and_pgr_are_those_of_the_grades(one_run: TinyStore) -> None:
-    table = run_table(load_frames(one_run, ["solo"]), "solo")[0]
+    table = table_of(one_run, "stage1")
     row = rows_by_name(table)["hybrid-ft 2 = M_plus"]
     grades = {
         m: read_rows(one_run.path(f"solo-greedy-test-{m}") / GRADES)
@@ -39,7 +49,7 @@ def test_accuracy_levels_pass_at_10_and_pgr_are_those_of_the_grades(one_run: Tin
 
 
 def test_rows_stand_in_the_papers_order_and_floor_and_ceiling_have_no_pgr(one_run: TinyStore) -> None:
-    table = run_table(load_frames(one_run, ["solo"]), "solo")[0]
+    table = table_of(one_run, "stage1")
     names = list(rows_by_name(table))
     assert names == [method_name(m, "hybrid_ft_2") for m in TRUTH]
     assert "PGR" not in table.rows[0]
@@ -47,7 +57,7 @@ def test_rows_stand_in_the_papers_order_and_floor_and_ceiling_have_no_pgr(one_ru
 
 
 def test_labels_are_those_of_the_grades(one_run: TinyStore) -> None:
-    row = rows_by_name(run_table(load_frames(one_run, ["solo"]), "solo")[1])["agreed 1"]
+    row = rows_by_name(table_of(one_run, "selection"))["agreed 1"]
     expected = label_quality(read_rows(one_run.path("solo-agreed_1") / GRADES), 240)
     assert row["precision"].value == pytest.approx(100 * expected.precision)
     assert row["coverage"].value == pytest.approx(100 * expected.coverage)
@@ -55,39 +65,43 @@ def test_labels_are_those_of_the_grades(one_run: TinyStore) -> None:
 
 
 def test_pairs_are_counted_by_kind(one_run: TinyStore) -> None:
-    rows = rows_by_name(run_table(load_frames(one_run, ["solo"]), "solo")[2])
+    rows = rows_by_name(table_of(one_run, "stage2_pairs"))
     assert rows["all"]["number"].value == 80
-    assert rows["weak chosen"]["number"].value + rows["weak rejected"]["number"].value == 80
-    assert rows["chosen side"]["words, mean"].value == 3
+    sides = [rows[f"weak response {side}"] for side in ("chosen", "rejected")]
+    assert sum(row["number"].value for row in sides) == 80
+    assert [rows["all"][f"{side}, words"].value for side in ("chosen", "rejected")] == [3, 4]
+    chosen = read_rows(one_run.path("solo-pc") / GRADES)
+    assert rows["all"]["chosen right, %"].value == pytest.approx(100 * accuracy(chosen))
+    kinds = [row["kind"] for row in read_rows(one_run.path("solo-pairs") / "rows.parquet")]
+    ours = [row for row, kind in zip(chosen, kinds, strict=True) if kind == "weak_rejected"]
+    assert sides[1]["chosen right, %"].value == pytest.approx(100 * accuracy(ours))
 
 
 def test_over_seeds_the_mean_of_the_runs_and_one_table_a_weak_model(study: TinyStore) -> None:
-    frames = load_frames(study, list(study.refs.names()))
-    tables = {group.name: made for group, made in all_tables(frames)}
-    assert list(tables) == ["qwen2", "llama", "mistral"]
+    tables = tables_of(study)
+    assert [of for name, of in tables if name == "stage1"] == ["qwen2", "llama", "mistral"]
     each = [accuracy(read_rows(study.path(f"llama-{s}-greedy-test-dpo") / GRADES)) for s in (0, 1, 2)]
-    row = rows_by_name(tables["llama"][0])["M_plus + DPO"]
+    row = rows_by_name(tables["stage1", "llama"])["M_plus + DPO"]
     assert row["accuracy"].value == pytest.approx(100 * sum(each) / 3)
-    precision = rows_by_name(tables["llama"][1])["agreed 2"]["precision"]
+    precision = rows_by_name(tables["selection", "llama"])["agreed 2"]["precision"]
     kept = [read_rows(study.path(f"llama-{s}-agreed_2") / GRADES) for s in (0, 1, 2)]
     pooled = [row for one in kept for row in one]
     assert precision.value == pytest.approx(100 * accuracy(pooled))
 
 
 def test_terminal_fits_100_columns_and_shows_everything(study: TinyStore) -> None:
-    for _, tables in all_tables(load_frames(study, list(study.refs.names()))):
-        for table in tables:
-            shown = to_terminal(table)
-            assert max(map(len, shown.splitlines())) <= 100
-            assert "…" not in shown
-            for cells in table.texts():
-                assert all(cell in shown for cell in cells)
+    for (name, _), table in tables_of(study).items():
+        shown = to_terminal(table)
+        assert max(map(len, shown.splitlines())) <= (100 if name != "selection_levels" else 200), name
+        assert "…" not in shown
+        for cells in table.texts():
+            assert all(cell in shown for cell in cells)
 
 
 def test_footer_names_questions_seeds_clusters_runs_command_and_detectable_effect(one_run: TinyStore) -> None:
-    notes = "\n".join(run_table(load_frames(one_run, ["solo"]), "solo")[0].notes)
+    notes = "\n".join(table_of(one_run, "stage1").notes)
     for part in (
-        "n = 240 questions in 120 templates",
+        "n = 240 test questions in 120 templates",
         "seeds 4",
         "run: solo",
         "seed=4",
@@ -102,7 +116,7 @@ def test_footer_names_questions_seeds_clusters_runs_command_and_detectable_effec
 def test_missing_rows_are_shown_as_missing(store: TinyStore) -> None:
     add_run(store, "a", seed=0, missing=("greedy/test/dpo", "samples/test/ceiling"))
     add_run(store, "b", seed=1, missing=("greedy/test/dpo", "greedy/test/orpo"))
-    table = all_tables(load_frames(store, ["a", "b"]))[0][1][0]
+    table = tables_of(store)["stage1", "llama"]
     rows = rows_by_name(table)
     assert rows["M_plus + DPO"]["accuracy"].text == "missing"
     assert "M_plus + ORPO (1/2 seeds)" in rows
@@ -111,13 +125,13 @@ def test_missing_rows_are_shown_as_missing(store: TinyStore) -> None:
 
 def test_gap_not_resolved_is_said_instead_of_a_number(store: TinyStore) -> None:
     add_run(store, "a", truth=TRUTH | {"ceiling": 0.30})
-    table = run_table(load_frames(store, ["a"]), "a")[0]
+    table = table_of(store, "stage1", "a")
     assert {row["PGR"].text for row in table.rows if "PGR" in row} == {"–"}
     assert any("gap not resolved" in note for note in table.notes)
 
 
 def test_markdown_and_csv_hold_the_same_cells(one_run: TinyStore) -> None:
-    for table in run_table(load_frames(one_run, ["solo"]), "solo"):
+    for table in tables_of(one_run).values():
         markdown = to_markdown(table)
         lines = [line for line in markdown.splitlines() if line.startswith("|")]
         assert len(lines) == len(table.rows) + 2
@@ -140,11 +154,6 @@ def test_markup_in_names_stays_text() -> None:
     table = Table("t", ["a|b"], [{"a|b": Cell("x|y [red]z[/red]")}])
     assert "x|y [red]z[/red]" in to_terminal(table)
     assert "x\\|y" in to_markdown(table)
-
-
-def test_an_unknown_run_is_refused(one_run: TinyStore) -> None:
-    with pytest.raises(UserError, match="no run 'other'"):
-        run_table(load_frames(one_run, ["solo"]), "other")
 
 
 def test_cells() -> None:

@@ -1,0 +1,122 @@
+"""Figures of the labels: precision against coverage of each set, and both and final accuracy over the thresholds."""
+
+from collections.abc import Callable, Sequence
+from math import nan
+from typing import TYPE_CHECKING, Any, Final
+
+from analysis.figures import (
+    COLOURS,
+    add_grid,
+    add_legend,
+    draw_points,
+    estimate_of,
+    new_figure,
+    panel_title,
+    style,
+)
+from analysis.groups import Group
+from analysis.labels import SetQuality, label_quality_over_seeds
+from analysis.selection_quality import quality_of_sets
+from analysis.study import Study
+from analysis.thresholds import THRESHOLDS, Series, series_of
+from w2s_core.statistics import Estimate
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_KINDS: Final[dict[str, tuple[str, str]]] = {
+    "weak": ("weak", "weak side"),
+    "icl": ("icl", "ICL side"),
+    "agreed": ("hybrid", "agreed"),
+    "dropped": ("floor", "dropped"),
+}
+COVERAGE: Final = ("#767676", "X")
+PRECISION: Final = ("#000000", "P")
+
+
+def selection_figure(groups: Sequence[Group]) -> "Figure | None":
+    """One panel a weak model: precision of each labelled set against its coverage; the number is the iteration."""
+    found = {group.name: quality_of_sets(group) for group in groups}
+    groups = [group for group in groups if any(found[group.name].values())]
+    if not groups:
+        return None
+    with style():
+        figure, panels = new_figure(len(groups))
+        for group, panel in zip(groups, panels[0], strict=True):
+            for name, quality in found[group.name].items():
+                if quality is not None:
+                    _draw_set(panel, name, quality)
+            panel.set_xlim(-4, 108)
+            panel.set_ylim(-3, 105)
+            panel.set_xlabel("coverage of train_2, %", labelpad=2)
+            panel.set_title(panel_title(group), fontsize=8, pad=4)
+            add_grid(panel)
+        panels[0][0].set_ylabel("label precision, %")
+        add_legend(figure, panels.flat, [label for _, label in _KINDS.values()])
+    return figure
+
+
+def _draw_set(panel: "Axes", name: str, quality: SetQuality) -> None:
+    side, _, number = name.rpartition("_")
+    if side not in _KINDS or quality.precision.value != quality.precision.value:
+        return
+    what, label = _KINDS[side]
+    at = 100 * quality.coverage
+    draw_points(panel, [at], [quality.precision], what, label, "none")
+    # D_weak and D_icl are number 0: the sides of an iteration are the answers after the one before
+    panel.annotate(
+        number,
+        (at, 100 * quality.precision.value),
+        xytext=(4, 3),
+        textcoords="offset points",
+        fontsize=6.5,
+        color=COLOURS[what],
+    )
+
+
+def threshold_figure(study: Study) -> "Figure | None":
+    """A row a threshold, a panel a weak model: precision, coverage (Stage I) and accuracies over the threshold."""
+    rows = [series for field in THRESHOLDS if (series := series_of(study, field))]
+    if not rows:
+        return None
+    width = max(map(len, rows))
+    with style():
+        figure, panels = new_figure(width, len(rows))
+        for line, series in zip(panels, rows, strict=True):
+            for panel, one in zip(line, series, strict=False):
+                _draw_series(panel, one)
+            for panel in line[len(series) :]:
+                panel.set_axis_off()
+            line[0].set_ylabel(f"%, judged on {series[0].groups[0].split}")
+        add_legend(figure, panels.flat)
+    return figure
+
+
+def _draw_series(panel: "Axes", series: Series) -> None:
+    lines: list[tuple[Callable[[Group], Estimate | None], str, str]] = [
+        (lambda group: estimate_of(group, group.m_plus), "hybrid", "M+ accuracy"),
+        (lambda group: estimate_of(group, "dpo"), "dpo", "DPO accuracy"),
+        (lambda group: estimate_of(group, "orpo"), "orpo", "ORPO accuracy"),
+    ]
+    for measure, what, label in lines:
+        draw_points(panel, series.values, [measure(group) for group in series.groups], what, label)
+    if series.field == "stage1.consistency":
+        _draw_labels(panel, series)
+    panel.set_xlabel(THRESHOLDS[series.field], labelpad=2)
+    panel.set_title(f"weak: {series.weak}", fontsize=8, pad=4)
+    add_grid(panel)
+
+
+def _draw_labels(panel: "Axes", series: Series) -> None:
+    """Precision and coverage of the first agreed set: what the threshold decides directly."""
+    found = [label_quality_over_seeds(group, "agreed_1") for group in series.groups]
+    options: dict[str, Any] = {"linewidth": 1.1, "markersize": 4, "zorder": 3}
+    for (colour, marker), label, dashes, values in (
+        (PRECISION, "label precision", "--", [one.precision.value if one else nan for one in found]),
+        (COVERAGE, "coverage", ":", [one.coverage if one else nan for one in found]),
+    ):
+        shares = [100 * value for value in values]
+        panel.plot(
+            series.values, shares, color=colour, marker=marker, linestyle=dashes, label=label, **options
+        )

@@ -1,0 +1,297 @@
+"""Results of the store as arrays, each read once whatever the number of runs and tables that need it."""
+
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from w2s_core.errors import UserError
+from w2s_core.evaluation import RIGHT, TRUNCATED, VERDICTS
+
+GRADES: Final = "grades.parquet"
+ROWS: Final = "rows.parquet"
+READERS = 4
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+
+class RefsLike(Protocol):
+    """The names of a store."""
+
+    def read(self, name: str) -> Any:
+        """The record under a name."""
+        ...
+
+    def names(self) -> Iterable[str]:
+        """All names."""
+        ...
+
+
+class StoreLike(Protocol):
+    """What this package needs of a store."""
+
+    @property
+    def refs(self) -> RefsLike:
+        """The names."""
+        ...
+
+    def has(self, key: str) -> bool:
+        """Whether a result exists."""
+        ...
+
+    def path(self, key: str) -> Path:
+        """The folder of a result."""
+        ...
+
+    def manifest(self, key: str) -> Mapping[str, Any]:
+        """How a result was made: step, seconds, summary."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Questions:
+    """The questions of a graded set, row by row as on disk. Sets with the same rows share one object."""
+
+    ids: list[str]
+    levels: list[Any]
+    templates: list[str | None]
+
+    @cached_property
+    def index(self) -> dict[str, int]:
+        """The row of each id; of its last row, where it has several."""
+        return {name: i for i, name in enumerate(self.ids)}
+
+    @cached_property
+    def order(self) -> Ints | None:
+        """The rows in order of their ids; None where they are so already."""
+        found = sorted(range(len(self.ids)), key=self.ids.__getitem__)
+        return None if found == list(range(len(found))) else np.array(found, dtype=np.int64)
+
+    @cached_property
+    def clusters(self) -> list[int] | None:
+        """Questions of one template share a number, one without a template has its own; None if none has a template."""
+        if all(template is None for template in self.templates):
+            return None
+        numbers: dict[object, int] = {}
+        keyed = ((i,) if one is None else one for i, one in enumerate(self.templates))
+        return [numbers.setdefault(one, len(numbers)) for one in keyed]
+
+
+@dataclass(frozen=True, eq=False)
+class Graded:
+    """A graded set: its responses' verdicts, one after another, as places in `evaluation.VERDICTS`.
+
+    Attributes:
+        offsets: where each row's responses begin, shape [rows + 1].
+        verdicts: shape [responses].
+        cut: whether a response ended at the length limit, shape [responses], or empty where it is not known.
+    """
+
+    questions: Questions
+    offsets: Ints
+    verdicts: npt.NDArray[np.int8]
+    cut: npt.NDArray[np.bool_]
+
+    @property
+    def n(self) -> Ints:
+        """Responses of each row."""
+        return np.diff(self.offsets)
+
+    @cached_property
+    def c(self) -> Ints:
+        """Right responses of each row."""
+        return self.count(RIGHT)
+
+    @cached_property
+    def right(self) -> npt.NDArray[np.bool_]:
+        """Whether the first response of each row, a set's label, is right."""
+        return np.asarray(self.verdicts[self.offsets[:-1]] == VERDICTS.index(RIGHT))
+
+    def count(self, verdict: str) -> Ints:
+        """How many responses of each row have a verdict."""
+        return _row_sums(self.verdicts == VERDICTS.index(verdict), self.offsets)
+
+    @cached_property
+    def truncated(self) -> Ints:
+        """How many responses of each row were cut off at the length limit."""
+        return _row_sums(self.cut, self.offsets) if self.cut.size else np.zeros(len(self.n), dtype=np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """Contrastive pairs, row by row. `right` is None for a side that is not graded; lengths are in words."""
+
+    ids: list[str]
+    kinds: list[str]
+    right: dict[str, npt.NDArray[np.bool_] | None]
+    words: dict[str, Floats]
+
+
+class Results:
+    """Reads results by key and keeps them. Used by several threads only inside `prefetch`."""
+
+    def __init__(self, store: StoreLike) -> None:
+        self.store = store
+        self._graded: dict[str, Graded] = {}
+        self._questions: dict[tuple[Any, ...], Questions] = {}
+        self._present: dict[str, bool] = {}
+
+    def has(self, key: str) -> bool:
+        """Whether the store holds a result."""
+        if key not in self._present:
+            self._present[key] = self.store.has(key)
+        return self._present[key]
+
+    def graded(self, key: str) -> Graded:
+        """A graded set.
+
+        Raises:
+            UserError: the result holds no grades, or unknown ones.
+        """
+        if key not in self._graded:
+            self._graded[key] = read_graded(self.store.path(key), self._shared)
+        return self._graded[key]
+
+    def prefetch(self, keys: Iterable[str]) -> None:
+        """Read graded sets that will be needed, several at a time (the readers leave Python's lock to each other)."""
+        wanted = [key for key in dict.fromkeys(keys) if key not in self._graded and self.has(key)]
+        if len(wanted) > 1:
+            with ThreadPoolExecutor(READERS) as readers:
+                list(readers.map(self.graded, wanted))
+
+    def pairs(self, key: str, sides: Mapping[str, str | None]) -> Pairs:
+        """Pairs with the verdicts on both sides; `sides` has the key of the grades of "chosen" and "rejected", or None.
+
+        Raises:
+            UserError: the grades are of other pairs.
+        """
+        return read_pairs(
+            self.store.path(key), {side: self.graded(one) if one else None for side, one in sides.items()}
+        )
+
+    def _shared(self, same: tuple[Any, ...], make: Callable[[], Questions]) -> Questions:
+        found = self._questions.get(same)
+        return found if found is not None else self._questions.setdefault(same, make())
+
+
+def read_graded(
+    folder: Path, shared: Callable[[tuple[Any, ...], Callable[[], Questions]], Questions] | None = None
+) -> Graded:
+    """Read a graded set. `shared` finds the questions by a token that is equal for equal rows, or makes them.
+
+    Raises:
+        UserError: the folder holds no grades, they lack a column, or a verdict is unknown.
+    """
+    path = folder / GRADES
+    table = read_parquet(path, ("id", "level", "template", "verdicts", "finish"))
+    if table.num_rows == 0:
+        nothing = np.zeros(0, dtype=np.int8)
+        return Graded(Questions([], [], []), np.zeros(1, dtype=np.int64), nothing, nothing.astype(bool))
+    if missing := {"id", "verdicts"} - set(table.column_names):
+        raise UserError(f"{path} has no column '{min(missing)}'; it holds no grades")
+    codes, offsets = _codes(table, path)
+    return Graded(_questions(table, shared), offsets, codes, _cut(table, len(codes)))
+
+
+def _questions(table: Any, shared: Any) -> Questions:
+    named = [name for name in ("id", "level", "template") if name in table.column_names]
+
+    def make() -> Questions:
+        columns = {name: table[name].to_pylist() for name in named}
+        nothing = [None] * table.num_rows
+        return Questions(columns["id"], columns.get("level", nothing), columns.get("template", nothing))
+
+    if shared is None:
+        return make()
+    buffers = (one for name in named for chunk in table[name].chunks for one in chunk.buffers())
+    same = (tuple(named), table.num_rows, *(one and one.to_pybytes() for one in buffers))
+    found: Questions = shared(same, make)
+    return found
+
+
+def _codes(table: Any, path: Path) -> tuple[npt.NDArray[np.int8], Ints]:
+    """Each response's verdict as a place in VERDICTS, and where the rows begin."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    lists = table["verdicts"].combine_chunks()
+    flat = lists.flatten()
+    found = pc.index_in(flat, value_set=pa.array(VERDICTS))
+    if found.null_count:
+        unknown = flat.filter(pc.is_null(found))[0].as_py()
+        raise UserError(f"{path}: unknown verdict '{unknown}'; known: {', '.join(VERDICTS)}")
+    offsets = lists.offsets.to_numpy().astype(np.int64)
+    if (np.diff(offsets) < 1).any():
+        row = int(np.argmin(np.diff(offsets)))
+        raise UserError(f"{path}: question '{table['id'][row].as_py()}' has no response")
+    return found.to_numpy(zero_copy_only=False).astype(np.int8), offsets - offsets[0]
+
+
+def _cut(table: Any, responses: int) -> npt.NDArray[np.bool_]:
+    import pyarrow.compute as pc
+
+    if "finish" in table.column_names:
+        flat = table["finish"].combine_chunks().flatten()
+        if len(flat) == responses:
+            return np.asarray(pc.equal(flat, TRUNCATED).to_numpy(zero_copy_only=False), dtype=bool)
+    return np.zeros(0, dtype=bool)
+
+
+def _row_sums(hits: npt.NDArray[np.bool_], offsets: Ints) -> Ints:
+    if len(hits) == len(offsets) - 1:  # one response a row
+        return hits.astype(np.int64)
+    return np.diff(np.concatenate([[0], np.cumsum(hits)])[offsets]).astype(np.int64)
+
+
+def read_pairs(folder: Path, grades: Mapping[str, Graded | None]) -> Pairs:
+    """Read the pairs of Stage II.
+
+    Raises:
+        UserError: no readable pairs, or grades of other pairs.
+    """
+    path = folder / ROWS
+    table = read_parquet(path, ("id", "kind", "chosen", "rejected"))
+    if missing := {"id", "kind", "chosen", "rejected"} - set(table.column_names):
+        if table.num_rows == 0:
+            return Pairs([], [], dict.fromkeys(grades), {side: np.zeros(0) for side in grades})
+        raise UserError(f"{path} has no column '{min(missing)}'; it holds no pairs")
+    ids = table["id"].to_pylist()
+    for side, one in grades.items():
+        if one is not None and one.questions.ids != ids:
+            raise UserError(f"{path}: the grades of the {side} side are of other pairs")
+    return Pairs(
+        ids,
+        table["kind"].to_pylist(),
+        {side: one.right if one is not None else None for side, one in grades.items()},
+        {side: _words(table[side]) for side in grades},
+    )
+
+
+def _words(texts: Any) -> Floats:
+    return np.array([len(text.split()) for text in texts.to_pylist()], dtype=np.float64)
+
+
+def read_parquet(path: Path, columns: Iterable[str] | None = None) -> Any:
+    """A Parquet file as an Arrow table: those of the named columns that it has, or all.
+
+    Raises:
+        UserError: there is no such file, or it cannot be read.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            has = file.schema_arrow.names
+            wanted = [name for name in columns if name in has] if columns is not None else None
+            return file.read(columns=wanted, use_threads=False)
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing") from None
+    except pa.ArrowInvalid:
+        raise UserError(f"{path} is no readable Parquet file") from None

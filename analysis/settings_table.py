@@ -1,0 +1,84 @@
+"""An overview of a study: one row a setting, and a list of all runs."""
+
+from math import nan
+
+from analysis.groups import Group
+from analysis.labels import runs_with_sets
+from analysis.notes import questions_of, run_notes
+from analysis.study import Study, setting_of
+from analysis.table import Cell, Table, percent, words
+from analysis.tables import accuracy_of, share_of
+
+METHODS = {"weak floor": "weak_floor", "M_plus": "", "DPO": "dpo", "ORPO": "orpo", "ceiling": "ceiling"}
+
+
+def settings_tables(study: Study) -> list[Table]:
+    """Accuracy of every setting, and the runs with what was typed for them."""
+    return [_settings(study), _runs(study)]
+
+
+def _settings(study: Study) -> Table:
+    bases = {group.weak: group for group in study.bases}
+    columns = ["weak model", "setting", "split", *METHODS, "agreed, precision", "agreed, coverage", "seeds"]
+    table = Table("Every setting: accuracy, per cent", columns, left=("setting", "split"), name="settings")
+    table.spans = tuple(METHODS)
+    for group in study.groups:
+        cells = {
+            name: accuracy_of(group, method or group.m_plus)
+            for name, method in METHODS.items()
+            if (method or group.m_plus) in group.planned()
+        }
+        precision, coverage = _last_agreement(group)
+        table.rows.append(
+            {
+                "weak model": words(group.weak),
+                "setting": words(setting_of(group, bases[group.weak]) if group.weak in bases else group.name),
+                "split": words(group.split),
+                **cells,
+                "agreed, precision": percent(precision),
+                "agreed, coverage": percent(coverage),
+                "seeds": words(str(len(group.seeds))),
+            }
+        )
+    asked = dict.fromkeys(questions_of(group) for group in study.groups if group.ids)
+    table.notes = [
+        (
+            f"n = {' or '.join(asked)}; intervals 95 %, over questions and seeds. base setting: the one "
+            "that the others vary. A setting that is not judged on test is judged on dev."
+        ),
+        *run_notes(study.groups)[:1],
+    ]
+    return table
+
+
+def _last_agreement(group: Group) -> tuple[float, float]:
+    """Precision and coverage of the last agreed set, over all seeds together."""
+    name = f"agreed_{group.iterations}"
+    members = runs_with_sets(group, name)
+    if not members:
+        return nan, nan
+    graded = [group.graded(f"labels/{name}", one) for one in members]
+    kept, right = sum(len(one.right) for one in graded), sum(int(one.right.sum()) for one in graded)
+    return share_of(right, kept), share_of(kept / len(members), group.train_2)
+
+
+def _runs(study: Study) -> Table:
+    columns = ["run", "weak model", "seed", "setting", "computed", "command"]
+    table = Table("Runs", columns, left=tuple(columns[1:]), name="runs")
+    for group in study.groups:
+        for member in group.members:
+            done = sum(group.results.has(key) for key in member.targets.values())
+            for i, run in enumerate(member.runs):
+                table.rows.append(
+                    {
+                        "run": words(run),
+                        "weak model": words(group.weak),
+                        "seed": Cell(str(member.seed), member.seed),
+                        "setting": words(group.name),
+                        "computed": words(f"{done} of {len(member.targets)} targets"),
+                        "command": words(
+                            member.commands[min(i, len(member.commands) - 1)] if member.commands else ""
+                        ),
+                    }
+                )
+    return table

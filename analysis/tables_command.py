@@ -1,0 +1,42 @@
+"""`w2s tables`. Heavy imports stand inside: `w2s --help` must answer at once."""
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("run_names", metavar="[RUN]...", nargs=-1)
+@click.option(
+    "--runs", "by_name", is_flag=True, help="The names that follow are runs (the word may be left out)."
+)
+@click.option("--study", help="All runs of this study, as a sweep recorded them.")
+@click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), default=Path("results"), show_default=True
+)
+@click.pass_obj
+def tables(root: Path, run_names: tuple[str, ...], by_name: bool, study: str | None, out: Path) -> None:
+    """Make every table and figure of some runs, and findings F1-F9, as Markdown, LaTeX, CSV, PNG and SVG.
+
+    Without RUN and --study: all runs of the store, if they share task and strong model. The beginning of a run's name
+    will do.
+    """
+    # The products behind a table are small: threads of BLAS would only wait for each other, and longer than they work.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    from analysis.report import write_report
+    from analysis.study import make_study, open_frames
+    from analysis.typed import written
+    from w2s_core.engine import Store
+    from w2s_core.errors import UserError
+    from w2s_core.inspection import find_run
+
+    if study and run_names:
+        raise UserError("give either --study or runs, not both")
+    if by_name and not run_names:
+        raise UserError("--runs needs the name of at least one run (`w2s runs` lists them)")
+    store = Store(root)
+    frames = open_frames(store, [find_run(store, name) for name in run_names], study)
+    made = make_study(frames, written(["w2s", *sys.argv[1:]]), named=bool(run_names))
+    click.echo(write_report(made, out))
