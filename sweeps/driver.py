@@ -3,6 +3,7 @@
 import datetime
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from sweeps.progress import SweepDisplay
 from sweeps.space import Cell
 from sweeps.storage import IN_MEMORY, default_url, has_study, still_answers
 from sweeps.study_file import LoadedStudy
-from w2s_core.engine import Executor, Handle, Outcome, Store, locks, run_graph
+from w2s_core.engine import Executor, Handle, Outcome, Store, locks, ray_cluster, run_graph
 from w2s_core.errors import UserError
 from w2s_core.runs import record
 
@@ -76,7 +77,8 @@ class Sweep:
 
     def run(self) -> Swept:
         """Go on until every cell is complete, given up or failed; then read test for the final ones."""
-        with still_answers(self._url):
+        ray = ray_cluster(self._how.address, self._how.workers)
+        with still_answers(self._url), ray if self._how.executor == "ray" else nullcontext():
             return self._run()
 
     def _run(self) -> Swept:

@@ -151,7 +151,7 @@ def test_an_empty_selection_stops_its_branch_and_says_so(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["run", "absent.yaml"], "absent.yaml: cannot read the experiment"),
+        (["run", "absent.yaml"], "absent.yaml: cannot read an experiment"),
         (["run", "tiny.yaml", "stage1.consistancy=0.5"], "did you mean 'consistency'"),
         (["run", "tiny.yaml", "stage1.consistency=1.5"], "less than or equal to 1"),
         (["run", "tiny.yaml", "task.name=minni"], "did you mean 'mini'"),
