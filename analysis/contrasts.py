@@ -6,6 +6,7 @@ seeds. Not so against the ceiling: weak models share it, so a seed is one unit o
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -81,9 +82,14 @@ def difference(
     clusters = groups[0].clusters_at(mask)
     if "ceiling" in (first, second):
         tables = np.stack([mean_table(groups, method, seeds, k=k)[:, mask] for method in (first, second)])
-        return crossed_bootstrap(tables, _minus, clusters=clusters)
+        return _bounded(crossed_bootstrap(tables, _minus, clusters=clusters))
     tables = np.stack([_all_runs(groups, method, seeds, k=k)[:, mask] for method in (first, second)])
-    return crossed_bootstrap(tables, _minus, clusters=clusters, strata=_strata(groups, seeds))
+    return _bounded(crossed_bootstrap(tables, _minus, clusters=clusters, strata=_strata(groups, seeds)))
+
+
+def _bounded(effect: Estimate) -> Estimate:
+    """Two shares differ by 1 at most, whatever the interval of few questions and seeds says."""
+    return replace(effect, low=max(-1.0, effect.low), high=min(1.0, effect.high))
 
 
 def _all_runs(groups: Sequence[Group], method: str, seeds: Sequence[int], *, k: int = 1) -> Floats:
@@ -116,7 +122,7 @@ def setting_difference(second: Group, first: Group, method: str) -> Estimate | N
     if not seeds:
         return None
     tables = np.stack([mean_table([group], method, seeds) for group in (first, second)])
-    return crossed_bootstrap(tables, _minus, clusters=first.clusters)
+    return _bounded(crossed_bootstrap(tables, _minus, clusters=first.clusters))
 
 
 def _minus(means: Floats) -> Floats:

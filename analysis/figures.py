@@ -70,6 +70,7 @@ def save_figure(figure: "Figure", folder: Path, name: str) -> list[Path]:
     paths = [folder / f"{name}.png", folder / f"{name}.svg"]
     with style():
         figure.savefig(paths[0], dpi=200, metadata={"Software": None})
+        figure.set_layout_engine("none")  # the places found for the first form are those of the second
         figure.savefig(paths[1], metadata={"Date": None, "Creator": None})
     return paths
 

@@ -30,7 +30,7 @@ _NAMES: Final = {
     "ceiling": ("ceiling", "strong ceiling"),
 }
 _SHORT: Final = {
-    "full_weak_ft": "full\nweak FT",
+    "full_weak_ft": "full\nFT",
     "weak_icl": "weak\nICL",
     "weak": "weak\n-ft",
     "icl": "icl\n-ft",

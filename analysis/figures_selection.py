@@ -31,6 +31,8 @@ _KINDS: Final[dict[str, tuple[str, str]]] = {
     "agreed": ("hybrid", "agreed"),
     "dropped": ("floor", "dropped"),
 }
+_SHIFTS: Final = {"weak": -2.5, "icl": 2.5}
+"""Both sides cover everything: they are drawn beside each other, in points of coverage."""
 COVERAGE: Final = ("#767676", "X")
 PRECISION: Final = ("#000000", "P")
 
@@ -47,7 +49,7 @@ def selection_figure(groups: Sequence[Group]) -> "Figure | None":
             for name, quality in found[group.name].items():
                 if quality is not None:
                     _draw_set(panel, name, quality)
-            panel.set_xlim(-4, 108)
+            panel.set_xlim(-4, 113)
             panel.set_ylim(-3, 105)
             panel.set_xlabel("coverage of train_2, %", labelpad=2)
             panel.set_title(panel_title(group), fontsize=8, pad=4)
@@ -62,13 +64,14 @@ def _draw_set(panel: "Axes", name: str, quality: SetQuality) -> None:
     if side not in _KINDS or quality.precision.value != quality.precision.value:
         return
     what, label = _KINDS[side]
-    at = 100 * quality.coverage
+    at = 100 * quality.coverage + _SHIFTS.get(side, 0)
     draw_points(panel, [at], [quality.precision], what, label, "none")
     # D_weak and D_icl are number 0: the sides of an iteration are the answers after the one before
     panel.annotate(
         number,
         (at, 100 * quality.precision.value),
-        xytext=(4, 3),
+        xytext=(3.5, 2) if int(number) else (-3.5, 2),
+        ha="left" if int(number) else "right",
         textcoords="offset points",
         fontsize=6.5,
         color=COLOURS[what],

@@ -6,7 +6,7 @@ The label of a question is the first response of its row. The rest of an agreed 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import nan
+from math import inf, nan
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from analysis.groups import Group, once
 from analysis.results import Graded
-from w2s_core.statistics import Estimate, crossed_bootstrap, score
+from w2s_core.statistics import Estimate, crossed_variance, quantile_t
+from w2s_core.statistics.estimates import effective_size, nothing, wilson_bounds
 
 Floats = npt.NDArray[np.float64]
 Clusters = Sequence[object] | None
@@ -103,17 +104,27 @@ def _by_level(kept: Floats, right: Floats, levels: Sequence[Any]) -> dict[Any, t
 
 
 def ratio_estimate(part: Floats, whole: Floats, clusters: Clusters = None) -> Estimate:
-    """A share of what is kept, `part / whole` with both of shape [seeds, questions], resampling questions and seeds."""
-    if (whole.size and (whole == 1).all()) or (len(whole) == 1 and set(np.unique(whole)) <= {0.0, 1.0}):
-        chosen = whole[0] > 0 if len(whole) == 1 else np.ones(whole.shape[1], dtype=bool)
-        labels = clusters and [c for c, keep in zip(clusters, chosen, strict=True) if keep]
-        return score(part[:, chosen], labels)
-    return crossed_bootstrap(np.stack([whole, part]), _share, clusters=clusters)
+    """A share of what is kept, `part / whole` with both of shape [seeds, questions] and part <= whole.
+
+    Its variance is that of the linearised ratio over questions and seeds; the interval is Wilson's at the effective
+    size, as that of `statistics.score`, so that it keeps inside [0, 1].
+    """
+    n, kept = whole.shape[1], float(whole.sum())
+    grouped = n if clusters is None else len(set(clusters))
+    if kept == 0:
+        return nothing(n, len(whole), grouped, nan)
+    share = float(part.sum()) / kept
+    spread = crossed_variance((part - share * whole) / (kept / whole.size), clusters)
+    if spread.known and spread.variance > 0:
+        bounds = wilson_bounds(share, effective_size(share, spread.variance), spread.reach() / spread.se)
+    else:  # all alike: as many independent answers as there are clusters with one
+        bounds = wilson_bounds(share, _occupied(whole, clusters), quantile_t(inf))
+    return Estimate(share, *bounds, spread, n, len(whole), grouped)
 
 
-def _share(means: Floats) -> Floats:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(means[..., 1] / means[..., 0])
+def _occupied(whole: Floats, clusters: Clusters) -> int:
+    hit = np.flatnonzero(whole.any(axis=0)).tolist()
+    return len(hit) if clusters is None else len({clusters[i] for i in hit})
 
 
 def runs_with_sets(group: Group, *names: str) -> list[str]:

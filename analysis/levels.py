@@ -9,7 +9,7 @@ import numpy.typing as npt
 from analysis.contrasts import difference
 from analysis.groups import Group
 from analysis.methods import method_name
-from analysis.notes import footer, smallest_effect
+from analysis.notes import footer, smallest_change, smallest_effect
 from analysis.stage_two import METHODS
 from analysis.table import MISSING, Cell, Table, count, percent_interval, points_interval, probability, words
 from analysis.tables import level_headings, named_method, title
@@ -57,14 +57,15 @@ def _accuracy_by_level(group: Group) -> Table:
         name="levels",
         of=group.name,
     )
-    for method in shown_methods(group):
-        found = level_scores(group, method)
+    by_method = {method: level_scores(group, method) for method in shown_methods(group)}
+    for method, found in by_method.items():
         cells = {name: percent_interval(found[level]) for level, name in headings.items()} if found else {}
         missing = {} if found else dict.fromkeys(headings.values(), words(MISSING))
         table.rows.append({"method": words(named_method(group, method)), **cells, **missing})
     sizes = {headings[level]: count(int(mask.sum())) for level, mask in masks(group).items()}
     table.rows.append({"method": words("questions"), **sizes})
-    table.notes = footer([group])
+    scores = [one for found in by_method.values() for one in found.values()]
+    table.notes = footer([group], smallest_change("The accuracy of a method on one level", scores))
     return table
 
 

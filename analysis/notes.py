@@ -10,7 +10,7 @@ from analysis.methods import is_control, method_name
 from w2s_core.statistics import Estimate, crossed_variance
 
 NAMED_RUNS = 12
-NAMED_COMMANDS = 3
+NAMED_COMMANDS = 1
 NAMED_MISSING = 3
 
 
@@ -71,13 +71,19 @@ def smallest_effect(what: str, effects: Iterable[Estimate | None]) -> str:
     return smallest_note(what, known)
 
 
-def smallest_note(what: str, found: Iterable[float]) -> str:
+def smallest_change(what: str, scores: Iterable[Estimate | None]) -> str:
+    """The smallest change of a single share that the data can show, as the median over some shares."""
+    known = [one.spread.detectable() for one in scores if one is not None and one.spread.known]
+    return smallest_note(what, known, "against a known number")
+
+
+def smallest_note(what: str, found: Iterable[float], how: str = "paired") -> str:
     """A sentence on the minimum detectable effect (a share), at 80 % power and p < 0.05; empty if it is not known."""
     values = [one for one in found if not isnan(one)]
     size = float(np.median(values)) if values else nan
     if isnan(size):
         return ""
-    return f"{what} must be about {100 * size:.1f} points to be found in 4 of 5 tries (paired, p < 0.05)."
+    return f"{what} must be about {100 * size:.1f} points to be found in 4 of 5 tries ({how}, p < 0.05)."
 
 
 def missing_notes(groups: Sequence[Group], concerns: Callable[[str], bool] = lambda label: True) -> list[str]:
@@ -101,5 +107,5 @@ def run_notes(groups: Sequence[Group]) -> list[str]:
 
 
 def _listed(commands: Sequence[str]) -> str:
-    more = f"; and {len(commands) - NAMED_COMMANDS} more" if len(commands) > NAMED_COMMANDS else ""
+    more = f"; and {len(commands) - NAMED_COMMANDS} more (runs.csv)" if len(commands) > NAMED_COMMANDS else ""
     return "; ".join(commands[:NAMED_COMMANDS]) + more

@@ -147,7 +147,8 @@ def _save_part(part: Part, tables: Sequence[Table], study: Study, out: Path) -> 
     made_by = [f"made by: {study.command}"] if study.command else []
     noted = [replace(table, notes=[*table.notes, *made_by]) for table in tables]
     below = _figure_below(part, study) if drawn else ""
-    return [*save_tables(noted, out, part.name, " ".join([f"{part.title}.", *study.left_out]), below), *drawn]
+    above = "\n\n".join(map(escape, [f"# {part.title}", *study.left_out])) + "\n"
+    return [*save_tables(noted, out, part.name, above, below), *drawn]
 
 
 def _figure_below(part: Part, study: Study) -> str:

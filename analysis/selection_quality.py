@@ -102,7 +102,7 @@ def level_share_table(group: Group, quality: dict[str, SetQuality | None]) -> Ta
             row |= {shares[level]: percent(share, 0), right[level]: percent(precision, 0)}
         table.rows.append(row)
     table.notes = ["share: of the set's rows. Means over seeds, without intervals: see precision above."]
-    table.notes += run_notes([group])
+    table.notes += _label_notes(group)
     return table
 
 

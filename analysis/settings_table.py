@@ -1,13 +1,10 @@
 """An overview of a study: one row a setting, and a list of all runs."""
 
-from math import nan
-
-from analysis.groups import Group
-from analysis.labels import runs_with_sets
+from analysis.labels import label_quality_over_seeds
 from analysis.notes import questions_of, run_notes
 from analysis.study import Study, setting_of
-from analysis.table import Cell, Table, percent, words
-from analysis.tables import accuracy_of, share_of
+from analysis.table import EMPTY, Cell, Table, percent, percent_interval, words
+from analysis.tables import accuracy_of
 
 METHODS = {"weak floor": "weak_floor", "M_plus": "", "DPO": "dpo", "ORPO": "orpo", "ceiling": "ceiling"}
 
@@ -21,22 +18,22 @@ def _settings(study: Study) -> Table:
     bases = {group.weak: group for group in study.bases}
     columns = ["weak model", "setting", "split", *METHODS, "agreed, precision", "agreed, coverage", "seeds"]
     table = Table("Every setting: accuracy, per cent", columns, left=("setting", "split"), name="settings")
-    table.spans = tuple(METHODS)
+    table.spans = (*METHODS, "agreed, precision")
     for group in study.groups:
         cells = {
             name: accuracy_of(group, method or group.m_plus)
             for name, method in METHODS.items()
             if (method or group.m_plus) in group.planned()
         }
-        precision, coverage = _last_agreement(group)
+        quality = label_quality_over_seeds(group, f"agreed_{group.iterations}")
         table.rows.append(
             {
                 "weak model": words(group.weak),
                 "setting": words(setting_of(group, bases[group.weak]) if group.weak in bases else group.name),
                 "split": words(group.split),
                 **cells,
-                "agreed, precision": percent(precision),
-                "agreed, coverage": percent(coverage),
+                "agreed, precision": percent_interval(quality.precision) if quality else EMPTY,
+                "agreed, coverage": percent(quality.coverage) if quality else EMPTY,
                 "seeds": words(str(len(group.seeds))),
             }
         )
@@ -49,17 +46,6 @@ def _settings(study: Study) -> Table:
         *run_notes(study.groups)[:1],
     ]
     return table
-
-
-def _last_agreement(group: Group) -> tuple[float, float]:
-    """Precision and coverage of the last agreed set, over all seeds together."""
-    name = f"agreed_{group.iterations}"
-    members = runs_with_sets(group, name)
-    if not members:
-        return nan, nan
-    graded = [group.graded(f"labels/{name}", one) for one in members]
-    kept, right = sum(len(one.right) for one in graded), sum(int(one.right.sum()) for one in graded)
-    return share_of(right, kept), share_of(kept / len(members), group.train_2)
 
 
 def _runs(study: Study) -> Table:

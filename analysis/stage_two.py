@@ -9,7 +9,7 @@ from analysis.contrasts import difference
 from analysis.groups import PASS_K, Group
 from analysis.labels import ratio_estimate
 from analysis.methods import method_name
-from analysis.notes import footer, run_notes, smallest_effect
+from analysis.notes import footer, missing_notes, run_notes, smallest_change, smallest_effect
 from analysis.published import published_figure
 from analysis.results import Pairs
 from analysis.table import MISSING, Cell, Table, count, percent_interval, points_interval, probability, words
@@ -96,9 +96,20 @@ def pair_table(group: Group) -> Table:
     pairs = [group.pairs(name) for name in members]
     clusters = _clusters(group, members)
     table.rows = [_pair_row(name, kind, pairs, clusters) for name, kind in KINDS.items()]
-    scope = " and seeds" if len(members) > 1 else ""
-    table.notes = [f"Means over seeds; intervals 95 %, over questions{scope}; lengths in words."]
-    table.notes += run_notes([group])
+    ids = {name for made in pairs for name in made.ids}
+    grouped = f" in {len({clusters.get(one, one) for one in ids})} templates" if clusters else ""
+    scope = "over questions and seeds" if len(members) > 1 else "over questions only: one seed"
+    table.notes = [
+        (
+            f"n = {len(ids)} questions of train_2{grouped}; seeds {', '.join(map(str, group.seeds))}; means over seeds; "
+            f"intervals 95 %, {scope}."
+        ),
+        *filter(
+            None, [smallest_change("How often the chosen side is right", _chosen_right(pairs, clusters))]
+        ),
+        *missing_notes([group], lambda label: "pairs" in label),
+        *run_notes([group]),
+    ]
     return table
 
 
@@ -119,18 +130,24 @@ def _pair_row(name: str, kind: str | None, pairs: list[Pairs], clusters: dict[st
     for side in ("chosen", "rejected"):
         lengths = np.concatenate([made.words[side][mask] for made, mask in zip(pairs, chosen, strict=True)])
         row[f"{side}, words"] = count(round(float(lengths.mean()), 1) if lengths.size else nan)
-        row[f"{side} right, %"] = _side_right(side, pairs, chosen, clusters)
+        estimate = _side_right(side, pairs, chosen, clusters)
+        row[f"{side} right, %"] = percent_interval(estimate) if estimate else words("–")
     return row
+
+
+def _chosen_right(pairs: list[Pairs], clusters: dict[str, str]) -> list[Estimate | None]:
+    everything = [np.ones(len(made.ids), dtype=bool) for made in pairs]
+    return [_side_right("chosen", pairs, everything, clusters)]
 
 
 def _side_right(
     side: str, pairs: list[Pairs], chosen: list[npt.NDArray[np.bool_]], clusters: dict[str, str]
-) -> Cell:
+) -> Estimate | None:
     """How often a side of the pairs is right, over the seeds that are graded."""
     graded = [(made, mask) for made, mask in zip(pairs, chosen, strict=True) if made.right[side] is not None]
     ids = sorted({name for made, mask in graded for name in np.array(made.ids, dtype=object)[mask]})
     if not ids:
-        return words("–")
+        return None
     index = {name: i for i, name in enumerate(ids)}
     whole, part = np.zeros((2, len(graded), len(ids)))
     for row, (made, mask) in enumerate(graded):
@@ -138,4 +155,4 @@ def _side_right(
         np.add.at(whole[row], at, 1.0)
         np.add.at(part[row], at, np.asarray(made.right[side], dtype=np.float64)[mask])
     labels = [clusters.get(name, f"#{name}") for name in ids] if clusters else None
-    return percent_interval(ratio_estimate(part, whole, labels))
+    return ratio_estimate(part, whole, labels)

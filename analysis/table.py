@@ -239,18 +239,16 @@ def tex(text: str) -> str:
 
 
 def save_tables(
-    tables: Sequence[Table], folder: Path, name: str, title: str = "", after: str = ""
+    tables: Sequence[Table], folder: Path, name: str, before: str = "", after: str = ""
 ) -> list[Path]:
     """Write tables into a folder: `name.md` and `name.tex` with all, a CSV file for those of each name.
 
     Args:
-        title: what stands above the tables in the Markdown.
-        after: Markdown that follows the tables (figures, say).
+        before, after: Markdown around the tables (a heading, figures).
     """
     folder.mkdir(parents=True, exist_ok=True)
-    heading = f"{escape(title)}\n\n" if title else ""
     texts = {
-        f"{name}.md": heading + "\n".join([*map(to_markdown, tables), *([after] if after else [])]),
+        f"{name}.md": "\n".join(filter(None, [before, *map(to_markdown, tables), after])),
         f"{name}.tex": "\n".join(map(to_latex, tables)),
     }
     for stem in dict.fromkeys(table.name or name for table in tables):
