@@ -11,7 +11,7 @@ STAMP := .venv/.ready
 # Processes side by side in tests. One thread each: more threads a process only fight at these sizes.
 JOBS ?= 2
 
-.PHONY: help setup demo results test test-slow test-postgres lint format bench bases pins clean
+.PHONY: help setup demo results tables test test-slow test-postgres lint format bench bases pins clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ results: $(STAMP) ## Run the lab study (3 weak models x 3 seeds, with controls) 
 		xargs -P $(JOBS) -L 1 bash -c '$(BIN)/w2s run experiments/mini/paper.yaml \
 			weak=experiments/mini/bases/$$0 seed=$$1 controls=true --name lab-$$0-$$1 --out .w2s/reports >/dev/null'
 	$(BIN)/w2s tables $(foreach weak,llama mistral qwen2,$(foreach seed,0 1 2,lab-$(weak)-$(seed))) --out results/lab
+
+tables: $(STAMP) ## Make every table and figure of the runs in the store (STUDY=name for one study's)
+	$(BIN)/w2s tables $(if $(STUDY),--study $(STUDY)) --out results/$(or $(STUDY),tables)
 
 test: export HF_HUB_OFFLINE = 1
 test: export OMP_NUM_THREADS = 1

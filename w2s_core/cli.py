@@ -19,8 +19,10 @@ USER_ERROR = 2
 
 
 LAZY = {
+    "dashboard": "analysis.dashboard.command:dashboard",
     "data": "w2s_core.data_commands:data",
     "sweep": "sweeps.commands:sweep",
+    "tables": "analysis.tables_command:tables",
     "trial": "sweeps.commands:trial",
     "wandb-sweep": "sweeps.commands:wandb_sweep",
 }
@@ -196,23 +198,6 @@ def gc(root: Path, dry_run: bool) -> None:
 
     freed = Store(root).gc(dry_run=dry_run)
     click.echo(json.dumps({"dry_run": dry_run, **freed}))
-
-
-@w2s.command()
-@click.argument("run_names", metavar="RUN...", nargs=-1, required=True)
-@click.option(
-    "--out", type=click.Path(path_type=Path, file_okay=False), default=Path("out/tables"), show_default=True
-)
-@click.pass_obj
-def tables(root: Path, run_names: tuple[str, ...], out: Path) -> None:
-    """Tables, figure and findings F1-F9 over several runs (weak models, seeds), printed and saved."""
-    from analysis.report import save_report
-    from w2s_core.engine import Store
-    from w2s_core.inspection import find_run
-
-    store = Store(root)
-    names = [find_run(store, name) for name in run_names]
-    click.echo(save_report(store, names, out, command=_command()))
 
 
 def _command() -> list[str]:
