@@ -29,11 +29,12 @@ class SweepDisplay:
     ) -> None:
         self._headline, self._on_done = headline, on_done
         self._inner = make_display(labels=shared_labels(cells, test=test))
+        self._sharing = None if test else sharing(cells)
 
     def begin(self, planned: list[Planned], workers: int) -> None:
         """The steps begin."""
         self._inner.begin(planned, workers)
-        self._say(None)
+        self._say(self._sharing)
 
     def event(self, event: dict[str, Any]) -> None:
         """Show an event; a new result may complete a trial."""
@@ -48,6 +49,13 @@ class SweepDisplay:
 
     def _say(self, line: str | None) -> None:
         self._inner.event({"event": "note", "message": line, "headline": self._headline()})
+
+
+def sharing(cells: Sequence[PlannedCell]) -> str:
+    """`24 trials share 324 steps; alone they would take 1128`."""
+    steps = [run.steps for cell in cells for run in cell.runs]
+    alone, distinct = sum(map(len, steps)), len(set().union(*steps))
+    return f"{len(cells)} trials share {distinct} steps; alone they would take {alone}"
 
 
 def shared_labels(cells: Sequence[PlannedCell], *, test: bool) -> dict[str, str]:

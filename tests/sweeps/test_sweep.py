@@ -15,9 +15,10 @@ from typing import Any
 import optuna
 import pytest
 
+from sweeps.cells import CellPlanner, values_of
 from sweeps.driver import How, Sweep
 from sweeps.storage import default_url, open_storage
-from sweeps.study_file import load_study
+from sweeps.study_file import COSTS, Objective, load_study
 from tests.sweeps.conftest import Writer
 from tests.tiny import write_experiment
 from w2s_core.engine import Store
@@ -100,6 +101,28 @@ def test_a_trial_is_a_run_with_the_value_of_its_own_grades(lab: Path) -> None:
         method = trial.params["stage2.methods"]
         summary = store.manifest(record["targets"][f"greedy/dev/{method}"])["summary"]
         assert trial.values == [summary.get("right", 0) / summary["questions"]]
+
+
+def test_a_cost_counts_the_tokens_behind_the_final_model_once(lab: Path) -> None:
+    store = Store(lab / "store")
+    objectives = [Objective(metric=name, direction="minimize") for name in COSTS]
+    planner = CellPlanner(load_study(lab / "study.yaml"))
+    for cell in planner.space.cells():
+        (run,) = planner.plan(cell).runs
+        found = dict(zip(COSTS, values_of(objectives, run, store, "study.yaml"), strict=True))
+        evaluation = store.manifest(run.graph.targets[f"greedy/dev/{cell.shown['stage2.methods']}"].key)
+        answers = store.manifest(evaluation["spec"]["inputs"]["responses"])
+        spent: Counter[str] = Counter()
+        seen, stack = set(), [answers["spec"]["inputs"]["model"]]
+        while stack:  # by the manifests, not by the graph
+            if (key := stack.pop()) not in seen:
+                seen.add(key)
+                made = store.manifest(key)
+                spent[made["spec"]["step"]] += made["summary"].get("tokens", 0)
+                stack += [one for one in made["spec"]["inputs"].values() if one]
+        assert found["training_tokens"] == spent["sft"] + spent["prefer"] > 0
+        assert found["sampling_tokens"] == spent["sample"] > 0
+        assert found["tokens"] == found["training_tokens"] + found["sampling_tokens"]
 
 
 def test_test_is_read_for_the_best_cell_only_and_this_is_recorded(lab: Path) -> None:
