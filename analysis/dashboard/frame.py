@@ -74,7 +74,7 @@ def header_filter(frame: "pd.DataFrame", column: str) -> dict[str, Any]:
     if column in ("run", "started") or len(values) > LISTED_VALUES:
         return {"type": "input", "func": "like", "placeholder": "contains"}
     listed = sorted((one for one in values if one != ""), key=_rank)
-    return {"type": "list", "func": "in", "values": listed, "multiselect": True, "placeholder": "any"}
+    return {"type": "list", "func": "=", "values": listed, "clearable": True, "placeholder": "any"}
 
 
 def _rank(value: Any) -> tuple[bool, float, str]:

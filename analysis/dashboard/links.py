@@ -1,9 +1,9 @@
-"""Addresses of the dashboards beside the page, and links to them."""
+"""What all sessions of the page share: the runs, and the addresses of the dashboards beside it."""
 
 from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
-from analysis.dashboard.catalogue import Run
+from analysis.dashboard.catalogue import Catalogue, Run
 from analysis.dashboard.look import link
 
 PROJECT = "w2s"
@@ -47,3 +47,12 @@ class Links:
         """Links of the whole page, as HTML."""
         shown = [(self.study(study), "Optuna: studies and importances"), (self.curves(), "Trackio: curves")]
         return [link(address, words) for address, words in shown if address]
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What all sessions of a server share. `place`: the store as the user named it."""
+
+    catalogue: Catalogue
+    links: Links
+    place: str = ""

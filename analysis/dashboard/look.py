@@ -11,9 +11,11 @@ THEME: Final = {
     "typography": {"fontSize": 13},
     "shape": {"borderRadius": 4},
 }
+CHOOSER: Final[Any] = {"searchable": True, "dropdown_height": 360, "sizing_mode": "stretch_width"}
+"""What all choosers of several things share."""
 TABLE_CSS: Final = """
 :host .tabulator, :host .tabulator .tabulator-header, :host .tabulator-row { font-size: 13px; }
-:host .tabulator .tabulator-cell.tabulator-row-header, :host .tabulator .tabulator-row-header { text-overflow: clip; }
+:host .tabulator-row .tabulator-cell:has(input[type=checkbox]) { text-overflow: clip; }
 .tabulator .tabulator-header .tabulator-col { vertical-align: bottom; }
 .tabulator .tabulator-header .tabulator-col .tabulator-col-title { white-space: normal; font-weight: 600; }
 .tabulator .tabulator-header input { font-size: 12px; padding: 2px 4px; border: 1px solid #cfd5db; border-radius: 3px; }

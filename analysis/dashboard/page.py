@@ -1,15 +1,13 @@
 """The comparison page: one session's tabs over the server's one catalogue."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlencode
 
 import panel as pn
 import panel_material_ui as pmui
 
-from analysis.dashboard.catalogue import Catalogue
-from analysis.dashboard.links import Links
+from analysis.dashboard.links import Shared
 from analysis.dashboard.look import THEME, html, text
 from analysis.dashboard.pair_view import PairView
 from analysis.dashboard.plot_view import PlotView
@@ -21,19 +19,11 @@ RUNS, PLOT, PAIR, RUN = range(4)
 _NAMES: Final = ("a", "b", "of_a", "of_b")
 
 
-@dataclass(frozen=True)
-class Shared:
-    """What all sessions of a server share."""
-
-    catalogue: Catalogue
-    links: Links
-
-
 class Page:
     """The page of one browser tab. `query` is its address's: `run=NAME`, or `a=RUN&b=RUN` with `of_a`, `of_b`."""
 
     def __init__(self, shared: Shared, query: Mapping[str, str] | None = None) -> None:
-        self._catalogue, self._links = shared.catalogue, shared.links
+        self._catalogue, self._links, self._place = shared.catalogue, shared.links, shared.place
         self._version = self._catalogue.snapshot.version
         self.runs = RunsView(self._catalogue, self.open_run, self.compare)
         self.pair = PairView(self._catalogue)
@@ -57,8 +47,8 @@ class Page:
         name = f"Runs of study {study}" if study else "Runs"
         beside = " · ".join(self._links.of_page(study))
         intro = (
-            f"{text(self._catalogue.store.root)}. Each row is a run: the settings that differ between runs, and its "
-            "results in per cent with 95 % intervals over questions. Sort by a header, filter below it. "
+            f"Store {text(self._place)}. Each row is a run: the settings that differ between runs, and its results in "
+            "per cent with 95 % intervals over questions. Sort by a header, filter below it. "
         )
         return pmui.Page(
             title=f"w2s · {name}",

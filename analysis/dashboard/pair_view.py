@@ -200,7 +200,7 @@ def _changed(pair: Pair) -> Any:
         header_filters={
             "id": {"type": "input", "func": "like", "placeholder": "contains"},
             "template": {"type": "input", "func": "like", "placeholder": "contains"},
-            "side": {"type": "list", "func": "in", "values": ["only A", "only B"], "multiselect": True},
+            "side": {"type": "list", "func": "=", "values": ["only A", "only B"], "clearable": True},
         },
         titles={"id": "question", "side": "right in"},
         show_index=False,

@@ -8,7 +8,7 @@ import panel_material_ui as pmui
 
 from analysis.dashboard.catalogue import Catalogue, Snapshot
 from analysis.dashboard.columns import M_PLUS, default_metrics, in_order, title
-from analysis.dashboard.look import html
+from analysis.dashboard.look import CHOOSER, html
 from analysis.dashboard.plots import MOST_RUNS, runs_plot
 
 _AT_FIRST = (f"/{M_PLUS}", "/dpo", "/orpo")
@@ -19,7 +19,7 @@ class PlotView:
 
     def __init__(self, catalogue: Catalogue, rows: Callable[[], list[str]]) -> None:
         self._catalogue, self._rows = catalogue, rows
-        self.metrics = pmui.MultiChoice(label="Results", sizing_mode="stretch_width")
+        self.metrics = pmui.MultiChoice(label="Results", **CHOOSER)
         self._body = pn.Column(sizing_mode="stretch_width")
         self._offer(catalogue.snapshot)
         self.metrics.param.watch(lambda _: self.draw(), "value")

@@ -99,7 +99,7 @@ class RunView:
             formatters=as_text(frame.columns, clickable="step"),
             header_filters={
                 "step": {"type": "input", "func": "like", "placeholder": "contains"},
-                "state": {"type": "list", "func": "in", "values": ["computed", "missing"], "multiselect": True},
+                "state": {"type": "list", "func": "=", "values": ["computed", "missing"], "clearable": True},
             },
             text_align={"took": "right"},
             show_index=False,

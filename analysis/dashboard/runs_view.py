@@ -17,7 +17,7 @@ from analysis.dashboard.frame import (
     header_filter,
     runs_frame,
 )
-from analysis.dashboard.look import TABLE_CSS, as_text, html, text
+from analysis.dashboard.look import CHOOSER, TABLE_CSS, as_text, html, text
 
 NO_GROUP: Final = "–"
 ROW_PX: Final = 42
@@ -40,8 +40,8 @@ class RunsView:
         self._catalogue, self._on_open, self._on_compare = catalogue, on_open, on_compare
         self._chosen = {"fields": False, "metrics": False}
         self._setting = False
-        self.fields = pmui.MultiChoice(label="Settings shown", sizing_mode="stretch_width")
-        self.metrics = pmui.MultiChoice(label="Results shown", sizing_mode="stretch_width")
+        self.fields = pmui.MultiChoice(label="Settings shown", **CHOOSER)
+        self.metrics = pmui.MultiChoice(label="Results shown", **CHOOSER)
         self.group = pmui.Select(
             label="Group by", options=[NO_GROUP], width=220, size="small", margin=(8, 10)
         )
@@ -58,21 +58,18 @@ class RunsView:
 
     def layout(self) -> Any:
         """The tab's content."""
-        columns = pmui.Card(
-            pn.Column(self.fields, self.metrics, sizing_mode="stretch_width"),
-            title="Choose columns",
-            collapsed=True,
-            sizing_mode="stretch_width",
-            margin=(8, 10),
-        )
+        columns = pn.Column(self.fields, self.metrics, sizing_mode="stretch_width", visible=False)
+        choose = pmui.Toggle(label="Columns", variant="outlined", margin=(8, 10))
+        choose.param.watch(lambda event: columns.param.update(visible=event.new), "value")
         bar = pn.FlexBox(
             self.group,
+            choose,
             self.compare,
             pn.Column(self.selected, styles={"flex": "1 1 260px"}, align="center"),
             align_items="center",
             sizing_mode="stretch_width",
         )
-        return pn.Column(columns, bar, self._holder, sizing_mode="stretch_width", margin=(8, 0))
+        return pn.Column(bar, columns, self._holder, sizing_mode="stretch_width", margin=(8, 0))
 
     def refresh(self, snapshot: Snapshot) -> None:
         """Show a new state of the store: options, columns unless the user chose them, and rows."""

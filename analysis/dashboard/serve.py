@@ -10,7 +10,7 @@ from types import FrameType
 from typing import Any, Final
 
 from analysis.dashboard.catalogue import Catalogue, studies_of
-from analysis.dashboard.links import PROJECT, Links
+from analysis.dashboard.links import PROJECT, Links, Shared
 from analysis.dashboard.ports import HOST, choose_ports
 from analysis.dashboard.servers import Server, start_server
 from w2s_core.engine import Store
@@ -64,7 +64,7 @@ def serve(
         for server in servers.values():
             server.wait_ready()
         links = _links(plan, dict(zip(beside, ports[1:], strict=True)))
-        page = _page_server(catalogue, links, ports[0])
+        page = _page_server(Shared(catalogue, links, str(root)), ports[0])
         catalogue.start()
         stack.callback(catalogue.stop)
         address = f"http://{HOST}:{ports[0]}/"
@@ -149,18 +149,17 @@ def _lines(address: str, links: Links, study: str | None) -> Iterator[str]:
         yield f"Trackio  {found}"
 
 
-def _page_server(catalogue: Catalogue, links: Links, port: int) -> Any:
+def _page_server(shared: Shared, port: int) -> Any:
     """The page's server, listening. Pages of other origins cannot talk to it."""
     import logging
 
     import panel as pn
 
-    from analysis.dashboard.page import Shared, make_page
+    from analysis.dashboard.page import make_page
 
     for name in ("bokeh", "tornado.access", "panel"):
         logging.getLogger(name).setLevel(logging.ERROR)  # a browser that asks for a favicon is no news
     pn.extension("tabulator")
-    shared = Shared(catalogue, links)
     try:
         server = pn.serve(
             {"/": lambda: make_page(shared)},
@@ -189,11 +188,21 @@ def _loop(page: Any, servers: list[Server]) -> None:
 
     watching = PeriodicCallback(watch, WATCH_MS)
     watching.start()
+    page.io_loop.asyncio_loop.set_exception_handler(_quiet_about_closed_tabs)
     try:
         page.io_loop.start()
     finally:
         watching.stop()
         page.stop()
+
+
+def _quiet_about_closed_tabs(loop: Any, context: dict[str, Any]) -> None:
+    """A browser tab that is closed while something is sent to it is no error."""
+    from tornado.iostream import StreamClosedError
+    from tornado.websocket import WebSocketClosedError
+
+    if not isinstance(context.get("exception"), StreamClosedError | WebSocketClosedError):
+        loop.default_exception_handler(context)
 
 
 @contextmanager

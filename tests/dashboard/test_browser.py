@@ -1,0 +1,293 @@
+"""What a user does on the page, in a real browser: sort, filter, group, select, compare; nothing comes from outside."""
+
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.dashboard.conftest import fill
+from tests.dashboard.stores import add_run, targets_of
+from tests.dashboard.test_command import fill_beside, started
+from w2s_core.engine import Store
+from w2s_core.rows import read_rows
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+WAIT_MS = 30_000
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the path (Debian: apt-get install chromium)"),
+]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with sync_api.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+class Visit:
+    """A page whose requests to anywhere but 127.0.0.1 are blocked and counted, and whose errors are kept."""
+
+    def __init__(self, browser: Any, width: int = 1280) -> None:
+        self.outside: list[str] = []
+        self.errors: list[str] = []
+        self.page = browser.new_page(viewport={"width": width, "height": 900})
+        self.page.set_default_timeout(WAIT_MS)
+        self.page.route(re.compile(".*"), self._route)
+        self.page.on("websocket", lambda socket: self._note(socket.url))
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("console", self._console)
+
+    def _local(self, url: str) -> bool:
+        return re.match(r"(http|ws)://127\.0\.0\.1:\d+/|data:|blob:", url) is not None
+
+    def _note(self, url: str) -> None:
+        if not self._local(url):
+            self.outside.append(url)
+
+    def _route(self, route: Any) -> None:
+        self._note(route.request.url)
+        (route.continue_ if self._local(route.request.url) else route.abort)()
+
+    def _console(self, message: Any) -> None:
+        if message.type == "error":
+            self.errors.append(message.text)
+
+    def open(self, address: str) -> "Visit":
+        self.page.goto(address)
+        self.page.wait_for_selector(".tabulator-row")
+        return self
+
+    def tab(self, name: str) -> None:
+        self.page.get_by_role("tab", name=name).click()
+
+    def names(self) -> list[str]:
+        shown: list[str] = self.page.locator(".tabulator-row .open").all_inner_texts()
+        return shown
+
+    def wait_names(self, expected: list[str]) -> None:
+        wait(lambda: self.names() == expected, lambda: f"{self.names()} instead of {expected}")
+
+    def heading(self, title: str) -> Any:
+        """The lowest header cell of a column."""
+        found = self.page.locator(".tabulator-col", has=self.page.locator(f"text='{title}'"))
+        return found.last
+
+    def difference(self) -> str:
+        """What the comparison shows in large letters, once it is to be seen."""
+        found = self.page.locator("[data-part=difference]:visible")
+        wait(lambda: found.count() == 1 and "B − A" in found.inner_text(), lambda: "no comparison is shown")
+        told: str = found.inner_text()
+        return told
+
+    def filter(self, title: str, words: str) -> None:
+        """Type into the filter of a column."""
+        field = self.heading(title).locator("input")
+        field.click()
+        self.page.keyboard.press("Control+a")
+        self.page.keyboard.press("Delete")
+        self.page.keyboard.type(words)
+
+    def select(self, name: str) -> None:
+        row = self.page.locator(".tabulator-row", has=self.page.locator(f"text='{name}'"))
+        row.locator("input[type=checkbox]").click()
+
+
+def wait(happened: Callable[[], bool], told: Callable[[], str], seconds: float = 20.0) -> None:
+    until = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < until, told()
+        time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Store, dict[str, str]]]:
+    """Six runs, and others whose records try to be a script; with a study and curves beside them."""
+    store = fill(Store(tmp_path_factory.mktemp("browser") / "store"))
+    fill_beside(store)
+    with started(store.root) as (_, addresses):
+        yield store, addresses
+
+
+@pytest.fixture
+def visit(browser: Any, served: tuple[Store, dict[str, str]]) -> Iterator[Visit]:
+    made = Visit(browser)
+    yield made.open(served[1]["runs"])
+    made.page.close()
+    assert made.outside == []
+    assert made.errors == []
+
+
+RUNS = [f"{weak}-{seed}" for weak in ("mistral", "llama") for seed in (2, 1, 0)]
+
+
+def accuracy(store: Store, run: str, label: str) -> float:
+    rows = read_rows(store.path(store.refs.read(run)["targets"][label]) / "grades.parquet")
+    return sum(row["verdicts"][0] == "right" for row in rows) / len(rows)
+
+
+def test_sorting_by_a_result(visit: Visit, served: tuple[Store, dict[str, str]]) -> None:
+    visit.wait_names(RUNS)
+    visit.heading("M_plus + DPO").locator(".tabulator-col-title").last.click()
+    by_value = sorted(RUNS, key=lambda run: accuracy(served[0], run, "greedy/test/dpo"))
+    values = [accuracy(served[0], run, "greedy/test/dpo") for run in by_value]
+    wait(
+        lambda: (
+            [round(accuracy(served[0], run, "greedy/test/dpo"), 9) for run in visit.names()]
+            == [round(one, 9) for one in values]
+        ),
+        lambda: f"{visit.names()}",
+    )
+
+
+def test_filters_of_words_numbers_and_lists(visit: Visit, served: tuple[Store, dict[str, str]]) -> None:
+    visit.filter("run", "llama")
+    visit.wait_names(RUNS[3:])
+    best = max(RUNS[3:], key=lambda run: accuracy(served[0], run, "greedy/test/dpo"))
+    least = 100 * accuracy(served[0], best, "greedy/test/dpo") - 0.01
+    visit.filter("M_plus + DPO", f"{least:.2f}")
+    wait(lambda: best in visit.names() and len(visit.names()) < 3, lambda: f"{visit.names()}, not {best}")
+    visit.filter("M_plus + DPO", "")
+    visit.wait_names(RUNS[3:])
+    visit.tab("Plot")
+    visit.page.wait_for_selector("canvas")
+
+
+def test_filtering_by_one_of_the_values(visit: Visit) -> None:
+    visit.heading("seed").locator("input").click()
+    visit.page.locator(".tabulator-edit-list-item", has_text=re.compile("^1$")).click()
+    visit.wait_names(["mistral-1", "llama-1"])
+
+
+def test_choosing_columns(visit: Visit) -> None:
+    assert visit.heading("weak-ft 1").count() == 0
+    visit.page.get_by_role("button", name="Columns").click()
+    visit.page.get_by_role("combobox").nth(2).click()
+    visit.page.get_by_text("precision: agreed 1", exact=True).click()
+    visit.page.keyboard.press("Escape")
+    wait(lambda: visit.heading("agreed 1").count() == 1, lambda: "no new column")
+
+
+def test_grouping_by_a_setting(visit: Visit) -> None:
+    visit.page.get_by_label("Group by").click()
+    visit.page.get_by_role("menuitem", name="weak", exact=True).click()
+    visit.page.wait_for_selector(".tabulator-group")
+    groups = visit.page.locator(".tabulator-group").all_inner_texts()
+    assert len(groups) == 2
+    assert "mistral" in groups[0]
+    assert "llama" in groups[1]
+
+
+def test_comparing_two_selected_runs(visit: Visit, served: tuple[Store, dict[str, str]]) -> None:
+    store = served[0]
+    visit.select("llama-0")
+    visit.select("mistral-1")
+    visit.page.get_by_role("button", name="Compare", exact=True).click()
+    shown = visit.difference()
+    label = "greedy/test/hybrid_ft_2"
+    a, b = (accuracy(store, run, label) for run in ("llama-0", "mistral-1"))
+    found = re.match(r"B − A = ([+-][\d.]+) \[([+-][\d.]+), ([+-][\d.]+)\]", shown)
+    assert found, shown
+    # Which of the two is A is told on the page.
+    first = visit.page.get_by_label("Run A").input_value()
+    expected = 100 * (b - a) if first == "llama-0" else 100 * (a - b)
+    assert float(found[1]) == pytest.approx(expected, abs=0.05)
+    assert float(found[2]) <= float(found[1]) <= float(found[3])
+    assert visit.page.locator("[data-part=n]").inner_text() == "60"
+    wait(lambda: "of_a=" in visit.page.url, lambda: visit.page.url)
+
+
+def test_a_comparison_can_be_sent_by_its_address(browser: Any, served: tuple[Store, dict[str, str]]) -> None:
+    there = Visit(browser)
+    there.page.goto(
+        served[1]["runs"] + "?a=llama-0&b=llama-1&of_a=accuracy/test/dpo&of_b=accuracy/test/weak_floor"
+    )
+    shown = there.difference()
+    expected = accuracy(served[0], "llama-1", "greedy/test/weak_floor") - accuracy(
+        served[0], "llama-0", "greedy/test/dpo"
+    )
+    assert f"{100 * expected:+.1f}" in shown
+    assert (there.outside, there.errors) == ([], [])
+    there.page.close()
+
+
+def test_provenance_of_a_run_and_of_a_step(visit: Visit, served: tuple[Store, dict[str, str]]) -> None:
+    visit.page.locator(".open", has_text="llama-1").first.click()
+    visit.page.wait_for_selector("text=w2s run experiments/mini/paper.yaml seed=1")
+    visit.page.locator(".tabulator:visible .open", has_text="greedy/test/dpo").click()
+    key = served[0].refs.read("llama-1")["targets"]["greedy/test/dpo"]
+    visit.page.wait_for_selector(f"text=key {key}")
+    visit.page.wait_for_selector("text=hit: made")
+    links = visit.page.locator("a[target=_blank]:visible").evaluate_all("all => all.map(one => one.href)")
+    assert any(
+        link.startswith(served[1]["Trackio"].split("?")[0]) and "runs=llama-1" in link for link in links
+    )
+    wait(lambda: visit.page.url.endswith("?run=llama-1"), lambda: visit.page.url)
+
+
+def test_new_runs_appear_and_the_selection_stays(browser: Any, tmp_path: Path) -> None:
+    store = fill(Store(tmp_path / "store"))
+    with started(store.root) as (_, addresses):
+        visit = Visit(browser).open(addresses["runs"])
+        visit.select("llama-0")
+        visit.select("mistral-1")
+        visit.page.wait_for_selector("text=llama-0 and mistral-1")
+        add_run(store, "newest", seed=7, minute=30, targets=targets_of("newest"))
+        visit.wait_names(["newest", *RUNS])
+        visit.page.wait_for_selector("text=llama-0 and mistral-1")
+        assert (visit.outside, visit.errors) == ([], [])
+        visit.page.close()
+
+
+def test_records_cannot_put_scripts_on_the_page(browser: Any, tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    attack = "<img src=x onerror=\"document.title='taken'\">"
+    for i in (0, 1):
+        settings = {"weak": f"/bases/{attack}{i}", attack: i}
+        add_run(store, f"run-{i}", settings=settings, minute=i, study=attack, targets=targets_of(f"{i}"))
+    record = store.refs.read("run-0")
+    store.refs.write("run-0", {**record, "command": [attack], "steps": {attack: "0" * 64}})
+    with started(store.root) as (_, addresses):
+        visit = Visit(browser).open(addresses["runs"])
+        assert visit.page.locator(".tabulator-row", has_text="onerror").count() == 2
+        visit.tab("Plot")
+        visit.page.wait_for_selector("canvas")
+        visit.page.goto(addresses["runs"] + "?run=run-0")
+        visit.page.wait_for_selector(".tabulator-row:has-text('onerror')")
+        visit.page.locator(".tabulator:visible .open").first.click()
+        time.sleep(1)
+        assert visit.page.locator("img[src=x]").count() == 0
+        assert visit.page.title() != "taken"
+        visit.page.close()
+
+
+def test_a_narrow_window_scrolls_only_inside_the_table(
+    browser: Any, served: tuple[Store, dict[str, str]]
+) -> None:
+    visit = Visit(browser, width=420).open(served[1]["runs"])
+    for tab in ("Runs", "Compare two", "One run", "Plot"):
+        visit.tab(tab)
+        time.sleep(0.5)
+        width = visit.page.evaluate("document.documentElement.scrollWidth")
+        assert width <= 420, f"{tab} is {width} px wide"
+    assert (visit.outside, visit.errors) == ([], [])
+    visit.page.close()
+
+
+@pytest.mark.parametrize("name", ["Optuna", "Trackio"])
+def test_the_dashboards_beside_it_fetch_nothing_from_outside(
+    browser: Any, served: tuple[Store, dict[str, str]], name: str
+) -> None:
+    visit = Visit(browser)
+    visit.page.goto(served[1][name])
+    visit.page.wait_for_selector({"Optuna": "text=ablation", "Trackio": "text=loss"}[name])
+    time.sleep(1)
+    assert visit.outside == []
+    visit.page.close()
