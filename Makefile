@@ -29,11 +29,13 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP) ## Run the whole method on the laptop lab and print its table
 	$(BIN)/w2s run experiments/mini/paper.yaml --name demo --workers $(JOBS)
 
-results: $(STAMP) ## Run the lab study (3 weak models x 3 seeds, with controls) and write results/lab
-	@for seed in 0 1 2; do for weak in llama mistral qwen2; do echo "$$weak $$seed"; done; done | \
+SEEDS := 0 1 2 3 4
+WEAK := llama mistral qwen2
+results: $(STAMP) ## Run the lab study (3 weak models x 5 seeds, with controls) and write results/lab
+	@for seed in $(SEEDS); do for weak in $(WEAK); do echo "$$weak $$seed"; done; done | \
 		xargs -P $(JOBS) -L 1 bash -c '$(BIN)/w2s run experiments/mini/paper.yaml \
 			weak=experiments/mini/bases/$$0 seed=$$1 controls=true --name lab-$$0-$$1 --out .w2s/reports >/dev/null'
-	$(BIN)/w2s tables $(foreach weak,llama mistral qwen2,$(foreach seed,0 1 2,lab-$(weak)-$(seed))) --out results/lab
+	$(BIN)/w2s tables $(foreach weak,$(WEAK),$(foreach seed,$(SEEDS),lab-$(weak)-$(seed))) --out results/lab
 
 tables: $(STAMP) ## Make every table and figure of the runs in the store (STUDY=name for one study's)
 	$(BIN)/w2s tables $(if $(STUDY),--study $(STUDY)) --out results/$(or $(STUDY),tables)
