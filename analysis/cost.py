@@ -56,7 +56,7 @@ def count_steps(frames: Frames) -> dict[str, Kind]:
         names |= {key: label for label, key in steps.items()}
     kinds = {name: Kind() for name in (*STEPS, CHEAP, "all")}
     for key, used in uses.items():
-        manifest = frames.results.store.manifest(key) if frames.results.has(key) else None
+        manifest = frames.results.manifest(key) if frames.results.has(key) else None
         step = str(manifest["spec"]["step"]) if manifest is not None else step_of_label(names[key])
         for name in (step if step in STEPS else CHEAP, "all"):
             kinds[name].add(used, manifest)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy.typing as npt
 
-from analysis.groups import Group
-from w2s_core.statistics import Estimate, score
+from analysis.groups import Group, accuracy_estimate
+from w2s_core.statistics import Estimate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -100,7 +100,7 @@ def _draw_panel(panel: "Axes", group: Group) -> None:
     stage_two = [m for m in ("dpo", "orpo") if m in group.planned()]
     for i, method in enumerate(stage_two):
         at = last + 1 + 0.24 * (i - (len(stage_two) - 1) / 2)
-        draw_points(panel, [at], [estimate_of(group, method)], method, method.upper(), line="none")
+        draw_points(panel, [at], [accuracy_estimate(group, method)], method, method.upper(), line="none")
     _draw_axes(panel, group, last, bool(stage_two))
 
 
@@ -109,11 +109,11 @@ def _draw_line(panel: "Axes", group: Group, side: str, shift: float, last: int) 
     if side in _START:
         steps = {0: _START[side], **steps}
     places = [i + shift for i in steps]
-    draw_points(panel, places, [estimate_of(group, m) for m in steps.values()], side, _LINES[side])
+    draw_points(panel, places, [accuracy_estimate(group, m) for m in steps.values()], side, _LINES[side])
 
 
 def _mark_m_plus(panel: "Axes", group: Group, last: int) -> None:
-    estimate = estimate_of(group, group.m_plus)
+    estimate = accuracy_estimate(group, group.m_plus)
     if estimate is not None:
         at = (last + 0.18, 100 * estimate.value)
         panel.text(*at, "M+", color=COLOURS["hybrid"], fontsize=7, va="center", ha="left", zorder=4)
@@ -158,7 +158,7 @@ def _arms(one: Estimate) -> tuple[float, float]:
 
 
 def _draw_level(panel: "Axes", group: Group, method: str, what: str, dashes: Any) -> None:
-    estimate = estimate_of(group, method)
+    estimate = accuracy_estimate(group, method)
     if estimate is None:
         return
     label = "weak floor" if what == "floor" else "strong ceiling"
@@ -213,8 +213,3 @@ def add_legend(figure: "Figure", panels: Iterable["Axes"], order: Sequence[str] 
         columnspacing=1.0,
         handletextpad=0.5,
     )
-
-
-def estimate_of(group: Group, method: str) -> Estimate | None:
-    """A method's accuracy; None where it is missing."""
-    return score(group.table(method), group.clusters) if group.present(method) else None

@@ -9,12 +9,11 @@ from analysis.figures import (
     add_grid,
     add_legend,
     draw_points,
-    estimate_of,
     new_figure,
     panel_title,
     style,
 )
-from analysis.groups import Group
+from analysis.groups import Group, accuracy_estimate
 from analysis.labels import SetQuality, label_quality_over_seeds
 from analysis.selection_quality import quality_of_sets
 from analysis.study import Study
@@ -98,9 +97,9 @@ def threshold_figure(study: Study) -> "Figure | None":
 
 def _draw_series(panel: "Axes", series: Series) -> None:
     lines: list[tuple[Callable[[Group], Estimate | None], str, str]] = [
-        (lambda group: estimate_of(group, group.m_plus), "hybrid", "M+ accuracy"),
-        (lambda group: estimate_of(group, "dpo"), "dpo", "DPO accuracy"),
-        (lambda group: estimate_of(group, "orpo"), "orpo", "ORPO accuracy"),
+        (lambda group: accuracy_estimate(group, group.m_plus), "hybrid", "M+ accuracy"),
+        (lambda group: accuracy_estimate(group, "dpo"), "dpo", "DPO accuracy"),
+        (lambda group: accuracy_estimate(group, "orpo"), "orpo", "ORPO accuracy"),
     ]
     for measure, what, label in lines:
         draw_points(panel, series.values, [measure(group) for group in series.groups], what, label)

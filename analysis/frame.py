@@ -95,7 +95,6 @@ class Frames:
 
         found = [(name, place_of(label), key) for name, label, key in self._targets()]
         placed = [(n, place, key) for n, place, key in found if place is not None and self.results.has(key)]
-        self.results.prefetch(key for _, _, key in placed)
         parts = [
             ({"run": name, **place}, as_columns(self.results.graded(key))) for name, place, key in placed
         ]
@@ -184,12 +183,11 @@ def read_grades(folder: Path) -> dict[str, Any]:
 
 def as_columns(graded: Graded) -> dict[str, Any]:
     """See `read_grades`."""
-    asked = graded.questions
     counted = {name: graded.count(name) for name in ("unparsed", "timed_out")}
     return {
-        "id": _objects(asked.ids),
-        "level": _objects(asked.levels),
-        "template": _objects(asked.templates),
+        "id": _objects(graded.questions.ids),
+        "level": _objects(graded.levels),
+        "template": _objects(graded.templates),
         "right": graded.right,
         "n": graded.n,
         "c": graded.c,

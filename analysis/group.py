@@ -8,9 +8,10 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from analysis.results import Graded, Pairs, Questions, Results
+from analysis.results import Graded, Pairs, Questions, Results, number_clusters
 from w2s_core.errors import UserError
 from w2s_core.evaluation import pass_at_k
+from w2s_core.statistics import Estimate, score
 
 Args = ParamSpec("Args")
 Made = TypeVar("Made")
@@ -177,20 +178,21 @@ class Group:
     # Of which questions
 
     @cached_property
-    def questions(self) -> Questions:
-        """The questions of the split, as the first result has them; none where there is no result yet."""
+    def _first(self) -> Graded | None:
+        """The first result on the split: its questions are those that all others must have."""
         for kind in ("greedy", "samples"):
             for method in self.planned(kind):
                 label = f"{kind}/{self.split}/{method}"
                 for name in self.having(label):
-                    return self._once(self.graded(label, name).questions, f"{method} of run {name}")
-        return Questions([], [], [])
+                    found = self.graded(label, name)
+                    _once_each(found.questions, f"{method} of run {name}")
+                    return found
+        return None
 
-    def _once(self, asked: Questions, where: str) -> Questions:
-        if len(asked.index) < len(asked.ids):
-            twice = next(name for i, name in enumerate(asked.ids) if asked.index[name] != i)
-            raise UserError(f"grades of {where}: question '{twice}' stands twice")
-        return asked
+    @cached_property
+    def questions(self) -> Questions:
+        """The questions of the split, as the first result has them; none where there is no result yet."""
+        return self._first.questions if self._first else Questions([])
 
     @cached_property
     def ids(self) -> list[str]:
@@ -200,12 +202,12 @@ class Group:
     @cached_property
     def levels(self) -> list[Any]:
         """Their levels; None for a question without."""
-        return self._ordered(self.questions.levels)
+        return self._ordered(self._first.levels) if self._first else []
 
     @cached_property
     def clusters(self) -> list[int] | None:
         """The number of each question's template; None where no question has one."""
-        return self.questions.clusters and self._ordered(self.questions.clusters)
+        return number_clusters(self._ordered(self._first.templates)) if self._first else None
 
     def clusters_at(self, chosen: npt.NDArray[np.bool_]) -> list[int] | None:
         """The clusters of some questions."""
@@ -238,10 +240,16 @@ class Group:
             for name in self.having(label):
                 graded = self.graded(label, name)
                 found["responses"] += len(graded.verdicts)
-                found["truncated"] += int(graded.cut.sum())
+                found["truncated"] += int(graded.truncated.sum())
                 for verdict in ("unparsed", "timed_out"):
                     found[verdict] += int(graded.count(verdict).sum())
         return found
+
+
+def _once_each(asked: Questions, where: str) -> None:
+    if len(asked.index) < len(asked.ids):
+        twice = next(name for i, name in enumerate(asked.ids) if asked.index[name] != i)
+        raise UserError(f"grades of {where}: question '{twice}' stands twice")
 
 
 def _scores(graded: Graded, k: int) -> Floats:
@@ -266,3 +274,30 @@ def once(
         return found
 
     return remembered
+
+
+def shared(group: Group, labels: Sequence[str], what: object, make: Callable[[], Made]) -> Made:
+    """Remember what is made of some targets of a group, and of `what`, for all groups that have the same results."""
+    keys = (tuple(member.targets.get(label) for label in labels) for member in group.members)
+    place = (what, *keys)
+    memo = group.results.memo
+    if place not in memo:
+        memo[place] = make()
+    found: Made = memo[place]
+    return found
+
+
+def accuracy_estimate(group: Group, method: str) -> Estimate | None:
+    """A method's greedy accuracy on the split, over seeds and questions; None where it is missing.
+
+    Raises:
+        UserError: results on different questions.
+    """
+    if not group.present(method):
+        return None
+    return shared(
+        group,
+        [f"greedy/{group.split}/{method}"],
+        ("accuracy", group.questions),
+        lambda: score(group.table(method), group.clusters),
+    )

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from analysis.frame import Frames, flat
-from analysis.group import PASS_K, Group, Member, once
+from analysis.group import PASS_K, Group, Member, accuracy_estimate, once, shared
 from analysis.typed import written
 from w2s_core.errors import UserError
 
@@ -14,12 +14,14 @@ __all__ = [
     "PASS_K",
     "Group",
     "Member",
+    "accuracy_estimate",
     "by_weak",
     "default_split",
     "differing_fields",
     "make_groups",
     "once",
-    "shown",
+    "shared",
+    "written_value",
 ]
 
 WHICH_RESULTS: Final = {
@@ -131,7 +133,7 @@ def _name(groups: list[Group]) -> None:
             differing = differing_fields(rivals)
             for group in rivals:
                 group.name = ", ".join(
-                    [group.weak, *(f"{f}={shown(group.settings.get(f))}" for f in differing)]
+                    [group.weak, *(f"{f}={written_value(group.settings.get(f))}" for f in differing)]
                 )
 
 
@@ -142,12 +144,12 @@ def differing_fields(groups: Iterable[Group]) -> list[str]:
     return [name for name in names if len({repr(one.settings.get(name)) for one in groups}) > 1]
 
 
-def shown(value: Any) -> str:
+def written_value(value: Any) -> str:
     """A setting as people write it; of a model's folder the last two names, since the rest is of one machine."""
     if isinstance(value, str) and Path(value).is_absolute():
         return "/".join(Path(value).parts[-2:])
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(shown, value)) + "]"
+        return "[" + ", ".join(map(written_value, value)) + "]"
     return str(value)
 
 

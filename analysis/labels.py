@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from analysis.groups import Group, once
-from analysis.results import Graded
+from analysis.groups import Group, shared
+from analysis.results import Graded, number_clusters
 from w2s_core.statistics import Estimate, crossed_variance, quantile_t
 from w2s_core.statistics.estimates import effective_size, nothing, wilson_bounds
 
@@ -48,12 +48,16 @@ class LabelTables:
     clusters: list[int] | None
 
 
-@once
 def label_quality_over_seeds(group: Group, name: str) -> SetQuality | None:
-    """Quality of a set, resampling questions and seeds; None where no member has the set."""
+    """Quality of a set over questions and seeds; None where no member has the set."""
     members = runs_with_sets(group, name)
     if not members:
         return None
+    labels = [f"labels/{part}" for part in _parts(name)]
+    return shared(group, labels, (name, group.train_2), lambda: _quality(group, name, members))
+
+
+def _quality(group: Group, name: str, members: Sequence[str]) -> SetQuality:
     tables = label_tables(group, [name], members)
     asked = group.train_2 if group.train_2 == group.train_2 else float(len(tables.ids))
     return set_quality(
@@ -158,22 +162,15 @@ def label_tables(group: Group, names: Sequence[str], runs: Sequence[str]) -> Lab
             kept[name], right[name] = rest, right[weak] * rest
             unparsed[name] = unparsed[weak] * rest
     ids = list(index)
-    levels, clusters = [first[name][0] for name in ids], _clusters([first[name][1] for name in ids])
+    levels, clusters = [first[name][0] for name in ids], number_clusters([first[name][1] for name in ids])
     return LabelTables(ids, levels, kept, right, unparsed, clusters)
 
 
 def _universe(sets: Sequence[Graded]) -> tuple[dict[str, int], Mapping[str, tuple[Any, str | None]]]:
     """All questions of some sets: their place in order of the ids, and their level and template."""
     seen: dict[str, tuple[Any, str | None]] = {}
-    for asked in dict.fromkeys(one.questions for one in sets):
-        if not asked.index.keys() <= seen.keys():
-            rows = zip(asked.ids, asked.levels, asked.templates, strict=True)
+    for one in sets:
+        if not one.questions.index.keys() <= seen.keys():
+            rows = zip(one.questions.ids, one.levels, one.templates, strict=True)
             seen = {name: (level, template) for name, level, template in rows} | seen
     return {name: i for i, name in enumerate(sorted(seen))}, seen
-
-
-def _clusters(templates: Sequence[str | None]) -> list[int] | None:
-    if all(template is None for template in templates):
-        return None
-    numbers: dict[object, int] = {}
-    return [numbers.setdefault((i,) if one is None else one, len(numbers)) for i, one in enumerate(templates)]

@@ -1,9 +1,9 @@
 """Results of the store as arrays, each read once whatever the number of runs and tables that need it."""
 
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -15,7 +15,6 @@ from w2s_core.evaluation import RIGHT, TRUNCATED, VERDICTS
 
 GRADES: Final = "grades.parquet"
 ROWS: Final = "rows.parquet"
-READERS = 4
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -49,6 +48,10 @@ class StoreLike(Protocol):
         """The folder of a result."""
         ...
 
+    def folder(self, key: str) -> Path:
+        """Where it lies, unchecked."""
+        ...
+
     def manifest(self, key: str) -> Mapping[str, Any]:
         """How a result was made: step, seconds, summary."""
         ...
@@ -56,11 +59,9 @@ class StoreLike(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Questions:
-    """The questions of a graded set, row by row as on disk. Sets with the same rows share one object."""
+    """The ids of a graded set, row by row as on disk. Sets with the same rows share one object."""
 
     ids: list[str]
-    levels: list[Any]
-    templates: list[str | None]
 
     @cached_property
     def index(self) -> dict[str, int]:
@@ -73,30 +74,23 @@ class Questions:
         found = sorted(range(len(self.ids)), key=self.ids.__getitem__)
         return None if found == list(range(len(found))) else np.array(found, dtype=np.int64)
 
-    @cached_property
-    def clusters(self) -> list[int] | None:
-        """Questions of one template share a number, one without a template has its own; None if none has a template."""
-        if all(template is None for template in self.templates):
-            return None
-        numbers: dict[object, int] = {}
-        keyed = ((i,) if one is None else one for i, one in enumerate(self.templates))
-        return [numbers.setdefault(one, len(numbers)) for one in keyed]
-
 
 @dataclass(frozen=True, eq=False)
 class Graded:
     """A graded set: its responses' verdicts, one after another, as places in `evaluation.VERDICTS`.
 
+    Levels, templates and lengths are read when they are asked for: of a thousand runs, few tables need them.
+
     Attributes:
         offsets: where each row's responses begin, shape [rows + 1].
         verdicts: shape [responses].
-        cut: whether a response ended at the length limit, shape [responses], or empty where it is not known.
+        path: the file.
     """
 
     questions: Questions
     offsets: Ints
     verdicts: npt.NDArray[np.int8]
-    cut: npt.NDArray[np.bool_]
+    path: Path
 
     @property
     def n(self) -> Ints:
@@ -119,8 +113,35 @@ class Graded:
 
     @cached_property
     def truncated(self) -> Ints:
-        """How many responses of each row were cut off at the length limit."""
-        return _row_sums(self.cut, self.offsets) if self.cut.size else np.zeros(len(self.n), dtype=np.int64)
+        """How many responses of each row ended at the length limit; none where that is not known."""
+        table = read_parquet(self.path, ("finish",))
+        if "finish" not in table.column_names:
+            return np.zeros(len(self.n), dtype=np.int64)
+        flat = np.asarray(table["finish"].combine_chunks().flatten()) == TRUNCATED
+        return _row_sums(flat, self.offsets) if len(flat) == len(self.verdicts) else np.zeros_like(self.n)
+
+    @cached_property
+    def levels(self) -> list[Any]:
+        """The level of each row's question; None where it has none."""
+        return self._rows("level")
+
+    @cached_property
+    def templates(self) -> list[str | None]:
+        """The template of each row's question; None where it has none."""
+        return self._rows("template")
+
+    def _rows(self, name: str) -> list[Any]:
+        table = read_parquet(self.path, (name,))
+        found: list[Any] = table[name].to_pylist() if name in table.column_names else [None] * len(self.n)
+        return found
+
+
+def number_clusters(templates: Sequence[str | None]) -> list[int] | None:
+    """Questions of one template share a number, one without a template has its own; None if none has a template."""
+    if all(template is None for template in templates):
+        return None
+    numbers: dict[object, int] = {}
+    return [numbers.setdefault((i,) if one is None else one, len(numbers)) for i, one in enumerate(templates)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,19 +155,30 @@ class Pairs:
 
 
 class Results:
-    """Reads results by key and keeps them. Used by several threads only inside `prefetch`."""
+    """Reads results by key and keeps them.
+
+    One thread reads: most of the time passes under Python's lock, and four readers took longer than one.
+    `memo` holds what was computed from results, by the keys of all that it hangs on: groups share results.
+    """
 
     def __init__(self, store: StoreLike) -> None:
         self.store = store
         self._graded: dict[str, Graded] = {}
         self._questions: dict[tuple[Any, ...], Questions] = {}
         self._present: dict[str, bool] = {}
+        self._manifests: dict[str, Mapping[str, Any]] = {}
+        self.memo: dict[Any, Any] = {}
 
     def has(self, key: str) -> bool:
         """Whether the store holds a result."""
         if key not in self._present:
             self._present[key] = self.store.has(key)
         return self._present[key]
+
+    @property
+    def read(self) -> int:
+        """How many graded sets were read."""
+        return len(self._graded)
 
     def graded(self, key: str) -> Graded:
         """A graded set.
@@ -158,12 +190,16 @@ class Results:
             self._graded[key] = read_graded(self.store.path(key), self._shared)
         return self._graded[key]
 
-    def prefetch(self, keys: Iterable[str]) -> None:
-        """Read graded sets that will be needed, several at a time (the readers leave Python's lock to each other)."""
-        wanted = [key for key in dict.fromkeys(keys) if key not in self._graded and self.has(key)]
-        if len(wanted) > 1:
-            with ThreadPoolExecutor(READERS) as readers:
-                list(readers.map(self.graded, wanted))
+    def manifest(self, key: str) -> Mapping[str, Any]:
+        """How a result was made. A manifest that can be read is taken as it is: what it says decides no result."""
+        if key not in self._manifests:
+            try:
+                found = json.loads((self.store.folder(key) / "manifest.json").read_bytes())
+                _ = found["spec"]["step"], found["duration_s"], found["summary"]
+            except (OSError, ValueError, KeyError, TypeError):
+                found = self.store.manifest(key)  # which says what is wrong
+            self._manifests[key] = found
+        return self._manifests[key]
 
     def pairs(self, key: str, sides: Mapping[str, str | None]) -> Pairs:
         """Pairs with the verdicts on both sides; `sides` has the key of the grades of "chosen" and "rejected", or None.
@@ -180,49 +216,34 @@ class Results:
         return found if found is not None else self._questions.setdefault(same, make())
 
 
-def read_graded(
-    folder: Path, shared: Callable[[tuple[Any, ...], Callable[[], Questions]], Questions] | None = None
-) -> Graded:
-    """Read a graded set. `shared` finds the questions by a token that is equal for equal rows, or makes them.
+Shared = Callable[[tuple[Any, ...], Callable[[], Questions]], Questions]
+
+
+def read_graded(folder: Path, shared: Shared = lambda same, make: make()) -> Graded:
+    """Read a graded set. `shared` finds the questions by a token that is equal for equal ids, or makes them.
 
     Raises:
         UserError: the folder holds no grades, they lack a column, or a verdict is unknown.
     """
     path = folder / GRADES
-    table = read_parquet(path, ("id", "level", "template", "verdicts", "finish"))
+    table = read_parquet(path, ("id", "verdicts"))
     if table.num_rows == 0:
-        nothing = np.zeros(0, dtype=np.int8)
-        return Graded(Questions([], [], []), np.zeros(1, dtype=np.int64), nothing, nothing.astype(bool))
+        return Graded(Questions([]), np.zeros(1, dtype=np.int64), np.zeros(0, dtype=np.int8), path)
     if missing := {"id", "verdicts"} - set(table.column_names):
         raise UserError(f"{path} has no column '{min(missing)}'; it holds no grades")
+    buffers = (one for chunk in table["id"].chunks for one in chunk.buffers())
+    same = (table.num_rows, *(one and one.to_pybytes() for one in buffers))
     codes, offsets = _codes(table, path)
-    return Graded(_questions(table, shared), offsets, codes, _cut(table, len(codes)))
-
-
-def _questions(table: Any, shared: Any) -> Questions:
-    named = [name for name in ("id", "level", "template") if name in table.column_names]
-
-    def make() -> Questions:
-        columns = {name: table[name].to_pylist() for name in named}
-        nothing = [None] * table.num_rows
-        return Questions(columns["id"], columns.get("level", nothing), columns.get("template", nothing))
-
-    if shared is None:
-        return make()
-    buffers = (one for name in named for chunk in table[name].chunks for one in chunk.buffers())
-    same = (tuple(named), table.num_rows, *(one and one.to_pybytes() for one in buffers))
-    found: Questions = shared(same, make)
-    return found
+    return Graded(shared(same, lambda: Questions(table["id"].to_pylist())), offsets, codes, path)
 
 
 def _codes(table: Any, path: Path) -> tuple[npt.NDArray[np.int8], Ints]:
     """Each response's verdict as a place in VERDICTS, and where the rows begin."""
-    import pyarrow as pa
     import pyarrow.compute as pc
 
     lists = table["verdicts"].combine_chunks()
     flat = lists.flatten()
-    found = pc.index_in(flat, value_set=pa.array(VERDICTS))
+    found = pc.index_in(flat, value_set=_known_verdicts())
     if found.null_count:
         unknown = flat.filter(pc.is_null(found))[0].as_py()
         raise UserError(f"{path}: unknown verdict '{unknown}'; known: {', '.join(VERDICTS)}")
@@ -233,14 +254,12 @@ def _codes(table: Any, path: Path) -> tuple[npt.NDArray[np.int8], Ints]:
     return found.to_numpy(zero_copy_only=False).astype(np.int8), offsets - offsets[0]
 
 
-def _cut(table: Any, responses: int) -> npt.NDArray[np.bool_]:
-    import pyarrow.compute as pc
+@cache
+def _known_verdicts() -> Any:
+    """Made once: an array of so few costs more than looking up a thousand verdicts in it."""
+    import pyarrow as pa
 
-    if "finish" in table.column_names:
-        flat = table["finish"].combine_chunks().flatten()
-        if len(flat) == responses:
-            return np.asarray(pc.equal(flat, TRUNCATED).to_numpy(zero_copy_only=False), dtype=bool)
-    return np.zeros(0, dtype=bool)
+    return pa.array(VERDICTS)
 
 
 def _row_sums(hits: npt.NDArray[np.bool_], offsets: Ints) -> Ints:

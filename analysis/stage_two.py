@@ -101,8 +101,8 @@ def pair_table(group: Group) -> Table:
     scope = "over questions and seeds" if len(members) > 1 else "over questions only: one seed"
     table.notes = [
         (
-            f"n = {len(ids)} questions of train_2{grouped}; seeds {', '.join(map(str, group.seeds))}; means over seeds; "
-            f"intervals 95 %, {scope}."
+            f"n = {len(ids)} questions of train_2{grouped}; seeds {', '.join(map(str, group.seeds))}; "
+            f"means over seeds; intervals 95 %, {scope}."
         ),
         *filter(
             None, [smallest_change("How often the chosen side is right", _chosen_right(pairs, clusters))]
@@ -118,8 +118,8 @@ def _clusters(group: Group, members: list[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for name in group.having("labels/pairs_chosen"):
         if name in members:
-            asked = group.graded("labels/pairs_chosen", name).questions
-            rows = zip(asked.ids, asked.templates, strict=True)
+            graded = group.graded("labels/pairs_chosen", name)
+            rows = zip(graded.questions.ids, graded.templates, strict=True)
             found |= {one: template for one, template in rows if template is not None}
     return found
 

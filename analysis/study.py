@@ -7,7 +7,7 @@ from pathlib import PurePath
 from typing import Any
 
 from analysis.frame import Frames, StoreLike, load_frames
-from analysis.groups import Group, by_weak, default_split, differing_fields, make_groups, shown
+from analysis.groups import Group, by_weak, default_split, differing_fields, make_groups, written_value
 from analysis.results import Results
 from w2s_core.errors import UserError
 
@@ -91,8 +91,6 @@ def make_study(frames: Frames, command: str = "", *, named: bool = True) -> Stud
     bases = [_base(ours, groups) for _, ours in by_weak(judged)]
     detailed = judged if len(judged) <= SHOWN_GROUPS else bases
     groups = [group if group in judged else group.on("dev") for group in groups]
-    for group in groups:
-        group.results.prefetch(_needed(group, detailed=group in detailed))
     return Study(frames, groups, detailed, bases, _left_out(frames, groups, detailed), command)
 
 
@@ -102,18 +100,6 @@ def _same_kind(frames: Frames) -> None:
         if len(found) > 1:
             name = {"task": "tasks", "strong": "strong models"}[what]
             raise UserError(f"these runs have several {name} ({', '.join(found)}), which no table can mix")
-
-
-def _needed(group: Group, *, detailed: bool) -> Iterable[str]:
-    """What tables read of a group: all graded sets, or, for its one row among others, the last ones."""
-    wanted = {f"greedy/{group.split}/{one}" for one in (group.m_plus, "dpo", "orpo", "weak_floor", "ceiling")}
-    wanted |= {f"labels/agreed_{group.iterations}"}
-    for member in group.members:
-        for label, key in member.targets.items():
-            kind, _, rest = label.partition("/")
-            ours = kind == "labels" or (kind in ("greedy", "samples") and rest.startswith(f"{group.split}/"))
-            if label in wanted or (detailed and ours):
-                yield key
 
 
 def _base(rivals: list[Group], everyone: list[Group]) -> Group:
@@ -155,7 +141,7 @@ def _left_out(frames: Frames, groups: list[Group], detailed: list[Group]) -> lis
 def setting_of(group: Group, base: Group) -> str:
     """In what a group differs from another, as people write it; `base setting` where in nothing."""
     names = [name for name in differing_fields([group, base]) if name != "weak"]
-    return ", ".join(f"{name}={shown(group.settings.get(name))}" for name in names) or "base setting"
+    return ", ".join(f"{name}={written_value(group.settings.get(name))}" for name in names) or "base setting"
 
 
 def model_name(value: Any) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from analysis.groups import PASS_K, Group, once
+from analysis.groups import PASS_K, Group, accuracy_estimate, once
 from analysis.methods import method_name, ordered
 from analysis.notes import footer, smallest_gain
 from analysis.published import published_figure
@@ -75,9 +75,8 @@ def named_method(group: Group, method: str) -> str:
 
 def accuracy_of(group: Group, method: str) -> Cell:
     """A method's accuracy with its interval, or that it is missing."""
-    if not group.present(method):
-        return words(MISSING)
-    return percent_interval(score(group.table(method), group.clusters))
+    estimate = accuracy_estimate(group, method)
+    return percent_interval(estimate) if estimate is not None else words(MISSING)
 
 
 def _accuracy_row(

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.contrasts import difference
-from analysis.groups import Group
+from analysis.groups import Group, accuracy_estimate
 from analysis.labels import label_quality_over_seeds, label_tables, ratio_estimate, runs_with_sets
 from analysis.methods import method_name
 from analysis.notes import footer, smallest_effect
@@ -79,9 +79,7 @@ def _pgr_cell(found: Recovery | None) -> Cell:
 
 def properties(group: Group) -> dict[str, Estimate]:
     """What is measured of a weak model, by name; what is missing stands out."""
-    found: dict[str, Estimate | None] = {}
-    if group.present("weak_floor"):
-        found["accuracy"] = score(group.table("weak_floor"), group.clusters)
+    found = {"accuracy": accuracy_estimate(group, "weak_floor")}
     for name, one in (("label precision", "weak_0"), ("agreement precision", "agreed_1")):
         quality = label_quality_over_seeds(group, one)
         found[name] = quality.precision if quality else None

@@ -56,6 +56,9 @@ class TinyStore:
     def path(self, key: str) -> Path:
         return self.root / key
 
+    def folder(self, key: str) -> Path:
+        return self.root / key
+
     def has(self, key: str) -> bool:
         return (self.root / key).is_dir()
 

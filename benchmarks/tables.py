@@ -1,0 +1,236 @@
+"""Tables of a large study: a store of a thousand runs, planned by the recipe itself, with made-up results.
+
+python benchmarks/tables.py      about two minutes; prints a table and writes benchmarks/tables.txt
+
+The runs are those of a sweep over weak models, seeds, the consistency threshold and both confidence thresholds, judged
+on dev, and on test too for the base setting. They share steps as runs of a sweep do. Each distinct step is then given a
+result of the right form, with accuracies that are no model's.
+"""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+WEAK = ("llama", "mistral", "qwen2")
+GRID = {
+    "consistency": (0.25, 0.5, 0.75, 1.0),
+    "keep": (0.5, 0.6, 0.7, 0.8),
+    "flip": (0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9),
+}
+STUDY = "thousand"
+REPEATS = 3
+ACCURACY = {
+    "weak_floor": 0.35,
+    "zero_shot": 0.45,
+    "full_weak_ft": 0.44,
+    "weak_icl": 0.62,
+    "weak_ft": 0.55,
+    "icl_ft": 0.66,
+    "hybrid_ft": 0.65,
+    "dpo": 0.67,
+    "orpo": 0.64,
+    "ceiling": 0.9,
+    "agreed": 0.9,
+    "weak": 0.33,
+    "icl": 0.6,
+    "pairs_chosen": 0.78,
+    "pairs_rejected": 0.1,
+    "vote": 0.6,
+}
+
+
+def cells(seeds: int, grid: Mapping[str, tuple[float, ...]]) -> Iterator[tuple[str, int, dict[str, float]]]:
+    """Weak model, seed and thresholds of every run."""
+    for weak, seed, values in product(WEAK, range(seeds), product(*grid.values())):
+        yield weak, seed, dict(zip(grid, values, strict=True))
+
+
+def make_store(folder: Path, *, seeds: int = 3, grid: Mapping[str, tuple[float, ...]] | None = None) -> Any:
+    """A store with a run for each cell and seed, and a result for every step that these runs need."""
+    from w2s_core.engine import Store, disk
+    from w2s_core.engine.step import topological
+    from w2s_core.runs import GraphBuilder, record
+
+    disk.fsync = lambda path: None  # nothing here must outlive a power cut
+    store, builder, steps, labels = Store(folder), GraphBuilder(), {}, {}
+    for weak, seed, values in cells(seeds, GRID if grid is None else grid):
+        experiment = _experiment(weak, seed, values)
+        final = values["consistency"] == 1.0 and values["keep"] == 0.6 and values["flip"] == 0.8
+        graph = builder.build(experiment, judged_on=("dev", "test") if final else ("dev",))
+        name = f"{STUDY}-{weak}-{seed}-" + "-".join(f"{value:g}" for value in values.values())
+        made = record(graph, name, ["w2s", "sweep", f"{STUDY}.yaml"])
+        store.refs.write(name, {**made, "study": STUDY, "started": "2026-01-01T00:00:00+00:00"})
+        for label, handle in graph.targets.items():
+            labels.setdefault(handle.key, label)
+        steps |= {handle.key: handle for handle in topological(graph.targets.values())}
+    problems = graph.splits.problems
+    for key, handle in steps.items():
+        if not store.has(key):
+            _commit(store, handle, labels.get(key, ""), problems)
+    return store
+
+
+def _experiment(weak: str, seed: int, values: Mapping[str, float]) -> Any:
+    from w2s_core.experiment import load_experiment
+
+    base = _loaded.get(weak)
+    if base is None:
+        where = ROOT / "experiments" / "mini"
+        base = _loaded[weak] = load_experiment(where / "paper.yaml", (f"weak={where}/bases/{weak}",))
+    stage1 = base.stage1.model_copy(update={"consistency": values["consistency"], "samples": 4})
+    stage2 = base.stage2.model_copy(update={"keep": values["keep"], "flip": values["flip"]})
+    evaluation = base.evaluation.model_copy(update={"samples": 0, "splits": ("dev", "test")})
+    changed = {"seed": seed, "stage1": stage1, "stage2": stage2, "evaluation": evaluation}
+    return base.model_copy(update=changed)
+
+
+_loaded: dict[str, Any] = {}
+
+
+def _commit(store: Any, handle: Any, label: str, problems: Mapping[str, Any]) -> None:
+    import numpy as np
+
+    out = store.begin(handle.key)
+    rng = np.random.default_rng(int(handle.key[:12], 16))
+    summary: dict[str, Any] = {}
+    if handle.name == "grade":
+        _write_grades(out / "grades.parquet", label, problems, rng)
+    elif handle.name == "contrast":
+        _write_pairs(out / "rows.parquet", problems["train_2"])
+    else:
+        (out / "made.json").write_text(json.dumps({"step": handle.name}))
+        summary = {"tokens": 20_000} if handle.name in ("sample", "sft", "prefer") else {}
+    store.commit(handle, out, summary, time.time(), 10.0 if handle.name in ("sft", "prefer") else 1.0)
+
+
+def _write_grades(path: Path, label: str, problems: Mapping[str, Any], rng: Any) -> None:
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    kind, _, rest = label.partition("/")
+    name = rest.rsplit("/", 1)[-1] if rest else kind
+    asked = problems[rest.split("/")[0] if kind in ("greedy", "samples") else "train_2"]
+    if name.startswith("pairs_"):
+        asked = asked[: len(asked) // 2]
+    elif name.startswith("agreed"):
+        asked = [one for one, kept in zip(asked, rng.random(len(asked)) < 0.5, strict=True) if kept]
+    accuracy = ACCURACY.get(name, ACCURACY.get(name.rpartition("_")[0], 0.5))
+    responses = 10 if kind in ("samples", "vote") else 1
+    total = len(asked) * responses
+    right = rng.random(total) < accuracy + 0.02 * rng.standard_normal()
+    offsets = pa.array(np.arange(0, total + 1, responses), pa.int32())
+
+    def lists(values: Any) -> Any:
+        return pa.ListArray.from_arrays(offsets, values)
+
+    columns = {
+        "id": pa.array([one.id for one in asked]),
+        "level": pa.array([one.level for one in asked], pa.int64()),
+        "template": pa.array([one.template for one in asked], pa.string()),
+        "answers": lists(pa.array(np.where(right, "7", "8"))),
+        "verdicts": lists(pa.array(np.where(right, "right", "wrong"))),
+        "tokens": lists(pa.array(np.full(total, 40))),
+        "finish": lists(pa.array(np.full(total, "eos"))),
+    }
+    pq.write_table(pa.table(columns), path)
+
+
+def _write_pairs(path: Path, asked: Any) -> None:
+    from w2s_core.rows import write_rows
+
+    kinds = ("weak_chosen", "weak_rejected", "weak_rejected")
+    rows = [
+        {"id": one.id, "kind": kinds[i % 3], "chosen": "2 + 3 = 5. #### 5", "rejected": "2 + 3 = 6. #### 6"}
+        for i, one in enumerate(asked[: len(asked) // 2])
+    ]
+    write_rows(path, rows)
+
+
+def measure(folder: Path, out: Path, *, figures: bool) -> dict[str, float]:
+    """Seconds and memory of `w2s tables --study` in this process, imports apart."""
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # as the command does
+    started = time.perf_counter()
+    from dataclasses import replace
+
+    import matplotlib.backends.backend_agg
+    import matplotlib.backends.backend_svg
+    import matplotlib.figure  # noqa: F401
+    import scipy.special  # noqa: F401
+
+    from analysis.report import PARTS, write_report
+    from analysis.study import make_study, open_frames
+    from w2s_core.engine import Store
+
+    ready = time.perf_counter()
+    frames = open_frames(Store(folder), study=STUDY)
+    study = make_study(frames, f"w2s tables --study {STUDY}", named=False)
+    read = time.perf_counter()
+    undrawn = [replace(part, figure=lambda study: None) for part in PARTS]
+    write_report(study, out, PARTS if figures else undrawn)
+    return {
+        "imports": ready - started,
+        "reading": read - ready,
+        "all": time.perf_counter() - ready,
+        "GB": _peak() / 1e9,
+        "runs": len(frames.records),
+        "read": frames.results.read,
+    }
+
+
+def _peak() -> int:
+    """The most memory that this process has held, in bytes."""
+    status = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
+
+
+def fresh(folder: Path, out: Path, *, figures: bool) -> dict[str, float]:
+    """`measure` in a process of its own; of several, that with the median time."""
+    command = [sys.executable, __file__, str(folder), str(out), *(["--figures"] if figures else [])]
+    runs = [
+        json.loads(subprocess.run(command, check=True, capture_output=True).stdout) for _ in range(REPEATS)
+    ]
+    return sorted(runs, key=lambda one: one["all"])[REPEATS // 2]
+
+
+def main() -> None:
+    """Make the store, measure, print, and keep the output."""
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        started = time.perf_counter()
+        store = make_store(folder / "store")
+        made = time.perf_counter() - started
+        results = len(list(store.keys()))
+        plain, drawn = (fresh(folder / "store", folder / "out", figures=figures) for figures in (False, True))
+    lines = [
+        f"{_machine()}, {os.cpu_count()} cores, Python {platform.python_version()}; median of {REPEATS} processes",
+        f"{plain['runs']} runs of {results} results (made in {made:.0f} s), {plain['read']} graded sets read",
+        f"{'imports':30} {plain['imports']:6.2f} s",
+        f"{'reading':30} {plain['reading']:6.2f} s",
+        f"{'tables, with reading':30} {plain['all']:6.2f} s   {plain['GB']:.2f} GB",
+        f"{'tables and figures':30} {drawn['all']:6.2f} s   {drawn['GB']:.2f} GB",
+    ]
+    print("\n".join(lines))
+    Path(__file__).with_suffix(".txt").write_text("\n".join(lines) + "\n")
+
+
+def _machine() -> str:
+    cpu = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    return cpu[0].split(":")[1].strip() if cpu else platform.machine()
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 2:
+        print(json.dumps(measure(Path(sys.argv[1]), Path(sys.argv[2]), figures="--figures" in sys.argv)))
+    else:
+        main()
