@@ -22,12 +22,14 @@ COLOURS: Final = {
     "orpo": "#4B2E63",
     "floor": "#767676",
     "ceiling": "#000000",
+    "precision": "#000000",
+    "coverage": "#767676",
 }
 """One colour a method, in every figure: distinct for colour-blind eyes (after Okabe and Ito); markers differ too."""
 
 MARKERS: Final = {"weak": "o", "icl": "s", "hybrid": "D", "dpo": "^", "orpo": "v"}
-REFERENCES: Final = {"floor": "x", "ceiling": "*"}
-"""Markers of what methods are held against; these have dashes of their own too."""
+REFERENCES: Final = {"floor": "x", "ceiling": "*", "precision": "P", "coverage": "X"}
+"""Markers of what is no method of the strong model; these have dashes of their own too."""
 _LINES: Final = {"weak": "weak-ft", "icl": "icl-ft", "hybrid": "hybrid-ft"}
 _START: Final = {"weak": "full_weak_ft", "icl": "weak_icl"}
 _STYLE: Final[Any] = {
@@ -129,7 +131,10 @@ def draw_points(
     *,
     scale: float = 100,
 ) -> None:
-    """Points with intervals, by default in per cent; a missing one leaves a gap, one without interval has no bar."""
+    """Points with intervals, by default in per cent; a missing one leaves a gap, one without interval has no bar.
+
+    `what` names the colour and the marker.
+    """
     known = [
         (at, one) for at, one in zip(places, found, strict=True) if one is not None and not isnan(one.value)
     ]

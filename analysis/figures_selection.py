@@ -1,8 +1,7 @@
 """Figures of the labels: precision against coverage of each set, and both and final accuracy over the thresholds."""
 
-from collections.abc import Callable, Sequence
-from math import nan
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
 
 from analysis.figures import (
     COLOURS,
@@ -19,6 +18,7 @@ from analysis.selection_quality import quality_of_sets
 from analysis.study import Study
 from analysis.thresholds import THRESHOLDS, Series, series_of
 from w2s_core.statistics import Estimate
+from w2s_core.statistics.estimates import nothing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,8 +32,6 @@ _KINDS: Final[dict[str, tuple[str, str]]] = {
 }
 _SHIFTS: Final = {"weak": -2.5, "icl": 2.5}
 """Both sides cover everything: they are drawn beside each other, in points of coverage."""
-COVERAGE: Final = ("#767676", "X")
-PRECISION: Final = ("#000000", "P")
 
 
 def selection_figure(groups: Sequence[Group]) -> "Figure | None":
@@ -96,29 +94,22 @@ def threshold_figure(study: Study) -> "Figure | None":
 
 
 def _draw_series(panel: "Axes", series: Series) -> None:
-    lines: list[tuple[Callable[[Group], Estimate | None], str, str]] = [
-        (lambda group: accuracy_estimate(group, group.m_plus), "hybrid", "M+ accuracy"),
-        (lambda group: accuracy_estimate(group, "dpo"), "dpo", "DPO accuracy"),
-        (lambda group: accuracy_estimate(group, "orpo"), "orpo", "ORPO accuracy"),
+    lines: list[tuple[str, str, str, list[Estimate | None]]] = [
+        ("hybrid", "M+ accuracy", "-", [accuracy_estimate(one, one.m_plus) for one in series.groups]),
+        ("dpo", "DPO accuracy", "-", [accuracy_estimate(one, "dpo") for one in series.groups]),
+        ("orpo", "ORPO accuracy", "-", [accuracy_estimate(one, "orpo") for one in series.groups]),
     ]
-    for measure, what, label in lines:
-        draw_points(panel, series.values, [measure(group) for group in series.groups], what, label)
-    if series.field == "stage1.consistency":
-        _draw_labels(panel, series)
+    if series.field == "stage1.consistency":  # it decides the first agreed set; the last hangs on much else
+        found = [label_quality_over_seeds(group, "agreed_1") for group in series.groups]
+        lines.append(
+            ("precision", "label precision", "--", [one.precision if one else None for one in found])
+        )
+        shares = [nothing(value=one.coverage) if one else None for one in found]
+        lines.append(("coverage", "coverage", ":", shares))
+    step = 0.012 * (series.values[-1] - series.values[0])
+    for i, (what, label, dashes, values) in enumerate(lines):
+        shift = step * (i - 1) if i < 3 else 0.0
+        draw_points(panel, [value + shift for value in series.values], values, what, label, dashes)
     panel.set_xlabel(THRESHOLDS[series.field], labelpad=2)
     panel.set_title(f"weak: {series.weak}", fontsize=8, pad=4)
     add_grid(panel)
-
-
-def _draw_labels(panel: "Axes", series: Series) -> None:
-    """Precision and coverage of the first agreed set: what the threshold decides directly."""
-    found = [label_quality_over_seeds(group, "agreed_1") for group in series.groups]
-    options: dict[str, Any] = {"linewidth": 1.1, "markersize": 4, "zorder": 3}
-    for (colour, marker), label, dashes, values in (
-        (PRECISION, "label precision", "--", [one.precision.value if one else nan for one in found]),
-        (COVERAGE, "coverage", ":", [one.coverage if one else nan for one in found]),
-    ):
-        shares = [100 * value for value in values]
-        panel.plot(
-            series.values, shares, color=colour, marker=marker, linestyle=dashes, label=label, **options
-        )

@@ -35,13 +35,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Part:
-    """A part of a report: the name of its files, its title, its tables, and its figure with a caption."""
+    """A part of a report: the name of its files, its title, its tables, and its figure with a caption.
+
+    `of_some`: its tables are of the settings that are shown in detail, which may not be all.
+    """
 
     name: str
     title: str
     tables: Callable[[Study], list[Table]]
     figure: "Callable[[Study], Figure | None]" = lambda study: None
     caption: str = ""
+    of_some: bool = False
 
 
 def _each(make: Callable[[Group], list[Table]]) -> Callable[[Study], list[Table]]:
@@ -60,6 +64,7 @@ STAGE_ONE = Part(
     _each(lambda group: [accuracy_table(group)]),
     _stage_one,
     "Accuracy over the iterations of Stage I, and after Stage II; bars and bands are 95 % intervals.",
+    of_some=True,
 )
 SELECTION = Part(
     "selection",
@@ -67,8 +72,11 @@ SELECTION = Part(
     _each(selection_tables),
     lambda study: selection_figure(study.bases),
     "Precision of each labelled set against its coverage; the number is the iteration, 0 are D_weak and D_icl.",
+    of_some=True,
 )
-STAGE_TWO = Part("stage2", "Stage II: gains over M_plus, and the pairs", _each(stage_two_tables))
+STAGE_TWO = Part(
+    "stage2", "Stage II: gains over M_plus, and the pairs", _each(stage_two_tables), of_some=True
+)
 PARTS = (
     STAGE_ONE,
     STAGE_TWO,
@@ -78,6 +86,7 @@ PARTS = (
         _each(level_tables),
         lambda study: level_figure(study.bases),
         "Accuracy by level; bars are 95 % intervals.",
+        of_some=True,
     ),
     SELECTION,
     Part(
@@ -147,7 +156,8 @@ def _save_part(part: Part, tables: Sequence[Table], study: Study, out: Path) -> 
     made_by = [f"made by: {study.command}"] if study.command else []
     noted = [replace(table, notes=[*table.notes, *made_by]) for table in tables]
     below = _figure_below(part, study) if drawn else ""
-    above = "\n\n".join(map(escape, [f"# {part.title}", *study.left_out])) + "\n"
+    sentences = [f"# {part.title}", study.further if part.of_some else "", study.left_out]
+    above = "\n\n".join(map(escape, filter(None, sentences))) + "\n"
     return [*save_tables(noted, out, part.name, above, below), *drawn]
 
 

@@ -1,10 +1,12 @@
 """An overview of a study: one row a setting, and a list of all runs."""
 
+from analysis.groups import Group, accuracy_estimate
 from analysis.labels import label_quality_over_seeds
-from analysis.notes import questions_of, run_notes
+from analysis.notes import questions_of, run_notes, smallest_change
 from analysis.study import Study, setting_of
 from analysis.table import EMPTY, Cell, Table, percent, percent_interval, words
 from analysis.tables import accuracy_of
+from w2s_core.statistics import Estimate
 
 METHODS = {"weak floor": "weak_floor", "M_plus": "", "DPO": "dpo", "ORPO": "orpo", "ceiling": "ceiling"}
 
@@ -43,14 +45,20 @@ def _settings(study: Study) -> Table:
             f"n = {' or '.join(asked)}; intervals 95 %, over questions and seeds. base setting: the one "
             "that the others vary. A setting that is not judged on test is judged on dev."
         ),
+        smallest_change("A share above", [one for group in study.groups if (one := _final(group))]),
         *run_notes(study.groups)[:1],
+        "Every run with its command: runs.csv.",
     ]
     return table
 
 
+def _final(group: Group) -> Estimate | None:
+    return accuracy_estimate(group, group.m_plus)
+
+
 def _runs(study: Study) -> Table:
     columns = ["run", "weak model", "seed", "setting", "computed", "command"]
-    table = Table("Runs", columns, left=tuple(columns[1:]), name="runs")
+    table = Table("Runs", columns, left=tuple(columns[1:]), name="runs", csv_only=True)
     for group in study.groups:
         for member in group.members:
             done = sum(group.results.has(key) for key in member.targets.values())

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
@@ -24,7 +24,8 @@ class Study:
         groups: every setting, on the split of the detailed tables where it is judged on it, else on dev.
         detailed: the settings whose tables are shown in full.
         bases: one setting a weak model, for what compares weak models.
-        left_out: sentences on what stands in no detailed table.
+        further: a sentence on the settings that have no tables of their own; empty if there are none.
+        left_out: a sentence on runs that stand in no table at all; empty if there are none.
         command: how the report is made again, as one types it; may be empty.
     """
 
@@ -32,7 +33,8 @@ class Study:
     groups: list[Group]
     detailed: list[Group]
     bases: list[Group]
-    left_out: list[str] = field(default_factory=list)
+    further: str = ""
+    left_out: str = ""
     command: str = ""
 
     @property
@@ -91,7 +93,11 @@ def make_study(frames: Frames, command: str = "", *, named: bool = True) -> Stud
     bases = [_base(ours, groups) for _, ours in by_weak(judged)]
     detailed = judged if len(judged) <= SHOWN_GROUPS else bases
     groups = [group if group in judged else group.on("dev") for group in groups]
-    return Study(frames, groups, detailed, bases, _left_out(frames, groups, detailed), command)
+    further = _further(groups, detailed, bases)
+    if len(detailed) == len(bases):  # then the weak model says it all
+        for group in bases:
+            group.name = group.weak
+    return Study(frames, groups, detailed, bases, further, _left_out(frames, groups), command)
 
 
 def _same_kind(frames: Frames) -> None:
@@ -126,16 +132,26 @@ def papers_value(name: str) -> Any:
     return found.default if found is not None and not found.is_required() else None
 
 
-def _left_out(frames: Frames, groups: list[Group], detailed: list[Group]) -> list[str]:
-    notes = []
-    if rest := len(groups) - len(detailed):
-        notes.append(f"{rest} further setting{'s' * (rest > 1)}: see settings.md.")
+def _further(groups: list[Group], detailed: list[Group], bases: list[Group]) -> str:
+    rest = len(groups) - len(detailed)
+    if not rest:
+        return ""
+    fields = [name for name in differing_fields(groups) if name != "weak"]
+    values = dict.fromkeys(
+        ", ".join(f"{name}={written_value(base.settings.get(name))}" for name in fields) for base in bases
+    )
+    shown = f" Shown here: {'; '.join(values)}." if len(detailed) == len(bases) else ""
+    return f"{rest} further setting{'s' * (rest > 1)}: see settings.md.{shown}"
+
+
+def _left_out(frames: Frames, groups: list[Group]) -> str:
     kept = {run for group in groups for run in group.all_runs}
-    if older := [name for name in frames.records if name not in kept]:
-        more = f" and {len(older) - 5} more" if len(older) > 5 else ""
-        why = "a newer run of the same experiment and seed has other results"
-        notes.append(f"Left out, since {why}: {', '.join(older[:5])}{more}.")
-    return notes
+    older = [name for name in frames.records if name not in kept]
+    if not older:
+        return ""
+    more = f" and {len(older) - 5} more" if len(older) > 5 else ""
+    why = "a newer run of the same experiment and seed has other results"
+    return f"Left out, since {why}: {', '.join(older[:5])}{more}."
 
 
 def setting_of(group: Group, base: Group) -> str:

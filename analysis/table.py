@@ -31,7 +31,8 @@ class Table:
     """Columns by heading, rows of cells (a missing name is an empty cell), and notes below.
 
     `spans` names the columns whose CSV has the interval's ends too; `left` those of words, set to the left. Tables of
-    one `name` go into one CSV file, told apart by what they are `of` (a weak model, say).
+    one `name` go into one CSV file, told apart by what they are `of` (a weak model, say). Long lists may be
+    `csv_only`.
     """
 
     title: str
@@ -42,6 +43,7 @@ class Table:
     left: tuple[str, ...] = ()
     name: str = ""
     of: str = ""
+    csv_only: bool = False
 
     def is_left(self, name: str) -> bool:
         """Whether a column is set to the left: the first, and those of words."""
@@ -247,9 +249,10 @@ def save_tables(
         before, after: Markdown around the tables (a heading, figures).
     """
     folder.mkdir(parents=True, exist_ok=True)
+    shown = [table for table in tables if not table.csv_only]
     texts = {
-        f"{name}.md": "\n".join(filter(None, [before, *map(to_markdown, tables), after])),
-        f"{name}.tex": "\n".join(map(to_latex, tables)),
+        f"{name}.md": "\n".join(filter(None, [before, *map(to_markdown, shown), after])),
+        f"{name}.tex": "\n".join(map(to_latex, shown)),
     }
     for stem in dict.fromkeys(table.name or name for table in tables):
         texts[f"{stem}.csv"] = to_csv(*(table for table in tables if (table.name or name) == stem))
