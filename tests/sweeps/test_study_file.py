@@ -1,6 +1,8 @@
 """Study files: every mistake is one line that names the file, the line and what would be right."""
 
 import json
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ from sweeps.cells import CellPlanner
 from sweeps.space import Cell, Space
 from sweeps.study_file import load_study
 from tests.sweeps.conftest import Writer
+from tests.tiny import BASES, REPOSITORY
 from w2s_core.errors import UserError
 
 MISTAKES: list[tuple[dict[str, Any], str]] = [
@@ -143,6 +146,34 @@ def test_the_shipped_studies_can_be_planned(path: Path) -> None:
     planner = CellPlanner(load_study(path))
     planned = [planner.plan(cell) for cell in planner.space.cells()]
     assert len({cell.targets_digest for cell in planned}) == len(planned)
+
+
+@pytest.mark.parametrize("name", ["gsm8k_ablation", "gsm8k_threshold", "gsm8k_capability_gap"])
+def test_the_studies_of_real_models_can_be_planned_where_models_and_data_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Stand-ins take the places of the models and the data: all else is what a GPU box would plan."""
+    for folder in ("sweeps", "experiments/gsm8k"):
+        shutil.copytree(
+            REPOSITORY / folder, tmp_path / folder, ignore=shutil.ignore_patterns("*.py", "__pycache__")
+        )
+    asked = set(
+        re.findall(r"models/[\w.-]+", " ".join(path.read_text() for path in tmp_path.rglob("*.yaml")))
+    )
+    for number, place in enumerate(sorted(asked)):
+        shutil.copytree(BASES / ("strong", "llama", "mistral", "qwen2")[number % 4], tmp_path / place)
+    (tmp_path / "data" / "gsm8k").mkdir(parents=True)
+    for split in ("train_1", "train_2", "test"):
+        rows = [{"question": f"{split} {i}?", "answer": f"so\n#### {i}"} for i in range(600)]
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        (tmp_path / "data" / "gsm8k" / f"{split}.jsonl").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    planner = CellPlanner(load_study(tmp_path / "sweeps" / f"{name}.yaml"))
+    cells = [planner.plan(cell) for cell in planner.space.cells()]
+    assert len(cells) in (9, 24, 36)
+    assert {
+        run.graph.splits.problems["dev"][0].id.partition("-")[0] for one in cells for run in one.runs
+    } == {"train_1"}
 
 
 def test_what_is_no_yaml_mapping_is_said(tmp_path: Path) -> None:

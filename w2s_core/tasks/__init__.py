@@ -57,7 +57,19 @@ def _mini(options: dict[str, Any]) -> Task:
     return MiniTask.from_options(options)
 
 
-_REGISTRY: dict[str, Callable[[dict[str, Any]], Task]] = {"mini": _mini}
+def _gsm8k(options: dict[str, Any]) -> Task:
+    from w2s_core.tasks.gsm8k import Gsm8kTask
+
+    return Gsm8kTask.from_options(options)
+
+
+def _jsonl(options: dict[str, Any]) -> Task:
+    from w2s_core.tasks.jsonl import JsonlTask
+
+    return JsonlTask.from_options(options)
+
+
+_REGISTRY: dict[str, Callable[[dict[str, Any]], Task]] = {"mini": _mini, "gsm8k": _gsm8k, "jsonl": _jsonl}
 
 
 def load_task(name: str, options: dict[str, Any] | None = None) -> Task:

@@ -1,0 +1,105 @@
+"""Anyone's data: a folder with train_1.jsonl, train_2.jsonl, dev.jsonl and test.jsonl (or .jsonl.gz).
+
+Fields of a row: `question`; `answer` (the final answer) or `solution` (a worked answer that ends in it; train_1 must
+have it, since the weak model learns from it); where there are any, `id`, `level` (a whole number) and `template`.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from w2s_core.answers import check_rule, extract
+from w2s_core.errors import UserError
+from w2s_core.jsonl import JsonRow, read_jsonl
+from w2s_core.tasks import Problem, unknown
+
+SPLITS = ("train_1", "train_2", "dev", "test")
+MARKERS = {"gsm8k": "#### ", "math": "The answer is: ", "choice": "The answer is: "}
+"""What stands before a final answer in a solution, by answer rule."""
+
+
+@dataclass(frozen=True)
+class JsonlTask:
+    """Rows of files in `folder`.
+
+    Attributes:
+        answer_rule: `gsm8k` for numbers after ####, `math` for expressions, `choice` for letters.
+    """
+
+    folder: Path
+    answer_rule: str
+    name: str = "jsonl"
+    splits: tuple[str, ...] = SPLITS
+
+    @classmethod
+    def from_options(cls, options: dict[str, Any]) -> "JsonlTask":
+        """Read `data` (the folder) and `answer` (the answer rule: gsm8k, math or choice)."""
+        check_options("jsonl", options, {"data": str, "answer": str})
+        for name in ("data", "answer"):
+            if name not in options:
+                raise UserError(
+                    f"task 'jsonl': option '{name}' is missing; give data: FOLDER and answer: gsm8k|math|choice"
+                )
+        check_rule(options["answer"])
+        return cls(Path(options["data"]).expanduser(), options["answer"])
+
+    def load(self, split: str) -> list[Problem]:
+        """The problems of one split. Raises UserError for a file that is missing, or a row that cannot be used."""
+        if split not in SPLITS:
+            raise UserError(f"task '{self.name}': {unknown('split', split, list(SPLITS))}")
+        rows = read_jsonl(find_file(self.folder, split, self.name))
+        return [problem_of(row, f"{split}-{i:05d}", split, self.answer_rule) for i, row in enumerate(rows)]
+
+
+def find_file(folder: Path, split: str, task: str) -> Path:
+    """The split's file, plain or gzip. Raises UserError where there is none."""
+    for ending in (".jsonl", ".jsonl.gz"):
+        if (path := folder / f"{split}{ending}").is_file():
+            return path
+    raise UserError(f"task '{task}': no {split}.jsonl (or .jsonl.gz) in {folder}")
+
+
+def problem_of(row: JsonRow, name: str, split: str, rule: str) -> Problem:
+    """A row as a problem. Raises UserError, with file and line, for a row without question or usable answer."""
+    solution = row.text("solution") if "solution" in row.fields else None
+    if solution is None and split == "train_1":
+        row.text("solution")  # says what is missing, and where
+    if "answer" in row.fields:
+        gold = _written(row)
+    elif solution is not None:
+        gold = extract(solution, rule) or ""
+    else:
+        raise UserError(
+            f"{row.place}: neither 'answer' nor 'solution'; one of them must hold the final answer"
+        )
+    if solution is None:
+        solution = f"{MARKERS[rule]}{gold}"
+    read = extract(solution, rule)
+    if not gold.strip() or read is None:
+        raise UserError(
+            f"{row.place}: no final answer after '{MARKERS[rule].strip()}' that rule '{rule}' can read"
+        )
+    level = row.fields.get("level", 0)
+    if not isinstance(level, int) or isinstance(level, bool):
+        raise UserError(f"{row.place}: 'level' must be a whole number (given: {level!r})"[:300])
+    name = row.id if "id" in row.fields else name
+    template = row.text("template") if "template" in row.fields else name
+    return Problem(name, row.text("question"), gold, solution, level, template)
+
+
+def _written(row: JsonRow) -> str:
+    value = row.get("answer")
+    return (
+        str(value) if isinstance(value, int | float) and not isinstance(value, bool) else row.text("answer")
+    )
+
+
+def check_options(task: str, options: dict[str, Any], known: dict[str, type]) -> None:
+    """Raise UserError for an option that the task does not have, or of the wrong type."""
+    for name, value in options.items():
+        if name not in known:
+            raise UserError(f"task '{task}': {unknown('option', str(name), sorted(known))}")
+        if not isinstance(value, known[name]) or isinstance(value, bool):
+            raise UserError(
+                f"task '{task}': option '{name}' must be of type {known[name].__name__} (given: {value!r})"
+            )
