@@ -1,6 +1,6 @@
 """The shipped ablation, 3 weak models x 4 thresholds x {DPO, ORPO}, as one sweep against a loop of 24 pipelines.
 
-python benchmarks/sweep.py        about fifteen minutes on 4 idle cores; prints a table and writes benchmarks/sweep.txt
+python benchmarks/sweep.py        about ten minutes on 4 idle cores; prints a table and writes benchmarks/sweep.txt
 
 Both sides do the same work on a smaller sample (SMALLER), in one process after another, so that the ratios are of the
 steps alone. The loop gives each pipeline a store of its own: nothing is shared.
@@ -29,18 +29,19 @@ from w2s_core.engine import Store, run_graph
 HERE = Path(__file__).resolve().parent
 STUDY = HERE.parent / "sweeps" / "mini_ablation.yaml"
 SMALLER = {
-    "task.options": {"train_1": 300, "train_2": 300, "dev": 150, "test": 10},
-    "weak_sft.max_steps": 100,
-    "sft.max_steps": 40,
+    "task.options": {"train_1": 200, "train_2": 200, "dev": 100, "test": 10},
+    "weak_sft.max_steps": 60,
+    "sft.max_steps": 20,
 }
 WORKERS = 4
 MANY = 100
 
 
-def clock(work: Callable[[], object]) -> float:
-    started = time.perf_counter()
+def clock(work: Callable[[], object]) -> tuple[float, float]:
+    """Seconds by the clock, and of this process's CPU time: other work on the machine disturbs the latter less."""
+    started, cpu = time.perf_counter(), time.process_time()
     work()
-    return time.perf_counter() - started
+    return time.perf_counter() - started, time.process_time() - cpu
 
 
 def write_study(folder: Path) -> Path:
@@ -54,8 +55,8 @@ def write_study(folder: Path) -> Path:
     return path
 
 
-def sweep(path: Path, store: Path, workers: int) -> tuple[float, float]:
-    """Seconds of a whole sweep, and those of them spent in Optuna."""
+def sweep(path: Path, store: Path, workers: int) -> tuple[float, float, float]:
+    """Seconds of a whole sweep, its CPU seconds in this process, and the seconds spent in Optuna."""
     spent = [0.0]
 
     def timed(name: str) -> Callable[..., object]:
@@ -74,26 +75,27 @@ def sweep(path: Path, store: Path, workers: int) -> tuple[float, float]:
     for name in originals:
         setattr(OptunaStudy, name, timed(name))
     try:
-        took = clock(lambda: Sweep(load_study(path), Store(store), How(workers=workers)).run())
+        took, cpu = clock(lambda: Sweep(load_study(path), Store(store), How(workers=workers)).run())
     finally:
         for name, method in originals.items():
             setattr(OptunaStudy, name, method)
-    return took, spent[0]
+    return took, cpu, spent[0]
 
 
-def loop(path: Path, folder: Path) -> tuple[float, int]:
-    """Seconds and steps of as many independent pipelines, one after the other."""
-    took, steps = 0.0, 0
+def loop(path: Path, folder: Path) -> tuple[float, float, int]:
+    """Seconds, CPU seconds and steps of as many independent pipelines, one after the other."""
+    took, cpu, steps = 0.0, 0.0, 0
     planning = Sweep(load_study(path), Store(folder / "plan"), How(dry_run=True))
     for number, cell in enumerate(planning.planner.space.cells()):
         (run,) = planning.plan(cell).runs
         store = Store(folder / f"loop-{number}")
         runtime = {"bases": run.graph.bases, "device": "cpu"}
-        took += clock(partial(run_graph, run.graph.targets, store, runtime=runtime))
+        one, of_cpu = clock(partial(run_graph, run.graph.targets, store, runtime=runtime))
+        took, cpu = took + one, cpu + of_cpu
         steps += len(list(store.keys()))
         print(f"pipeline {number + 1}: {took:.0f} s so far", file=sys.stderr)
         shutil.rmtree(store.root)
-    return took, steps
+    return took, cpu, steps
 
 
 def planning(folder: Path) -> tuple[float, float]:
@@ -117,7 +119,7 @@ def planning(folder: Path) -> tuple[float, float]:
         "--dry-run",
     ]
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    took = clock(lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=HERE.parent))
+    took, _ = clock(lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=HERE.parent))
     most = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     assert most > before, "an earlier child was larger: measure planning first"
     return took, most * 1024
@@ -133,23 +135,23 @@ def main() -> None:
         import w2s_core.sampling
         import w2s_core.training  # noqa: F401 - loaded here, so that no side pays for it
 
-        many, _ = sweep(path, folder / "many-workers", WORKERS)
-        one, optuna_cost = sweep(path, folder / "one-worker", 1)
+        many, _, _ = sweep(path, folder / "many-workers", WORKERS)
+        one, one_cpu, optuna_cost = sweep(path, folder / "one-worker", 1)
         store = Store(folder / "one-worker")
         manifests = [store.manifest(key) for key in sorted(store.keys())]
         bound = sum(manifest["duration_s"] for manifest in manifests)
-        alone, steps = loop(path, folder)
+        alone, alone_cpu, steps = loop(path, folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     lines = [
         f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, load {load:.1f} at the start",
-        "                                             seconds   steps",
-        f"24 pipelines, one after the other          {alone:10.1f}  {steps:6}",
-        f"the sweep, 1 worker                        {one:10.1f}  {len(manifests):6}",
-        f"the sweep, {WORKERS} workers                       {many:10.1f}  {len(manifests):6}",
+        "                                             seconds  CPU seconds   steps",
+        f"24 pipelines, one after the other          {alone:10.1f}   {alone_cpu:10.1f}  {steps:6}",
+        f"the sweep, 1 worker                        {one:10.1f}   {one_cpu:10.1f}  {len(manifests):6}",
+        f"the sweep, {WORKERS} workers                       {many:10.1f}                {len(manifests):6}",
         f"summed durations of its distinct steps     {bound:10.1f}",
         "",
-        f"pipelines / sweep, 1 worker                {alone / one:10.2f}",
+        f"pipelines / sweep, 1 worker                {alone / one:10.2f}   {alone_cpu / one_cpu:10.2f}",
         f"pipelines / sweep, {WORKERS} workers               {alone / many:10.2f}",
         f"steps of pipelines / of the sweep          {steps / len(manifests):10.2f}",
         f"sweep, 1 worker / summed steps             {one / bound:10.3f}",
