@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from analysis.frame import Frames
+from analysis.notes import run_notes
 from analysis.study import Study
 from analysis.table import Cell, Table, count, percent, words
 from analysis.tables import share_of
@@ -107,6 +108,7 @@ def cost_tables(study: Study) -> list[Table]:
         table.notes.append(
             f"{missing:,} distinct steps are not in the store; their seconds and tokens are not known."
         )
+    table.notes += run_notes(study.groups)[:1]
     return [table]
 
 

@@ -71,8 +71,8 @@ def _draw_levels(panel: "Axes", group: Group) -> None:
 
 
 def pgr_figure(groups: Sequence[Group]) -> "Figure | None":
-    """One panel a weak model: PGR of each method with its interval. None where no group has a method."""
-    groups = [group for group in groups if group.planned()]
+    """One panel a weak model: PGR of each method with its interval. None where no group has a result."""
+    groups = [group for group in groups if group.ids]
     if not groups or not pgr_methods(groups):
         return None
     with style():

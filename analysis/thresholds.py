@@ -12,7 +12,7 @@ from typing import Final
 from analysis.contrasts import setting_difference
 from analysis.groups import Group
 from analysis.labels import label_quality_over_seeds
-from analysis.notes import footer, smallest_effect
+from analysis.notes import footer, run_notes, smallest_effect
 from analysis.stage_two import METHODS
 from analysis.study import Study
 from analysis.table import Cell, Table, count, percent, percent_interval, words
@@ -74,7 +74,7 @@ def _nothing_to_compare(study: Study, field: str) -> Table:
     command = next((one for base in study.bases for one in base.commands if one.startswith("w2s run ")), "")
     example = f" To compute some: {_without_names(command)} {field}={SUGGESTED[field]}" if command else ""
     table.rows = [{field: words("missing")}]
-    table.notes = [f"No two of these runs differ in {field} alone.{example}"]
+    table.notes = [f"No two of these runs differ in {field} alone.{example}", *run_notes(study.groups)]
     return table
 
 

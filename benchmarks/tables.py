@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping
 from itertools import product
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -61,7 +62,6 @@ def make_store(folder: Path, *, seeds: int = 3, grid: Mapping[str, tuple[float, 
     from w2s_core.engine.step import topological
     from w2s_core.runs import GraphBuilder, record
 
-    disk.fsync = lambda path: None  # nothing here must outlive a power cut
     store, builder, steps, labels = Store(folder), GraphBuilder(), {}, {}
     for weak, seed, values in cells(seeds, GRID if grid is None else grid):
         experiment = _experiment(weak, seed, values)
@@ -73,10 +73,10 @@ def make_store(folder: Path, *, seeds: int = 3, grid: Mapping[str, tuple[float, 
         for label, handle in graph.targets.items():
             labels.setdefault(handle.key, label)
         steps |= {handle.key: handle for handle in topological(graph.targets.values())}
-    problems = graph.splits.problems
-    for key, handle in steps.items():
-        if not store.has(key):
-            _commit(store, handle, labels.get(key, ""), problems)
+    with mock.patch.object(disk, "fsync", return_value=None):  # nothing here must outlive a power cut
+        for key, handle in steps.items():
+            if not store.has(key):
+                _commit(store, handle, labels.get(key, ""), graph.splits.problems)
     return store
 
 

@@ -1,0 +1,71 @@
+"""What the notebooks call: open the runs that the environment names, and show a part of the report.
+
+W2S_STORE is the store (.w2s), W2S_STUDY a study; without one, all runs of the store.
+"""
+
+import importlib
+import io
+import os
+from typing import Any
+
+from analysis.figures import style
+from analysis.findings_page import page
+from analysis.frame import StoreLike
+from analysis.report import PARTS, Part
+from analysis.study import Study, make_study, open_frames
+from analysis.table import to_markdown
+from w2s_core.errors import UserError
+
+
+def open_study(store: StoreLike | None = None) -> Study:
+    """The runs to show.
+
+    Raises:
+        UserError: there are none, or they do not belong together.
+    """
+    from w2s_core.engine import Store
+
+    opened = store or Store(os.environ.get("W2S_STORE", ".w2s"))
+    return make_study(open_frames(opened, study=os.environ.get("W2S_STUDY") or None), named=False)
+
+
+def part_named(name: str) -> Part:
+    """A part of the report. Raises UserError where there is none of that name."""
+    found = next((part for part in PARTS if part.name == name), None)
+    if found is None:
+        raise UserError(f"the report has no part '{name}'; it has: {', '.join(part.name for part in PARTS)}")
+    return found
+
+
+def show(study: Study, name: str) -> None:
+    """Display the tables and the figure of a part, by its name."""
+    part = part_named(name)
+    _show_markdown("\n".join(to_markdown(table) for table in part.tables(study) if not table.csv_only))
+    figure = part.figure(study)
+    if figure is not None:
+        _show_figure(figure, part.title)
+
+
+def show_findings(study: Study) -> None:
+    """Display the page of findings F1-F9."""
+    from analysis.findings import control_contrasts, findings
+
+    _show_markdown(page(study.bases, findings(study.bases), control_contrasts(study.bases)))
+
+
+def _show_markdown(text: str) -> None:
+    tools = _display()
+    tools.display(tools.Markdown(text))
+
+
+def _show_figure(figure: Any, said: str) -> None:
+    drawn = io.BytesIO()
+    with style():
+        figure.savefig(drawn, format="svg", metadata={"Date": None, "Creator": None})
+    tools = _display()
+    tools.display(tools.SVG(drawn.getvalue()), metadata={"image/svg+xml": {"alt": said}})
+
+
+def _display() -> Any:
+    """IPython's ways to show things: it is there wherever a notebook runs."""
+    return importlib.import_module("IPython.display")
