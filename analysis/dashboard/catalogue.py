@@ -13,6 +13,7 @@ from analysis.dashboard.measures import MeasureCache, Measures, measure
 from w2s_core.engine import Store
 from w2s_core.errors import UserError
 
+OWN_COLUMNS: Final = ("run", "started", "state")
 LOOK_EVERY_S: Final = 2.0
 LOOK_SHARE: Final = 0.05
 """Of the time, that may be spent on looking: a large store is looked at less often."""
@@ -43,9 +44,8 @@ class Run:
     def fields(self) -> dict[str, Any]:
         """The settings by dotted name, as text or number, the study first. Models by the last part of their path."""
         experiment = self.record.get("experiment")
-        found = {
-            name: _plain(value) for name, value in _leaves(experiment if isinstance(experiment, dict) else {})
-        }
+        leaves = _leaves(experiment if isinstance(experiment, dict) else {})
+        found = {_column_name(name): _plain(value) for name, value in leaves}
         short = {
             name: self.record[name] for name in ("weak", "strong") if isinstance(self.record.get(name), str)
         }
@@ -249,6 +249,11 @@ def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield from _leaves(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value
+
+
+def _column_name(field: str) -> str:
+    """A field's column: none of the table's own, and none that reads like a metric's."""
+    return f"experiment.{field}" if field in OWN_COLUMNS or "/" in field else field
 
 
 def _plain(value: Any) -> Any:

@@ -19,6 +19,8 @@ ACCURACY: Final = "accuracy"
 M_PLUS: Final = "m_plus"
 LAST_AGREED: Final = "agreed_last"
 HEADLINE: Final = ("weak_floor", "weak_icl", M_PLUS, "dpo", "orpo", "ceiling")
+_LABEL: Final = re.compile(r"[\w.@+=-]+(/[\w.@+=-]+)*")
+"""Labels that columns are made of: they come from records and end up in formatters, which are code."""
 _KINDS: Final = {"greedy": (ACCURACY, "share"), "samples": (PASS, "pass")}
 
 
@@ -40,7 +42,7 @@ class Metric:
 def metrics_of(targets: Iterable[str]) -> dict[str, Metric]:
     """The metrics that a run with these targets can have, by id."""
     found: dict[str, Metric] = {}
-    for label in targets:
+    for label in filter(_LABEL.fullmatch, targets):
         kind, _, rest = label.partition("/")
         if kind in _KINDS and "/" in rest:
             shown, measure = _KINDS[kind]

@@ -1,6 +1,7 @@
 """The frame behind the runs table, and how each of its columns is filtered. Pure: no widget is made here."""
 
 from collections.abc import Sequence
+from html import escape
 from typing import TYPE_CHECKING, Any, Final
 
 from analysis.dashboard.catalogue import Run, Snapshot
@@ -10,7 +11,6 @@ from w2s_core.render import when
 if TYPE_CHECKING:
     import pandas as pd
 
-FIXED: Final = ("run", "started", "state")
 LOW: Final = "|low"
 HIGH: Final = "|high"
 SHOWN_FIELDS: Final = 8
@@ -66,20 +66,23 @@ def all_fields(snapshot: Snapshot) -> list[str]:
     return list(dict.fromkeys([*differing(found), *names]))
 
 
-def header_filter(frame: "pd.DataFrame", column: str) -> dict[str, Any]:
-    """A filter in the column's header: at least, for metrics; one of its values; or words in it."""
-    if "/" in column:
+def header_filter(frame: "pd.DataFrame", column: str, *, metric: bool = False) -> dict[str, Any]:
+    """A filter in the column's header: at least, for metrics; one of its values; or words in it.
+
+    Values that could be read as HTML are filtered by words: the list of values would not escape them.
+    """
+    if metric:
         return {"type": "number", "func": ">=", "placeholder": "≥"}
     values = frame[column].unique().tolist()
-    if column in ("run", "started") or len(values) > LISTED_VALUES:
+    plain = all(escape(str(one)) == str(one) for one in values)
+    if column in ("run", "started") or len(values) > LISTED_VALUES or not plain:
         return {"type": "input", "func": "like", "placeholder": "contains"}
-    listed = sorted((one for one in values if one != ""), key=_rank)
-    return {"type": "list", "func": "=", "values": listed, "clearable": True, "placeholder": "any"}
-
-
-def _rank(value: Any) -> tuple[bool, float, str]:
-    number = isinstance(value, int | float)
-    return (not number, float(value) if number else 0.0, str(value))
+    listed = {
+        "valuesLookup": "all",
+        "sort": "asc",
+        "clearable": True,
+    }  # as the rows are now, not as they were
+    return {"type": "list", "func": "=", "placeholder": "any", **listed}
 
 
 def _column(values: list[Any]) -> list[Any]:

@@ -17,6 +17,7 @@ from analysis.dashboard.runs_view import RunsView
 POLL_MS: Final = 1000
 RUNS, PLOT, PAIR, RUN = range(4)
 _NAMES: Final = ("a", "b", "of_a", "of_b")
+_SHOW_ADDRESS: Final = "window.history.replaceState(null, '', cb_obj.value || window.location.pathname)"
 
 
 class Page:
@@ -30,6 +31,10 @@ class Page:
         self.run = RunView(self._catalogue, self._links)
         self.plot = PlotView(self._catalogue, self.runs.rows)
         self._state = html("")
+        self.address = pn.widgets.TextInput(
+            visible=False
+        )  # Panel's own way, `location.search`, at times never ends
+        self.address.jscallback(value=_SHOW_ADDRESS)
         self.tabs = pmui.Tabs(
             ("Runs", self.runs.layout()),
             ("Plot", self.plot.layout()),
@@ -56,6 +61,7 @@ class Page:
                 pn.Column(
                     html(f"<span class='quiet'>{intro}</span>{beside}"),
                     self._state,
+                    self.address,
                     self.tabs,
                     sizing_mode="stretch_width",
                     margin=(8, 16),
@@ -64,7 +70,7 @@ class Page:
             theme_config=THEME,
             theme_toggle=False,
             sidebar_variant="temporary",
-            busy_indicator="linear",
+            busy_indicator=None,
         )
 
     def poll(self) -> None:
@@ -129,8 +135,7 @@ def make_page(shared: Shared) -> Any:
 
     def poll() -> None:
         page.poll()
-        if location is not None and location.query_params != page.query():
-            location.search = f"?{urlencode(page.query())}" if page.query() else ""
+        page.address.value = f"?{urlencode(page.query())}" if page.query() else ""
 
     pn.state.add_periodic_callback(poll, period=POLL_MS)
     return page.layout()

@@ -16,6 +16,8 @@ MOST_RUNS: Final = 60
 _TOP_PX: Final = 110
 _ROW_PX: Final = 24
 _DOT_PX: Final = 9
+_SPREAD: Final = 0.75
+"""Of a row's height, that its dots may take."""
 _MARKERS: Final = {"accuracy": "circle", "pass@10": "diamond", "precision": "square", "coverage": "triangle"}
 
 
@@ -25,7 +27,7 @@ def runs_plot(snapshot: Snapshot, runs: Sequence[str], metrics: Sequence[str]) -
     row = _ROW_PX + _DOT_PX * (len(metrics) - 1)
     plot = _figure(shown, "per cent, with 95 % intervals over questions", row)
     for i, metric in enumerate(metrics):
-        shift = 0.0 if len(metrics) == 1 else 0.64 * (0.5 - i / (len(metrics) - 1))  # the first on top
+        shift = _SPREAD * ((len(metrics) - 1) / 2 - i) / len(metrics)  # the first on top
         known = [(run, *found) for run in shown if (found := snapshot.value(run, metric)) is not None]
         data = {
             "run": [one[0] for one in known],
@@ -38,12 +40,7 @@ def runs_plot(snapshot: Snapshot, runs: Sequence[str], metrics: Sequence[str]) -
         marker = _MARKERS[metric.partition("/")[0]]
         _draw(plot, ColumnDataSource(data), colour(metric), marker, title(metric))
     if metrics and shown:
-        plot.add_layout(plot.legend[0], "above")
-        plot.legend.orientation = "horizontal"
-        plot.legend.ncols = 4
-        plot.legend.border_line_alpha = 0
-        plot.legend.label_text_font_size = "12px"
-        plot.legend.click_policy = "hide"
+        _legend_above(plot)
     return plot
 
 
@@ -88,6 +85,13 @@ def _figure(rows: Sequence[str], label: str, row_px: int = _ROW_PX) -> Any:
         axis.axis_label_text_font_size = "12px"
         axis.axis_label_text_font_style = "normal"
     return plot
+
+
+def _legend_above(plot: Any) -> None:
+    legend = plot.legend[0]
+    legend.orientation, legend.ncols, legend.location = "horizontal", 4, "left"
+    legend.border_line_alpha, legend.label_text_font_size, legend.click_policy = 0, "12px", "hide"
+    plot.add_layout(legend, "above")
 
 
 def _draw(plot: Any, source: Any, shade: str, marker: str, label: str | None) -> None:

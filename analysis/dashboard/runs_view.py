@@ -1,13 +1,14 @@
 """The tab of runs: which columns, the table, and what is selected in it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from html import escape
 from typing import Any, Final
 
 import panel as pn
 import panel_material_ui as pmui
 from bokeh.models.widgets.tables import HTMLTemplateFormatter
 
-from analysis.dashboard.catalogue import Catalogue, Snapshot
+from analysis.dashboard.catalogue import OWN_COLUMNS, Catalogue, Snapshot
 from analysis.dashboard.columns import default_metrics, heading, in_order, short_title, title
 from analysis.dashboard.frame import (
     HIGH,
@@ -20,6 +21,8 @@ from analysis.dashboard.frame import (
 from analysis.dashboard.look import CHOOSER, TABLE_CSS, as_text, html, text
 
 NO_GROUP: Final = "–"
+GROUP: Final = "\u200b"
+"""Ends the name of the column that groups are made of: like the field's own to the eye."""
 ROW_PX: Final = 42
 _VALUE: Final = """
 <% if (value !== null && value === value) { %><%= value.toFixed(1) %><span class="ci"><%
@@ -59,7 +62,7 @@ class RunsView:
     def layout(self) -> Any:
         """The tab's content."""
         columns = pn.Column(self.fields, self.metrics, sizing_mode="stretch_width", visible=False)
-        choose = pmui.Toggle(label="Columns", variant="outlined", margin=(8, 10))
+        choose = pmui.Toggle(label="Columns", variant="outlined", size="small", margin=(8, 10))
         choose.param.watch(lambda event: columns.param.update(visible=event.new), "value")
         bar = pn.FlexBox(
             self.group,
@@ -115,6 +118,10 @@ class RunsView:
         group = None if self.group.value == NO_GROUP else self.group.value
         extra = [group] if group and group not in self.fields.value else []
         frame = runs_frame(self._catalogue.snapshot, [*self.fields.value, *extra], self.metrics.value)
+        if group:  # the table shows names and values of groups as HTML
+            shown = f"{escape(group)}{GROUP}"
+            frame[shown] = [escape(str(one)) for one in frame[group]]
+            extra, group = [*extra, shown], shown
         columns = (*frame.columns, group, *(str(kind) for kind in frame.dtypes))
         if self.table is None or columns != self._columns:
             self._columns = columns
@@ -128,9 +135,10 @@ class RunsView:
             self._select(chosen)
 
     def _make(self, frame: Any, group: str | None, extra: list[str]) -> Any:
-        spans = [name for name in frame.columns if name.endswith((LOW, HIGH))]
-        shown = [name for name in frame.columns if name not in (*spans, *extra)]
-        metrics = [name for name in shown if "/" in name]
+        metrics = list(self.metrics.value)
+        hidden = [*extra, *(metric + end for metric in metrics for end in (LOW, HIGH))]
+        shown = [name for name in frame.columns if name not in hidden]
+        fields = [name for name in shown if name not in (*OWN_COLUMNS, *metrics)]
         headings: dict[str, list[str]] = {}
         for metric in metrics:
             headings.setdefault(heading(metric), []).append(metric)
@@ -139,14 +147,14 @@ class RunsView:
         table = pn.widgets.Tabulator(
             frame,
             formatters=formatters,
-            titles={metric: short_title(metric) for metric in metrics},
+            titles={name: _title(name) for name in fields} | {name: short_title(name) for name in metrics},
             groups=headings,
             groupby=[group] if group else [],
-            hidden_columns=[*spans, *extra],
-            header_filters={name: header_filter(frame, name) for name in shown},
+            hidden_columns=hidden,
+            header_filters={name: header_filter(frame, name, metric=name in metrics) for name in shown},
             header_tooltips={metric: f"{title(metric)}, %, with its 95 % interval" for metric in metrics},
             text_align=dict.fromkeys(metrics, "right"),
-            widths={"started": 128, "state": 92, **dict.fromkeys(metrics, 92)},
+            widths={"started": 128, "state": 92, **_widths(frame, fields), **dict.fromkeys(metrics, 92)},
             frozen_columns=["run"],
             selectable="checkbox",
             show_index=False,
@@ -190,3 +198,17 @@ class RunsView:
         names = self._selected()
         if len(names) == 2:
             self._on_compare(*names)
+
+
+def _title(field: str) -> str:
+    """A setting's name, which may break after each dot; the table shows it as HTML."""
+    return escape(field).replace(".", ".<wbr>")
+
+
+def _widths(frame: Any, fields: Sequence[str]) -> dict[str, int]:
+    """As wide as the longest value or part of the name, in pixels."""
+    longest = {
+        name: max([len(part) + 2 for part in name.split(".")] + [len(str(one)) for one in frame[name]])
+        for name in fields
+    }
+    return {name: min(240, max(72, 24 + 7 * size)) for name, size in longest.items()}

@@ -3,6 +3,9 @@
 import csv
 import io
 import math
+import re
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,11 +13,14 @@ from analysis.frame import GRADES, load_frames
 from analysis.methods import method_name, ordered, ordered_sets
 from analysis.published import published_figure
 from analysis.report import ONE_RUN
+from analysis.results import read_graded
 from analysis.study import make_study
-from analysis.table import Cell, Table, count, percent, to_csv, to_markdown, to_terminal
+from analysis.table import Cell, Table, count, percent, tex, to_csv, to_latex, to_markdown, to_terminal
+from analysis.typed import written
 from tests.analysis.synthetic import TRUTH, TinyStore, add_run
+from w2s_core.errors import UserError
 from w2s_core.evaluation import accuracy, by_level, label_quality, mean_pass_at_k
-from w2s_core.rows import read_rows
+from w2s_core.rows import read_rows, write_rows
 
 
 def tables_of(store: TinyStore, *runs: str) -> dict[tuple[str, str], Table]:
@@ -205,3 +211,59 @@ def test_published_figures_are_found_by_the_models_name_and_only_where_they_belo
     assert figure("llama", "weak_floor") is None
     assert published_figure("mini", "llama2-7b", "weak_floor", "hybrid_ft_2") is None
     assert published_figure("math", "mistral-7b", "hybrid_ft_1", "hybrid_ft_1", pass_at_10=True) == 39.60
+
+
+def test_latex_has_a_row_a_row_and_escapes_what_it_would_read(one_run: TinyStore) -> None:
+    for table in tables_of(one_run).values():
+        text = to_latex(table)
+        assert text.count(r"\begin{") == text.count(r"\end{") == 2
+        body = text[text.index(r"\toprule") : text.index(r"\bottomrule")]
+        rows = [line for line in body.splitlines() if line.endswith(r"\\")]
+        assert len(rows) == len(table.rows) + 1
+        assert {line.count(" & ") for line in rows} == {len(table.columns) - 1}
+        bare = re.sub(r"\\[_%#&$]", "", text)
+        assert not re.search(r"[_%#^~]", bare), "an unescaped mark"
+        assert text.count("{") - text.count(r"\{") == text.count("}") - text.count(r"\}")
+
+
+def test_latex_of_every_mark_a_name_may_hold() -> None:
+    marks = '\\ { } ~ ^ < > | " & % $ # _ – − · ≥ ≤ “x” ’'
+    shown = tex(marks)
+    assert r"\textbackslash{}" in shown
+    assert r"\{ \}" in shown
+    assert all(ord(one) < 128 for one in shown), "nothing that needs a package for its letters"
+    table = Table("t", ["a", "b"], [{"a": Cell("[1]"), "b": Cell("x")}, {"a": Cell("[2]"), "b": Cell("y")}])
+    assert "\\\\\n[" not in to_latex(table), "a bracket after a line's end would be its argument"
+
+
+def test_csv_of_several_tables_says_what_each_row_is_of() -> None:
+    first = Table("t", ["a", "x"], [{"a": Cell("1", 1)}], spans=("x",), of="llama")
+    second = Table("t", ["a", "y"], [{"a": Cell("2", 2), "y": Cell("3", 3)}], of="qwen2")
+    read = list(csv.DictReader(io.StringIO(to_csv(first, second))))
+    assert [row["of"] for row in read] == ["llama", "qwen2"]
+    assert read[0] == {"of": "llama", "a": "1", "x": "", "x low": "", "x high": "", "y": ""}
+    assert read[1]["y"] == "3"
+
+
+def test_commands_are_written_relative_to_where_one_stands(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    command = ["w2s", "run", str(tmp_path / "a b" / "x.yaml"), f"weak={tmp_path}/bases/llama", "seed=1"]
+    assert written(command) == "w2s run 'a b/x.yaml' weak=bases/llama seed=1"
+    assert written(["w2s", "--store", "/elsewhere/deep/down/store"]) == "w2s --store down/store"
+
+
+def test_grades_that_are_none_are_one_line(tmp_path: Path) -> None:
+    def write(**row: Any) -> None:
+        write_rows(tmp_path / GRADES, [{"id": "q1", **row}])
+
+    write(verdicts=["rihgt"])
+    with pytest.raises(UserError, match="unknown verdict 'rihgt'; known: right, wrong"):
+        read_graded(tmp_path)
+    write_rows(tmp_path / GRADES, [{"id": "q1", "verdicts": ["right"]}, {"id": "q2", "verdicts": []}])
+    with pytest.raises(UserError, match="question 'q2' has no response"):
+        read_graded(tmp_path)
+    write(answers=["7"])
+    with pytest.raises(UserError, match="no column 'verdicts'"):
+        read_graded(tmp_path)

@@ -242,6 +242,12 @@ def test_new_runs_appear_and_the_selection_stays(browser: Any, tmp_path: Path) -
         add_run(store, "newest", seed=7, minute=30, targets=targets_of("newest"))
         visit.wait_names(["newest", *RUNS])
         visit.page.wait_for_selector("text=llama-0 and mistral-1")
+        visit.filter("run", "mistral")
+        visit.wait_names(RUNS[:3])
+        add_run(store, "another", seed=8, minute=31, targets=targets_of("another"))
+        visit.page.wait_for_selector("text=8 runs")
+        time.sleep(1)
+        assert visit.names() == RUNS[:3]
         assert (visit.outside, visit.errors) == ([], [])
         visit.page.close()
 
@@ -253,18 +259,29 @@ def test_records_cannot_put_scripts_on_the_page(browser: Any, tmp_path: Path) ->
         settings = {"weak": f"/bases/{attack}{i}", attack: i}
         add_run(store, f"run-{i}", settings=settings, minute=i, study=attack, targets=targets_of(f"{i}"))
     record = store.refs.read("run-0")
-    store.refs.write("run-0", {**record, "command": [attack], "steps": {attack: "0" * 64}})
+    hostile = {"command": [attack], "steps": {attack: "0" * 64}}
+    code = {"greedy/test/x']; document.title='taken'; //": next(iter(record["targets"].values()))}
+    store.refs.write("run-0", {**record, **hostile, "targets": record["targets"] | code})
+
+    def untouched() -> None:
+        assert visit.page.locator("img[src=x]").count() == 0
+        assert visit.page.title() != "taken"
+
     with started(store.root) as (_, addresses):
         visit = Visit(browser).open(addresses["runs"])
         assert visit.page.locator(".tabulator-row", has_text="onerror").count() == 2
+        untouched()
+        visit.page.get_by_label("Group by").click()
+        visit.page.get_by_role("menuitem", name=re.compile("^weak$")).click()
+        visit.page.wait_for_selector(".tabulator-group:has-text('onerror')")
+        untouched()
         visit.tab("Plot")
         visit.page.wait_for_selector("canvas")
         visit.page.goto(addresses["runs"] + "?run=run-0")
         visit.page.wait_for_selector(".tabulator-row:has-text('onerror')")
         visit.page.locator(".tabulator:visible .open").first.click()
         time.sleep(1)
-        assert visit.page.locator("img[src=x]").count() == 0
-        assert visit.page.title() != "taken"
+        untouched()
         visit.page.close()
 
 

@@ -88,13 +88,30 @@ def test_the_frame_shows_settings_that_differ(shown_store: Store) -> None:
     assert (frame["accuracy/test/dpo|low"] < frame["accuracy/test/dpo"]).all()
     assert (frame["accuracy/test/dpo"] < frame["accuracy/test/dpo|high"]).all()
     assert frame["coverage/agreed_last|low"].isna().all()
-    assert header_filter(frame, "weak")["values"] == ["llama", "mistral"]
-    assert header_filter(frame, "seed")["values"] == [0, 1, 2]
-    assert header_filter(frame, "accuracy/test/dpo")["func"] == ">="
+    assert header_filter(frame, "weak")["type"] == header_filter(frame, "seed")["type"] == "list"
+    assert header_filter(frame, "run")["type"] == "input"
+    assert header_filter(frame, "accuracy/test/dpo", metric=True)["func"] == ">="
 
 
 def _run(weak: str, **fields: Any) -> Run:
     return Run(weak, {"experiment": {"weak": weak, **fields}, "weak": weak.rsplit("/", 1)[-1], "targets": {}})
+
+
+def test_values_that_could_be_html_are_not_listed(shown_store: Store) -> None:
+    catalogue = Catalogue(shown_store)
+    frame = runs_frame(catalogue.snapshot, ["weak"], [])
+    frame.loc[0, "weak"] = "<b>"
+    assert header_filter(frame, "weak")["type"] == "input"
+
+
+def test_no_setting_takes_the_place_of_another_column() -> None:
+    fields = _run("/a", run="x", state="y", **{"accuracy/test/dpo": 3}).fields
+    assert {"experiment.run", "experiment.state", "experiment.accuracy/test/dpo"} <= fields.keys()
+    assert not {"run", "state", "accuracy/test/dpo"} & fields.keys()
+
+
+def test_labels_that_could_be_code_make_no_column() -> None:
+    assert metrics_of(["greedy/test/x'];alert(1)//", "labels/<b>", "greedy/test/%>", "greedy//dpo"]) == {}
 
 
 def test_models_of_one_name_in_two_folders_are_told_apart() -> None:
