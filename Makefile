@@ -11,7 +11,7 @@ STAMP := .venv/.ready
 # Processes side by side in tests. One thread each: more threads a process only fight at these sizes.
 JOBS ?= 2
 
-.PHONY: help setup demo results tables test test-slow test-postgres lint format bench bases pins clean
+.PHONY: help setup demo results tables notebooks test test-slow test-postgres lint format bench bases pins clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ results: $(STAMP) ## Run the lab study (3 weak models x 5 seeds, with controls) 
 
 tables: $(STAMP) ## Make every table and figure of the runs in the store (STUDY=name for one study's)
 	$(BIN)/w2s tables $(if $(STUDY),--study $(STUDY)) --out results/$(or $(STUDY),tables)
+
+notebooks: $(STAMP) ## Execute the notebooks into HTML on the runs in the store (STUDY=name for one study's)
+	$(BIN)/python -m analysis.notebooks --out out/notebooks $(if $(STUDY),--study $(STUDY))
 
 test: export HF_HUB_OFFLINE = 1
 test: export OMP_NUM_THREADS = 1

@@ -17,7 +17,6 @@ from analysis.dashboard.runs_view import RunsView
 POLL_MS: Final = 1000
 RUNS, PLOT, PAIR, RUN = range(4)
 _NAMES: Final = ("a", "b", "of_a", "of_b")
-_SHOW_ADDRESS: Final = "window.history.replaceState(null, '', cb_obj.value || window.location.pathname)"
 
 
 class Page:
@@ -31,10 +30,6 @@ class Page:
         self.run = RunView(self._catalogue, self._links)
         self.plot = PlotView(self._catalogue, self.runs.rows)
         self._state = html("")
-        self.address = pn.widgets.TextInput(
-            visible=False
-        )  # Panel's own way, `location.search`, at times never ends
-        self.address.jscallback(value=_SHOW_ADDRESS)
         self.tabs = pmui.Tabs(
             ("Runs", self.runs.layout()),
             ("Plot", self.plot.layout()),
@@ -61,7 +56,6 @@ class Page:
                 pn.Column(
                     html(f"<span class='quiet'>{intro}</span>{beside}"),
                     self._state,
-                    self.address,
                     self.tabs,
                     sizing_mode="stretch_width",
                     margin=(8, 16),
@@ -135,7 +129,8 @@ def make_page(shared: Shared) -> Any:
 
     def poll() -> None:
         page.poll()
-        page.address.value = f"?{urlencode(page.query())}" if page.query() else ""
+        if location is not None and location.query_params != page.query():
+            location.search = f"?{urlencode(page.query())}" if page.query() else ""
 
     pn.state.add_periodic_callback(poll, period=POLL_MS)
     return page.layout()

@@ -1,6 +1,12 @@
 """Ports on 127.0.0.1: free ones, or those that the user named."""
 
+import fcntl
+import os
 import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Final
 
 from w2s_core.errors import UserError
@@ -8,6 +14,23 @@ from w2s_core.errors import UserError
 HOST: Final = "127.0.0.1"
 FIRST: Final = 8100
 LAST: Final = 65535
+
+
+@contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """Hold this user's lock: two dashboards that start together would find the same ports free."""
+    path = Path(tempfile.gettempdir()) / f"w2s-dashboard-{os.getuid()}.lock"
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        file = os.open(path, flags, 0o600)
+    except OSError:  # someone else's file of that name: go on without, a taken port is still told
+        yield
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(file)
 
 
 def choose_ports(count: int, first: int | None) -> list[int]:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from analysis.dashboard.catalogue import Catalogue, studies_of
 from analysis.dashboard.links import PROJECT, Links, Shared
-from analysis.dashboard.ports import HOST, choose_ports
+from analysis.dashboard.ports import HOST, choose_ports, one_at_a_time
 from analysis.dashboard.servers import Server, start_server
 from w2s_core.engine import Store
 from w2s_core.errors import UserError
@@ -57,22 +57,24 @@ def serve(
     """
     plan = make_plan(root, study, storage)
     beside = ["optuna"] * bool(plan.studies) + ["trackio"] * bool(plan.curves)
-    ports = choose_ports(1 + len(beside), port)
     with _until_signal(), ExitStack() as stack:
-        servers = {kind: _start(kind, at, plan, stack) for kind, at in zip(beside, ports[1:], strict=True)}
         catalogue = Catalogue(plan.store, plan.study)
-        for server in servers.values():
-            server.wait_ready()
-        links = _links(plan, dict(zip(beside, ports[1:], strict=True)))
-        page = _page_server(Shared(catalogue, links, str(root)), ports[0])
+        with one_at_a_time():
+            first, *others = choose_ports(1 + len(beside), port)
+            at = dict(zip(beside, others, strict=True))
+            servers = [_start(kind, at[kind], plan, stack) for kind in beside]
+            for server in servers:
+                server.wait_ready()
+            links = _links(plan, at)
+            page = _page_server(Shared(catalogue, links, str(root)), first)
         catalogue.start()
         stack.callback(catalogue.stop)
-        address = f"http://{HOST}:{ports[0]}/"
+        address = f"http://{HOST}:{first}/"
         for line in _lines(address, links, plan.study):
             say(line)
         if open_page:
             _open(address)
-        _loop(page, list(servers.values()))
+        _loop(page, servers)
 
 
 def make_plan(root: Path, study: str | None, storage: str | None) -> Plan:

@@ -42,7 +42,7 @@ class Visit:
         self.page.set_default_timeout(WAIT_MS)
         self.page.route(re.compile(".*"), self._route)
         self.page.on("websocket", lambda socket: self._note(socket.url))
-        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("pageerror", lambda error: self.errors.append(f"{error}\n{error.stack}"))
         self.page.on("console", self._console)
 
     def _local(self, url: str) -> bool:
@@ -74,6 +74,11 @@ class Visit:
 
     def wait_names(self, expected: list[str]) -> None:
         wait(lambda: self.names() == expected, lambda: f"{self.names()} instead of {expected}")
+
+    def address(self) -> str:
+        """Asked of the page: `page.url` is told by events, which wait for the next call."""
+        told: str = self.page.evaluate("window.location.href")
+        return told
 
     def heading(self, title: str) -> Any:
         """The lowest header cell of a column."""
@@ -201,7 +206,7 @@ def test_comparing_two_selected_runs(visit: Visit, served: tuple[Store, dict[str
     assert float(found[1]) == pytest.approx(expected, abs=0.05)
     assert float(found[2]) <= float(found[1]) <= float(found[3])
     assert visit.page.locator("[data-part=n]").inner_text() == "60"
-    wait(lambda: "of_a=" in visit.page.url, lambda: visit.page.url)
+    wait(lambda: "of_a=" in visit.address(), visit.address)
 
 
 def test_a_comparison_can_be_sent_by_its_address(browser: Any, served: tuple[Store, dict[str, str]]) -> None:
@@ -229,7 +234,7 @@ def test_provenance_of_a_run_and_of_a_step(visit: Visit, served: tuple[Store, di
     assert any(
         link.startswith(served[1]["Trackio"].split("?")[0]) and "runs=llama-1" in link for link in links
     )
-    wait(lambda: visit.page.url.endswith("?run=llama-1"), lambda: visit.page.url)
+    wait(lambda: visit.address().endswith("?run=llama-1"), visit.address)
 
 
 def test_new_runs_appear_and_the_selection_stays(browser: Any, tmp_path: Path) -> None:
