@@ -4,24 +4,26 @@ A report is a list of parts; each part makes tables and figures of a study, and 
 part, add it to `PARTS`.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from analysis.capability_gap import save_gap
 from analysis.cost import cost_tables
 from analysis.figures import save_figure, stage_one_figure
 from analysis.figures_levels import level_figure, pgr_figure
 from analysis.figures_selection import selection_figure, threshold_figure
 from analysis.findings_page import save_findings
-from analysis.frame import StoreLike, load_frames
+from analysis.frame import Frames, StoreLike, load_frames
 from analysis.groups import Group
 from analysis.levels import level_tables
 from analysis.notes import footer
 from analysis.selection_quality import selection_tables
 from analysis.settings_table import settings_tables
 from analysis.stage_two import stage_two_tables
-from analysis.study import Study, make_study
+from analysis.study import Study, by_strong, make_study, one_of
 from analysis.table import Table, escape, save_tables, to_terminal
 from analysis.tables import accuracy_table
 from analysis.thresholds import threshold_tables
@@ -120,6 +122,35 @@ def save_report(store: StoreLike, names: Sequence[str], out: Path, command: Sequ
     """Save the report of some runs, see `write_report`: all parts for several runs, its own for one."""
     study = make_study(load_frames(store, names), written(command))
     return write_report(study, out, PARTS if len(names) > 1 else ONE_RUN)
+
+
+def write_reports(frames: Frames, out: Path, command: str = "", *, named: bool = True) -> str:
+    """Save the report of some runs; with several strong models one of each in its own folder, and the grid over all.
+
+    Args:
+        named: as in `make_study`.
+
+    Returns what to print.
+
+    Raises:
+        UserError: as `make_study` and `write_report`; or runs of several tasks.
+    """
+    one_of("task", frames)
+    found = by_strong(frames)
+    studies = {strong: make_study(ours, command, named=named) for strong, ours in found.items()}
+    if len(studies) == 1:
+        return write_report(studies.popitem()[1], out)
+    folders = {strong: out / f"strong={re.sub(r'[^A-Za-z0-9_.+-]', '_', strong)}" for strong in studies}
+    try:
+        grid = save_gap(list(studies.values()), out)
+    except OSError as error:
+        raise UserError(f"{out}: cannot write the report: {error.strerror}") from None
+    for strong, study in studies.items():
+        write_report(study, folders[strong])
+    listed = "\n".join(
+        f"  {folder}/  every table of strong model {strong}" for strong, folder in folders.items()
+    )
+    return f"{grid}\n{listed}\n"
 
 
 def write_report(study: Study, out: Path, parts: Sequence[Part] = PARTS) -> str:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Any
+from typing import Any, Literal
 
 from analysis.frame import Frames, StoreLike, load_frames
 from analysis.groups import Group, by_weak, default_split, differing_fields, make_groups, written_value
@@ -77,6 +77,14 @@ def _runs(store: StoreLike) -> Iterable[tuple[str, dict[str, Any]]]:
             yield name, record
 
 
+def by_strong(frames: Frames) -> dict[str, Frames]:
+    """The runs of each strong model, in order of first appearance: no table but the grid over all mixes them."""
+    names: dict[str, list[str]] = {}
+    for name, record in frames.records.items():
+        names.setdefault(str(record.get("strong", "?")), []).append(name)
+    return {strong: frames.only(ours) for strong, ours in names.items()}
+
+
 def make_study(frames: Frames, command: str = "", *, named: bool = True) -> Study:
     """Group the runs, and choose what is shown in detail.
 
@@ -86,7 +94,8 @@ def make_study(frames: Frames, command: str = "", *, named: bool = True) -> Stud
     Raises:
         UserError: runs of several tasks or strong models, or that contradict each other.
     """
-    _same_kind(frames)
+    one_of("task", frames)
+    one_of("strong", frames)
     split = default_split(frames)
     groups = make_groups(frames, split, "refuse" if named else "latest")
     judged = [group for group in groups if group.planned() or group.planned("samples")] or groups
@@ -100,12 +109,12 @@ def make_study(frames: Frames, command: str = "", *, named: bool = True) -> Stud
     return Study(frames, groups, detailed, bases, further, _left_out(frames, groups), command)
 
 
-def _same_kind(frames: Frames) -> None:
-    for what in ("task", "strong"):
-        found = sorted({str(record.get(what, "?")) for record in frames.records.values()})
-        if len(found) > 1:
-            name = {"task": "tasks", "strong": "strong models"}[what]
-            raise UserError(f"these runs have several {name} ({', '.join(found)}), which no table can mix")
+def one_of(what: Literal["task", "strong"], frames: Frames) -> None:
+    """Raises UserError where runs have several tasks, or strong models: no table can mix them."""
+    found = sorted({str(record.get(what, "?")) for record in frames.records.values()})
+    if len(found) > 1:
+        name = {"task": "tasks", "strong": "strong models"}[what]
+        raise UserError(f"these runs have several {name} ({', '.join(found)}), which no table can mix")
 
 
 def _base(rivals: list[Group], everyone: list[Group]) -> Group:

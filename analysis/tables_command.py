@@ -21,12 +21,12 @@ def tables(root: Path, run_names: tuple[str, ...], by_name: bool, study: str | N
     """Make every table and figure of some runs, and findings F1-F9, as Markdown, LaTeX, CSV, PNG and SVG.
 
     Without RUN and --study: all runs of the store, if they share task and strong model. The beginning of a run's name
-    will do.
+    will do. Runs of several strong models get a folder each, and the grid of PGR over weak and strong models.
     """
     # The products behind a table are small: threads of BLAS would only wait for each other, and longer than they work.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    from analysis.report import write_report
-    from analysis.study import make_study, open_frames
+    from analysis.report import write_reports
+    from analysis.study import open_frames
     from analysis.typed import written
     from w2s_core.engine import Store
     from w2s_core.errors import UserError
@@ -38,5 +38,5 @@ def tables(root: Path, run_names: tuple[str, ...], by_name: bool, study: str | N
         raise UserError("--runs needs the name of at least one run (`w2s runs` lists them)")
     store = Store(root)
     frames = open_frames(store, [find_run(store, name) for name in run_names], study)
-    made = make_study(frames, written(["w2s", *sys.argv[1:]]), named=bool(run_names))
-    click.echo(write_report(made, out))
+    command = written(["w2s", *sys.argv[1:]])
+    click.echo(write_reports(frames, out, command, named=bool(run_names)))
