@@ -19,6 +19,7 @@ USER_ERROR = 2
 
 
 LAZY = {
+    "compare": "analysis.compare_command:compare",
     "dashboard": "analysis.dashboard.command:dashboard",
     "data": "w2s_core.data_commands:data",
     "sweep": "sweeps.commands:sweep",

@@ -8,7 +8,7 @@ import hashlib
 import importlib.util
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from functools import lru_cache
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any
 
 from analysis.frame import GRADES, read_grades
 from analysis.groups import PASS_K
+from analysis.pair import cluster_labels
 from w2s_core.evaluation import pass_at_k
 from w2s_core.statistics import score
 
@@ -23,7 +24,7 @@ Measures = dict[str, list[float | None]]
 """Name -> value, low, high. `share`: right responses; `pass`: pass@10; `rows`: questions, which has no interval."""
 
 _SOURCES = (
-    "analysis.dashboard.measures", "analysis.frame", "analysis.results", "w2s_core.evaluation",
+    "analysis.dashboard.measures", "analysis.frame", "analysis.pair", "analysis.results", "w2s_core.evaluation",
     "w2s_core.statistics.crossed", "w2s_core.statistics.estimates", "w2s_core.statistics.scores",
 )  # fmt: skip
 
@@ -53,14 +54,6 @@ def measure(folder: Path) -> Measures:
         known = {pair: pass_at_k(*pair, PASS_K) for pair in set(pairs)}
         found["pass"] = _interval(np.array([known[pair] for pair in pairs]), clusters)
     return found
-
-
-def cluster_labels(templates: Iterable[Any]) -> list[Any] | None:
-    """Questions that share a template are one cluster, one without is its own; None where no question has one."""
-    listed = list(templates)
-    if all(template is None for template in listed):
-        return None
-    return [f"#{i}" if template is None else ("template", template) for i, template in enumerate(listed)]
 
 
 def _interval(scores: Any, clusters: list[Any] | None) -> list[float | None]:

@@ -6,7 +6,7 @@ import panel as pn
 import panel_material_ui as pmui
 
 from analysis.dashboard.catalogue import Catalogue, Snapshot
-from analysis.dashboard.columns import ACCURACY, M_PLUS, PASS, in_order, title
+from analysis.dashboard.columns import ACCURACY, M_PLUS, PASS, Metric, in_order, title
 from analysis.dashboard.look import (
     TABLE_CSS,
     as_text,
@@ -18,8 +18,8 @@ from analysis.dashboard.look import (
     text,
     trouble,
 )
-from analysis.dashboard.pair import SIDES, Pair, Part, changed_sides, compare_pair, measure_of
 from analysis.dashboard.plots import levels_plot
+from analysis.pair import SIDES, Pair, Part, changed_sides, compare_pair
 from w2s_core.errors import UserError
 
 _EXPLAINED: Final = """The same questions were put to A and B, so the difference is taken question by question. Its
@@ -124,7 +124,7 @@ class PairView:
         runs = self._catalogue.snapshot.runs
         metrics = runs[run_a].metrics[of_a], runs[run_b].metrics[of_b]
         keys = runs[run_a].targets[metrics[0].target], runs[run_b].targets[metrics[1].target]
-        if measure_of(metrics[0]) != measure_of(metrics[1]):
+        if _measure_of(metrics[0]) != _measure_of(metrics[1]):
             raise UserError(
                 f"{of_a} and {of_b} measure different things: choose two accuracies, or two {PASS}"
             )
@@ -133,7 +133,7 @@ class PairView:
                 html("<p>A and B are one and the same stored result: there is no difference to test.</p>")
             ]
         names = f"{run_a}, {title(of_a)}", f"{run_b}, {title(of_b)}"
-        pair = compare_pair(self._catalogue.store, *keys, measure=measure_of(metrics[0]), names=names)
+        pair = compare_pair(self._catalogue.store, *keys, measure=_measure_of(metrics[0]), names=names)
         return [
             html(_headline(pair.whole, names)),
             pn.pane.Bokeh(levels_plot(pair), sizing_mode="stretch_width"),
@@ -210,3 +210,8 @@ def _changed(pair: Pair) -> Any:
         layout="fit_data",
         stylesheets=[TABLE_CSS],
     )
+
+
+def _measure_of(metric: Metric) -> str:
+    """The measure that a metric's two graded sets are compared by."""
+    return "pass" if metric.id.startswith(PASS) else "share"

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from analysis.dashboard import measures
-from analysis.dashboard.measures import MeasureCache, cluster_labels, measure
+from analysis.dashboard.measures import MeasureCache, measure
+from analysis.pair import cluster_labels
 from tests.dashboard.stores import add_run, targets_of
 from w2s_core.engine import Store
 from w2s_core.errors import UserError

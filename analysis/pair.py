@@ -1,11 +1,9 @@
 """Two runs on the same questions: the paired difference, by level, and the questions that changed sides."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from analysis.dashboard.columns import PASS, Metric
-from analysis.dashboard.measures import cluster_labels
 from analysis.frame import read_grades
 from w2s_core.engine import Store
 from w2s_core.errors import UserError
@@ -65,7 +63,13 @@ class Pair:
 
 
 def compare_pair(
-    store: Store, a: str, b: str, *, measure: str = "share", names: tuple[str, str] = ("A", "B")
+    store: Store,
+    a: str,
+    b: str,
+    *,
+    measure: str = "share",
+    names: tuple[str, str] = ("A", "B"),
+    common: bool = False,
 ) -> Pair:
     """Compare two graded sets, by their keys, question by question.
 
@@ -74,19 +78,15 @@ def compare_pair(
         a, b: keys; the difference is B minus A.
         measure: `share` of right responses, or `pass` (pass@10).
         names: for the errors.
+        common: leave out the questions that only one of them was graded on, instead of refusing.
 
     Raises:
         UserError: a result that is not there, cannot be read, or was graded on other questions than the other one.
     """
-    table = _joined(_scores(store, a, measure, names[0]), _scores(store, b, measure, names[1]), names)
+    table = _joined(_scores(store, a, measure, names[0]), _scores(store, b, measure, names[1]), names, common)
     levels = [level for level in table["level"].unique() if level is not None]
     parts = tuple(_part(table[table["level"] == level], level) for level in sorted(levels, key=_level_rank))
     return Pair(_part(table, None), parts, holm({part.level: part.p for part in parts}), table)
-
-
-def measure_of(metric: Metric) -> str:
-    """The measure that a metric's two graded sets are compared by."""
-    return "pass" if metric.id.startswith(PASS) else "share"
 
 
 def _scores(store: Store, key: str, measure: str, name: str) -> "pd.DataFrame":
@@ -115,10 +115,13 @@ def _scores(store: Store, key: str, measure: str, name: str) -> "pd.DataFrame":
     return frame
 
 
-def _joined(first: "pd.DataFrame", second: "pd.DataFrame", names: tuple[str, str]) -> "pd.DataFrame":
-    ids = same_ids(set(first["id"]), set(second["id"]), names)
+def _joined(
+    first: "pd.DataFrame", second: "pd.DataFrame", names: tuple[str, str], common: bool
+) -> "pd.DataFrame":
+    of_first, of_second = set(first["id"]), set(second["id"])
+    ids = sorted(of_first & of_second) if common else same_ids(of_first, of_second, names)
     if not ids:
-        raise UserError(f"{names[0]} and {names[1]} hold no question")
+        raise UserError(f"{names[0]} and {names[1]} have no question in common")
     table = first.set_index("id").loc[ids].rename(columns={"score": "a"})
     table["b"] = second.set_index("id").loc[ids, "score"]
     return table.reset_index()[COLUMNS]
@@ -154,6 +157,14 @@ def changed_sides(table: "pd.DataFrame") -> list[str]:
     equal = np.where(a > 0, "both right", "neither")
     found: list[str] = np.where(a > b, "only A", np.where(b > a, "only B", equal)).tolist()
     return found
+
+
+def cluster_labels(templates: Iterable[Any]) -> list[Any] | None:
+    """Questions that share a template are one cluster, one without is its own; None where no question has one."""
+    listed = list(templates)
+    if all(template is None for template in listed):
+        return None
+    return [f"#{i}" if template is None else ("template", template) for i, template in enumerate(listed)]
 
 
 def _level_rank(level: Any) -> tuple[bool, float, str]:

@@ -1,14 +1,21 @@
 """The paired comparison against counting by hand and scipy."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from analysis.dashboard.pair import SIDES, compare_pair
+from analysis.pair import SIDES, compare_pair
 from tests.dashboard.stores import compute, shown_grades
 from w2s_core.engine import Handle, Store
 from w2s_core.errors import UserError
 from w2s_core.rows import read_rows
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store")
 
 
 def graded(store: Store, run: str, **params: object) -> str:
