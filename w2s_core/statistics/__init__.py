@@ -4,6 +4,24 @@ One table of scores is an array of shape [seeds, questions], the same questions 
 shares in between (pass@k). Everything is deterministic: resampling takes its seed as an argument.
 """
 
+from w2s_core.statistics.calibration import (
+    MEASURES,
+    AtomAccuracy,
+    Atoms,
+    Brier,
+    Kept,
+    RiskCoverage,
+    atom_accuracy,
+    auroc,
+    brier,
+    calibration_atoms,
+    calibration_change,
+    calibration_interval,
+    choose_threshold,
+    expected_calibration_error,
+    keep_above,
+    risk_coverage,
+)
 from w2s_core.statistics.crossed import crossed_bootstrap, crossed_variance
 from w2s_core.statistics.estimates import Estimate, Spread, minimum_detectable_effect, quantile_t
 from w2s_core.statistics.multiple import holm
@@ -12,13 +30,28 @@ from w2s_core.statistics.recovery import Recovery, recovery
 from w2s_core.statistics.scores import bootstrap_mean, mean_and_se, score, wilson
 
 __all__ = [
+    "MEASURES",
+    "AtomAccuracy",
+    "Atoms",
+    "Brier",
     "Estimate",
+    "Kept",
     "Recovery",
+    "RiskCoverage",
     "Spread",
+    "atom_accuracy",
+    "auroc",
     "bootstrap_mean",
+    "brier",
+    "calibration_atoms",
+    "calibration_change",
+    "calibration_interval",
+    "choose_threshold",
     "crossed_bootstrap",
     "crossed_variance",
+    "expected_calibration_error",
     "holm",
+    "keep_above",
     "mcnemar_exact",
     "mean_and_se",
     "minimum_detectable_effect",
@@ -26,6 +59,7 @@ __all__ = [
     "paired_permutation",
     "quantile_t",
     "recovery",
+    "risk_coverage",
     "same_ids",
     "score",
     "wilson",
