@@ -41,6 +41,9 @@ pre { font-size: 12px; white-space: pre-wrap; overflow-wrap: anywhere; margin: 0
 """
 
 
+LEAST_P: Final = 0.001
+
+
 def html(content: str) -> Any:
     """A pane of HTML; what stands in it is escaped by its maker."""
     import panel as pn
@@ -106,4 +109,4 @@ def probability(p: float) -> str:
     """A p value."""
     if isnan(p):
         return "–"
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+    return f"< {LEAST_P}" if p < LEAST_P else f"{p:.3f}"

@@ -8,6 +8,7 @@ import panel_material_ui as pmui
 from analysis.dashboard.catalogue import Catalogue, Snapshot
 from analysis.dashboard.columns import ACCURACY, M_PLUS, PASS, Metric, in_order, title
 from analysis.dashboard.look import (
+    LEAST_P,
     TABLE_CSS,
     as_text,
     html,
@@ -157,7 +158,7 @@ def _headline(part: Part, names: tuple[str, str]) -> str:
         f"<p class='quiet'>A: {text(names[0])} ({percent(part.mean_a)} %)<br>"
         f"B: {text(names[1])} ({percent(part.mean_b)} %)</p>"
         f"<p><span class='big' data-part='difference'>B − A = {points(d.value, d.low, d.high)}</span> points, "
-        f"p = <span data-part='p'>{probability(part.p)}</span>, "
+        f"p {'' if part.p < LEAST_P else '= '}<span data-part='p'>{probability(part.p)}</span>, "
         f"n = <span data-part='n'>{d.n:,}</span> questions{clusters}</p>"
         f"<p>{_sides(part)}; exact McNemar p {probability(part.mcnemar)}. A true difference of "
         f"{percent(detectable)} points would be found with chance 0.8.</p>"

@@ -144,6 +144,7 @@ class RunsView:
             headings.setdefault(heading(metric), []).append(metric)
         formatters = as_text(shown, clickable="run")
         formatters |= {m: HTMLTemplateFormatter(template=_VALUE.replace("COLUMN", m)) for m in metrics}
+        widths = {"started": 128, "state": 92, **_widths(frame, fields), **dict.fromkeys(metrics, 92)}
         table = pn.widgets.Tabulator(
             frame,
             formatters=formatters,
@@ -154,7 +155,7 @@ class RunsView:
             header_filters={name: header_filter(frame, name, metric=name in metrics) for name in shown},
             header_tooltips={metric: f"{title(metric)}, %, with its 95 % interval" for metric in metrics},
             text_align=dict.fromkeys(metrics, "right"),
-            widths={"started": 128, "state": 92, **_widths(frame, fields), **dict.fromkeys(metrics, 92)},
+            widths=widths,
             frozen_columns=["run"],
             selectable="checkbox",
             show_index=False,
