@@ -49,6 +49,15 @@ def test_reads_fields_defaults_and_model_folders(config: Path) -> None:
     assert experiment.weak == str(config.parent / "bases" / "weak")
 
 
+def test_local_data_take_the_place_of_the_hubs(config: Path, tmp_path: Path) -> None:
+    config.write_text(GOOD.replace("  name: mini\n", "  name: gsm8k\n  options: {revision: abc, dev: 5}\n"))
+    (tmp_path / "mine").mkdir()
+    experiment = load_experiment(config, data=tmp_path / "mine")
+    assert experiment.task.options == {"data": str(tmp_path / "mine"), "dev": 5}
+    with pytest.raises(UserError, match=r"^--data nowhere: there is no such folder$"):
+        load_experiment(config, data=Path("nowhere"))
+
+
 def test_override_is_typed_and_changes_the_digest(config: Path) -> None:
     plain = load_experiment(config)
     changed = load_experiment(config, ("stage1.iterations=1", "stage2.methods=[orpo]"))

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import click
 
-from w2s_core.cli_options import chosen_trackers, compute_options, tracker_options
+from w2s_core.cli_options import chosen_trackers, compute_options, data_option, tracker_options
 from w2s_core.errors import UserError
 
 INTERRUPTED = 130
@@ -66,6 +66,7 @@ def w2s(ctx: click.Context, store: Path) -> None:
 @click.argument("config", type=click.Path(path_type=Path, dir_okay=False))
 @click.argument("overrides", nargs=-1)
 @click.option("--name", help="Name of the run; by default the experiment's name and a digest of its fields.")
+@data_option
 @compute_options
 @click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), default=Path("out"), show_default=True
@@ -77,6 +78,7 @@ def run(
     config: Path,
     overrides: tuple[str, ...],
     name: str | None,
+    data: Path | None,
     workers: int | None,
     executor: Literal["local", "ray"],
     address: str | None,
@@ -96,7 +98,7 @@ def run(
     from w2s_core.experiment import load_experiment
     from w2s_core.step_labels import label_steps
 
-    experiment = load_experiment(config, overrides)
+    experiment = load_experiment(config, overrides, data)
     graph = runs.build_graph(experiment)
     store = Store(root)
     name = name or experiment.run_name
@@ -123,15 +125,16 @@ def run(
 @w2s.command()
 @click.argument("config", type=click.Path(path_type=Path, dir_okay=False))
 @click.argument("overrides", nargs=-1)
+@data_option
 @click.pass_obj
-def plan(root: Path, config: Path, overrides: tuple[str, ...]) -> None:
+def plan(root: Path, config: Path, overrides: tuple[str, ...], data: Path | None) -> None:
     """Show the graph of an experiment: each step, cached or not, and the time it is expected to take."""
     from w2s_core.engine import Store
     from w2s_core.experiment import load_experiment
     from w2s_core.inspection import render_plan
     from w2s_core.runs import build_graph
 
-    click.echo(render_plan(build_graph(load_experiment(config, overrides)), Store(root)))
+    click.echo(render_plan(build_graph(load_experiment(config, overrides, data)), Store(root)))
 
 
 @w2s.command(name="runs")

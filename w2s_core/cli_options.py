@@ -1,6 +1,7 @@
 """Options that several commands share."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -22,6 +23,16 @@ def tracker_options(command: F) -> F:
 def chosen_trackers(*, wandb: bool, trackio: bool) -> list[str]:
     """The names of the trackers that were asked for."""
     return [name for name, wanted in (("wandb", wandb), ("trackio", trackio)) if wanted]
+
+
+def data_option(command: F) -> F:
+    """`--data`: local files instead of the hub's."""
+    option = click.option(
+        "--data",
+        type=click.Path(path_type=Path, file_okay=False),
+        help="A folder of train_1, train_2, dev, test as JSONL, in place of the hub's data set.",
+    )
+    return option(command)
 
 
 def compute_options(command: F) -> F:

@@ -117,8 +117,10 @@ class Experiment(Section):
         return f"{self.name}-{self.digest}"
 
 
-def load_experiment(path: Path, overrides: tuple[str, ...] = ()) -> Experiment:
+def load_experiment(path: Path, overrides: tuple[str, ...] = (), data: Path | None = None) -> Experiment:
     """Read an experiment and apply `key=value` overrides (dotted keys, YAML values).
+
+    `data` is a folder of local JSONL that takes the place of the task's hub data set.
 
     Model folders are made absolute: those in the file are relative to it, those in overrides to where one stands.
 
@@ -132,7 +134,17 @@ def load_experiment(path: Path, overrides: tuple[str, ...] = ()) -> Experiment:
         lines[place] = 0
         if place[0] in MODELS:
             folders[str(place[0])] = Path.cwd()
+    if data is not None:
+        _use_local_data(tree, data)
     return build_experiment(tree, path, lines, folders)
+
+
+def _use_local_data(tree: dict[str, Any], data: Path) -> None:
+    """Read the task's splits from a folder; the commit of a hub data set then says nothing any more."""
+    if not data.is_dir():
+        raise UserError(f"--data {data}: there is no such folder")
+    set_field(tree, "task.options.data", str(data.resolve()))
+    tree["task"]["options"].pop("revision", None)
 
 
 def build_experiment(
