@@ -10,9 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from analysis.calibration import calibration_tables
 from analysis.capability_gap import save_gap
 from analysis.cost import cost_tables
 from analysis.figures import save_figure, stage_one_figure
+from analysis.figures_calibration import calibration_figure
 from analysis.figures_levels import level_figure, pgr_figure
 from analysis.figures_selection import selection_figure, threshold_figure
 from analysis.findings_page import save_findings
@@ -97,6 +99,15 @@ PARTS = (
         threshold_tables,
         threshold_figure,
         "What each threshold buys; bars are 95 % intervals.",
+    ),
+    Part(
+        "calibration",
+        "Calibration of the vote",
+        _each(calibration_tables),
+        lambda study: calibration_figure(study.bases),
+        "Above: how often votes of a confidence are right, with 95 % intervals; bars are the share of votes with that "
+        "confidence. Below: the share of wrong votes among those kept.",
+        of_some=True,
     ),
     Part(
         "weak_models",

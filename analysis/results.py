@@ -112,6 +112,23 @@ class Graded:
         return _row_sums(self.verdicts == VERDICTS.index(verdict), self.offsets)
 
     @cached_property
+    def answers(self) -> Ints:
+        """A number for each response's answer, the same for the same text; -1 where there is none.
+
+        Raises:
+            UserError: the answers were not kept with the grades.
+        """
+        table = read_parquet(self.path, ("answers",))
+        if table.num_rows == 0:
+            return np.zeros(0, dtype=np.int64)
+        if "answers" not in table.column_names:
+            raise UserError(f"{self.path} has no column 'answers'; no vote can be taken over it")
+        codes = table["answers"].combine_chunks().flatten().dictionary_encode().indices.fill_null(-1)
+        if len(codes) != len(self.verdicts):
+            raise UserError(f"{self.path}: {len(codes)} answers for {len(self.verdicts)} verdicts")
+        return codes.to_numpy().astype(np.int64)
+
+    @cached_property
     def truncated(self) -> Ints:
         """How many responses of each row ended at the length limit; none where that is not known."""
         table = read_parquet(self.path, ("finish",))
