@@ -105,8 +105,8 @@ PARTS = (
         "Calibration of the vote",
         _each(calibration_tables),
         lambda study: calibration_figure(study.bases),
-        "Above: how often votes of a confidence are right, with 95 % intervals; bars are the share of votes with that "
-        "confidence. Below: the share of wrong votes among those kept.",
+        "Above: how often votes of each confidence are right, with 95 % intervals, and how many votes have it. "
+        "Below: how many of the surest votes are wrong, over the share of votes that is kept.",
         of_some=True,
     ),
     Part(

@@ -16,6 +16,8 @@ from w2s_core.evaluation import RIGHT, TRUNCATED, VERDICTS
 GRADES: Final = "grades.parquet"
 ROWS: Final = "rows.parquet"
 
+_NO_ANSWER, _RIGHT_ANSWER, _PADDING = -1, -2, -3
+
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
@@ -112,18 +114,33 @@ class Graded:
         return _row_sums(self.verdicts == VERDICTS.index(verdict), self.offsets)
 
     @cached_property
-    def answers(self) -> Ints:
-        """A number for each response's answer, the same for the same text; -1 where there is none.
+    def vote(self) -> "Vote":
+        """The commonest answer of each row, as `selection.majority` finds it; right answers count as one answer.
 
         Raises:
             UserError: the answers were not kept with the grades.
         """
+        classes = self._answers()
+        classes[self.verdicts == VERDICTS.index("unparsed")] = _NO_ANSWER
+        classes[self.verdicts == VERDICTS.index(RIGHT)] = _RIGHT_ANSWER
+        n, rows = self.n, np.arange(len(self.n))
+        row = np.repeat(rows, n)
+        table = np.full((len(n), int(n.max(initial=1))), _PADDING, dtype=np.int64)
+        table[row, np.arange(len(row)) - self.offsets[row]] = classes
+        votes = (table[:, :, None] == table[:, None, :]).sum(axis=2)
+        votes[table == _PADDING] = 0
+        first = votes.argmax(axis=1)
+        won = table[rows, first]
+        return Vote(votes[rows, first] / n, won == _RIGHT_ANSWER, won == _NO_ANSWER)
+
+    def _answers(self) -> Ints:
+        """A number for each response's answer, the same for the same text; `_NO_ANSWER` where there is none."""
         table = read_parquet(self.path, ("answers",))
         if table.num_rows == 0:
             return np.zeros(0, dtype=np.int64)
         if "answers" not in table.column_names:
             raise UserError(f"{self.path} has no column 'answers'; no vote can be taken over it")
-        codes = table["answers"].combine_chunks().flatten().dictionary_encode().indices.fill_null(-1)
+        codes = table["answers"].combine_chunks().flatten().dictionary_encode().indices.fill_null(_NO_ANSWER)
         if len(codes) != len(self.verdicts):
             raise UserError(f"{self.path}: {len(codes)} answers for {len(self.verdicts)} verdicts")
         return codes.to_numpy().astype(np.int64)
@@ -159,6 +176,15 @@ def number_clusters(templates: Sequence[str | None]) -> list[int] | None:
         return None
     numbers: dict[object, int] = {}
     return [numbers.setdefault((i,) if one is None else one, len(numbers)) for i, one in enumerate(templates)]
+
+
+@dataclass(frozen=True, eq=False)
+class Vote:
+    """The vote of each row's responses: the majority's share, whether it is right, whether it is no answer."""
+
+    share: Floats
+    right: npt.NDArray[np.bool_]
+    empty: npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
