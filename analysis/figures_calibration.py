@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _CURVE_POINTS = 200
-_HEIGHTS = (3.0, 1.0, 2.5)
+_HEIGHTS = (1.0, 0.35, 0.75)
+"""Of the rows, where a single panel has 1."""
 _SHIFTS = (-1.5, -0.5, 0.5, 1.5)
 """Votes are drawn beside each other, in points of confidence."""
 
@@ -90,7 +91,7 @@ def _draw_shares(panel: "Axes", group: Group) -> None:
 
 
 def _confidence_axis(panel: "Axes") -> None:
-    panel.set_xlim(5, 104)
+    panel.set_xlim(0, 104)
     panel.set_xticks(range(20, 101, 20))
     add_grid(panel)
 
