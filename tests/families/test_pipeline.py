@@ -1,0 +1,41 @@
+"""The whole method on every family's format: as a user runs it, from sharded checkpoints to the table."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from tests.families.checkpoints import FAMILIES, write_checkpoint
+from tests.tiny import write_experiment
+from w2s_core.cli import w2s
+from w2s_core.engine import Store
+
+STEPS = 150
+TASK = {"name": "mini", "options": {"train_1": 8, "train_2": 40, "dev": 4, "test": 6, "levels": [1, 2]}}
+AGREEING = {"iterations": 1, "samples": 4, "consistency": 0.05}
+"""Models that know next to nothing agree on some of forty questions when one pair of answers in twenty is enough."""
+PAIRS = {name: name for name in FAMILIES} | {"llama-2": "qwen-3"}
+"""The strong model's family by the weak one's; one pair mixes tokenizers."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("weak", PAIRS)
+def test_the_method_runs_on_every_family(weak: str, tmp_path: Path) -> None:
+    bases = {
+        "weak": write_checkpoint(weak, tmp_path / "weak", seed=1, steps=STEPS),
+        "strong": write_checkpoint(PAIRS[weak], tmp_path / "strong", seed=2, steps=STEPS),
+    }
+    path = write_experiment(
+        tmp_path, task=TASK, stage1=AGREEING, **{side: str(one) for side, one in bases.items()}
+    )
+    arguments = ["--store", str(tmp_path / "store"), "run", str(path), "--name", "one", "--device", "cpu"]
+    done = CliRunner().invoke(w2s, [*arguments, "--out", str(tmp_path / "out")], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    store = Store(tmp_path / "store")
+    targets = store.refs.read("one")["targets"]
+    for label in ("greedy/test/weak_floor", "greedy/test/hybrid_ft_1", "greedy/test/ceiling"):
+        assert store.has(targets[label]), f"{label} is missing: {done.output}"
+    steps = [store.manifest(key)["spec"]["step"] for key in sorted(store.keys())]
+    assert steps.count("sft") >= 3
+    assert json.loads((bases["strong"] / "model.safetensors.index.json").read_text())["weight_map"]
