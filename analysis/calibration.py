@@ -42,9 +42,9 @@ SHOWN: Final = {
     "overconfidence": "mean confidence - accuracy",
     "ece": "ECE",
     "brier": "Brier",
-    "reliability": "  reliability",
-    "resolution": "  - resolution",
-    "uncertainty": "  + uncertainty",
+    "reliability": "Brier, reliability",
+    "resolution": "Brier, resolution",
+    "uncertainty": "Brier, uncertainty",
     "auroc": "AUROC",
     "aurc": "AURC",
     "excess_aurc": "AURC above an oracle's",
@@ -60,7 +60,8 @@ VOTING: Final = (
 )
 MEANING: Final = (
     "ECE and reliability cannot be negative, so chance alone makes them positive; mean confidence - accuracy has no "
-    "such bias. AUROC: how often a right vote is surer than a wrong one. AURC: mean risk over coverage."
+    "such bias. Brier = reliability - resolution + uncertainty. AUROC: how often a right vote is surer than a wrong "
+    "one. AURC: mean risk over coverage."
 )
 ON_TRAIN_2: Final = (
     "M_plus was fine-tuned on answers to a part of train_2: its vote there, which chooses the pairs of Stage II, may "

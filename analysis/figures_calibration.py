@@ -14,6 +14,7 @@ from analysis.figures import (
     style,
 )
 from analysis.groups import Group
+from analysis.stage_two import METHODS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -52,12 +53,16 @@ def calibration_figure(groups: Sequence[Group]) -> "Figure | None":
 
 
 def _series(group: Group) -> list[tuple[str, str, str, str]]:
-    """(target, colour, label, dashes) of each vote; M_plus on train_2 has the colour of M_plus, dashed."""
+    """(target, colour, name, dashes) of each vote; M_plus on train_2 has the colour of M_plus, dashed."""
     found = []
-    for label, name in vote_labels(group).items():
+    for label in vote_labels(group):
         method = label.rsplit("/", 1)[-1]
-        what = method if method in ("dpo", "orpo") else "hybrid"
-        found.append((label, what, name.replace("M_plus", "M+"), "--" if label == VOTE else "-"))
+        if label == VOTE:
+            found.append((label, "hybrid", "M+, train_2", "--"))
+        elif method in METHODS:
+            found.append((label, method, method.upper(), "-"))
+        else:
+            found.append((label, "hybrid", "M+", "-"))
     return found
 
 

@@ -106,7 +106,7 @@ PARTS = (
         _each(calibration_tables),
         lambda study: calibration_figure(study.bases),
         "Above: how often votes of each confidence are right, with 95 % intervals, and how many votes have it. "
-        "Below: how many of the surest votes are wrong, over the share of votes that is kept.",
+        "Below: how many of the surest votes are wrong, over the share of votes that is kept. Dashed: on train_2.",
         of_some=True,
     ),
     Part(
