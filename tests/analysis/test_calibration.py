@@ -38,7 +38,9 @@ def add_voting_run(store: TinyStore, name: str, *, seed: int = 0, n: int = 120, 
     """A run with samples of test, and the vote of M_plus on train_2."""
     add_run(store, name, seed=seed, n=n, weak=weak)
     rows = grades("train_2", n, 0.6, rng_of(name, "vote"), samples=10)
-    store.refs.records[name]["targets"]["vote"] = store.put(f"{name}-vote", GRADES, rows)
+    record = store.refs.records[name]
+    record["command"] += ["--name", name, "--out", "reports"]
+    record["targets"]["vote"] = store.put(f"{name}-vote", GRADES, rows)
 
 
 def add_samples(store: TinyStore, name: str, label: str, rows: Rows) -> None:
@@ -191,6 +193,15 @@ def test_levels_share_out_the_questions_and_weigh_to_the_accuracy(voting: TinySt
         assert weighed == pytest.approx(overall.value)
 
 
+def test_votes_on_a_level_keep_their_templates(voting: TinyStore) -> None:
+    group = group_of(voting)
+    votes = votes_of(group, "vote")
+    assert votes is not None
+    level = votes.at_level(3)
+    assert level.ids == [one for i, one in enumerate(votes.ids) if votes.levels[i] == 3]
+    assert level.clusters == [one for i, one in enumerate(votes.clusters or []) if votes.levels[i] == 3]
+
+
 def sure(split: str, n: int, accuracy: float, rng: np.random.Generator) -> Rows:
     """Nine of ten samples agree on every question, whether it is right or not."""
     rows = []
@@ -274,6 +285,7 @@ def test_without_samples_of_dev_the_command_that_makes_them_is_shown(voting: Tin
     table = named(group_of(voting))["calibration_threshold"]
     assert table.rows[0]["vote"].text == "missing"
     assert table.notes[0].startswith("No dev samples in these runs. To compute some: w2s run ")
+    assert "--name" not in table.notes[0], "a run of that name is there"
     typed = shlex.split(table.notes[0].partition("some: ")[2])
     experiment = load_experiment(Path(typed[2]), tuple(typed[3:]))
     assert experiment.evaluation.splits == ("dev", "test")

@@ -243,6 +243,13 @@ def test_intervals_hold_the_value_repeat_and_stay_where_the_measure_lies(name: s
     assert name in SIGNED or found.low >= 0
 
 
+def test_an_interval_ends_at_zero_where_chance_would_reach_below() -> None:
+    confidence, right = drawn(12, seeds=2, shift=0.0)
+    found = calibration_interval("reliability", confidence, right)
+    assert found.value - found.spread.reach() < 0, "a symmetric interval would"
+    assert found.low == 0
+
+
 def test_copies_of_a_question_in_its_template_make_no_interval_shorter() -> None:
     confidence, right = drawn(150)
     alone = calibration_interval("auroc", confidence, right)
@@ -281,6 +288,9 @@ def test_a_change_is_paired() -> None:
     assert found.value == pytest.approx(losses.mean())
     assert found.se == pytest.approx(losses.std(ddof=1) / math.sqrt(300), rel=1e-3)
     assert found.se < calibration_interval("brier", confidence, right).se
+    templates = [i // 3 for i in range(300)]
+    grouped = calibration_change("brier", (confidence, right), (surer, right), templates)
+    assert (grouped.value, grouped.clusters) == (pytest.approx(found.value), 100)
     same = calibration_change("ece", (confidence, right), (confidence, right))
     assert same.value == 0
     assert same.p == 1.0
