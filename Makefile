@@ -34,7 +34,8 @@ WEAK := llama mistral qwen2
 results: $(STAMP) ## Run the lab study (3 weak models x 5 seeds, with controls) and write results/lab
 	@for seed in $(SEEDS); do for weak in $(WEAK); do echo "$$weak $$seed"; done; done | \
 		xargs -P $(JOBS) -L 1 bash -c '$(BIN)/w2s run experiments/mini/paper.yaml \
-			weak=experiments/mini/bases/$$0 seed=$$1 controls=true --name lab-$$0-$$1 --out .w2s/reports >/dev/null'
+			weak=experiments/mini/bases/$$0 seed=$$1 controls=true "evaluation.splits=[dev,test]" \
+			--name lab-$$0-$$1 --out .w2s/reports >/dev/null'
 	$(BIN)/w2s tables $(foreach weak,$(WEAK),$(foreach seed,$(SEEDS),lab-$(weak)-$(seed))) --out results/lab
 
 tables: $(STAMP) ## Make every table and figure of the runs in the store (STUDY=name for one study's)

@@ -37,6 +37,7 @@ def sweep(
     executor: Literal["local", "ray"],
     address: str | None,
     device: str,
+    micro_batch: int | None,
     storage: str | None,
     wandb: bool,
     trackio: bool,
@@ -59,6 +60,7 @@ def sweep(
         executor=executor,
         address=address,
         device=device,
+        micro_batch=micro_batch,
         storage=storage,
         dry_run=dry_run,
         command=("w2s", *sys.argv[1:]),
@@ -94,6 +96,7 @@ def trial(
     executor: Literal["local", "ray"],
     address: str | None,
     device: str,
+    micro_batch: int | None,
     storage: str | None,
     wandb: bool,
     trackio: bool,
@@ -107,7 +110,7 @@ def trial(
 
     loaded = load_study(study)
     store = Store(root)
-    how = How(workers, executor, address, device, storage, command=("w2s", *sys.argv[1:]))
+    how = How(workers, executor, address, device, micro_batch, storage, command=("w2s", *sys.argv[1:]))
     run = Sweep(loaded, store, how)
     cell = read_cell(loaded, run.planner, values)
     found = run.run_cell(cell)

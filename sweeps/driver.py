@@ -34,6 +34,7 @@ class How:
     executor: Executor = "local"
     address: str | None = None
     device: str = "cpu"
+    micro_batch: int | None = None
     storage: str | None = None
     dry_run: bool = False
     command: tuple[str, ...] = ("w2s", "sweep")
@@ -178,7 +179,11 @@ class Sweep:
             targets,
             self._store,
             workers=self._how.workers,
-            runtime={"bases": bases(cells), "device": self._how.device},
+            runtime={
+                "bases": bases(cells),
+                "device": self._how.device,
+                "micro_batch": self._how.micro_batch,
+            },
             display=display,
             executor=self._how.executor,
             address=self._how.address,

@@ -83,6 +83,7 @@ def run(
     executor: Literal["local", "ray"],
     address: str | None,
     device: str,
+    micro_batch: int | None,
     out: Path,
     wandb: bool,
     trackio: bool,
@@ -111,6 +112,7 @@ def run(
         executor=executor,
         address=address,
         device=device,
+        micro_batch=micro_batch,
         command=_command(),
     )
     if outcome.interrupted:

@@ -36,8 +36,13 @@ def data_option(command: F) -> F:
 
 
 def compute_options(command: F) -> F:
-    """`--workers`, `--executor`, `--address`, `--device`: where and how wide steps are computed."""
+    """`--workers`, `--executor`, `--address`, `--device`, `--micro-batch`: where and how wide steps are computed."""
     for option in (
+        click.option(
+            "--micro-batch",
+            type=click.IntRange(1),
+            help="Rows of a training batch in memory at once; the rest of the batch is accumulated.",
+        ),
         click.option(
             "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True
         ),

@@ -123,11 +123,12 @@ def run_experiment(
     executor: Executor = "local",
     address: str | None = None,
     device: str = "cpu",
+    micro_batch: int | None = None,
     command: list[str],
 ) -> Outcome:
     """Record the run, then compute what is missing. The record comes first: gc keeps what an unfinished run made."""
     store.refs.write(name, record(graph, name, command))
-    runtime = {"bases": graph.bases, "device": device}
+    runtime = {"bases": graph.bases, "device": device, "micro_batch": micro_batch}
     display = make_display(labels=label_steps(graph.targets))
     return run_graph(
         graph.targets,

@@ -96,7 +96,9 @@ def sample(
         prefix = few_shot_prefix([(row["question"], row["response"]) for row in shown])
     params = SamplingParams(max_new_tokens=max_new_tokens, n=n, temperature=temperature, seed=seed)
     engine = _sampling_engine(ctx, model)
-    drawn = engine.generate(prompts, params, prefix=prefix, progress=ctx.progress)
+    drawn = engine.generate(
+        prompts, params, prefix=prefix, progress=ctx.progress, unfinished=ctx.work / "responses.jsonl"
+    )
     rows = [
         {
             "id": name,
@@ -368,5 +370,6 @@ def _train(
         out=ctx.out,
         work=ctx.work,
         device=_device(ctx),
+        micro_batch=ctx.runtime.get("micro_batch"),
         progress=ctx.progress,
     )

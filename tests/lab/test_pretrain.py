@@ -189,7 +189,7 @@ def recipe_of_the_lab() -> Recipe:
 def test_every_base_of_the_recipe_is_shipped_and_small() -> None:
     assert {path.name for path in BASES} == set(recipe_of_the_lab().bases)
     size = sum(file.stat().st_size for file in (MINI / "bases").rglob("*") if file.is_file())
-    assert size < 8 * 2**20
+    assert size < 15 * 10**6
 
 
 @pytest.mark.parametrize("folder", BASES, ids=lambda path: path.name)

@@ -131,7 +131,7 @@ def test_micro_batches_change_nothing_but_rounding(
 
 @pytest.mark.parametrize("size", [3, 0])
 def test_a_micro_batch_has_to_divide_the_batch(start: Start, tmp_path: Path, size: int) -> None:
-    with pytest.raises(UserError, match=f"micro_batch {size} does not divide the batch of 8"):
+    with pytest.raises(UserError, match=f"--micro-batch {size} does not divide the batch of 8"):
         run(start, tmp_path, sums(20), settings(), micro_batch=size)
 
 
@@ -143,7 +143,7 @@ def test_out_of_memory_says_what_to_change(
 
     monkeypatch.setattr(SFT, "training_step", full)
     with pytest.raises(
-        UserError, match="out of memory with 4 of a batch's 8 rows at once; set a smaller micro_batch"
+        UserError, match="out of memory with 4 of a batch's 8 rows at once; set a smaller --micro-batch"
     ):
         run(start, tmp_path, sums(20), settings(), micro_batch=4)
 

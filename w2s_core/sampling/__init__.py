@@ -5,6 +5,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from w2s_core.errors import UserError
@@ -65,12 +66,13 @@ class SamplingEngine(Protocol):
         *,
         prefix: str = "",
         progress: Progress | None = None,
+        unfinished: Path | None = None,
     ) -> list[list[Generation]]:
         """Answer prompts, given as (question id, text): params.n responses each, in the order of the prompts.
 
         `prefix` (the demonstrations) stands before every prompt. A response depends on the model, its
         prompt, the params, its question's id and its number among the n; never on the other prompts, their
-        order or the batch.
+        order or the batch. `unfinished` is a file of this sampling's own, from which a killed one goes on.
         """
         ...
 

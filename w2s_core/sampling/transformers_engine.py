@@ -8,6 +8,7 @@ token for token.
 
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from w2s_core.sampling.attention import NAME as SHARED_ATTENTION
 from w2s_core.sampling.decoding import Wanted, prefill_common, run_batch
 from w2s_core.sampling.masks import layer_kinds
 from w2s_core.sampling.stopping import Stopping
+from w2s_core.sampling.unfinished import Unfinished
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +57,7 @@ class TransformersEngine:
         *,
         prefix: str = "",
         progress: Progress | None = None,
+        unfinished: Path | None = None,
     ) -> list[list[Generation]]:
         """See SamplingEngine. Raises UserError, naming the question, where the model's context is too short."""
         if not prompts:
@@ -70,7 +73,11 @@ class TransformersEngine:
         ]
         stopping = Stopping(self.tokenizer, self._eos(), params.stop, self._outputs(), self.model.device)
         results: list[list[Generation]] = [[] for _ in prompts]
-        done = 0
+        kept = Unfinished(unfinished)
+        before = kept.read(len(wanted))
+        for one, generation in zip(wanted, before, strict=False):
+            results[one.prompt].append(generation)
+        done = len(before)
 
         def finished(count: int) -> None:
             if progress is not None:
@@ -82,6 +89,7 @@ class TransformersEngine:
             if made is None:
                 self._halve(len(chunk))
                 continue
+            kept.add(done, made)
             for one, generation in zip(chunk, made, strict=True):
                 results[one.prompt].append(generation)
             done += len(chunk)

@@ -63,13 +63,24 @@ def _gsm8k(options: dict[str, Any]) -> Task:
     return Gsm8kTask.from_options(options)
 
 
+def _deduction(options: dict[str, Any]) -> Task:
+    from w2s_core.tasks.deduction import DeductionTask
+
+    return DeductionTask.from_options(options)
+
+
 def _jsonl(options: dict[str, Any]) -> Task:
     from w2s_core.tasks.jsonl import JsonlTask
 
     return JsonlTask.from_options(options)
 
 
-_REGISTRY: dict[str, Callable[[dict[str, Any]], Task]] = {"mini": _mini, "gsm8k": _gsm8k, "jsonl": _jsonl}
+_REGISTRY: dict[str, Callable[[dict[str, Any]], Task]] = {
+    "mini": _mini,
+    "deduction": _deduction,
+    "gsm8k": _gsm8k,
+    "jsonl": _jsonl,
+}
 
 
 def load_task(name: str, options: dict[str, Any] | None = None) -> Task:

@@ -167,8 +167,8 @@ def _run(trainer: Any, work: Path, batch: int) -> "Record":
     except torch.OutOfMemoryError:
         at_once = trainer.args.per_device_train_batch_size
         raise UserError(
-            f"training: out of memory with {at_once} of a batch's {batch} rows at once; set a smaller micro_batch,"
-            " which leaves the result as it is, or a smaller max_length"
+            f"training: out of memory with {at_once} of a batch's {batch} rows at once; set a smaller --micro-batch,"
+            " which changes nothing but rounding, or a smaller max_length"
         ) from None
     return record
 
@@ -180,7 +180,7 @@ def _arguments(
     gpu = device != "cpu"
     at_once = order.batch if micro_batch is None else min(micro_batch, order.batch)
     if at_once < 1 or order.batch % at_once:
-        raise UserError(f"micro_batch {at_once} does not divide the batch of {order.batch} rows")
+        raise UserError(f"--micro-batch {at_once} does not divide the batch of {order.batch} rows")
     return {
         "output_dir": str(work),
         "max_steps": order.steps,

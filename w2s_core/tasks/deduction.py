@@ -1,0 +1,334 @@
+"""The deduction task: facts and rules about invented people and properties, and one question: true, false or unknown.
+
+Every story tells of three people and holds four strands of rules, two for each side of the question:
+
+* a live strand of `level` rules that ends in the asked property, or in its negation;
+* a dead strand that leads elsewhere.
+
+The person asked about has the start of one strand of each side, somebody else has the start of the other; conditions
+("dax and fep") are handed out likewise. So sentences, lengths and word counts say nothing about the answer, and only
+following the rules does. The rules are Horn clauses and nothing follows from the negation, so forward chaining finds
+all that is entailed. Splits are disjoint on the skeleton (the story without names, properties and the order of its
+sentences): a hash of the skeleton assigns it to one split, whatever the seed and the sizes.
+"""
+
+import hashlib
+import random
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from w2s_core.errors import UserError
+from w2s_core.tasks import Problem, unknown
+
+LEVELS = tuple(range(1, 7))
+"""Rules that a proof of "true" or "false" applies one after the other."""
+ANSWERS = ("true", "false", "unknown")
+DEFAULT_SIZES = {"train_1": 1000, "train_2": 1000, "dev": 500, "test": 500}
+BUCKETS = {"train_1": 35, "train_2": 35, "dev": 15, "test": 15}
+"""Shares of all skeletons, in per cent."""
+MOST_BRANCHES = 2
+"""Rules that lead from a live strand, or from the asked property, to nowhere."""
+
+PEOPLE = (
+    "Bimo", "Cael", "Dorin", "Elka", "Fenna", "Goro", "Hesta", "Ilmo", "Jarra", "Kelu", "Lomi", "Mavo", "Nilda",
+    "Orsu", "Pello", "Quim", "Rasha", "Sorel", "Tavi", "Umar", "Vessa", "Wenno", "Yaro", "Zuli",
+)  # fmt: skip
+PROPERTIES = (
+    "blick", "brell", "brisp", "clise", "cromp", "dax", "dorp", "drav", "dwint", "enth", "felk", "fep", "flone",
+    "frub", "glorn", "gorp", "grull", "hesk", "hodd", "hulm", "imble", "jask", "jevin", "jund", "kiv", "klem",
+    "lorp", "lunt", "merv", "mip", "nazz", "nurl", "opid", "ospy", "plim", "prell", "quab", "quog", "rilt", "rondy",
+    "skeb", "sorv", "tirm", "tolp", "ulsh", "urby", "vask", "vond", "wemb", "wug", "yeft", "yorl", "zaff", "zind",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Whoever has every property of `body` has `head`; or has it not, where `positive` is false."""
+
+    body: tuple[str, ...]
+    head: str
+    positive: bool = True
+
+
+@dataclass(frozen=True)
+class World:
+    """Facts (person, property) and rules, and the fact that the question asks about."""
+
+    facts: tuple[tuple[str, str], ...]
+    rules: tuple[Rule, ...]
+    asked: tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Side:
+    """What speaks for, or against, the asked property.
+
+    Attributes:
+        dead: rules in the dead strand.
+        condition: which rule of the live and which of the dead strand has a second condition, counted from 1.
+        crossed: which thing the person asked about lacks, so that nothing follows from this side: "start",
+            "condition", or "" where the live strand runs through.
+    """
+
+    dead: int
+    condition: tuple[int, int] | None
+    crossed: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A story without names, properties and order. `branches` are places (side, rule) where a rule leads nowhere."""
+
+    level: int
+    sides: tuple[Side, Side]
+    branches: tuple[tuple[int, int], ...]
+
+    @property
+    def skeleton(self) -> str:
+        """One text for all plans of the same story: alike stories share it, and form one cluster.
+
+        Where both dead strands start from the person asked about and have no condition, nothing says to which side
+        either belongs, so their order does not count.
+        """
+        sides = list(self.sides)
+        if all(side.crossed and not side.condition for side in sides):
+            sides.sort(key=lambda side: side.dead)
+        parts = [f"{side.dead} {side.condition or '-'} {side.crossed or '-'}" for side in sides]
+        return " | ".join([f"level {self.level}", *parts, f"branches {sorted(self.branches)}"])
+
+
+def split_of(skeleton: str) -> str:
+    """The only split that may hold this skeleton."""
+    bucket = int.from_bytes(hashlib.sha256(skeleton.encode()).digest()[:8], "big") % 100
+    for name, share in BUCKETS.items():
+        bucket -= share
+        if bucket < 0:
+            return name
+    raise AssertionError("the shares of BUCKETS add up to 100")
+
+
+# Drawing -----------------------------------------------------------------------------------------------------------
+
+
+def draw_plan(rng: random.Random, level: int, answer: str) -> Plan:
+    """A random story with this answer; all that can be counted in it is drawn without looking at the answer."""
+    holds = {"true": (True, False), "false": (False, True), "unknown": (False, False)}[answer]
+    pro, contra = (_draw_side(rng, level, one) for one in holds)
+    places = [(side, i) for side in (0, 1) for i in range(1, level)] + [(0, level)]
+    branches = tuple(rng.choice(places) for _ in range(rng.randint(0, MOST_BRANCHES)))
+    return Plan(level, (pro, contra), branches)
+
+
+def _draw_side(rng: random.Random, level: int, holds: bool) -> Side:
+    dead = rng.randint(1, max(3, level))
+    condition = (rng.randint(1, level), rng.randint(1, dead)) if rng.random() < 0.5 else None
+    # with both conditions in the first rules, start and condition are alike: crossing either is one story
+    ways = ["start"] if condition in (None, (1, 1)) else ["start", "condition"]
+    crossed = rng.choice(ways)
+    return Side(dead, condition, "" if holds else crossed)
+
+
+def build(plan: Plan) -> World:
+    """The story's facts and rules, with roles in place of names and properties."""
+    facts: list[tuple[str, str]] = []
+    rules: list[Rule] = []
+    for number, side in enumerate(plan.sides):
+        live = [_live(number, i, plan.level) for i in range(plan.level + 1)]
+        dead = [f"dead {number} {i}" for i in range(side.dead + 1)]
+        needs = [("start", live[0], dead[0])]
+        if side.condition:
+            needs.append(("condition", f"live {number} with", f"dead {number} with"))
+        for what, needed, other in needs:
+            own, others = (other, needed) if side.crossed == what else (needed, other)
+            facts += [("asked", own), (f"other {number}", others)]
+        at = side.condition or (0, 0)
+        rules += _strand(live, at[0], f"live {number} with", positive=number == 0)
+        rules += _strand(dead, at[1], f"dead {number} with")
+    for n, (number, i) in enumerate(plan.branches):
+        rules.append(Rule((_live(number, i, plan.level),), f"branch {n}"))
+    return World(tuple(facts), tuple(rules), ("asked", "asked"))
+
+
+def _live(side: int, i: int, level: int) -> str:
+    return "asked" if i == level else f"live {side} {i}"
+
+
+def _strand(chain: list[str], condition_at: int, condition: str, positive: bool = True) -> Iterator[Rule]:
+    """Rules from each property of the chain to the next; the last one may conclude a negation."""
+    for i in range(1, len(chain)):
+        body = (chain[i - 1], condition) if i == condition_at else (chain[i - 1],)
+        yield Rule(body, chain[i], positive or i < len(chain) - 1)
+
+
+def name_all(rng: random.Random, world: World) -> World:
+    """The same world with names and properties drawn at random, and its sentences in random order."""
+    people = sorted({person for person, _ in world.facts})
+    roles = sorted({one for rule in world.rules for one in (*rule.body, rule.head)})
+    who = dict(zip(people, rng.sample(PEOPLE, len(people)), strict=True))
+    what = dict(zip(roles, rng.sample(PROPERTIES, len(roles)), strict=True))
+    facts = [(who[person], what[one]) for person, one in world.facts]
+    rules = [
+        Rule(
+            tuple(rng.sample([what[one] for one in rule.body], len(rule.body))),
+            what[rule.head],
+            rule.positive,
+        )
+        for rule in world.rules
+    ]
+    rng.shuffle(facts)
+    rng.shuffle(rules)
+    return World(tuple(facts), tuple(rules), (who[world.asked[0]], what[world.asked[1]]))
+
+
+# Solving and telling -----------------------------------------------------------------------------------------------
+
+
+def applied(world: World) -> list[Rule]:
+    """Every rule that applies to the person asked about, in an order in which they can be applied."""
+    known = {one for person, one in world.facts if person == world.asked[0]}
+    waiting, found = list(world.rules), list[Rule]()
+    while ready := [rule for rule in waiting if known.issuperset(rule.body)]:
+        waiting = [rule for rule in waiting if rule not in ready]
+        found += ready
+        known.update(rule.head for rule in ready if rule.positive)
+    return found
+
+
+def solve(world: World) -> tuple[str, list[Rule]]:
+    """The answer, and the rules that show it: those of the proof, or all that apply where the answer is unknown."""
+    found = applied(world)
+    last = next((rule for rule in found if rule.head == world.asked[1]), None)
+    if last is None:
+        return "unknown", found
+    needed, proof = set(last.body), [last]
+    for rule in reversed(found[: found.index(last)]):
+        if rule.positive and rule.head in needed:
+            needed.update(rule.body)
+            proof.append(rule)
+    return ("true" if last.positive else "false"), proof[::-1]
+
+
+def tell(world: World) -> str:
+    """The question's text: facts, rules, and what is asked."""
+    person, one = world.asked
+    facts = [f"{who} is {what}." for who, what in world.facts]
+    rules = [f"If someone is {' and '.join(rule.body)}, they are {_literal(rule)}." for rule in world.rules]
+    asked = f"Is it true that {person} is {one}? Answer true, false or unknown."
+    return " ".join([*facts, *rules, asked])
+
+
+def write_solution(world: World, answer: str, proof: list[Rule]) -> str:
+    """The chain of thought: one sentence for each rule, the final answer on the next line."""
+    person, one = world.asked
+    steps = [f"{person} is {' and '.join(rule.body)}, so {person} is {_literal(rule)}." for rule in proof]
+    if answer == "unknown":
+        steps.append(f"Nothing else follows for {person}, so nothing says whether {person} is {one}.")
+    return f"{' '.join(steps)}\n#### {answer}"
+
+
+def _literal(rule: Rule) -> str:
+    return rule.head if rule.positive else f"not {rule.head}"
+
+
+# The task ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class DeductionTask:
+    """Deductions of `levels` rules. The same options give the same problems on every machine.
+
+    Attributes:
+        sizes: problems a split.
+        levels: level -> weight; the weights are shares once they are divided by their sum. At each level the three
+            answers are equally frequent (up to one problem).
+        seed: draws other stories, names and properties, from the same buckets.
+    """
+
+    sizes: Mapping[str, int] = field(default_factory=lambda: dict(DEFAULT_SIZES))
+    levels: Mapping[int, float] = field(default_factory=lambda: dict.fromkeys(LEVELS, 1.0))
+    seed: int = 0
+    name: str = "deduction"
+    answer_rule: str = "gsm8k"
+    splits: tuple[str, ...] = tuple(DEFAULT_SIZES)
+
+    @classmethod
+    def from_options(cls, options: dict[str, Any]) -> "DeductionTask":
+        """Read `train_1`, `train_2`, `dev`, `test` (sizes), `levels` (a list, or level: weight) and `seed`."""
+        known = [*DEFAULT_SIZES, "levels", "seed"]
+        for name in options:
+            if name not in known:
+                raise UserError(f"task 'deduction': {unknown('option', str(name), known)}")
+        sizes = {name: _whole(name, options.get(name, size), 1) for name, size in DEFAULT_SIZES.items()}
+        return cls(sizes, _read_levels(options.get("levels", LEVELS)), _whole("seed", options.get("seed", 0)))
+
+    def load(self, split: str) -> list[Problem]:
+        """The problems of one split, in an order that mixes levels and answers; no two have the same question.
+
+        Raises:
+            UserError: unknown split.
+        """
+        if split not in self.sizes:
+            raise UserError(f"task 'deduction': {unknown('split', split, list(self.splits))}")
+        rng = random.Random(f"deduction-{self.seed}-{split}")
+        drawn: dict[str, tuple[Plan, World]] = {}
+        for level, answer in _cells(self.sizes[split], self.levels):
+            size = len(drawn)
+            while len(drawn) == size:
+                plan = draw_plan(rng, level, answer)
+                if split_of(plan.skeleton) == split:
+                    world = name_all(rng, build(plan))
+                    drawn.setdefault(tell(world), (plan, world))
+        stories = list(drawn.items())
+        rng.shuffle(stories)
+        return [
+            _problem(f"{split}-{i:05d}", question, plan, world)
+            for i, (question, (plan, world)) in enumerate(stories)
+        ]
+
+
+def _problem(name: str, question: str, plan: Plan, world: World) -> Problem:
+    answer, proof = solve(world)
+    return Problem(name, question, answer, write_solution(world, answer, proof), plan.level, plan.skeleton)
+
+
+def _cells(size: int, levels: Mapping[int, float]) -> Iterator[tuple[int, str]]:
+    """Level and answer of each problem: levels by weight (largest remainder), answers in turn."""
+    whole = sum(levels.values())
+    exact = {level: size * weight / whole for level, weight in sorted(levels.items())}
+    counts = {level: int(share) for level, share in exact.items()}
+    by_remainder = sorted(exact, key=lambda level: (counts[level] - exact[level], level))
+    for level in by_remainder[: size - sum(counts.values())]:
+        counts[level] += 1
+    turns = (level for level, count in counts.items() for _ in range(count))
+    for i, level in enumerate(turns):
+        yield level, ANSWERS[i % len(ANSWERS)]
+
+
+def _whole(name: str, value: object, least: int = 0) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise UserError(
+            f"task 'deduction': option '{name}' must be a whole number of at least {least} (given: {value!r})"
+        )
+    return value
+
+
+def _read_levels(value: object) -> dict[int, float]:
+    """A list of levels (equal weights) or a mapping level -> weight; JSON makes its keys strings."""
+    if not isinstance(value, Mapping | list | tuple) or not value:
+        raise UserError(
+            f"task 'deduction': option 'levels' must be a list, or level: weight (given: {value!r})"
+        )
+    pairs = list(value.items()) if isinstance(value, Mapping) else [(level, 1.0) for level in value]
+    levels: dict[int, float] = {}
+    for given, weight in pairs:
+        level = next((one for one in LEVELS if str(one) == str(given)), None)
+        if level is None or level in levels:
+            allowed = f"distinct levels from {LEVELS[0]} to {LEVELS[-1]}"
+            raise UserError(f"task 'deduction': option 'levels' takes {allowed} (given: {given!r})")
+        if not isinstance(weight, int | float) or isinstance(weight, bool) or not 0 < weight < float("inf"):
+            raise UserError(
+                f"task 'deduction': the weight of level {level} must be a number above 0 (given: {weight!r})"
+            )
+        levels[level] = float(weight)
+    return levels
