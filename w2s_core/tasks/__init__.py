@@ -69,6 +69,18 @@ def _deduction(options: dict[str, Any]) -> Task:
     return DeductionTask.from_options(options)
 
 
+def _math(options: dict[str, Any]) -> Task:
+    from w2s_core.tasks.math import MathTask
+
+    return MathTask.from_options(options)
+
+
+def _olympicarena(options: dict[str, Any]) -> Task:
+    from w2s_core.tasks.olympicarena import OlympicArenaTask
+
+    return OlympicArenaTask.from_options(options)
+
+
 def _jsonl(options: dict[str, Any]) -> Task:
     from w2s_core.tasks.jsonl import JsonlTask
 
@@ -79,6 +91,8 @@ _REGISTRY: dict[str, Callable[[dict[str, Any]], Task]] = {
     "mini": _mini,
     "deduction": _deduction,
     "gsm8k": _gsm8k,
+    "math": _math,
+    "olympicarena": _olympicarena,
     "jsonl": _jsonl,
 }
 
