@@ -104,9 +104,7 @@ def pair_table(group: Group) -> Table:
             f"n = {len(ids)} questions of train_2{grouped}; seeds {', '.join(map(str, group.seeds))}; "
             f"means over seeds; intervals 95 %, {scope}."
         ),
-        *filter(
-            None, [smallest_change("How often the chosen side is right", _chosen_right(pairs, clusters))]
-        ),
+        *filter(None, [smallest_change("How often the chosen side is right", [side_right(group, "chosen")])]),
         *missing_notes([group], lambda label: "pairs" in label),
         *run_notes([group]),
     ]
@@ -135,9 +133,12 @@ def _pair_row(name: str, kind: str | None, pairs: list[Pairs], clusters: dict[st
     return row
 
 
-def _chosen_right(pairs: list[Pairs], clusters: dict[str, str]) -> list[Estimate | None]:
+def side_right(group: Group, side: str) -> Estimate | None:
+    """How often a side of the pairs, `chosen` or `rejected`, is right; None where no graded pair is there."""
+    members = group.having("pairs")
+    pairs = [group.pairs(name) for name in members]
     everything = [np.ones(len(made.ids), dtype=bool) for made in pairs]
-    return [_side_right("chosen", pairs, everything, clusters)]
+    return _side_right(side, pairs, everything, _clusters(group, members))
 
 
 def _side_right(

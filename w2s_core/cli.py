@@ -22,6 +22,7 @@ LAZY = {
     "compare": "analysis.compare_command:compare",
     "dashboard": "analysis.dashboard.command:dashboard",
     "data": "w2s_core.data_commands:data",
+    "diagnose": "analysis.diagnose_command:diagnose",
     "sweep": "sweeps.commands:sweep",
     "tables": "analysis.tables_command:tables",
     "trial": "sweeps.commands:trial",

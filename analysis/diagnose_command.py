@@ -1,0 +1,33 @@
+"""`w2s diagnose`. Heavy imports stand inside: `w2s --help` must answer at once."""
+
+import json
+import os
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("run_name", metavar="RUN")
+@click.option(
+    "--json", "file", type=click.Path(path_type=Path, dir_okay=False), help="Save the findings here too."
+)
+@click.pass_obj
+def diagnose(root: Path, run_name: str, file: Path | None) -> None:
+    """Say which of the method's failure signatures a run shows, with the evidence, the rule and what to try."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    from analysis.diagnose import as_json, render
+    from analysis.diagnose import diagnose as apply_rules
+    from w2s_core.engine import Store
+    from w2s_core.errors import UserError
+    from w2s_core.inspection import find_run
+
+    store = Store(root)
+    run = find_run(store, run_name)
+    findings = apply_rules(store, run)
+    if file is not None:
+        try:
+            file.write_text(json.dumps(as_json(run, findings), indent=1) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise UserError(f"{file}: cannot write the findings: {error.strerror}") from None
+    click.echo(render(run, findings), nl=False)
