@@ -24,6 +24,7 @@ __all__ = [
     "written_value",
 ]
 
+MODELS: Final = ("weak", "strong")
 WHICH_RESULTS: Final = {
     "name",
     "seed",
@@ -70,10 +71,26 @@ def default_split(frames: Frames) -> str:
 
 
 def _identity(record: Mapping[str, Any]) -> str:
-    settings = {k: v for k, v in flat(record.get("experiment", {})).items() if k not in WHICH_RESULTS}
-    return json.dumps(
-        [record.get("weak"), record.get("strong"), record.get("task"), settings], sort_keys=True
-    )
+    names = [record.get("weak"), record.get("strong"), record.get("task")]
+    return json.dumps([*names, _models(record), _settings(record)], sort_keys=True)
+
+
+def _models(record: Mapping[str, Any]) -> dict[str, str]:
+    """The content of the weak and the strong model; empty where the record tells only where they lay.
+
+    Older records name the contents among their steps, without saying which is which.
+    """
+    models = record.get("models")
+    if isinstance(models, dict):
+        return {str(side): str(content) for side, content in models.items()}
+    bases = sorted(label for label in record.get("steps") or {} if label.startswith("base_model:"))
+    return dict.fromkeys(MODELS, " ".join(bases)) if bases else {}
+
+
+def _settings(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The experiment, flat. A model of known content goes by its name: folders differ from machine to machine."""
+    found = {k: v for k, v in flat(record.get("experiment", {})).items() if k not in WHICH_RESULTS}
+    return found | {side: record.get(side) for side in MODELS if side in found and _models(record)}
 
 
 def _make(frames: Frames, names: list[str], split: str, repeated: str) -> Group:
@@ -91,7 +108,7 @@ def _make(frames: Frames, names: list[str], split: str, repeated: str) -> Group:
         members=members,
         split=split,
         train_2=float(first.get("questions", {}).get("train_2", "nan")),
-        settings={k: v for k, v in flat(first.get("experiment", {})).items() if k not in WHICH_RESULTS},
+        settings=_settings(first),
         results=frames.results,
     )
 
@@ -135,6 +152,9 @@ def _name(groups: list[Group]) -> None:
                 group.name = ", ".join(
                     [group.weak, *(f"{f}={written_value(group.settings.get(f))}" for f in differing)]
                 )
+            if len({group.name for group in rivals}) < len(rivals):  # one name, two contents
+                for number, group in enumerate(rivals, 1):
+                    group.name = f"{group.name} ({number})"
 
 
 def differing_fields(groups: Iterable[Group]) -> list[str]:

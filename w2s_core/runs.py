@@ -21,12 +21,16 @@ STEPS_MODULE = "w2s_core.steps"
 
 @dataclass(frozen=True)
 class Graph:
-    """What a run computes: its targets by label, and what the steps need to know that is in no key."""
+    """What a run computes: its targets by label, and what the steps need to know that is in no key.
+
+    `bases` says where each base model lies, by its content's name; `models` which of them is weak and which strong.
+    """
 
     experiment: Experiment
     targets: dict[str, Handle]
     bases: dict[str, str]
     splits: Splits
+    models: dict[str, str]
 
 
 def build_graph(experiment: Experiment) -> Graph:
@@ -55,7 +59,8 @@ class GraphBuilder:
         strong_ref, strong_source, strong = self._base(experiment.strong)
         given = Inputs(data.questions, data.gold, weak, strong, data.answer_rule)
         bases = {weak_ref: weak_source, strong_ref: strong_source}
-        return Graph(experiment, weak_to_strong(experiment, given), bases, data.splits)
+        models = {"weak": weak_ref, "strong": strong_ref}
+        return Graph(experiment, weak_to_strong(experiment, given), bases, data.splits, models)
 
     def _read(self, experiment: Experiment) -> "_Data":
         source: dict[str, Any] = {
@@ -149,6 +154,7 @@ def record(graph: Graph, name: str, command: list[str]) -> dict[str, Any]:
         "experiment": experiment.model_dump(mode="json"),
         "weak": Path(experiment.weak).name,
         "strong": Path(experiment.strong).name,
+        "models": graph.models,
         "task": experiment.task.name,
         "seed": experiment.seed,
         "targets": {label: handle.key for label, handle in graph.targets.items()},

@@ -1,0 +1,44 @@
+"""Which runs are one experiment over its seeds: their models count by content, not by the folder they lay in."""
+
+from typing import Any
+
+import pytest
+
+from analysis.frame import load_frames
+from analysis.groups import make_groups
+from tests.analysis.synthetic import TinyStore, add_run
+
+
+def add(store: TinyStore, name: str, seed: int, folder: str, **record: Any) -> None:
+    add_run(store, name, seed=seed, n=24, settings={"weak": f"{folder}/llama", "strong": f"{folder}/strong"})
+    store.refs.records[name] |= record
+
+
+def grouped(store: TinyStore) -> list[list[str]]:
+    return sorted(group.all_runs for group in make_groups(load_frames(store, list(store.refs.names()))))
+
+
+@pytest.mark.parametrize(
+    "known",
+    [{"models": {"weak": "sha256:1", "strong": "sha256:2"}}, {"steps": {"base_model:sha256:1": "k"}}],
+    ids=["by the record", "by the steps, in older records"],
+)
+def test_the_same_models_in_two_folders_are_one_experiment(store: TinyStore, known: dict[str, Any]) -> None:
+    add(store, "laptop", 0, "/home/me", **known)
+    add(store, "cluster", 1, "/scratch", **known)
+    assert grouped(store) == [["laptop", "cluster"]]
+
+
+def test_other_models_of_one_name_are_two_experiments_and_told_apart(store: TinyStore) -> None:
+    add(store, "one", 0, "/a", models={"weak": "sha256:1", "strong": "sha256:2"})
+    add(store, "two", 0, "/a", models={"weak": "sha256:3", "strong": "sha256:2"})
+    assert grouped(store) == [["one"], ["two"]]
+    groups = make_groups(load_frames(store, ["one", "two"]))
+    assert [group.name for group in groups] == ["llama (1)", "llama (2)"]
+
+
+def test_folders_count_where_nothing_tells_what_they_held(store: TinyStore) -> None:
+    for name, folder in (("one", "/a"), ("two", "/b")):
+        add(store, name, 0, folder)
+        store.refs.records[name].pop("steps")
+    assert grouped(store) == [["one"], ["two"]]
