@@ -59,29 +59,29 @@ def test_the_prompt_is_the_question_and_the_problem_where_there_is_none(tmp_path
     assert second.question == "How far?"
 
 
-@pytest.mark.parametrize(
-    ("kind", "answer", "gold", "same", "different"),
-    [
-        ("SC", ["B"], "B", "(B)", "C"),
-        ("SC", "B", "B", "\\text{B}", "A"),
-        ("MC", ["C", "A"], "A, C", "A,C", "A"),
-        ("TF", ["True"], "True", "\\text{True}", "False"),
-        ("NV", ["$0.50$"], "0.50", "\\frac{1}{2}", "0.05"),
-        ("EX", ["2x+2"], "2x+2", "2(x+1)", "2x+1"),
-        ("SET", ["3", "1"], "3, 1", "1, 3", "1, 2"),
-        ("MA", ["5", "7"], "5, 7", "7, 5", "5"),
-        ("TUP", ["(1, 2)"], "(1, 2)", "(1,2)", "(1,3)"),
-    ],
-)
-def test_choices_and_free_forms_are_read_back_and_graded(
-    tmp_path: Path, kind: str, answer: Any, gold: str, same: str, different: str
-) -> None:
-    write(tmp_path, "val", [row(answer_type=kind, answer=answer)])
-    (one,) = task(tmp_path).load("test")
-    assert one.gold == gold
-    responses = [f"So.\nThe final answer is $\\boxed{{{said}}}$." for said in (same, different)]
-    with Grader("math") as grader:
-        assert grader.grade([(extract(said, "math"), one.gold) for said in responses]) == ["right", "wrong"]
+FORMS: list[tuple[str, Any, str, str, str]] = [
+    ("SC", ["B"], "B", "(B)", "C"),
+    ("SC", "B", "B", "\\text{B}", "A"),
+    ("MC", ["C", "A"], "A, C", "A,C", "A"),
+    ("TF", ["True"], "True", "\\text{True}", "False"),
+    ("NV", ["$0.50$"], "0.50", "\\frac{1}{2}", "0.05"),
+    ("EX", ["2x+2"], "2x+2", "2(x+1)", "2x+1"),
+    ("SET", ["3", "1"], "3, 1", "1, 3", "1, 2"),
+    ("MA", ["5", "7"], "5, 7", "7, 5", "5"),
+    ("TUP", ["(1, 2)"], "(1, 2)", "(1,2)", "(1,3)"),
+]
+"""Answer type, answer, gold, another way to write it, and a wrong answer."""
+
+
+def test_choices_and_free_forms_are_read_back_and_graded(tmp_path: Path) -> None:
+    write(tmp_path, "val", [row(id=i, answer_type=form[0], answer=form[1]) for i, form in enumerate(FORMS)])
+    loaded = task(tmp_path).load("test")
+    assert [one.gold for one in loaded] == [form[2] for form in FORMS]
+    for which, verdict in ((3, "right"), (4, "wrong")):
+        responses = [f"So.\nThe final answer is $\\boxed{{{form[which]}}}$." for form in FORMS]
+        with Grader("math") as grader:
+            pairs = [(extract(said, "math"), one.gold) for said, one in zip(responses, loaded, strict=True)]
+            assert grader.grade(pairs) == [verdict] * len(FORMS)
 
 
 def test_other_languages_programs_and_subjects_are_left_out_and_counted(tmp_path: Path) -> None:

@@ -185,7 +185,7 @@ def _level(fields: dict[str, Any], place: str) -> int:
     """1 to 5, written 5 or "Level 5"; 0 where the row has none (MATH itself has a few of "Level ?")."""
     level = _field(fields, "level")
     found = _LEVEL.fullmatch(str(level)) if level is not None else None
-    if level is not None and (not found or isinstance(level, bool)):
+    if level is not None and not found:
         raise UserError(
             f'{place}: \'level\' must be 1 to 5, or "Level 1" to "Level 5" (given: {level!r})'[:300]
         )
