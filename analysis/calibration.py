@@ -50,7 +50,7 @@ SHOWN: Final = {
     "excess_aurc": "AURC above an oracle's",
 }
 BY_LEVEL: Final = ("accuracy", "overconfidence", "ece", "auroc", "excess_aurc")
-TARGETS: Final = (0.8, 0.9)
+TARGETS: Final = (0.7, 0.8, 0.9)
 """Precisions that a threshold is to reach."""
 
 VOTING: Final = (

@@ -45,6 +45,7 @@ _STYLE: Final[Any] = {
 }
 _PANEL: Final = (2.35, 2.5)  # inches; one panel alone gets a column's width
 _SINGLE: Final = (3.4, 2.8)
+_LETTER: Final = 0.05  # inches, in a legend; its line and the gaps are as wide as six
 
 
 def new_figure(panels: int, rows: int = 1, *, sharey: bool = True) -> "tuple[Figure, npt.NDArray[Any]]":
@@ -200,18 +201,16 @@ def add_grid(panel: "Axes") -> None:
 def add_legend(figure: "Figure", panels: Iterable["Axes"], order: Sequence[str] = ()) -> None:
     """One legend below all panels; what any panel shows is in it, in this order, others after."""
     shown: dict[str, Any] = {}
-    across = 0
     for panel in panels:
         handles, labels = panel.get_legend_handles_labels()
         shown = dict(zip(labels, handles, strict=True)) | shown
-        across += panel.get_subplotspec().is_first_row()  # type: ignore[union-attr]
     labels = [label for label in order if label in shown]
     labels += [label for label in shown if label not in labels]
     figure.legend(
         [shown[label] for label in labels],
         labels,
         loc="outside lower center",
-        ncols=4 if across <= 2 else len(labels),
+        ncols=max(1, int(figure.get_figwidth() / (_LETTER * (6 + max(map(len, labels), default=1))))),
         frameon=False,
         fontsize=7.5,
         handlelength=1.8,

@@ -28,7 +28,7 @@ from analysis.stage_two import stage_two_tables
 from analysis.study import Study, by_strong, make_study, one_of
 from analysis.table import Table, escape, save_tables, to_terminal
 from analysis.tables import accuracy_table
-from analysis.thresholds import threshold_tables
+from analysis.thresholds import figure_groups, threshold_tables
 from analysis.typed import written
 from analysis.weak_models import weak_model_tables
 from w2s_core.errors import UserError
@@ -41,7 +41,8 @@ if TYPE_CHECKING:
 class Part:
     """A part of a report: the name of its files, its title, its tables, and its figure with a caption.
 
-    `of_some`: its tables are of the settings that are shown in detail, which may not be all.
+    `drawn`: the settings that the figure shows. `of_some`: its tables are of the settings that are shown in detail,
+    which may not be all.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Part:
     tables: Callable[[Study], list[Table]]
     figure: "Callable[[Study], Figure | None]" = lambda study: None
     caption: str = ""
+    drawn: Callable[[Study], list[Group]] = lambda study: study.bases
     of_some: bool = False
 
 
@@ -99,6 +101,7 @@ PARTS = (
         threshold_tables,
         threshold_figure,
         "What each threshold buys; bars are 95 % intervals.",
+        figure_groups,
     ),
     Part(
         "calibration",
@@ -205,7 +208,7 @@ def _save_part(part: Part, tables: Sequence[Table], study: Study, out: Path) -> 
 
 def _figure_below(part: Part, study: Study) -> str:
     """The figure in Markdown with what stands beneath it, as beneath a table."""
-    notes = [part.caption, *footer(study.bases)]
+    notes = [part.caption, *footer(part.drawn(study))]
     return f"![{part.title}]({part.name}.png)\n\n{escape(' '.join(notes))}\n"
 
 

@@ -105,9 +105,27 @@ def _table(series: Series) -> Table:
     )
     for value, row in zip(series.values, rows, strict=True):
         table.rows.append({series.field: Cell(f"{value:g}", value), **row})
-    effects = [setting_difference(one, first, first.m_plus) for one in series.groups[1:]]
-    table.notes = footer(series.groups, smallest_effect("A difference in M_plus from the first row", effects))
+    method, shown = _decided(series)
+    effects = [setting_difference(one, first, method) for one in series.groups[1:]]
+    table.notes = footer(
+        series.groups, smallest_effect(f"A difference in {shown} from the first row", effects)
+    )
     return table
+
+
+def _decided(series: Series) -> tuple[str, str]:
+    """The first method that a threshold decides, and its name: Stage II's leave M_plus as it is."""
+    first = series.groups[0]
+    planned = [one for one in METHODS if one in first.planned()]
+    if series.field == "stage1.consistency" or not planned:
+        return first.m_plus, "M_plus"
+    return planned[0], planned[0].upper()
+
+
+def figure_groups(study: Study) -> list[Group]:
+    """The settings that the thresholds' figure is drawn from."""
+    series = [one for field in THRESHOLDS for one in series_of(study, field)]
+    return list({id(group): group for one in series for group in one.groups}.values()) or study.bases
 
 
 def _stage_one_row(group: Group) -> dict[str, Cell]:

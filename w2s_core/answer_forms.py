@@ -188,7 +188,8 @@ def _without_unit(text: str, set_off: re.Pattern[str]) -> str:
 
 
 _GROUPED = re.compile(r"[+-]?(?:\d{1,3}(?:,\d{3})+|\d{1,3}(?: \d{3})+|\d{1,2}(?:,\d{2})+,\d{3})(?:\.\d*)?")
-_BRACKETED = re.compile(r"[({]\s*([-+]?[\d.,/]+|[A-Za-z])\s*[)}]")
+# Commas inside round brackets part coordinates: (0,3) is a point, and not the solutions 0 and 3.
+_BRACKETED = re.compile(r"\{\s*([-+]?[\d.,/]+|[A-Za-z])\s*\}|\(\s*([-+]?[\d./]+|[A-Za-z])\s*\)")
 _ZERO_TAIL = re.compile(r"([-+]?\d+)\.0*")
 _SIGN_GAP = re.compile(r"^([-+])\s+(?=[\d.])")
 _GAP = re.compile(r"(?<!\w)\s+|\s+(?!\w)")
@@ -197,7 +198,7 @@ _GAP = re.compile(r"(?<!\w)\s+|\s+(?!\w)")
 def _plain_number(text: str) -> str:
     """Commas of thousands, a plus sign, brackets around it all, `.0` and blanks between signs taken out."""
     bracketed = _BRACKETED.fullmatch(text)
-    text = _SIGN_GAP.sub(r"\1", bracketed.group(1) if bracketed else text)
+    text = _SIGN_GAP.sub(r"\1", bracketed[1] or bracketed[2] if bracketed else text)
     if _GROUPED.fullmatch(text):
         text = text.replace(",", "").replace(" ", "")
     whole = _ZERO_TAIL.fullmatch(text)

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from analysis.calibration import (
+    TARGETS,
     calibration_tables,
     interval_of,
     threshold_table,
@@ -278,7 +279,7 @@ def test_a_precision_that_no_threshold_reaches_is_said(store: TinyStore) -> None
     with_dev(store, "a")
     add_samples(store, "a", "samples/dev/dpo", sure("dev", 120, 0.5, rng_of("sure")))
     rows = [row for row in threshold_table(group_of(store)).rows if "DPO" in row["vote"].text]
-    assert [row["confidence at least"].text for row in rows] == ["none reaches it"] * 2
+    assert [row["confidence at least"].text for row in rows] == ["none reaches it"] * len(TARGETS)
 
 
 def test_without_samples_of_dev_the_command_that_makes_them_is_shown(voting: TinyStore) -> None:
