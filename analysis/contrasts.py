@@ -14,7 +14,7 @@ import numpy.typing as npt
 from analysis.groups import Group
 from analysis.labels import label_tables, runs_with_sets
 from w2s_core.errors import UserError
-from w2s_core.statistics import Estimate, crossed_bootstrap
+from w2s_core.statistics import Estimate, Spread, crossed_bootstrap, crossed_variance
 
 Floats = npt.NDArray[np.float64]
 
@@ -116,13 +116,13 @@ def between_groups(better: Group, worse: Group, method: str) -> Estimate | None:
     )
 
 
-def setting_difference(second: Group, first: Group, method: str) -> Estimate | None:
-    """A method's score under one setting minus another, paired by question and seed; None where no seed has both."""
+def setting_spread(second: Group, first: Group, method: str) -> Spread:
+    """The chance in a method's score under one setting minus another, paired by question and seed."""
     seeds = shared_seeds([first, second], method)
     if not seeds:
-        return None
-    tables = np.stack([mean_table([group], method, seeds) for group in (first, second)])
-    return _bounded(crossed_bootstrap(tables, _minus, clusters=first.clusters))
+        return Spread()
+    change = mean_table([second], method, seeds) - mean_table([first], method, seeds)
+    return crossed_variance(change, first.clusters)
 
 
 def _minus(means: Floats) -> Floats:

@@ -1,17 +1,42 @@
-"""`w2s diagnose`: which failure signatures of the method a run shows, by stated rules over measured quantities.
+"""`w2s diagnose`: which failure signatures of the method a run shows, by the rules of `diagnose_rules`.
 
-A rule names a quantity and a limit. Where the quantity's whole 95 % interval lies beyond the limit, the signature is
-shown; where it lies on the other side, it is not shown; where the interval holds the limit, it is not resolved. Limits
-are our choice, on the side of caution, and stand in `RULES`.
+Each rule is applied to a measured quantity with its interval. Gold answers are read for this only.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from math import isnan
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from analysis.calibration import VOTE, interval_of
 from analysis.contrasts import difference
+from analysis.diagnose_measures import (
+    calibration_error,
+    hard_over_easy,
+    kept_and_dropped,
+    loss_halves,
+    rejected_right,
+    weak_side,
+)
+from analysis.diagnose_rules import (
+    CHOSEN,
+    DRIFT,
+    EASY,
+    ELICITED,
+    GAIN,
+    IMPURE,
+    LATER,
+    OVERFIT,
+    OVERSURE,
+    PAIR_LENGTH,
+    RANKS,
+    RARE,
+    REJECTED,
+    RULES,
+    SHARED,
+    Rule,
+    Verdict,
+)
 from analysis.frame import StoreLike, load_frames
 from analysis.groups import Group, default_split, make_groups
 from analysis.methods import method_name
@@ -19,46 +44,32 @@ from analysis.signature_measures import (
     agreement,
     chosen_wrong,
     easy_minus_hard,
+    last_agreed,
     pair_lengths,
     response_lengths,
     shared_errors,
-    training_loss,
 )
+from analysis.stage_two import METHODS
 from w2s_core.statistics import Estimate
 
-Verdict = Literal["shown", "not shown", "not resolved", "no data"]
-STAGE_ONE: Final = "Stage I underperforms"
-STAGE_TWO: Final = "Stage II degrades"
-NO_GAIN: Final = "No gain over the floor"
+__all__ = ["RULES", "Finding", "diagnose"]
 
-
-@dataclass(frozen=True)
-class Rule:
-    """One signature.
-
-    Attributes:
-        signature: what goes wrong, in a few words.
-        quantity: what is measured, as the sentence of the rule begins.
-        limit: beyond which the signature is shown; with `both`, also beyond its mirror image.
-        above: beyond means above; else below.
-        scale: `percent`, `points` or `ratio`.
-        advice: what to try.
-        both: of a ratio, 1/limit is the lower limit; of points, -limit.
-    """
-
-    family: str
-    signature: str
-    quantity: str
-    limit: float
-    above: bool
-    scale: Literal["percent", "points", "ratio"]
-    advice: str
-    both: bool = False
+Names = Mapping[str, str]
+_AWAY: Final = {"dpo": "raise", "orpo": "lower"}
+"""Which way beta keeps a method near M_plus: DPO's holds it there, ORPO's weighs the preference."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A rule applied to a run. `value`, `low`, `high` are None where there is nothing to measure."""
+    """A rule applied to a run.
+
+    Attributes:
+        value, low, high: the measured quantity and the ends of its 95 % interval, as shares, differences of shares or
+            ratios; None where there is nothing to measure, or no interval.
+        n, groups: questions, and independent groups of them (templates); 0 where there is nothing to measure.
+        evidence: the same in words; or why there is nothing to measure.
+        advice: what to try where the signature is shown.
+    """
 
     family: str
     signature: str
@@ -67,59 +78,10 @@ class Finding:
     value: float | None
     low: float | None
     high: float | None
+    n: int
+    groups: int
     evidence: str
     advice: str
-
-
-RARE = Rule(
-    STAGE_ONE, "agreement is too rare", "the share of train_2 that the last agreement keeps", 0.15, False, "percent",
-    "lower stage1.consistency, draw more answers a side (stage1.samples), or take a better weak model",
-)  # fmt: skip
-EASY = Rule(
-    STAGE_ONE, "agreement is precise on easy questions only",
-    "precision of the agreed labels on the easier half of the levels minus that on the harder half", 0.10, True,
-    "points", "raise stage1.consistency for purer labels, or add iterations (stage1.iterations)",
-)  # fmt: skip
-SHARED = Rule(
-    STAGE_ONE, "both sides make the same errors",
-    "where both sides are wrong, how often their answers are the same, beyond chance", 0.20, True, "points",
-    "take a weak model of another family or other demonstrations (seed); agreement cannot filter shared errors",
-)  # fmt: skip
-OVERSURE = Rule(
-    STAGE_TWO, "the vote is miscalibrated", "the vote's mean confidence minus its accuracy on train_2", 0.10, True,
-    "points",
-    "raise stage2.keep and stage2.flip, or draw more votes (stage2.samples)", both=True,
-)  # fmt: skip
-RANKS = Rule(
-    STAGE_TWO, "confidence does not tell right from wrong", "AUROC of the vote's confidence on train_2", 0.65, False,
-    "ratio", "thresholds on this confidence choose little: strengthen Stage I before Stage II",
-)  # fmt: skip
-CHOSEN = Rule(
-    STAGE_TWO, "the chosen side is often wrong", "the share of pairs whose chosen side is wrong", 0.25, True, "percent",
-    "raise stage2.keep (surer majorities) and stage2.flip",
-)  # fmt: skip
-PAIR_DRIFT = Rule(
-    STAGE_TWO, "pairs differ in length", "mean length of the chosen sides over that of the rejected ones", 1.2, True,
-    "ratio", "preference training may learn length: choose pairs of like length, or raise beta", both=True,
-)  # fmt: skip
-DRIFT = Rule(
-    STAGE_TWO, "{label}: responses change in length", "mean length of {method}'s responses over that of M_plus's",
-    1.2, True, "ratio", "lower stage2.{field}.learning_rate, or raise its beta", both=True,
-)  # fmt: skip
-OVERFIT = Rule(
-    STAGE_TWO, "{label}: over-fitting", "{method} minus M_plus, held out, while the training loss falls",
-    0.0, False, "points",
-    "train less: stage2.{field}.epochs or learning_rate down",
-)  # fmt: skip
-GAIN = Rule(
-    NO_GAIN, "the strong model learns nothing", "M_plus minus the weak floor", 0.02, False, "points",
-    "the weak model may be too weak, or its labels too few: compare full weak FT and weak ICL in `w2s show`",
-)  # fmt: skip
-ELICITED = Rule(
-    NO_GAIN, "training falls behind prompting", "M_plus minus weak ICL", 0.0, False, "points",
-    "few-shot answers alone do better: check the size of the agreed set, and the training's length (sft.max_steps)",
-)  # fmt: skip
-RULES: Final = (RARE, EASY, SHARED, OVERSURE, RANKS, CHOSEN, PAIR_DRIFT, DRIFT, OVERFIT, GAIN, ELICITED)
 
 
 def diagnose(store: StoreLike, run: str) -> list[Finding]:
@@ -130,120 +92,129 @@ def diagnose(store: StoreLike, run: str) -> list[Finding]:
     """
     frames = load_frames(store, [run])
     [group] = make_groups(frames, default_split(frames))
-    steps: Mapping[str, str] = frames.records[run].get("steps") or {}
-    single: Sequence[tuple[Rule, Callable[[Group], Estimate | None]]] = (
-        (RARE, agreement),
-        (EASY, easy_minus_hard),
-        (SHARED, shared_errors),
-        (OVERSURE, lambda group: interval_of(group, VOTE, "overconfidence")),
-        (RANKS, lambda group: interval_of(group, VOTE, "auroc")),
-        (CHOSEN, chosen_wrong),
-        (PAIR_DRIFT, pair_lengths),
+    names = _names(group)
+    found = [_stage_one(group, rule, names) for rule in (RARE, IMPURE, EASY, SHARED, LATER)]
+    found += [_found(group, rule, names) for rule in (OVERSURE, RANKS, CHOSEN, REJECTED, PAIR_LENGTH)]
+    trained = [method for method in METHODS if method in group.planned()]
+    for method in trained:
+        losses = loss_halves(store, frames.records[run].get("steps"), f"prefer:{method}")
+        found += _stage_two(group, names | _method_names(method), losses)
+    if not trained:
+        found += [_without_stage_two(rule, names) for rule in (DRIFT, OVERFIT)]
+    return found + [_found(group, rule, names) for rule in (GAIN, ELICITED)]
+
+
+MEASURES: Final[Mapping[Rule, Callable[[Group, Names], Estimate | None]]] = {
+    RARE: lambda group, _: agreement(group),
+    IMPURE: lambda group, _: easy_minus_hard(group),
+    EASY: lambda group, _: hard_over_easy(group),
+    SHARED: lambda group, _: shared_errors(group),
+    LATER: lambda group, names: difference([group], names["m_plus"], names["before"]),
+    OVERSURE: lambda group, _: interval_of(group, VOTE, "overconfidence"),
+    RANKS: lambda group, _: interval_of(group, VOTE, "auroc"),
+    CHOSEN: lambda group, _: chosen_wrong(group),
+    REJECTED: lambda group, _: rejected_right(group),
+    PAIR_LENGTH: lambda group, _: pair_lengths(group),
+    DRIFT: lambda group, names: response_lengths(group, names["method"]),
+    OVERFIT: lambda group, names: difference([group], names["method"], names["m_plus"]),
+    GAIN: lambda group, names: difference([group], names["m_plus"], "weak_floor"),
+    ELICITED: lambda group, names: difference([group], names["m_plus"], "weak_icl"),
+}
+DETAILS: Final[Mapping[Rule, Callable[[Group], str]]] = {
+    OVERSURE: calibration_error,
+    RANKS: kept_and_dropped,
+}
+
+
+def _names(group: Group) -> dict[str, str]:
+    """What the texts of rules may name of a run."""
+    agreed = last_agreed(group) or "agreed_1"
+    iterations = group.iterations
+    before = f"hybrid_ft_{iterations - 1}"
+    names = {"agreed": agreed, "side": weak_side(agreed), "m_plus": f"hybrid_ft_{max(1, iterations)}"}
+    return names | {"before": before, "split": group.split}
+
+
+def _method_names(method: str) -> dict[str, str]:
+    return {"method": method, "title": method_name(method), "label": method.upper(), "beta": _AWAY[method]}
+
+
+def _stage_one(group: Group, rule: Rule, names: Names) -> Finding:
+    if rule is LATER and group.iterations < 2:
+        told = names | {"before": "the iteration before"} if isinstance(names, dict) else names
+        return _no_data(rule, told, "the run has one iteration of Stage I (stage1.iterations)")
+    return _found(group, rule, names)
+
+
+def _found(group: Group, rule: Rule, names: Names) -> Finding:
+    measured = MEASURES[rule](group, names) if not _absent(group, rule, names) else None
+    if measured is None or isnan(measured.value):
+        return _no_data(rule, names, _absent(group, rule, names) or rule.empty)
+    value, low, high = measured.value, measured.low, measured.high
+    below = rule.both and value < rule.mirror
+    parts = [rule.interval(value, low, high), _size(measured)]
+    parts += [told for told in [DETAILS[rule](group) if rule in DETAILS else ""] if told]
+    return Finding(
+        rule.family,
+        rule.signature.format(**names),
+        rule.sentence.format(**names),
+        rule.verdict(low, high),
+        value,
+        *((None, None) if isnan(low) or isnan(high) else (low, high)),
+        measured.n,
+        measured.clusters,
+        "; ".join(parts),
+        ((rule.advice_below if below else "") or rule.advice).format(**names),
     )
-    found = [_applied(rule, measure(group)) for rule, measure in single]
-    for method in ("dpo", "orpo"):
-        if method in group.planned():
-            found += _stage_two(group, method, training_loss(store, steps, f"prefer:{method}"))
-    found.append(_applied(GAIN, difference([group], group.m_plus, "weak_floor")))
-    found.append(_applied(ELICITED, difference([group], group.m_plus, "weak_icl")))
-    return found
 
 
-def _stage_two(group: Group, method: str, losses: tuple[float, float] | None) -> list[Finding]:
-    named = {"method": method_name(method), "field": method, "label": method.upper()}
-    drift = _applied(DRIFT, response_lengths(group, method), named)
-    overfit = _applied(OVERFIT, difference([group], method, group.m_plus), named)
-    return [drift, _with_loss(overfit, losses)]
+def _size(measured: Estimate) -> str:
+    grouped = f" in {measured.clusters} templates" if measured.clusters < measured.n else ""
+    return f"n = {measured.n:,} questions{grouped}"
+
+
+def _no_data(rule: Rule, names: Names, reason: str) -> Finding:
+    texts = (text.format(**names) for text in (rule.signature, rule.sentence, rule.advice))
+    signature, sentence, advice = texts
+    return Finding(rule.family, signature, sentence, "no data", None, None, None, 0, 0, reason, advice)
+
+
+def _absent(group: Group, rule: Rule, names: Names) -> str:
+    """Why a rule cannot be applied: which targets the run does not have, or not yet; empty where it has all."""
+    needed = [label.format(**names) for label in rule.needs]
+    if unplanned := [label for label in needed if label not in group.labels]:
+        return f"the run has no target {', '.join(unplanned)}"
+    if missing := [label for label in needed if not group.having(label)]:
+        return f"not computed yet, or damaged: {', '.join(missing)}; the run's command goes on with it"
+    return ""
+
+
+def _stage_two(group: Group, names: Names, losses: tuple[float, float] | None) -> list[Finding]:
+    return [_found(group, DRIFT, names), _with_loss(_found(group, OVERFIT, names), losses)]
 
 
 def _with_loss(found: Finding, losses: tuple[float, float] | None) -> Finding:
     """Over-fitting needs a training loss that falls: a loss that does not is another trouble."""
-    if found.verdict == "no data" or losses is None:
+    from dataclasses import replace
+
+    if found.verdict == "no data":
         return found
-    first, last = losses
-    told = f"{found.evidence}; training loss {first:.3f} to {last:.3f}"
-    verdict = "not shown" if found.verdict == "shown" and last >= first else found.verdict
-    return Finding(**{**asdict(found), "evidence": told, "verdict": verdict})
+    if losses is None:
+        unknown: Verdict = "not resolved" if found.verdict == "shown" else found.verdict
+        return replace(found, verdict=unknown, evidence=f"{found.evidence}; training loss not recorded")
+    earlier, later = losses
+    told = f"{found.evidence}; training loss {earlier:.3g}, then {later:.3g}"
+    verdict: Verdict = "not shown" if found.verdict == "shown" and later >= earlier else found.verdict
+    return replace(found, verdict=verdict, evidence=told)
 
 
-def _applied(rule: Rule, measured: Estimate | None, named: Mapping[str, str] | None = None) -> Finding:
-    texts = (rule.signature, rule.quantity, rule.advice)
-    signature, quantity, advice = (text.format(**(named or {})) for text in texts)
-    stated = f"rule: {quantity}, {_limits(rule)}"
-    if measured is None or isnan(measured.value):
-        return Finding(
-            rule.family,
-            rule.signature,
-            stated,
-            "no data",
-            None,
-            None,
-            None,
-            "the run has no such results",
-            advice,
-        )
-    value, low, high = measured.value, measured.low, measured.high
-    verdict = _verdict(rule, low, high)
-    evidence = f"{_number(rule, value)} [{_number(rule, low)}, {_number(rule, high)}]"
-    return Finding(rule.family, signature, stated, verdict, value, low, high, evidence, advice)
+def _without_stage_two(rule: Rule, names: Names) -> Finding:
+    named = {**names, "method": "METHOD", "title": "DPO or ORPO", "label": "DPO, ORPO", "beta": "change"}
+    return _no_data(rule, named, "the run trains neither DPO nor ORPO (stage2.methods)")
 
 
-def _verdict(rule: Rule, low: float, high: float) -> Verdict:
-    if isnan(low):
-        return "not resolved"
-    beyond, within = (
-        (low > rule.limit, high <= rule.limit) if rule.above else (high < rule.limit, low >= rule.limit)
-    )
-    if rule.both:
-        mirror = 1 / rule.limit if rule.scale == "ratio" else -rule.limit
-        beyond, within = beyond or high < mirror, within and low >= mirror
-    return "shown" if beyond else "not shown" if within else "not resolved"
+def as_json(run: str, findings: list[Finding]) -> dict[str, Any]:
+    """The findings as plain data; what is not known is null."""
+    from dataclasses import asdict
 
-
-def _limits(rule: Rule) -> str:
-    told = f"{'above' if rule.above else 'below'} {_number(rule, rule.limit)}"
-    if not rule.both:
-        return told
-    mirror = 1 / rule.limit if rule.scale == "ratio" else -rule.limit
-    return f"{told} or below {_number(rule, mirror)}"
-
-
-def _number(rule: Rule, value: float) -> str:
-    if isnan(value):
-        return "?"
-    if rule.scale == "ratio":
-        return f"{value:.2f}"
-    return f"{100 * value:.1f} %" if rule.scale == "percent" else f"{100 * value:+.1f} points"
-
-
-def render(run: str, findings: Sequence[Finding], width: int = 100) -> str:
-    """The findings for a terminal: what is shown first, by family, with evidence, rule and advice."""
-    import textwrap
-
-    counted = {verdict: [one for one in findings if one.verdict == verdict] for verdict in _VERDICTS}
-    lines = [
-        f"{run}: " + ", ".join(f"{len(ours)} {verdict}" for verdict, ours in counted.items() if ours),
-        "",
-    ]
-    for family in (STAGE_ONE, STAGE_TWO, NO_GAIN):
-        lines.append(f"{family}?")
-        for one in (one for one in findings if one.family == family):
-            lines.append(f"  {one.verdict:<13} {one.signature}: {one.evidence}")
-            told = [one.rule] + ([f"try: {one.advice}"] if one.verdict == "shown" else [])
-            for text in told:
-                lines += textwrap.wrap(text, width, initial_indent=" " * 16, subsequent_indent=" " * 16)
-        lines.append("")
-    lines += textwrap.wrap(
-        "shown: the whole 95 % interval (over questions, clustered by template) lies beyond the limit; not shown: on "
-        "the other side; not resolved: the interval holds the limit. One run says nothing about other seeds.",
-        width,
-    )
-    return "\n".join(lines) + "\n"
-
-
-_VERDICTS: Final[tuple[Verdict, ...]] = ("shown", "not resolved", "not shown", "no data")
-
-
-def as_json(run: str, findings: Sequence[Finding]) -> dict[str, Any]:
-    """The findings as plain data."""
     return {"run": run, "findings": [asdict(one) for one in findings]}

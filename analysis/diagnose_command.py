@@ -14,10 +14,16 @@ import click
 )
 @click.pass_obj
 def diagnose(root: Path, run_name: str, file: Path | None) -> None:
-    """Say which of the method's failure signatures a run shows, with the evidence, the rule and what to try."""
+    """Say which of the method's failure signatures a run shows, with the evidence, the rule and what to try.
+
+    Each rule holds a measured quantity with its 95 % interval against a limit: shown, not shown, not resolved, or no
+    data. The beginning of the run's name will do.
+    """
+    # The products behind a measure are small: threads of BLAS would only wait for each other.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    from analysis.diagnose import as_json, render
+    from analysis.diagnose import as_json
     from analysis.diagnose import diagnose as apply_rules
+    from analysis.diagnose_text import render
     from w2s_core.engine import Store
     from w2s_core.errors import UserError
     from w2s_core.inspection import find_run
@@ -26,8 +32,9 @@ def diagnose(root: Path, run_name: str, file: Path | None) -> None:
     run = find_run(store, run_name)
     findings = apply_rules(store, run)
     if file is not None:
+        saved = json.dumps(as_json(run, findings), indent=1, allow_nan=False) + "\n"
         try:
-            file.write_text(json.dumps(as_json(run, findings), indent=1) + "\n", encoding="utf-8")
+            file.write_text(saved, encoding="utf-8")
         except OSError as error:
             raise UserError(f"{file}: cannot write the findings: {error.strerror}") from None
     click.echo(render(run, findings), nl=False)

@@ -237,7 +237,7 @@ class Results:
         """How a result was made. A manifest that can be read is taken as it is: what it says decides no result."""
         if key not in self._manifests:
             try:
-                found = json.loads((self.store.folder(key) / "manifest.json").read_bytes())
+                found = json.loads(Path(f"{self.store.folder(key)}/manifest.json").read_bytes())
                 _ = found["spec"]["step"], found["duration_s"], found["summary"]
             except (OSError, ValueError, KeyError, TypeError):
                 found = self.store.manifest(key)  # which says what is wrong
@@ -349,7 +349,8 @@ def read_parquet(path: Path, columns: Iterable[str] | None = None) -> Any:
     import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(path) as file:
+        # Small files, many of them: one read of the whole is three times as fast as Arrow's own reads of ranges.
+        with pq.ParquetFile(pa.BufferReader(path.read_bytes()), pre_buffer=False) as file:
             has = file.schema_arrow.names
             wanted = [name for name in columns if name in has] if columns is not None else None
             return file.read(columns=wanted, use_threads=False)

@@ -1,10 +1,20 @@
 """`w2s tables`. Heavy imports stand inside: `w2s --help` must answer at once."""
 
+import gc
 import os
 import sys
 from pathlib import Path
 
 import click
+
+
+def quicken() -> None:
+    """Set the process up for a report: many small objects and products, hardly any garbage.
+
+    Threads of BLAS would only wait for each other, and the collector would walk over all that was read again and again.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    gc.set_threshold(200_000, 100, 100)
 
 
 @click.command()
@@ -23,8 +33,7 @@ def tables(root: Path, run_names: tuple[str, ...], by_name: bool, study: str | N
     Without RUN and --study: all runs of the store, if they share task and strong model. The beginning of a run's name
     will do. Runs of several strong models get a folder each, and the grid of PGR over weak and strong models.
     """
-    # The products behind a table are small: threads of BLAS would only wait for each other, and longer than they work.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    quicken()
     from analysis.report import write_reports
     from analysis.study import open_frames
     from analysis.typed import written

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from math import nan
 from typing import Final
 
-from analysis.contrasts import setting_difference
+from analysis.contrasts import setting_spread
 from analysis.groups import Group
 from analysis.labels import label_quality_over_seeds
-from analysis.notes import footer, run_notes, smallest_effect
+from analysis.notes import footer, run_notes, smallest_note
 from analysis.stage_two import METHODS
 from analysis.study import Study
 from analysis.table import Cell, Table, count, percent, percent_interval, words
@@ -106,10 +106,9 @@ def _table(series: Series) -> Table:
     for value, row in zip(series.values, rows, strict=True):
         table.rows.append({series.field: Cell(f"{value:g}", value), **row})
     method, shown = _decided(series)
-    effects = [setting_difference(one, first, method) for one in series.groups[1:]]
-    table.notes = footer(
-        series.groups, smallest_effect(f"A difference in {shown} from the first row", effects)
-    )
+    spreads = [setting_spread(one, first, method) for one in series.groups[1:]]
+    found = (spread.detectable() for spread in spreads if spread.known)
+    table.notes = footer(series.groups, smallest_note(f"A difference in {shown} from the first row", found))
     return table
 
 

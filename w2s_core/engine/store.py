@@ -139,7 +139,7 @@ class Store:
 
     def folder(self, key: str) -> Path:
         """Where a result lies, or would lie. For readers, `path` is the one that checks."""
-        return self.root / "objects" / key[:2] / key
+        return Path(f"{self.root}/objects/{key[:2]}/{key}")  # tables of a large study ask this often
 
     def lock_path(self, key: str) -> Path:
         """The lock of a key."""
@@ -273,7 +273,8 @@ class Store:
         damaged.
         """
         try:
-            found = json.loads((self.folder(key) / MANIFEST).read_text(encoding="utf-8"))
+            text = Path(f"{self.root}/objects/{key[:2]}/{key}/{MANIFEST}").read_text(encoding="utf-8")
+            found = json.loads(text)
             claimed = found.pop("digest")
         except (ValueError, KeyError, AttributeError, TypeError):
             raise ValueError(f"{MANIFEST} cannot be read") from None
@@ -300,8 +301,8 @@ def _files(folder: Path) -> Iterator[tuple[str, Path]]:
     for place, folders, names in os.walk(folder):
         links = [name for name in folders if Path(place, name).is_symlink()]
         for name in (*names, *links):
-            path = Path(place, name)
-            yield path.relative_to(folder).as_posix(), path
+            path = f"{place}/{name}"
+            yield path[len(str(folder)) + 1 :], Path(path)
 
 
 def _seal(out: Path) -> dict[str, dict[str, Json]]:
