@@ -4,9 +4,9 @@ Each rule is applied to a measured quantity with its interval. Gold answers are 
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isnan
-from typing import Any, Final
+from typing import Final
 
 from analysis.calibration import VOTE, interval_of
 from analysis.contrasts import difference
@@ -15,6 +15,7 @@ from analysis.diagnose_measures import (
     hard_over_easy,
     kept_and_dropped,
     loss_halves,
+    purity_gap,
     rejected_right,
     weak_side,
 )
@@ -43,7 +44,6 @@ from analysis.methods import method_name
 from analysis.signature_measures import (
     agreement,
     chosen_wrong,
-    easy_minus_hard,
     last_agreed,
     pair_lengths,
     response_lengths,
@@ -93,8 +93,7 @@ def diagnose(store: StoreLike, run: str) -> list[Finding]:
     frames = load_frames(store, [run])
     [group] = make_groups(frames, default_split(frames))
     names = _names(group)
-    found = [_stage_one(group, rule, names) for rule in (RARE, IMPURE, EASY, SHARED, LATER)]
-    found += [_found(group, rule, names) for rule in (OVERSURE, RANKS, CHOSEN, REJECTED, PAIR_LENGTH)]
+    found = [_found(group, rule, names) for rule in (*STAGE_ONE_RULES, *STAGE_TWO_RULES)]
     trained = [method for method in METHODS if method in group.planned()]
     for method in trained:
         losses = loss_halves(store, frames.records[run].get("steps"), f"prefer:{method}")
@@ -104,9 +103,11 @@ def diagnose(store: StoreLike, run: str) -> list[Finding]:
     return found + [_found(group, rule, names) for rule in (GAIN, ELICITED)]
 
 
+STAGE_ONE_RULES: Final = (RARE, IMPURE, EASY, SHARED, LATER)
+STAGE_TWO_RULES: Final = (OVERSURE, RANKS, CHOSEN, REJECTED, PAIR_LENGTH)
 MEASURES: Final[Mapping[Rule, Callable[[Group, Names], Estimate | None]]] = {
     RARE: lambda group, _: agreement(group),
-    IMPURE: lambda group, _: easy_minus_hard(group),
+    IMPURE: lambda group, _: purity_gap(group),
     EASY: lambda group, _: hard_over_easy(group),
     SHARED: lambda group, _: shared_errors(group),
     LATER: lambda group, names: difference([group], names["m_plus"], names["before"]),
@@ -129,9 +130,9 @@ DETAILS: Final[Mapping[Rule, Callable[[Group], str]]] = {
 def _names(group: Group) -> dict[str, str]:
     """What the texts of rules may name of a run."""
     agreed = last_agreed(group) or "agreed_1"
-    iterations = group.iterations
-    before = f"hybrid_ft_{iterations - 1}"
-    names = {"agreed": agreed, "side": weak_side(agreed), "m_plus": f"hybrid_ft_{max(1, iterations)}"}
+    last = max(1, group.iterations)
+    before = f"hybrid_ft_{last - 1}" if last > 1 else "the iteration before"
+    names = {"agreed": agreed, "side": weak_side(agreed), "m_plus": f"hybrid_ft_{last}"}
     return names | {"before": before, "split": group.split}
 
 
@@ -139,32 +140,27 @@ def _method_names(method: str) -> dict[str, str]:
     return {"method": method, "title": method_name(method), "label": method.upper(), "beta": _AWAY[method]}
 
 
-def _stage_one(group: Group, rule: Rule, names: Names) -> Finding:
-    if rule is LATER and group.iterations < 2:
-        told = names | {"before": "the iteration before"} if isinstance(names, dict) else names
-        return _no_data(rule, told, "the run has one iteration of Stage I (stage1.iterations)")
-    return _found(group, rule, names)
-
-
 def _found(group: Group, rule: Rule, names: Names) -> Finding:
-    measured = MEASURES[rule](group, names) if not _absent(group, rule, names) else None
+    absent = _absent(group, rule, names)
+    measured = None if absent else MEASURES[rule](group, names)
     if measured is None or isnan(measured.value):
-        return _no_data(rule, names, _absent(group, rule, names) or rule.empty)
+        return _no_data(rule, names, absent or rule.empty)
     value, low, high = measured.value, measured.low, measured.high
-    below = rule.both and value < rule.mirror
-    parts = [rule.interval(value, low, high), _size(measured)]
-    parts += [told for told in [DETAILS[rule](group) if rule in DETAILS else ""] if told]
+    known = not (isnan(low) or isnan(high))
+    details = DETAILS[rule](group) if rule in DETAILS else ""
+    advice = rule.advice_below if rule.advice_below and value < rule.mirror else rule.advice
     return Finding(
-        rule.family,
-        rule.signature.format(**names),
-        rule.sentence.format(**names),
-        rule.verdict(low, high),
-        value,
-        *((None, None) if isnan(low) or isnan(high) else (low, high)),
-        measured.n,
-        measured.clusters,
-        "; ".join(parts),
-        ((rule.advice_below if below else "") or rule.advice).format(**names),
+        family=rule.family,
+        signature=rule.signature.format(**names),
+        rule=rule.sentence.format(**names),
+        verdict=rule.verdict(low, high),
+        value=value,
+        low=low if known else None,
+        high=high if known else None,
+        n=measured.n,
+        groups=measured.clusters,
+        evidence="; ".join(filter(None, [rule.interval(value, low, high), _size(measured), details])),
+        advice=advice.format(**names),
     )
 
 
@@ -174,13 +170,16 @@ def _size(measured: Estimate) -> str:
 
 
 def _no_data(rule: Rule, names: Names, reason: str) -> Finding:
-    texts = (text.format(**names) for text in (rule.signature, rule.sentence, rule.advice))
-    signature, sentence, advice = texts
+    signature, sentence, advice = (
+        text.format(**names) for text in (rule.signature, rule.sentence, rule.advice)
+    )
     return Finding(rule.family, signature, sentence, "no data", None, None, None, 0, 0, reason, advice)
 
 
 def _absent(group: Group, rule: Rule, names: Names) -> str:
     """Why a rule cannot be applied: which targets the run does not have, or not yet; empty where it has all."""
+    if rule is LATER and group.iterations < 2:
+        return "the run has one iteration of Stage I (stage1.iterations)"
     needed = [label.format(**names) for label in rule.needs]
     if unplanned := [label for label in needed if label not in group.labels]:
         return f"the run has no target {', '.join(unplanned)}"
@@ -195,8 +194,6 @@ def _stage_two(group: Group, names: Names, losses: tuple[float, float] | None) -
 
 def _with_loss(found: Finding, losses: tuple[float, float] | None) -> Finding:
     """Over-fitting needs a training loss that falls: a loss that does not is another trouble."""
-    from dataclasses import replace
-
     if found.verdict == "no data":
         return found
     if losses is None:
@@ -211,10 +208,3 @@ def _with_loss(found: Finding, losses: tuple[float, float] | None) -> Finding:
 def _without_stage_two(rule: Rule, names: Names) -> Finding:
     named = {**names, "method": "METHOD", "title": "DPO or ORPO", "label": "DPO, ORPO", "beta": "change"}
     return _no_data(rule, named, "the run trains neither DPO nor ORPO (stage2.methods)")
-
-
-def as_json(run: str, findings: list[Finding]) -> dict[str, Any]:
-    """The findings as plain data; what is not known is null."""
-    from dataclasses import asdict
-
-    return {"run": run, "findings": [asdict(one) for one in findings]}

@@ -1,4 +1,4 @@
-"""Further quantities of `w2s diagnose`: what agreement keeps by level, how pairs are rejected, how a training's loss went.
+"""Further quantities of `w2s diagnose`: what agreement keeps by level, the vote's details, a training's loss.
 
 Gold answers are read here, as in all of the analysis; the method never sees them.
 """
@@ -6,6 +6,7 @@ Gold answers are read here, as in all of the analysis; the method never sees the
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from math import isfinite, isnan, nan
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from analysis.calibration import VOTE, interval_of, votes_of
 from analysis.groups import Group
 from analysis.labels import label_tables, runs_with_sets
 from analysis.results import StoreLike
-from analysis.signature_measures import last_agreed
+from analysis.signature_measures import easy_minus_hard, last_agreed
 from analysis.stage_two import side_right
 from w2s_core.statistics import Estimate, crossed_bootstrap
 
@@ -27,6 +28,15 @@ Floats = npt.NDArray[np.float64]
 def weak_side(agreed: str) -> str:
     """The weak side of an agreed set: of agreed_2, weak_1."""
     return f"weak_{int(agreed.rpartition('_')[2]) - 1}"
+
+
+def purity_gap(group: Group) -> Estimate | None:
+    """`easy_minus_hard`, whose number of groups is that of both halves together."""
+    name, found = last_agreed(group), easy_minus_hard(group)
+    if name is None or found is None:
+        return found
+    clusters = label_tables(group, [name], runs_with_sets(group, name)).clusters
+    return replace(found, clusters=found.n if clusters is None else len(set(clusters)))
 
 
 def hard_over_easy(group: Group) -> Estimate | None:
@@ -135,5 +145,5 @@ def _log(path: Path) -> list[tuple[float, float]] | None:
         found = [(float(one["step"]), float(one["loss"])) for one in entries]
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    rising = all(first[0] < second[0] for first, second in zip(found, found[1:], strict=False))
+    rising = all(first[0] < second[0] for first, second in pairwise(found))
     return found if found and rising and found[0][0] > 0 and all(isfinite(x) for _, x in found) else None

@@ -1,8 +1,9 @@
-"""The findings of `w2s diagnose` for a terminal."""
+"""The findings of `w2s diagnose` for a terminal, and as plain data."""
 
 import textwrap
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Final
 
 from analysis.diagnose_rules import FAMILIES, VERDICTS
 
@@ -19,7 +20,7 @@ _MEANING: Final = (
 
 
 def render(run: str, findings: Sequence["Finding"], width: int = WIDTH) -> str:
-    """All findings by family, in the order of the method: verdict, evidence, rule; and what to try where it is shown."""
+    """All findings by family, in the order of the method: verdict, evidence, rule; what to try where shown."""
     counts = {verdict: sum(one.verdict == verdict for one in findings) for verdict in VERDICTS}
     lines = [*_wrapped(f"{run}: " + ", ".join(f"{n} {name}" for name, n in counts.items() if n), "", width)]
     for family in FAMILIES:
@@ -30,14 +31,25 @@ def render(run: str, findings: Sequence["Finding"], width: int = WIDTH) -> str:
     return "\n".join([*lines, "", *_wrapped(_MEANING, "", width)]) + "\n"
 
 
+def as_json(run: str, findings: Sequence["Finding"]) -> dict[str, Any]:
+    """The findings as plain data; what is not known is null."""
+    return {"run": run, "findings": [asdict(one) for one in findings]}
+
+
 def _lines(one: "Finding", width: int) -> list[str]:
-    head = f"  {one.verdict:<14}"
-    told = textwrap.wrap(
-        f"{one.signature}: {one.evidence}", width, initial_indent=head, subsequent_indent=_MARGIN
-    )
+    told = _wrapped(f"{one.signature}: {one.evidence}", f"  {one.verdict:<14}", width)
     told += _wrapped(f"rule: {one.rule}", _MARGIN, width)
     return told + (_wrapped(f"try: {one.advice}", _MARGIN, width) if one.verdict == "shown" else [])
 
 
-def _wrapped(text: str, indent: str, width: int) -> list[str]:
-    return textwrap.wrap(text, width, initial_indent=indent, subsequent_indent=indent + "  " * bool(indent))
+def _wrapped(text: str, start: str, width: int) -> list[str]:
+    """Lines of at most `width` columns; names are never cut in two."""
+    rest = " " * len(start)
+    return textwrap.wrap(
+        text,
+        width,
+        initial_indent=start,
+        subsequent_indent=rest,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
