@@ -44,7 +44,6 @@ from analysis.methods import method_name
 from analysis.signature_measures import (
     agreement,
     chosen_wrong,
-    last_agreed,
     pair_lengths,
     response_lengths,
     shared_errors,
@@ -129,7 +128,8 @@ DETAILS: Final[Mapping[Rule, Callable[[Group], str]]] = {
 
 def _names(group: Group) -> dict[str, str]:
     """What the texts of rules may name of a run."""
-    agreed = last_agreed(group) or "agreed_1"
+    numbers = [one.removeprefix("agreed_") for one in group.sets() if one.startswith("agreed_")]
+    agreed = f"agreed_{max((int(one) for one in numbers if one.isdecimal()), default=1)}"  # there or not
     last = max(1, group.iterations)
     before = f"hybrid_ft_{last - 1}" if last > 1 else "the iteration before"
     names = {"agreed": agreed, "side": weak_side(agreed), "m_plus": f"hybrid_ft_{last}"}
