@@ -1,0 +1,145 @@
+"""How often the 95 % intervals that the tables print hold the truth, on simulated runs whose truth is known.
+
+A world is drawn anew each time: new questions in new templates, new seeds. A run answers a question right where its
+ability, plus luck of the template, of the question, of the seed, and of method x template, adds up to more than 0. So
+methods that are compared are right on much the same questions, and the true accuracy is a normal integral.
+
+The allowance is of the simulation alone: 2.6 standard errors of a share of so many worlds.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from scipy import stats
+
+from w2s_core.statistics import Estimate, bootstrap_mean, crossed_bootstrap, recovery, score
+
+pytestmark = pytest.mark.slow
+
+Table = npt.NDArray[np.float64]
+WORLDS = 1000
+LOW, HIGH = 0.93, 0.97
+
+
+@dataclass(frozen=True)
+class World:
+    """The lab's shape: questions in templates, every seed and method on the same questions.
+
+    Attributes:
+        abilities: of floor, system and ceiling, in standard deviations of one answer's own luck.
+        even: templates of equal size; else sizes as unequal as a Dirichlet draw makes them, each at least 1.
+        of_seeds: the standard deviation of a training seed's luck, drawn for each method.
+    """
+
+    abilities: tuple[float, float, float] = (-0.6, 0.3, 1.8)
+    seeds: int = 1
+    n: int = 300
+    templates: int = 60
+    even: bool = True
+    of_seeds: float = 0.15
+    of_templates: float = 0.7
+    of_questions: float = 0.5
+    of_tastes: float = 0.3  # method x template, and method x template x seed
+
+    def layout(self, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+        if self.even:
+            return np.arange(self.n) % self.templates
+        weights = rng.dirichlet(np.ones(self.templates))
+        more = rng.choice(self.templates, self.n - self.templates, p=weights)
+        return np.concatenate([np.arange(self.templates), more])
+
+    def draw(self, rng: np.random.Generator, labels: npt.NDArray[np.int64]) -> tuple[Table, Table]:
+        """Scores [methods, seeds, questions] and true accuracies [methods].
+
+        With one seed the truth is that of this very training run: its interval speaks of no other.
+        """
+        shape = (len(self.abilities), self.seeds, self.n)
+        template = rng.normal(0, self.of_templates, self.templates)[labels]
+        taste = rng.normal(0, self.of_tastes, (3, 1, self.templates))
+        taste_of_run = rng.normal(0, self.of_tastes, (3, self.seeds, self.templates))
+        luck = rng.normal(0, self.of_seeds, (3, self.seeds, 1))
+        question = rng.normal(0, self.of_questions, self.n)
+        abilities = np.array(self.abilities)
+        latent = abilities[:, None, None] + template + question + (taste + taste_of_run)[..., labels] + luck
+        scores = (latent + rng.normal(0, 1, shape) > 0).astype(float)
+        variance = 1 + self.of_templates**2 + self.of_questions**2 + 2 * self.of_tastes**2
+        if self.seeds == 1:
+            truth = stats.norm.cdf((abilities + luck[:, 0, 0]) / math.sqrt(variance))
+        else:
+            truth = stats.norm.cdf(abilities / math.sqrt(variance + self.of_seeds**2))
+        return scores, truth
+
+
+@dataclass
+class Tally:
+    """How often intervals held the truth, by what they are of."""
+
+    hits: dict[str, int] = field(default_factory=dict)
+    tries: dict[str, int] = field(default_factory=dict)
+
+    def add(self, name: str, found: Estimate, truth: float) -> None:
+        self.tries[name] = self.tries.get(name, 0) + 1
+        self.hits[name] = self.hits.get(name, 0) + (found.low <= truth <= found.high)
+
+    def check(self, name: str, low: float, high: float) -> None:
+        share, tries = self.hits[name] / self.tries[name], self.tries[name]
+        print(f"    {name:10s} {100 * share:5.1f} % of {tries}")
+        below, above = (2.6 * math.sqrt(p * (1 - p) / tries) for p in (low, min(high, 0.999)))
+        assert low - below <= share <= high + above, (name, share, tries)
+
+
+def simulate(world: World, worlds: int = WORLDS, seed: int = 0) -> Tally:
+    """Coverage of every kind of interval; PGR counts where its gap is resolved."""
+    rng, tally = np.random.default_rng(seed), Tally()
+    for _ in range(worlds):
+        labels = world.layout(rng)
+        scores, truth = world.draw(rng, labels)
+        clusters = labels.tolist()
+        tally.add("score", score(scores[1], clusters), truth[1])
+        tally.add("bootstrap", bootstrap_mean(scores[1], clusters, draws=500), truth[1])
+        tally.add("difference", difference(scores[0], scores[1], clusters), truth[1] - truth[0])
+        pgr = recovery(*scores, clusters, draws=500)
+        if pgr.resolved:
+            tally.add("pgr", pgr.ratio, (truth[1] - truth[0]) / (truth[2] - truth[0]))
+    print(f"\n{world}")
+    return tally
+
+
+def difference(first: Table, second: Table, clusters: list[int]) -> Estimate:
+    minus: Callable[[Table], Table] = lambda means: means[..., 1] - means[..., 0]  # noqa: E731
+    return crossed_bootstrap(np.stack([first, second]), minus, clusters=clusters, draws=500)
+
+
+@pytest.mark.parametrize(
+    "world",
+    [
+        pytest.param(World(), id="one seed"),
+        pytest.param(World(abilities=(0.3, 0.4, 1.8)), id="one seed, small difference"),
+        pytest.param(World(seeds=5), id="five seeds"),
+        pytest.param(World(seeds=5, of_seeds=0.4), id="five seeds that differ much"),
+        pytest.param(World(seeds=5, even=False), id="five seeds, uneven templates"),
+        pytest.param(World(seeds=5, n=50, templates=10), id="five seeds, one level of ten templates"),
+    ],
+)
+def test_intervals_cover_the_truth_as_often_as_they_say(world: World) -> None:
+    tally = simulate(world)
+    for name in ("score", "bootstrap", "difference", "pgr"):
+        tally.check(name, LOW, HIGH)
+
+
+@pytest.mark.parametrize(
+    "world",
+    [
+        pytest.param(World(abilities=(-0.2, 0.1, 0.25)), id="one seed, gap of 13 points"),
+        pytest.param(World(abilities=(-0.2, 0.1, 0.5)), id="one seed, gap of 20 points"),
+        pytest.param(World(abilities=(-0.2, 0.1, 0.5), seeds=5), id="five seeds, gap of 20 points"),
+        pytest.param(World(abilities=(1.5, 2.6, 3.2)), id="one seed, near 100 %"),
+    ],
+)
+def test_pgr_covers_where_the_gap_is_narrow(world: World) -> None:
+    """Where a percentile bootstrap of the ratio covers 88 to 92 %: its draws do not know that the gap may be near 0."""
+    simulate(world).check("pgr", LOW, HIGH)
