@@ -236,7 +236,8 @@ def test_a_verdict_is_what_every_point_of_the_interval_says(
 
 
 def test_an_unknown_interval_resolves_nothing() -> None:
-    assert {rule.verdict(nan, nan) for rule in RULES} == {"not resolved"}
+    for ends in ((nan, nan), (nan, 0.0), (1.0, nan)):
+        assert {rule.verdict(*ends) for rule in RULES} == {"not resolved"}
     assert rules.GAIN.interval(0.1, nan, nan) == "+10.0 points, no interval: too few groups"
     assert rules.GAIN.interval(0.1, -0.0001, 0.2) == "+10.0 [0.0, +20.0] points"
 
@@ -334,6 +335,28 @@ def test_an_interval_of_what_is_kept_covers_the_truth_as_often_as_it_says(tmp_pa
         found = known(hard_over_easy(group_of(store, "run")))
         covered += found.low <= 0.5 <= found.high
     assert covered >= 51
+
+
+def test_a_question_twice_under_one_template_tells_no_more_than_once(tmp_path: Path) -> None:
+    rng = np.random.default_rng(2)
+    asked = [row(i, ["7"], [True]) for i in range(120)]
+    kept = [one for one in asked if rng.random() < (0.6 if one["level"] < 4 else 0.3)]
+    store, found = TinyStore(tmp_path), {}
+    for name, copies in (("once", ("",)), ("twice", ("a", "b"))):
+        sets = {"weak_0": asked, "agreed_1": kept}
+        rows = {
+            label: [one | {"id": one["id"] + copy} for one in given for copy in copies]
+            for label, given in sets.items()
+        }
+        keys = {
+            f"labels/{label}": store.put(f"{name}-{label}", "grades.parquet", given)
+            for label, given in rows.items()
+        }
+        store.refs.records[name] = {"weak": "w", "strong": "s", "task": "mini", "seed": 0, "targets": keys}
+        found[name] = known(hard_over_easy(group_of(store, name)))
+    once, twice = found["once"], found["twice"]
+    assert (twice.value, twice.low, twice.high) == pytest.approx((once.value, once.low, once.high))
+    assert (once.n, twice.n, once.clusters, twice.clusters) == (120, 240, 120, 120)
 
 
 def test_levels_are_halved_by_number() -> None:
