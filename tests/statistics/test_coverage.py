@@ -16,7 +16,16 @@ import numpy.typing as npt
 import pytest
 from scipy import stats
 
-from w2s_core.statistics import Estimate, bootstrap_mean, crossed_bootstrap, recovery, score
+from w2s_core.statistics import (
+    Estimate,
+    bootstrap_mean,
+    crossed_bootstrap,
+    crossed_variance,
+    minimum_detectable_effect,
+    recovery,
+    score,
+    wilson,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -143,3 +152,43 @@ def test_intervals_cover_the_truth_as_often_as_they_say(world: World) -> None:
 def test_pgr_covers_where_the_gap_is_narrow(world: World) -> None:
     """Where a percentile bootstrap of the ratio covers 88 to 92 %: its draws do not know that the gap may be near 0."""
     simulate(world).check("pgr", LOW, HIGH)
+
+
+def test_variance_is_the_known_one_of_a_balanced_design_on_average() -> None:
+    rng = np.random.default_rng(0)
+    seeds, groups, size, worlds = 4, 12, 3, 1500
+    of_seed, of_cluster, of_both, of_rest = 0.3, 1.0, 0.4, 0.8
+    labels = (np.arange(groups * size) % groups).tolist()
+    found, means = [], []
+    for _ in range(worlds):
+        table = (
+            rng.normal(0, of_seed, (seeds, 1))
+            + rng.normal(0, of_cluster, groups)[labels]
+            + rng.normal(0, of_both, (seeds, groups))[:, labels]
+            + rng.normal(0, of_rest, (seeds, groups * size))
+        )
+        found.append(crossed_variance(table, labels).variance)
+        means.append(table.mean())
+    known = of_seed**2 / seeds + of_cluster**2 / groups
+    known += of_both**2 / (seeds * groups) + of_rest**2 / (seeds * groups * size)
+    assert np.mean(found) == pytest.approx(known, abs=5 * stats.sem(found))
+    assert np.var(means) == pytest.approx(known, rel=5 * math.sqrt(2 / worlds)), "the formula itself"
+
+
+@pytest.mark.parametrize("df", [9, 59, 299])
+def test_detectable_effect_has_its_power_in_the_noncentral_t(df: int) -> None:
+    effect, cut = minimum_detectable_effect(1.0, df), stats.t.ppf(0.975, df)
+    power = stats.nct.sf(cut, df, effect) + stats.nct.cdf(-cut, df, effect)
+    assert power == pytest.approx(0.8, abs=0.015)
+
+
+def test_wilson_covers_by_exact_enumeration() -> None:
+    """The mean coverage over shares; that of a single share swings, but not far below 95 %."""
+    n = 50
+    found = [wilson(right, n) for right in range(n + 1)]
+    coverages = []
+    for p in np.linspace(0.05, 0.95, 181):
+        chances = stats.binom.pmf(np.arange(n + 1), n, p)
+        coverages.append(sum(c for c, one in zip(chances, found, strict=True) if one.low <= p <= one.high))
+    assert np.mean(coverages) == pytest.approx(0.95, abs=0.005)
+    assert min(coverages) > 0.92
