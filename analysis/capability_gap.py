@@ -102,7 +102,7 @@ def _pgr_grid(cells: Cells, strongs: Sequence[str], method: str) -> Table:
     )
     table.notes = [
         (
-            "PGR = (x - weak floor) / (strong ceiling - weak floor), with Fieller's interval, which takes the three as paired. Strong models in "
+            "PGR = (x - weak floor) / (strong ceiling - weak floor), with Fieller's interval. Strong models in "
             f"order of their ceilings. “{NOT_RESOLVED}”: the interval of the gap includes 0, or comes near it."
         ),
         *footer(judged),

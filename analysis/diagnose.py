@@ -11,12 +11,17 @@ from typing import Final
 from analysis.calibration import VOTE, interval_of
 from analysis.contrasts import difference
 from analysis.diagnose_measures import (
+    agreement,
     calibration_error,
+    chosen_wrong,
     hard_over_easy,
     kept_and_dropped,
     loss_halves,
+    pair_lengths,
     purity_gap,
     rejected_right,
+    response_lengths,
+    shared_errors,
     weak_side,
 )
 from analysis.diagnose_rules import (
@@ -41,13 +46,6 @@ from analysis.diagnose_rules import (
 from analysis.frame import StoreLike, load_frames
 from analysis.groups import Group, default_split, make_groups
 from analysis.methods import method_name
-from analysis.signature_measures import (
-    agreement,
-    chosen_wrong,
-    pair_lengths,
-    response_lengths,
-    shared_errors,
-)
 from analysis.stage_two import METHODS
 from w2s_core.statistics import Estimate
 

@@ -63,7 +63,7 @@ def pgr_table(groups: Sequence[Group]) -> Table:
     gaps = [difference([group], "ceiling", "weak_floor") for group in groups]
     table.notes = [
         (
-            "Floor and ceiling in per cent. PGR = (x - floor) / (ceiling - floor), with Fieller's interval, which takes the three as paired. "
+            "Floor and ceiling in per cent. PGR = (x - floor) / (ceiling - floor), with Fieller's interval. "
             f"“{NOT_RESOLVED}”: the interval of the gap includes 0, or comes near it."
         ),
         *footer(groups, smallest_effect("A gap", gaps)),

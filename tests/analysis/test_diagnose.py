@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from analysis import diagnose_measures as measures
 from analysis import diagnose_rules as rules
-from analysis import signature_measures as measures
 from analysis.diagnose import MEASURES, RULES, Finding, diagnose
 from analysis.diagnose_measures import (
     halves_of,
@@ -376,7 +376,7 @@ def test_shared_errors_are_counted_against_chance(store: TinyStore) -> None:
     same = sum(weak[name]["answers"] == icl[name]["answers"] for name in both) / len(both)
     chance = 0.0  # by the definition, one question and one other after the other
     for name in both:
-        peers = [other for other in both if icl[other]["level"] == weak[name]["level"]]
+        peers = [other for other in both if icl[other]["level"] == weak[name]["level"] and other != name]
         chance += sum(icl[x]["answers"] == weak[name]["answers"] for x in peers) / len(peers) / len(both)
     assert known(measures.shared_errors(group_of(store, "shared"))).value == pytest.approx(same - chance)
 
