@@ -1,0 +1,379 @@
+"""`w2s doctor`: what is here, what an experiment needs of it, and the command that mends what is not."""
+
+import json
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+
+from w2s_core import memory
+from w2s_core.cli_options import compute_options, data_option
+from w2s_core.doctor import Check, Device, data_check, find_device, free_disk, machine_checks, one_line
+from w2s_core.errors import UserError
+from w2s_core.render import size
+
+SAMPLING_ROWS = 256
+"""Responses drawn at once (`batch_size` of the step `sample`)."""
+PROMPT_TOKENS = 256
+"""Assumed of a question: long ones of MATH have as many tokens."""
+PROCESS = 900_000_000
+"""Bytes of Python with torch, transformers and TRL loaded, before any model (measured)."""
+CHECKPOINT = 3
+"""A training's checkpoint is the adapter and AdamW's two moments."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """What is known of a base model. `shape` is None where its memory cannot be told."""
+
+    side: str
+    shape: memory.Shape | None
+    parameters: int
+
+
+@click.command()
+@click.argument("config", type=click.Path(path_type=Path, dir_okay=False), required=False)
+@click.argument("overrides", nargs=-1)
+@data_option
+@compute_options
+@click.pass_obj
+def doctor(
+    root: Path | None,
+    config: Path | None,
+    overrides: tuple[str, ...],
+    data: Path | None,
+    workers: int | None,
+    executor: Literal["local", "ray"],
+    address: str | None,
+    device: str,
+    micro_batch: int | None,
+) -> None:
+    """Check this machine and, with CONFIG, whether that experiment can run on it.
+
+    Takes what `w2s run` takes: OVERRIDES are field=value. Nothing is downloaded or computed. Exit status 1 if
+    something that CONFIG needs is missing. `unknown` is what cannot be told from here.
+    """
+    store = root or Path(".w2s")
+    wanted = None
+    if config is not None:
+        from w2s_core.experiment import load_experiment
+
+        wanted = load_experiment(config, overrides, data)
+    elif data is not None:
+        raise UserError(
+            "--data says something about an experiment: name its file, w2s doctor CONFIG --data DIR"
+        )
+    checks = list(machine_checks(store))
+    if wanted is not None:
+        checks += experiment_checks(wanted, store, device, workers or 1, micro_batch)
+        if executor == "ray":
+            checks = [_now_needed(one) if one.what == "ray" else one for one in checks]
+    click.echo(render(checks))
+    if wanted is not None and any(one.needed and one.status == "missing" for one in checks):
+        sys.exit(1)
+
+
+def _now_needed(check: Check) -> Check:
+    return Check(
+        check.status, check.what, check.detail.replace("optional", "needed"), check.mend, needed=True
+    )
+
+
+def render(checks: Iterable[Check]) -> str:
+    """Aligned lines: status, what, detail, and the command that mends it after an arrow."""
+    listed = list(checks)
+    width = max(len(one.what) for one in listed)
+    lines = (
+        f"{one.status:<7}  {one.what:<{width}}  {one.detail}{'  -> ' + one.mend if one.mend else ''}"
+        for one in listed
+    )
+    return "\n".join(" ".join(line.splitlines()) for line in lines)
+
+
+def experiment_checks(
+    x: Any, store: Path, device: str, workers: int, micro_batch: int | None
+) -> Iterator[Check]:
+    """Everything that the experiment `x` needs: data, both models, memory for each kind of step, disk."""
+    yield Check("ok", "experiment", f"{x.run_name} (task {x.task.name})")
+    questions, line = data_check(x)
+    yield line
+    models = {}
+    for side in ("weak", "strong"):
+        models[side], lines = model_checks(side, getattr(x, side))
+        yield from lines
+    put = find_device(device)
+    if put is None:
+        yield Check("missing", "device", "torch sees no GPU for --device cuda", "w2s doctor", needed=True)
+    trainings, samples = memory.planned(x)
+    if put is not None:
+        for model in models.values():
+            yield from memory_checks(x, model, trainings, put, workers, micro_batch)
+    yield disk_check(x, models, trainings, _responses(samples, questions), store, workers)
+
+
+# Models
+
+
+def model_checks(side: str, model: str) -> tuple[Model, list[Check]]:
+    """What is known of a side's base, and the lines about it."""
+    nothing = Model(side, None, 0)
+    if Path(model).is_absolute():
+        return folder_checks(side, Path(model), f"hf download ORG/MODEL --local-dir {model}")
+    from w2s_core.runs import resolve_base
+
+    try:
+        ref, name = resolve_base(model)
+    except UserError as error:
+        return nothing, [Check("missing", side, str(error), f"{side}=org/model@commit", needed=True)]
+    revision = ref.rpartition("@")[2]
+    command = f"hf download {name} --revision {revision}"
+    try:
+        folder = _cached(name, revision)
+    except ValueError as error:  # the hub's client: no possible name
+        return nothing, [
+            Check("missing", side, f"{name}: {one_line(error)}", f"{side}=org/model@commit", needed=True)
+        ]
+    if folder is not None and any(folder.glob("*.safetensors")):
+        return folder_checks(side, folder, command)
+    known = _from_config(side, folder) if folder else nothing
+    guess = f", about {size(known.parameters * memory.HALF)}" if known.parameters else ""
+    return known, [fetch_check(side, name, revision, guess, command)]
+
+
+def _cached(name: str, revision: str) -> Path | None:
+    """The folder of the hub's cache that holds this revision, as far as it was fetched."""
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(name, "config.json", revision=revision)
+    return Path(found).parent if isinstance(found, str) else None
+
+
+def _from_config(side: str, folder: Path) -> Model:
+    """What a config alone tells."""
+    try:
+        shape = memory.Shape.of(memory.read_config(folder), folder / "config.json")
+        return Model(side, shape, memory.count_parameters(folder))
+    except UserError:
+        return Model(side, None, 0)
+
+
+def folder_checks(side: str, folder: Path, command: str) -> tuple[Model, list[Check]]:
+    """Config, weights and tokenizer of a folder, each as `w2s run` wants it."""
+    from w2s_core.training.core import TARGETS
+
+    shape, parameters = None, 0
+    try:
+        if not any(folder.glob("*.safetensors")):
+            _load_tokenizer(folder)  # says what else is missing before it loads anything
+        config = memory.read_config(folder)
+        weights = memory.read_weights(folder, config)
+        parameters = weights.parameters
+        ends = {name.split(".")[-2] for name in weights.names if name.count(".")}
+        if absent := [one for one in TARGETS if one not in ends]:
+            said = f"{folder}: no layers named {', '.join(absent)}, which adapters are trained on"
+            return Model(side, None, parameters), [Check("missing", side, said, "", needed=True)]
+        said = f"{folder}: {_count(parameters)} parameters, {size(weights.size)} of safetensors"
+        lines = [Check("ok", side, said)]
+    except UserError as error:
+        return Model(side, None, parameters), [Check("missing", side, str(error), command, needed=True)]
+    try:
+        shape = memory.Shape.of(config, folder / "config.json")
+    except UserError as error:
+        lines.append(Check("unknown", f"{side} memory", str(error)))
+    lines.append(_tokenizer_check(side, folder, shape))
+    return Model(side, shape, parameters), lines
+
+
+def _tokenizer_check(side: str, folder: Path, shape: memory.Shape | None) -> Check:
+    """A tokenizer whose EOS has an embedding."""
+    what, mend = f"{side} tokenizer", f"set eos_token in {folder / 'tokenizer_config.json'}"
+    try:
+        found = _named_eos(folder)
+        if found is None:
+            tokenizer = _load_tokenizer(folder)
+            found = tokenizer.eos_token, tokenizer.eos_token_id
+    except UserError as error:
+        return Check("missing", what, str(error), mend, needed=True)
+    token, number = found
+    if shape is not None and number >= shape.vocabulary:
+        said = f"EOS {token} has the number {number}, but the model only {shape.vocabulary} embeddings"
+        return Check("missing", what, said, mend, needed=True)
+    return Check("ok", what, f"EOS {token} ({number})")
+
+
+def _named_eos(folder: Path) -> tuple[str, int] | None:
+    """EOS and its number, where tokenizer.json and the configs beside it say so plainly; None where only the
+    tokenizer's own class can tell, which takes seconds to import.
+    """
+    try:
+        named: Any = None
+        for name in ("special_tokens_map.json", "tokenizer_config.json"):
+            if (folder / name).is_file():
+                named = json.loads((folder / name).read_text(encoding="utf-8")).get("eos_token") or named
+        token = named.get("content") if isinstance(named, Mapping) else named
+        content = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+        numbers = {one["content"]: one["id"] for one in content.get("added_tokens") or []}
+        number = numbers.get(token, content["model"]["vocab"].get(token))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+    return (token, number) if isinstance(token, str) and isinstance(number, int) else None
+
+
+def _load_tokenizer(folder: Path) -> Any:
+    """The tokenizer as a run loads it, without the digest of the weights that a run takes first."""
+    from w2s_core.models import load_tokenizer
+
+    with tempfile.TemporaryDirectory() as made:
+        (Path(made) / "model.json").write_text(json.dumps({"base": "looked at", "adapters": []}))
+        return load_tokenizer(made, {"looked at": folder})
+
+
+def _count(parameters: int) -> str:
+    """Parameters for people: 230 k, 6.74 B."""
+    for unit, one in (("B", 10**9), ("M", 10**6), ("k", 10**3)):
+        if parameters >= one:
+            return f"{parameters / one:.3g} {unit}"
+    return str(parameters)
+
+
+# Memory and disk
+
+
+def _responses(samples: list[tuple[int, int, str]], questions: dict[str, int] | None) -> int:
+    """Bytes of all responses at most, at four characters a token; 0 where the questions are not known."""
+    return sum(4 * n * tokens * questions[split] for n, tokens, split in samples) if questions else 0
+
+
+def disk_check(
+    x: Any,
+    models: Mapping[str, Model],
+    trainings: list[memory.Training],
+    texts: int,
+    store: Path,
+    workers: int,
+) -> Check:
+    """Adapters of all trained models, checkpoints of those in work, and texts, against what is free at the store."""
+    free = free_disk(store)
+    shapes = {side: model.shape for side, model in models.items()}
+    adapters = [
+        sum(memory.lora_parameters(shape, rank) for rank in one.ranks) * memory.FLOAT32
+        for one in trainings
+        if (shape := shapes[one.side]) is not None
+    ]
+    if len(adapters) < len(trainings) or free is None:
+        return Check("unknown", "store", f"{len(trainings)} adapters of unknown size")
+    need = sum(adapters) + workers * CHECKPOINT * max(adapters) + texts
+    said = f"at most {size(need)} for {len(trainings)} adapters, checkpoints and texts; {size(free)} free"
+    if need > free:
+        return Check("missing", "store", said, "w2s --store DIR run CONFIG", needed=True)
+    return Check("ok", "store", said)
+
+
+def memory_checks(
+    x: Any, model: Model, trainings: list[memory.Training], put: Device, workers: int, micro_batch: int | None
+) -> Iterator[Check]:
+    """Sampling from the model, and each kind of training of it, against the device's free memory."""
+    if model.shape is None:
+        yield Check("unknown", f"{model.side} memory", "its config is not here, or not of a known layout")
+        return
+    yield _sampling_check(x, model, model.shape, put, workers)
+    seen: list[tuple[str, dict[str, Any]]] = []
+    for one in trainings:
+        if one.side == model.side and (one.method, one.settings) not in seen:
+            seen.append((one.method, one.settings))
+            yield _training_check(model, model.shape, one, put, workers, micro_batch)
+
+
+def _sampling_check(x: Any, model: Model, shape: memory.Shape, put: Device, workers: int) -> Check:
+    what, own = f"{model.side} sampling", x.max_new_tokens
+    if shape.context is not None and own >= shape.context:
+        said = (
+            f"max_new_tokens = {own} leaves no room for a question in its context of {shape.context} tokens"
+        )
+        return Check("missing", what, said, f"max_new_tokens={shape.context // 2}", needed=True)
+    examples = x.shots * (PROMPT_TOKENS + own) if model.side == "strong" else 0
+
+    def parts(rows: int) -> dict[str, int]:
+        return memory.sampling_memory(
+            shape,
+            model.parameters,
+            rows=rows,
+            own=own,
+            shared=examples + rows * PROMPT_TOKENS,
+            width=_width(put),
+        )
+
+    mend = "on a GPU fewer are drawn at once" if put.kind == "cuda" else f"max_new_tokens={max(1, own // 2)}"
+    return _verdict(
+        what, f"{SAMPLING_ROWS} responses of {own} tokens", parts(SAMPLING_ROWS), parts(1), put, workers, mend
+    )
+
+
+def _training_check(
+    model: Model,
+    shape: memory.Shape,
+    one: memory.Training,
+    put: Device,
+    workers: int,
+    micro_batch: int | None,
+) -> Check:
+    what, batch = f"{model.side} {one.method}", int(one.settings["batch_size"])
+    rows = min(micro_batch or batch, batch)
+    if batch % rows:
+        said = f"--micro-batch {rows} does not divide the batch of {batch} rows"
+        return Check("missing", what, said, f"--micro-batch {_divisors(batch)[-2]}", needed=True)
+    tokens = min(int(one.settings["max_length"]), shape.context or int(one.settings["max_length"]))
+
+    def parts(count: int) -> dict[str, int]:
+        return memory.training_memory(
+            shape,
+            model.parameters,
+            method=one.method,
+            rank=int(one.settings["lora_r"]),
+            rows=count,
+            tokens=tokens,
+            gpu=put.kind == "cuda",
+        )
+
+    sizes = [(count, workers * _total(parts(count), put)) for count in _divisors(batch)]
+    fits = memory.fitting_rows(sizes, put.free)
+    unit = "rows" if one.method == "sft" else "pairs"
+    title = f"{rows} {unit} of {tokens} tokens"
+    return _verdict(what, title, parts(rows), parts(1), put, workers, f"--micro-batch {fits or 1}")
+
+
+def _divisors(batch: int) -> list[int]:
+    return [one for one in range(1, batch + 1) if batch % one == 0]
+
+
+def _width(put: Device) -> int:
+    return memory.HALF if put.kind == "cuda" else memory.FLOAT32
+
+
+def _total(parts: Mapping[str, int], put: Device) -> int:
+    """Bytes on the device: on a CPU the libraries are there too."""
+    return sum(parts.values()) + (PROCESS if put.kind == "cpu" else 0)
+
+
+def _verdict(
+    what: str,
+    title: str,
+    most: Mapping[str, int],
+    least: Mapping[str, int],
+    put: Device,
+    workers: int,
+    mend: str,
+) -> Check:
+    """missing: not even one row fits. unknown: it does not fit if all rows are of the greatest length."""
+    need, floor = (workers * _total(parts, put) for parts in (most, least))
+    listed = ", ".join(f"{name} {size(value)}" for name, value in most.items() if value >= 0.01 * need)
+    times = f"{workers} workers, " if workers > 1 else ""
+    said = f"{times}{title}: at most {size(need)} of {size(put.free)} free on {put.name} ({listed})"
+    if floor > put.free:
+        said = f"{times}one row takes {size(floor)} of {size(put.free)} free on {put.name} ({listed})"
+        return Check("missing", what, said, "a device with more memory, or a smaller model", needed=True)
+    return Check("ok", what, said) if need <= put.free else Check("unknown", what, said, mend)
