@@ -30,7 +30,7 @@ GPU_DRIVERS = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", "/dev/kfd")
 READ_AT_ONCE = 30e6
 """Bytes of data files that are read to the last row in a second or two; of larger ones only the folder is checked."""
 OPTIONAL = {
-    "vllm": "not used by this version",
+    "vllm": "for sampling with vLLM",
     "ray": "for --executor ray",
     "psycopg": "for studies in PostgreSQL",
 }
@@ -329,15 +329,16 @@ def data_check(x: Any) -> tuple[dict[str, int] | None, Check]:
         if folder is None and revision is not None:
             return None, _hub_data(x.task.name, str(revision))
         if folder is not None and not folder.is_dir():
-            raise UserError(f"{folder.absolute()}: there is no such folder")
-        held = sum(one.stat().st_size for one in folder.glob("*.jsonl*")) if folder else 0
+            said, mend = f"{folder.absolute()}: there is no such folder", "w2s doctor CONFIG --data DIR"
+            return None, Check("missing", "data", said, mend, needed=True)
+        held = sum(one.stat().st_size for one in folder.glob("*.jsonl*") if one.is_file()) if folder else 0
         if held > READ_AT_ONCE:
             return None, Check(
                 "unknown", "data", f"{folder}: {size(held)} of JSONL, not read here", "w2s plan CONFIG"
             )
         splits = load_splits(x.task.name, x.task.options, x.duplicates, names)
     except UserError as error:
-        return None, Check("missing", "data", str(error), "w2s doctor CONFIG --data DIR", needed=True)
+        return None, Check("missing", "data", str(error), needed=True)
     counts = {name: len(splits.problems[name]) for name in names}
     return counts, Check("ok", "data", ", ".join(f"{name} {count:,}" for name, count in counts.items()))
 

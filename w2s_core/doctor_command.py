@@ -12,7 +12,16 @@ import click
 
 from w2s_core import memory
 from w2s_core.cli_options import compute_options, data_option
-from w2s_core.doctor import Check, Device, data_check, find_device, free_disk, machine_checks, one_line
+from w2s_core.doctor import (
+    Check,
+    Device,
+    data_check,
+    fetch_check,
+    find_device,
+    free_disk,
+    machine_checks,
+    one_line,
+)
 from w2s_core.errors import UserError
 from w2s_core.render import size
 
@@ -20,7 +29,7 @@ SAMPLING_ROWS = 256
 """Responses drawn at once (`batch_size` of the step `sample`)."""
 PROMPT_TOKENS = 256
 """Assumed of a question: long ones of MATH have as many tokens."""
-PROCESS = 900_000_000
+PROCESS = 600_000_000
 """Bytes of Python with torch, transformers and TRL loaded, before any model (measured)."""
 CHECKPOINT = 3
 """A training's checkpoint is the adapter and AdamW's two moments."""
@@ -28,11 +37,12 @@ CHECKPOINT = 3
 
 @dataclass(frozen=True)
 class Model:
-    """What is known of a base model. `shape` is None where its memory cannot be told."""
+    """What is known of a base model. `shape` is None where its memory cannot be told, and `why` says why."""
 
     side: str
-    shape: memory.Shape | None
-    parameters: int
+    shape: memory.Shape | None = None
+    parameters: int = 0
+    why: str = "its config is not here"
 
 
 @click.command()
@@ -120,7 +130,7 @@ def experiment_checks(
 
 def model_checks(side: str, model: str) -> tuple[Model, list[Check]]:
     """What is known of a side's base, and the lines about it."""
-    nothing = Model(side, None, 0)
+    nothing = Model(side)
     if Path(model).is_absolute():
         return folder_checks(side, Path(model), f"hf download ORG/MODEL --local-dir {model}")
     from w2s_core.runs import resolve_base
@@ -154,53 +164,56 @@ def _cached(name: str, revision: str) -> Path | None:
 
 def _from_config(side: str, folder: Path) -> Model:
     """What a config alone tells."""
+    if not (folder / "config.json").is_file():
+        return Model(side)
     try:
         shape = memory.Shape.of(memory.read_config(folder), folder / "config.json")
         return Model(side, shape, memory.count_parameters(folder))
-    except UserError:
-        return Model(side, None, 0)
+    except UserError as error:
+        return Model(side, why=str(error))
 
 
 def folder_checks(side: str, folder: Path, command: str) -> tuple[Model, list[Check]]:
-    """Config, weights and tokenizer of a folder, each as `w2s run` wants it."""
-    from w2s_core.training.core import TARGETS
-
-    shape, parameters = None, 0
+    """Config, weights and tokenizer of a folder, each as `w2s run` wants it; `command` would fetch them."""
     try:
         if not any(folder.glob("*.safetensors")):
-            _load_tokenizer(folder)  # says what else is missing before it loads anything
+            _load_tokenizer(folder)  # says what is missing, before it loads anything
         config = memory.read_config(folder)
         weights = memory.read_weights(folder, config)
-        parameters = weights.parameters
-        ends = {name.split(".")[-2] for name in weights.names if name.count(".")}
-        if absent := [one for one in TARGETS if one not in ends]:
-            said = f"{folder}: no layers named {', '.join(absent)}, which adapters are trained on"
-            return Model(side, None, parameters), [Check("missing", side, said, "", needed=True)]
-        said = f"{folder}: {_count(parameters)} parameters, {size(weights.size)} of safetensors"
-        lines = [Check("ok", side, said)]
+        _check_layers(folder, weights)
     except UserError as error:
-        return Model(side, None, parameters), [Check("missing", side, str(error), command, needed=True)]
+        return _from_config(side, folder), [Check("missing", side, str(error), command, needed=True)]
     try:
-        shape = memory.Shape.of(config, folder / "config.json")
+        model = Model(side, memory.Shape.of(config, folder / "config.json"), weights.parameters)
     except UserError as error:
-        lines.append(Check("unknown", f"{side} memory", str(error)))
-    lines.append(_tokenizer_check(side, folder, shape))
-    return Model(side, shape, parameters), lines
+        model = Model(side, why=str(error))
+    said = f"{folder}: {_count(weights.parameters)} parameters, {size(weights.size)} of safetensors"
+    return model, [Check("ok", side, said), _tokenizer_check(side, folder, model.shape, command)]
 
 
-def _tokenizer_check(side: str, folder: Path, shape: memory.Shape | None) -> Check:
+def _check_layers(folder: Path, weights: memory.Weights) -> None:
+    """Raise UserError for a model without the layers that get an adapter."""
+    from w2s_core.training.core import TARGETS
+
+    modules = {name.split(".")[-2] for name in weights.names if "." in name}
+    if absent := [one for one in TARGETS if one not in modules]:
+        raise UserError(f"{folder}: no layers named {', '.join(absent)}, which adapters are trained on")
+
+
+def _tokenizer_check(side: str, folder: Path, shape: memory.Shape | None, command: str) -> Check:
     """A tokenizer whose EOS has an embedding."""
-    what, mend = f"{side} tokenizer", f"set eos_token in {folder / 'tokenizer_config.json'}"
+    what = f"{side} tokenizer"
     try:
         found = _named_eos(folder)
         if found is None:
             tokenizer = _load_tokenizer(folder)
             found = tokenizer.eos_token, tokenizer.eos_token_id
     except UserError as error:
-        return Check("missing", what, str(error), mend, needed=True)
+        return Check("missing", what, str(error), command, needed=True)
     token, number = found
     if shape is not None and number >= shape.vocabulary:
         said = f"EOS {token} has the number {number}, but the model only {shape.vocabulary} embeddings"
+        mend = f"set eos_token in {folder / 'tokenizer_config.json'}"
         return Check("missing", what, said, mend, needed=True)
     return Check("ok", what, f"EOS {token} ({number})")
 
@@ -278,7 +291,7 @@ def memory_checks(
 ) -> Iterator[Check]:
     """Sampling from the model, and each kind of training of it, against the device's free memory."""
     if model.shape is None:
-        yield Check("unknown", f"{model.side} memory", "its config is not here, or not of a known layout")
+        yield Check("unknown", f"{model.side} memory", model.why)
         return
     yield _sampling_check(x, model, model.shape, put, workers)
     seen: list[tuple[str, dict[str, Any]]] = []
@@ -307,10 +320,12 @@ def _sampling_check(x: Any, model: Model, shape: memory.Shape, put: Device, work
             width=_width(put),
         )
 
-    mend = "on a GPU fewer are drawn at once" if put.kind == "cuda" else f"max_new_tokens={max(1, own // 2)}"
-    return _verdict(
-        what, f"{SAMPLING_ROWS} responses of {own} tokens", parts(SAMPLING_ROWS), parts(1), put, workers, mend
-    )
+    rows = SAMPLING_ROWS
+    if put.kind == "cuda":  # where it halves what it draws at once until it fits
+        sizes = ((SAMPLING_ROWS >> n, workers * _total(parts(SAMPLING_ROWS >> n), put)) for n in range(9))
+        rows = memory.fitting_rows(sizes, put.free) or 1
+    mend = f"max_new_tokens={max(1, own // 2)}"
+    return _verdict(what, f"{rows} responses of {own} tokens", parts(rows), parts(1), put, workers, mend)
 
 
 def _training_check(

@@ -18,7 +18,7 @@ FLOAT32, HALF = 4, 2
 """Bytes of a number."""
 MAX_HEADER_BYTES = 100_000_000
 """The safetensors format's own limit for a header."""
-MAX_LAYERS = 2_000
+MAX_LAYERS = 500
 """More layers than any model has: a config that says so is damaged, and would take hours to build."""
 PREFILL_TOKENS = 2_048
 """Tokens of prompts that are read at once (`w2s_core.sampling.decoding`)."""
@@ -114,8 +114,8 @@ def read_config(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError:
-        raise UserError(f"{folder}: not a model, config.json is missing") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not valid JSON ({error})") from None
     if not isinstance(content, dict):
