@@ -280,7 +280,7 @@ def disk_check(
     if len(adapters) < len(trainings) or free is None:
         return Check("unknown", "store", f"{len(trainings)} adapters of unknown size")
     need = sum(adapters) + workers * CHECKPOINT * max(adapters) + texts
-    said = f"at most {size(need)} for {len(trainings)} adapters, checkpoints and texts; {size(free)} free"
+    said = f"up to {size(need)} for {len(trainings)} adapters, checkpoints and texts; {size(free)} free"
     if need > free:
         return Check("missing", "store", said, "w2s --store DIR run CONFIG", needed=True)
     return Check("ok", "store", said)
@@ -311,18 +311,13 @@ def _sampling_check(x: Any, model: Model, shape: memory.Shape, put: Device, work
     examples = x.shots * (PROMPT_TOKENS + own) if model.side == "strong" else 0
 
     def parts(rows: int) -> dict[str, int]:
-        return memory.sampling_memory(
-            shape,
-            model.parameters,
-            rows=rows,
-            own=own,
-            shared=examples + rows * PROMPT_TOKENS,
-            width=_width(put),
-        )
+        shared, width = examples + rows * PROMPT_TOKENS, memory.HALF if put.kind == "cuda" else memory.FLOAT32
+        need = memory.sampling_memory(shape, model.parameters, rows=rows, own=own, shared=shared, width=width)
+        return _with_process(need, put)
 
     rows = SAMPLING_ROWS
     if put.kind == "cuda":  # where it halves what it draws at once until it fits
-        sizes = ((SAMPLING_ROWS >> n, workers * _total(parts(SAMPLING_ROWS >> n), put)) for n in range(9))
+        sizes = ((SAMPLING_ROWS >> n, workers * sum(parts(SAMPLING_ROWS >> n).values())) for n in range(9))
         rows = memory.fitting_rows(sizes, put.free) or 1
     mend = f"max_new_tokens={max(1, own // 2)}"
     return _verdict(what, f"{rows} responses of {own} tokens", parts(rows), parts(1), put, workers, mend)
@@ -344,17 +339,13 @@ def _training_check(
     tokens = min(int(one.settings["max_length"]), shape.context or int(one.settings["max_length"]))
 
     def parts(count: int) -> dict[str, int]:
-        return memory.training_memory(
-            shape,
-            model.parameters,
-            method=one.method,
-            rank=int(one.settings["lora_r"]),
-            rows=count,
-            tokens=tokens,
-            gpu=put.kind == "cuda",
+        rank, gpu = int(one.settings["lora_r"]), put.kind == "cuda"
+        need = memory.training_memory(
+            shape, model.parameters, method=one.method, rank=rank, rows=count, tokens=tokens, gpu=gpu
         )
+        return _with_process(need, put)
 
-    sizes = [(count, workers * _total(parts(count), put)) for count in _divisors(batch)]
+    sizes = [(count, workers * sum(parts(count).values())) for count in _divisors(batch)]
     fits = memory.fitting_rows(sizes, put.free)
     unit = "rows" if one.method == "sft" else "pairs"
     title = f"{rows} {unit} of {tokens} tokens"
@@ -365,13 +356,9 @@ def _divisors(batch: int) -> list[int]:
     return [one for one in range(1, batch + 1) if batch % one == 0]
 
 
-def _width(put: Device) -> int:
-    return memory.HALF if put.kind == "cuda" else memory.FLOAT32
-
-
-def _total(parts: Mapping[str, int], put: Device) -> int:
-    """Bytes on the device: on a CPU the libraries are there too."""
-    return sum(parts.values()) + (PROCESS if put.kind == "cpu" else 0)
+def _with_process(parts: dict[str, int], put: Device) -> dict[str, int]:
+    """On a CPU the libraries share the memory with the model."""
+    return parts | {"process": PROCESS} if put.kind == "cpu" else parts
 
 
 def _verdict(
@@ -384,10 +371,10 @@ def _verdict(
     mend: str,
 ) -> Check:
     """missing: not even one row fits. unknown: it does not fit if all rows are of the greatest length."""
-    need, floor = (workers * _total(parts, put) for parts in (most, least))
+    need, floor = (workers * sum(parts.values()) for parts in (most, least))
     listed = ", ".join(f"{name} {size(value)}" for name, value in most.items() if value >= 0.01 * need)
     times = f"{workers} workers, " if workers > 1 else ""
-    said = f"{times}{title}: at most {size(need)} of {size(put.free)} free on {put.name} ({listed})"
+    said = f"{times}{title}: up to {size(need)} of {size(put.free)} free on {put.name} ({listed})"
     if floor > put.free:
         said = f"{times}one row takes {size(floor)} of {size(put.free)} free on {put.name} ({listed})"
         return Check("missing", what, said, "a device with more memory, or a smaller model", needed=True)

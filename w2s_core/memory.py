@@ -279,7 +279,7 @@ def training_memory(
         "gradients": adapter * FLOAT32,
         "optimiser": 2 * adapter * FLOAT32,
         "activations": kept + 2 * read * shape.hidden * FLOAT32,
-        "loss": _loss(shape, method, read, HALF if gpu else FLOAT32, gpu),
+        "loss": _loss(shape, method, read, gpu),
     }
 
 
@@ -291,13 +291,15 @@ def _kept(shape: Shape, rank: int) -> int:
     return 4 * shape.hidden + 4 * shape.heads * shape.head_dim + 4 * shape.intermediate + 7 * rank
 
 
-def _loss(shape: Shape, method: str, tokens: int, width: int, gpu: bool) -> int:
-    """The output layer: ORPO's logits, log shares and gradient; else TRL's buffer, on a CPU with float32 copies."""
+def _loss(shape: Shape, method: str, tokens: int, gpu: bool) -> int:
+    """The output layer. ORPO: logits, log shares and gradients. SFT and DPO: TRL's buffer, as wide as a tile whatever
+    the vocabulary, and on a CPU, where no kernel works in place, seven float32 copies of what is used of it.
+    """
     if method == "orpo":
-        return 4 * tokens * shape.vocabulary * width
+        return tokens * shape.vocabulary * (4 * HALF if gpu else 3 * FLOAT32)
     rows = min(tokens, TILE_TOKENS)
-    copies = 0 if gpu else 6 * rows * min(shape.vocabulary, TILE_WORDS) * FLOAT32
-    return rows * TILE_WORDS * width + copies
+    buffer = rows * TILE_WORDS * (HALF if gpu else FLOAT32)
+    return buffer if gpu else buffer + 7 * rows * min(shape.vocabulary, TILE_WORDS) * FLOAT32
 
 
 def fitting_rows(needs: Iterable[tuple[int, int]], available: int) -> int | None:

@@ -1,0 +1,132 @@
+"""Estimates of memory against what torch allocates while the project's own trainers and engine work."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.doctor.measured import FAMILIES, make_base, peak, peak_of_training, trainer_of
+from w2s_core import memory
+from w2s_core.models import load_tokenizer
+from w2s_core.sampling import SamplingParams
+
+LARGER = {"hidden_size": 192, "intermediate_size": 512, "num_hidden_layers": 8, "vocab_size": 6000}
+"""Layers and logits that outweigh the buffer of TRL's likelihoods."""
+OVER, UNDER = 1.25, 0.95
+"""How far an estimate may be from what is measured, in parts of it."""
+
+
+def estimate(base: Path, method: str, rows: int, tokens: int, *, gpu: bool, rank: int = 8) -> dict[str, int]:
+    config = memory.read_config(base)
+    parameters = memory.read_weights(base, config).parameters
+    shape = memory.Shape.of(config, base)
+    return memory.training_memory(
+        shape, parameters, method=method, rank=rank, rows=rows, tokens=tokens, gpu=gpu
+    )
+
+
+def beyond_the_start(parts: dict[str, int]) -> int:
+    """What a training adds to the weights and the adapter, which are there before."""
+    return sum(value for name, value in parts.items() if name not in ("weights", "adapter"))
+
+
+@pytest.fixture(scope="module")
+def larger(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_base(tmp_path_factory.mktemp("larger") / "base", **LARGER)
+
+
+@pytest.mark.parametrize("method", ["sft", "dpo", "orpo"])
+@pytest.mark.parametrize("size", ["small", "larger"])
+def test_the_peak_of_a_training_on_a_processor(tmp_path: Path, larger: Path, method: str, size: str) -> None:
+    base = larger if size == "larger" else make_base(tmp_path / "base")
+    trainer, tokens = trainer_of(base, tmp_path / "work", method, 4, 120, like_a_gpu=False)
+    said = beyond_the_start(estimate(base, method, 4, tokens, gpu=False))
+    assert UNDER < said / peak_of_training(trainer, tmp_path / "trace.json") < OVER
+
+
+@pytest.mark.parametrize("method", ["sft", "dpo", "orpo"])
+def test_the_peak_of_a_training_with_bfloat16_and_checkpointing(
+    tmp_path: Path, larger: Path, method: str
+) -> None:
+    """As on a GPU, but for the copies that TRL makes of a tile where it has no kernel."""
+    trainer, tokens = trainer_of(larger, tmp_path / "work", method, 4, 120, like_a_gpu=True)
+    said = beyond_the_start(estimate(larger, method, 4, tokens, gpu=True))
+    if method != "orpo":
+        read = 4 * tokens * (2 if method == "dpo" else 1)
+        said += 7 * read * LARGER["vocab_size"] * memory.FLOAT32
+    assert UNDER < said / peak_of_training(trainer, tmp_path / "trace.json") < OVER
+
+
+@pytest.mark.parametrize("family", sorted(FAMILIES.keys() - {"llama"}))
+def test_the_peak_of_other_families(tmp_path: Path, family: str) -> None:
+    base = make_base(tmp_path / "base", family, num_hidden_layers=8, intermediate_size=512)
+    trainer, tokens = trainer_of(base, tmp_path / "work", "sft", 2, 120, like_a_gpu=False)
+    said = beyond_the_start(estimate(base, "sft", 2, tokens, gpu=False))
+    assert UNDER < said / peak_of_training(trainer, tmp_path / "trace.json") < OVER
+
+
+@pytest.mark.parametrize("like_a_gpu", [False, True])
+def test_weights_adapter_gradients_and_moments_to_the_byte(tmp_path: Path, like_a_gpu: bool) -> None:
+    base = make_base(tmp_path / "base", "qwen3")
+    trainer, tokens = trainer_of(base, tmp_path / "work", "sft", 2, 20, like_a_gpu=like_a_gpu)
+    said = estimate(base, "sft", 2, tokens, gpu=like_a_gpu)
+    trained = [one for one in trainer.model.parameters() if one.requires_grad]
+    gradients: dict[int, int] = {}
+    for one in trained:
+        one.register_post_accumulate_grad_hook(lambda p: gradients.update({id(p): size_of(p.grad)}))
+    trainer.train()
+    assert said["weights"] == sum(size_of(p) for p in trainer.model.parameters() if not p.requires_grad)
+    assert said["adapter"] == sum(map(size_of, trained))
+    assert said["gradients"] == sum(gradients.values())
+    moments = [
+        one for state in trainer.optimizer.state.values() for name, one in state.items() if name != "step"
+    ]
+    assert len(moments) == 2 * len(trained)
+    assert said["optimiser"] == sum(map(size_of, moments))
+
+
+def size_of(tensor: Any) -> int:
+    return int(tensor.numel() * tensor.element_size())
+
+
+def test_the_tiles_of_the_likelihoods_are_as_large_as_trl_says() -> None:
+    from trl.kernels import chunked_logprob
+    from trl.trainer import utils
+
+    assert chunked_logprob.TOKEN_CHUNK_SIZE == memory.TILE_TOKENS
+    assert utils._CHUNKED_LOGPROB_CHUNK_SIZE == memory.TILE_WORDS
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma2"])
+def test_the_peak_of_sampling(tmp_path: Path, family: str) -> None:
+    from transformers import AutoModelForCausalLM
+
+    from w2s_core.sampling.transformers_engine import TransformersEngine
+
+    base = make_base(tmp_path / "base", family)
+    (tmp_path / "artifact").mkdir()
+    (tmp_path / "artifact" / "model.json").write_text('{"base": "here", "adapters": []}')
+    tokenizer = load_tokenizer(tmp_path / "artifact", {"here": base})
+    engine = TransformersEngine(AutoModelForCausalLM.from_pretrained(base), tokenizer)
+    engine._eos = lambda: set()  # type: ignore[method-assign]  # so that every response has the greatest length
+    prompts = [(str(number), " ".join([str(number)] * 60)) for number in range(40)]
+    params = SamplingParams(max_new_tokens=64, n=2, temperature=1.0, stop=())
+    measured, made = peak(lambda: engine.generate(prompts, params), tmp_path / "trace.json")
+    assert all(one.tokens == 64 for answers in made for one in answers)
+    config = memory.read_config(base)
+    shape, width = memory.Shape.of(config, base), memory.FLOAT32
+    said = memory.sampling_memory(shape, 0, rows=80, own=64, shared=40 * 60, width=width)
+    assert UNDER < sum(said.values()) / measured < 2
+
+
+def test_more_of_anything_takes_more() -> None:
+    shape = memory.Shape(4, 64, 4, 2, 16, 128, 1000, 512)
+    first = {"method": "sft", "rank": 8, "rows": 4, "tokens": 32, "gpu": False}
+    for change in ({"rank": 16}, {"rows": 8}, {"tokens": 64}, {"method": "dpo"}):
+        less, more = (
+            sum(memory.training_memory(shape, 10**6, **one).values()) for one in (first, first | change)
+        )  # type: ignore[arg-type]
+        assert less < more, change
+    assert torch.float32.itemsize == memory.FLOAT32
+    assert torch.bfloat16.itemsize == memory.HALF
