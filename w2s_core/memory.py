@@ -114,6 +114,8 @@ def read_config(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{folder}: not a model, config.json is missing") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:

@@ -37,7 +37,7 @@ def larger(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("method", ["sft", "dpo", "orpo"])
-@pytest.mark.parametrize("size", ["small", "larger"])
+@pytest.mark.parametrize("size", ["small", pytest.param("larger", marks=pytest.mark.slow)])
 def test_the_peak_of_a_training_on_a_processor(tmp_path: Path, larger: Path, method: str, size: str) -> None:
     base = larger if size == "larger" else make_base(tmp_path / "base")
     trainer, tokens = trainer_of(base, tmp_path / "work", method, 4, 120, like_a_gpu=False)
@@ -45,7 +45,9 @@ def test_the_peak_of_a_training_on_a_processor(tmp_path: Path, larger: Path, met
     assert UNDER < said / peak_of_training(trainer, tmp_path / "trace.json") < OVER
 
 
-@pytest.mark.parametrize("method", ["sft", "dpo", "orpo"])
+@pytest.mark.parametrize(
+    "method", ["sft", *(pytest.param(one, marks=pytest.mark.slow) for one in ("dpo", "orpo"))]
+)
 def test_the_peak_of_a_training_with_bfloat16_and_checkpointing(
     tmp_path: Path, larger: Path, method: str
 ) -> None:
@@ -58,6 +60,7 @@ def test_the_peak_of_a_training_with_bfloat16_and_checkpointing(
     assert UNDER < said / peak_of_training(trainer, tmp_path / "trace.json") < OVER
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", sorted(FAMILIES.keys() - {"llama"}))
 def test_the_peak_of_other_families(tmp_path: Path, family: str) -> None:
     base = make_base(tmp_path / "base", family, num_hidden_layers=8, intermediate_size=512)
@@ -98,7 +101,7 @@ def test_the_tiles_of_the_likelihoods_are_as_large_as_trl_says() -> None:
     assert utils._CHUNKED_LOGPROB_CHUNK_SIZE == memory.TILE_WORDS
 
 
-@pytest.mark.parametrize("family", ["llama", "gemma2"])
+@pytest.mark.parametrize("family", ["llama", pytest.param("gemma2", marks=pytest.mark.slow)])
 def test_the_peak_of_sampling(tmp_path: Path, family: str) -> None:
     from transformers import AutoModelForCausalLM
 
@@ -109,14 +112,14 @@ def test_the_peak_of_sampling(tmp_path: Path, family: str) -> None:
     (tmp_path / "artifact" / "model.json").write_text('{"base": "here", "adapters": []}')
     tokenizer = load_tokenizer(tmp_path / "artifact", {"here": base})
     engine = TransformersEngine(AutoModelForCausalLM.from_pretrained(base), tokenizer)
-    engine._eos = lambda: set()  # type: ignore[method-assign]  # so that every response has the greatest length
+    engine._eos = set  # type: ignore[method-assign]  # so that every response has the greatest length
     prompts = [(str(number), " ".join([str(number)] * 60)) for number in range(40)]
-    params = SamplingParams(max_new_tokens=64, n=2, temperature=1.0, stop=())
+    params = SamplingParams(max_new_tokens=32, n=2, temperature=1.0, stop=())
     measured, made = peak(lambda: engine.generate(prompts, params), tmp_path / "trace.json")
-    assert all(one.tokens == 64 for answers in made for one in answers)
+    assert all(one.tokens == 32 for answers in made for one in answers)
     config = memory.read_config(base)
     shape, width = memory.Shape.of(config, base), memory.FLOAT32
-    said = memory.sampling_memory(shape, 0, rows=80, own=64, shared=40 * 60, width=width)
+    said = memory.sampling_memory(shape, 0, rows=80, own=32, shared=40 * 60, width=width)
     assert UNDER < sum(said.values()) / measured < 2
 
 
