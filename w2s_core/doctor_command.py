@@ -53,14 +53,15 @@ class Model:
 @click.pass_obj
 def doctor(
     root: Path | None,
+    /,
     config: Path | None,
     overrides: tuple[str, ...],
     data: Path | None,
     workers: int | None,
     executor: Literal["local", "ray"],
-    address: str | None,
     device: str,
     micro_batch: int | None,
+    **_others: Any,  # of run's options, those that change nothing here
 ) -> None:
     """Check this machine and, with CONFIG, whether that experiment can run on it.
 
@@ -80,8 +81,9 @@ def doctor(
     checks = list(machine_checks(store))
     if wanted is not None:
         checks += experiment_checks(wanted, store, device, workers or 1, micro_batch)
-        if executor == "ray":
-            checks = [_now_needed(one) if one.what == "ray" else one for one in checks]
+        asked = {"ray"} if executor == "ray" else set()
+        asked |= {wanted.engine}
+        checks = [_now_needed(one) if one.what in asked else one for one in checks]
     click.echo(render(checks))
     if wanted is not None and any(one.needed and one.status == "missing" for one in checks):
         sys.exit(1)
@@ -316,7 +318,9 @@ def _sampling_check(x: Any, model: Model, shape: memory.Shape, put: Device, work
         return _with_process(need, put)
 
     rows = SAMPLING_ROWS
-    if put.kind == "cuda":  # where it halves what it draws at once until it fits
+    if x.engine != "transformers":  # vLLM fits what it draws into the memory that it is given
+        rows = 1
+    elif put.kind == "cuda":  # where it halves what it draws at once until it fits
         sizes = ((SAMPLING_ROWS >> n, workers * sum(parts(SAMPLING_ROWS >> n).values())) for n in range(9))
         rows = memory.fitting_rows(sizes, put.free) or 1
     mend = f"max_new_tokens={max(1, own // 2)}"

@@ -315,6 +315,7 @@ def planned(x: Any) -> tuple[list[Training], list[tuple[int, int, str]]]:
     from w2s_core.recipe import Inputs, weak_to_strong
     from w2s_core.steps import base_model, gold, questions
 
+    x = x.model_copy(update={"engine": "transformers"})  # which of them samples makes no difference here
     names = ("train_1", "train_2", *x.evaluation.splits)
     asked = {name: questions(source={}, split=name, digest="") for name in names}
     known = {name: gold(source={}, split=name, digest="") for name in names}

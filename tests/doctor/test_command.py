@@ -1,5 +1,6 @@
 """`w2s doctor CONFIG`: whether an experiment can run here, and what to type where it cannot."""
 
+import importlib.metadata
 import json
 import shutil
 from collections import Counter
@@ -224,7 +225,7 @@ def test_a_model_of_the_hub_offline_is_unknown_and_says_why(w2s_doctor: Type, ti
     assert "HF_HUB_OFFLINE=0 hf download org/model --revision 0123456789abcdef" in line(done.stdout, "weak")
 
 
-@pytest.mark.parametrize("name", ["org/model", "a/b/c@main", "@x", "org/model@", "o rg/m--x..y@main"])
+@pytest.mark.parametrize("name", ["org/model", "a/b/c@main", "'@x'", "org/model@", "o rg/m--x..y@main"])
 def test_a_name_that_is_none_is_told_without_asking(
     w2s_doctor: Type, tiny: Path, hub: Answer, name: str
 ) -> None:
@@ -276,8 +277,10 @@ def test_data_of_files(w2s_doctor: Type, tmp_path: Path, monkeypatch: pytest.Mon
     done = w2s_doctor(config)
     assert done.exit_code == 0, done.stdout
     assert "train_1 1, train_2 1, test 1" in line(done.stdout, "data")
-    (folder / "test.jsonl").write_text("{")
-    assert "test.jsonl:1" in line(w2s_doctor(config).stdout, "data")
+    moved = folder.rename(tmp_path / "moved")
+    (moved / "test.jsonl").write_text("{")
+    assert "test.jsonl, line 1" in line(w2s_doctor(config, "--data", moved).stdout, "data")
+    moved.rename(folder)
     monkeypatch.setattr("w2s_core.doctor.READ_AT_ONCE", 1)
     assert "not read here" in line(w2s_doctor(config).stdout, "data")
 
@@ -371,6 +374,28 @@ def test_ray_is_needed_only_where_it_is_asked_for(
     done = w2s_doctor(tiny, "--executor", "ray")
     assert done.exit_code == 1
     assert line(done.stdout, "ray").startswith("missing")
+
+
+def test_vllm_is_needed_only_where_it_is_asked_for(
+    w2s_doctor: Type, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = importlib.metadata.version
+
+    def without(name: str) -> str:
+        if name.startswith("vllm"):
+            raise importlib.metadata.PackageNotFoundError(name)
+        return real(name)
+
+    def with_vllm(name: str) -> str:
+        return "0.9" if name == "vllm" else real(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", without)
+    assert w2s_doctor(tiny).exit_code == 0
+    done = w2s_doctor(tiny, "engine=vllm")
+    assert done.exit_code == 1
+    assert line(done.stdout, "vllm").startswith("missing")
+    monkeypatch.setattr(importlib.metadata, "version", with_vllm)
+    assert w2s_doctor(tiny, "engine=vllm").exit_code == 0
 
 
 def test_a_full_disk(w2s_doctor: Type, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
