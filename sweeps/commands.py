@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import click
 
-from w2s_core.cli_options import chosen_trackers, compute_options, tracker_options
+from w2s_core.cli_options import chosen_trackers, compute_options, hardware, tracker_options
 
 INTERRUPTED = 130
 FAILED = 1
@@ -38,6 +38,8 @@ def sweep(
     address: str | None,
     device: str,
     micro_batch: int | None,
+    tensor_parallel: int | None,
+    gpu_memory: float | None,
     storage: str | None,
     wandb: bool,
     trackio: bool,
@@ -60,7 +62,7 @@ def sweep(
         executor=executor,
         address=address,
         device=device,
-        micro_batch=micro_batch,
+        hardware=hardware(micro_batch, tensor_parallel, gpu_memory),
         storage=storage,
         dry_run=dry_run,
         command=("w2s", *sys.argv[1:]),
@@ -97,6 +99,8 @@ def trial(
     address: str | None,
     device: str,
     micro_batch: int | None,
+    tensor_parallel: int | None,
+    gpu_memory: float | None,
     storage: str | None,
     wandb: bool,
     trackio: bool,
@@ -110,7 +114,8 @@ def trial(
 
     loaded = load_study(study)
     store = Store(root)
-    how = How(workers, executor, address, device, micro_batch, storage, command=("w2s", *sys.argv[1:]))
+    machine = hardware(micro_batch, tensor_parallel, gpu_memory)
+    how = How(workers, executor, address, device, machine, storage, command=("w2s", *sys.argv[1:]))
     run = Sweep(loaded, store, how)
     cell = read_cell(loaded, run.planner, values)
     found = run.run_cell(cell)

@@ -34,7 +34,7 @@ class How:
     executor: Executor = "local"
     address: str | None = None
     device: str = "cpu"
-    micro_batch: int | None = None
+    hardware: Mapping[str, int | float] = field(default_factory=dict)
     storage: str | None = None
     dry_run: bool = False
     command: tuple[str, ...] = ("w2s", "sweep")
@@ -182,7 +182,7 @@ class Sweep:
             runtime={
                 "bases": bases(cells),
                 "device": self._how.device,
-                "micro_batch": self._how.micro_batch,
+                **self._how.hardware,
             },
             display=display,
             executor=self._how.executor,

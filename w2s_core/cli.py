@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import click
 
-from w2s_core.cli_options import chosen_trackers, compute_options, data_option, tracker_options
+from w2s_core.cli_options import chosen_trackers, compute_options, data_option, hardware, tracker_options
 from w2s_core.errors import UserError
 
 INTERRUPTED = 130
@@ -85,6 +85,8 @@ def run(
     address: str | None,
     device: str,
     micro_batch: int | None,
+    tensor_parallel: int | None,
+    gpu_memory: float | None,
     out: Path,
     wandb: bool,
     trackio: bool,
@@ -113,7 +115,7 @@ def run(
         executor=executor,
         address=address,
         device=device,
-        micro_batch=micro_batch,
+        hardware=hardware(micro_batch, tensor_parallel, gpu_memory),
         command=_command(),
     )
     if outcome.interrupted:

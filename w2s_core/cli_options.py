@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import click
 
 F = TypeVar("F", bound=Callable[..., Any])
+Hardware = dict[str, int | float]
 
 
 def tracker_options(command: F) -> F:
@@ -25,6 +26,12 @@ def chosen_trackers(*, wandb: bool, trackio: bool) -> list[str]:
     return [name for name, wanted in (("wandb", wandb), ("trackio", trackio)) if wanted]
 
 
+def hardware(micro_batch: int | None, tensor_parallel: int | None, gpu_memory: float | None) -> Hardware:
+    """What steps find in their runtime besides the device: only what was given."""
+    given = {"micro_batch": micro_batch, "tensor_parallel": tensor_parallel, "gpu_memory": gpu_memory}
+    return {name: value for name, value in given.items() if value is not None}
+
+
 def data_option(command: F) -> F:
     """`--data`: local files instead of the hub's."""
     option = click.option(
@@ -36,8 +43,19 @@ def data_option(command: F) -> F:
 
 
 def compute_options(command: F) -> F:
-    """`--workers`, `--executor`, `--address`, `--device`, `--micro-batch`: where and how wide steps are computed."""
+    """Where and how wide steps are computed; none of it changes a result. For `hardware` below.
+
+    `--workers`, `--executor`, `--address`, `--device`, `--micro-batch`, `--tensor-parallel`, `--gpu-memory`.
+    """
     for option in (
+        click.option(
+            "--gpu-memory",
+            type=click.FloatRange(0, 1, min_open=True),
+            help="Share of each GPU's memory that vLLM may take (0.9).",
+        ),
+        click.option(
+            "--tensor-parallel", type=click.IntRange(1), help="GPUs that vLLM spreads a model over (1)."
+        ),
         click.option(
             "--micro-batch",
             type=click.IntRange(1),

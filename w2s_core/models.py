@@ -9,6 +9,7 @@ machine is no part of it. Only safetensors are read, and no code of a checkpoint
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,23 @@ def base_ref(path: str | Path) -> str:
     names = {one for pattern in (*_IDENTITY, *_TOKENIZER, *_TOKENIZER_EXTRAS) for one in folder.glob(pattern)}
     lines = [f"{_sha256(one)}  {one.name}\n" for one in sorted(names)]
     return "sha256:" + hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Located:
+    """Where an artifact's parts lie: its base (a folder, or a hub id with its revision) and its adapters, in order."""
+
+    source: str
+    revision: str | None
+    adapters: tuple[Path, ...]
+
+
+def locate(model_dir: str | Path, bases: Mapping[str, str | Path]) -> Located:
+    """The parts of an artifact, for an engine that loads them itself. Raises UserError as `load_model`."""
+    folder = Path(model_dir)
+    artifact = _artifact(folder)
+    source, revision = _source(artifact["base"], bases)
+    return Located(source, revision, tuple(folder / name for name in artifact["adapters"]))
 
 
 def load_tokenizer(model_dir: str | Path, bases: Mapping[str, str | Path]) -> Any:

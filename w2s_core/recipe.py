@@ -126,6 +126,7 @@ def _answer(x: Experiment, who: Answerer, asked: Handle, k: int = 1, temperature
         questions=asked,
         demonstrations=who.demonstrations,
         max_new_tokens=x.max_new_tokens,
+        engine=x.sampling_engine,
         **drawn,
     )
 

@@ -2,8 +2,10 @@
 
 import datetime
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from w2s_core.data import Splits, gold_rows, load_splits, question_rows, rows_digest
@@ -128,12 +130,12 @@ def run_experiment(
     executor: Executor = "local",
     address: str | None = None,
     device: str = "cpu",
-    micro_batch: int | None = None,
+    hardware: Mapping[str, int | float] = MappingProxyType({}),
     command: list[str],
 ) -> Outcome:
     """Record the run, then compute what is missing. The record comes first: gc keeps what an unfinished run made."""
     store.refs.write(name, record(graph, name, command))
-    runtime = {"bases": graph.bases, "device": device, "micro_batch": micro_batch}
+    runtime = {"bases": graph.bases, "device": device, **hardware}
     display = make_display(labels=label_steps(graph.targets))
     return run_graph(
         graph.targets,

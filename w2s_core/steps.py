@@ -5,6 +5,7 @@ modules under `code` and the libraries enter a step's key, so that a changed rul
 """
 
 import random
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -84,8 +85,12 @@ def sample(
     temperature: float = 0.0,
     max_new_tokens: int,
     seed: int = 0,
+    engine: str = "transformers",
 ) -> Row:
-    """Answer every question n times: rows of id, and the lists responses, tokens, finish (eos, stop or length)."""
+    """Answer every question n times: rows of id, and the lists responses, tokens, finish (eos, stop or length).
+
+    `engine`: transformers, or vllm with its version.
+    """
     from w2s_core.prompting import few_shot_prefix, zero_shot
     from w2s_core.sampling import SamplingParams
 
@@ -95,8 +100,7 @@ def sample(
         shown = read_rows(demonstrations / "rows.parquet")
         prefix = few_shot_prefix([(row["question"], row["response"]) for row in shown])
     params = SamplingParams(max_new_tokens=max_new_tokens, n=n, temperature=temperature, seed=seed)
-    engine = _sampling_engine(ctx, model)
-    drawn = engine.generate(
+    drawn = _sampling_engine(ctx, model, engine).generate(
         prompts, params, prefix=prefix, progress=ctx.progress, unfinished=ctx.work / "responses.jsonl"
     )
     rows = [
@@ -348,10 +352,22 @@ def _device(ctx: Context) -> str:
     return device
 
 
-def _sampling_engine(ctx: Context, model: Path) -> Any:
-    from w2s_core.models import load_model
+def _sampling_engine(ctx: Context, model: Path, engine: str) -> Any:
+    from w2s_core.models import load_model, load_tokenizer, locate
     from w2s_core.sampling import TransformersEngine
 
+    if engine != "transformers":
+        from w2s_core.sampling.vllm_engine import VllmEngine
+
+        bases = ctx.runtime["bases"]
+        return VllmEngine(
+            locate(model, bases),
+            load_tokenizer(model, bases),
+            device=_device(ctx),
+            work=ctx.work,
+            tensor_parallel=ctx.runtime.get("tensor_parallel", 1),
+            memory=ctx.runtime.get("gpu_memory", 0.9),
+        )
     loaded, tokenizer = load_model(model, ctx.runtime["bases"], device=_device(ctx))
     return TransformersEngine(loaded, tokenizer, batch_size=ctx.runtime.get("batch_size", 256))
 
@@ -361,6 +377,8 @@ def _train(
 ) -> Row:
     from w2s_core.training import TrainSettings, train
 
+    if vllm := sys.modules.get("w2s_core.sampling.vllm_engine"):
+        vllm.shut_down()  # it holds most of the device's memory
     chosen = TrainSettings(method=method, seed=seed, **settings)
     return train(
         model,

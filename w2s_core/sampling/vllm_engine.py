@@ -1,0 +1,237 @@
+"""Sampling by vLLM: the same interface, for models and numbers of questions that need its speed.
+
+One engine is started for each base model and kept for the steps that share it; adapters come as LoRA requests. Prompts
+go in as tokens, so they are those of training. Greedy answers are those of the transformers engine but for near-ties;
+samples follow the same distribution with other draws, since vLLM has its own random numbers. So `engine` is in a
+step's key.
+"""
+
+import gc
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+from w2s_core.errors import UserError
+from w2s_core.experiment import vllm_version
+from w2s_core.models import Located
+from w2s_core.prompting import encode_prompt
+from w2s_core.sampling import Generation, Progress, SamplingParams
+from w2s_core.sampling.unfinished import Unfinished
+
+_running: dict[str, Any] = {}
+"""The one engine of this process, by what it was started with: two would not fit on a device."""
+
+_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
+_PROMPTS_AT_ONCE = 512
+_CPU_TOKENS = 16_384
+
+
+class VllmEngine:
+    """A SamplingEngine over vLLM.
+
+    Args:
+        located: where base and adapters lie.
+        tokenizer: the base's, as for training.
+        device: "cpu" computes in float32; anything else in the checkpoint's own type.
+        tensor_parallel: GPUs that a model is spread over.
+        memory: the share of each GPU's memory that vLLM may take.
+        work: a folder for the adapter that several adapters are put together to.
+
+    Raises:
+        UserError: vLLM is not installed, cannot load the model, or the adapters are larger than it allows.
+    """
+
+    def __init__(
+        self,
+        located: Located,
+        tokenizer: Any,
+        *,
+        device: str,
+        work: Path,
+        tensor_parallel: int = 1,
+        memory: float = 0.9,
+    ) -> None:
+        self._tokenizer = tokenizer
+        adapter, rank = _one_adapter(located.adapters, work / "adapter")
+        self._llm = _started(located, device, rank, tensor_parallel, memory)
+        self._request = _lora_request(adapter) if adapter else None
+
+    def generate(
+        self,
+        prompts: Sequence[tuple[str, str]],
+        params: SamplingParams,
+        *,
+        prefix: str = "",
+        progress: Progress | None = None,
+        unfinished: Path | None = None,
+    ) -> list[list[Generation]]:
+        """See SamplingEngine. Raises UserError, naming the question, where the model's context is too short."""
+        encoded = [encode_prompt(self._tokenizer, prefix + text) for _, text in prompts]
+        self._check_lengths([name for name, _ in prompts], encoded, params.max_new_tokens)
+        kept = Unfinished(unfinished)
+        flat = kept.read(len(prompts) * params.n)
+        flat = flat[: len(flat) - len(flat) % params.n]
+        done = len(flat) // params.n
+        for places in _batches(range(done, len(prompts)), _PROMPTS_AT_ONCE):
+            made = self._batch([prompts[i][0] for i in places], [encoded[i] for i in places], params)
+            kept.add(len(flat), made)
+            flat += made
+            if progress is not None:
+                progress(len(flat), len(prompts) * params.n, "responses")
+        return [flat[i * params.n : (i + 1) * params.n] for i in range(len(prompts))]
+
+    def _batch(self, names: list[str], encoded: list[list[int]], params: SamplingParams) -> list[Generation]:
+        import vllm
+
+        asked = [
+            vllm.SamplingParams(
+                n=params.n,
+                temperature=params.temperature,
+                max_tokens=params.max_new_tokens,
+                stop=list(params.stop),
+                seed=_seed(params.seed, name),
+            )
+            for name in names
+        ]
+        given = [{"prompt_token_ids": ids} for ids in encoded]
+        try:
+            answered = self._llm.generate(given, asked, use_tqdm=False, lora_request=self._request)
+        except (RuntimeError, ValueError, NotImplementedError) as error:
+            shut_down()  # its state is not to be trusted any more
+            raise UserError(f"vLLM cannot sample from this model: {_one_line(error)}") from None
+        return [
+            _generation(one)
+            for answer in answered
+            for one in sorted(answer.outputs, key=lambda one: one.index)
+        ]
+
+    def _check_lengths(self, names: list[str], encoded: list[list[int]], new: int) -> None:
+        context = self._llm.llm_engine.model_config.max_model_len
+        for name, ids in zip(names, encoded, strict=True):
+            if len(ids) + new > context:
+                raise UserError(
+                    f"question '{name}': its prompt of {len(ids)} tokens and max_new_tokens = {new} exceed"
+                    f" the model's context of {context} tokens"
+                )
+
+
+def shut_down() -> None:
+    """End the running engine and free its memory, before a training or another base model."""
+    while _running:
+        _, llm = _running.popitem()
+        llm.llm_engine.engine_core.shutdown()
+        del llm
+        gc.collect()
+        _empty_cache()
+
+
+def _empty_cache() -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _started(located: Located, device: str, rank: int, tensor_parallel: int, memory: float) -> Any:
+    """The engine for a base model: the running one, or a new one."""
+    kind = json.dumps([located.source, located.revision, device, rank, tensor_parallel, memory])
+    if kind in _running:
+        return _running[kind]
+    shut_down()
+    vllm_version()  # says in one line that it is not installed
+    os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")  # in this process: it ends when we say so
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+    if device == "cpu":
+        os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")
+    import vllm
+
+    lora = {"enable_lora": True, "max_loras": 1, "max_lora_rank": rank} if rank else {}
+    # A prompt that is read in parts takes back its random numbers, which generators on CPUs cannot do.
+    whole = {"enable_chunked_prefill": False, "max_num_batched_tokens": _CPU_TOKENS}
+    limits = whole if device == "cpu" else {"gpu_memory_utilization": memory}
+    try:
+        llm = vllm.LLM(
+            model=located.source,
+            revision=located.revision,
+            dtype="float32" if device == "cpu" else "auto",
+            enforce_eager=device == "cpu",
+            tensor_parallel_size=tensor_parallel,
+            enable_prefix_caching=True,  # the demonstrations are read once
+            trust_remote_code=False,
+            seed=0,
+            **lora,
+            **limits,
+        )
+    except Exception as error:  # noqa: BLE001 - from vLLM, torch and the hub client alike
+        raise UserError(f"{located.source}: vLLM cannot load the model: {_one_line(error)}") from None
+    _running[kind] = llm
+    return llm
+
+
+def _one_line(error: Exception) -> str:
+    return (" ".join(str(error).split()) or type(error).__name__)[:300]
+
+
+def _lora_request(adapter: Path) -> Any:
+    from vllm.lora.request import LoRARequest
+
+    name = hashlib.sha256((adapter / "adapter_model.safetensors").read_bytes()).hexdigest()
+    return LoRARequest(name[:16], int(name[:8], 16) % (2**31 - 1) + 1, str(adapter))
+
+
+def _one_adapter(adapters: Sequence[Path], out: Path) -> tuple[Path | None, int]:
+    """The adapter that stands for all, and the least rank that vLLM has for it; (None, 0) without any.
+
+    Products add up: the A matrices of all are put on top of each other, and their scaled B matrices side by side.
+    """
+    if not adapters:
+        return None, 0
+    configs = [json.loads((folder / "adapter_config.json").read_text()) for folder in adapters]
+    total = sum(int(config["r"]) for config in configs)
+    fitting = [rank for rank in _RANKS if rank >= total]
+    if not fitting:
+        raise UserError(
+            f"vLLM takes adapters up to rank {_RANKS[-1]}, and these have {total} together: use transformers"
+        )
+    if len(adapters) == 1:
+        return adapters[0], fitting[0]
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    parts = [load_file(folder / "adapter_model.safetensors") for folder in adapters]
+    joined = {}
+    for name in parts[0]:
+        if name.endswith("lora_A.weight"):
+            joined[name] = torch.cat([part[name] for part in parts], dim=0)
+        else:
+            scales = [float(config["lora_alpha"]) / int(config["r"]) for config in configs]
+            joined[name] = torch.cat(
+                [scale * part[name] for scale, part in zip(scales, parts, strict=True)], dim=1
+            )
+    out.mkdir(parents=True, exist_ok=True)
+    save_file({name: one.contiguous() for name, one in joined.items()}, out / "adapter_model.safetensors")
+    (out / "adapter_config.json").write_text(json.dumps(configs[0] | {"r": total, "lora_alpha": total}))
+    return out, fitting[0]
+
+
+def _generation(one: Any) -> Generation:
+    finish: Literal["eos", "stop", "length"] = "length"
+    if one.finish_reason != "length":
+        finish = "stop" if isinstance(one.stop_reason, str) else "eos"
+    return Generation(one.text.strip(), len(one.token_ids), finish)
+
+
+def _seed(seed: int, name: str) -> int:
+    """A question's own seed, so that neither order nor batch changes its draws."""
+    return int.from_bytes(hashlib.sha256(f"{seed} {name}".encode()).digest()[:4], "big") % (2**31)
+
+
+def _batches(places: Sequence[int], size: int) -> Iterator[list[int]]:
+    left = iter(places)
+    while batch := list(islice(left, size)):
+        yield batch
