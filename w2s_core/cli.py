@@ -23,6 +23,7 @@ LAZY = {
     "dashboard": "analysis.dashboard.command:dashboard",
     "data": "w2s_core.data_commands:data",
     "diagnose": "analysis.diagnose_command:diagnose",
+    "doctor": "w2s_core.doctor_command:doctor",
     "sweep": "sweeps.commands:sweep",
     "tables": "analysis.tables_command:tables",
     "trial": "sweeps.commands:trial",
