@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
@@ -65,13 +66,13 @@ class Device:
 
 
 class Asked:
-    """A question that is put to somebody else, in a thread of its own: an answer within `seconds`, or none.
+    """A question that is put to somebody else, in a thread of its own: an answer within HUB_TIMEOUT_S, or none.
 
     The clock starts at once. A name server can keep a request waiting long after the request's own time is up.
     """
 
-    def __init__(self, ask: Callable[[], Any], seconds: float = HUB_TIMEOUT_S) -> None:
-        self._ask, self._seconds = ask, seconds
+    def __init__(self, ask: Callable[[], Any]) -> None:
+        self._ask, self._seconds = ask, HUB_TIMEOUT_S
         self._found: list[Any] = []
         self._failed: list[Exception] = []
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -237,7 +238,7 @@ def free_disk(folder: Path) -> int | None:
         while not place.exists():
             place = place.parent
         return shutil.disk_usage(place).free
-    except OSError:
+    except (OSError, ValueError):
         return None
 
 
@@ -341,8 +342,8 @@ def data_check(x: Any) -> tuple[dict[str, int] | None, Check]:
                 "unknown", "data", f"{folder}: {size(held)} of JSONL, not read here", "w2s plan CONFIG"
             )
         splits = load_splits(x.task.name, x.task.options, x.duplicates, names)
-    except UserError as error:
-        return None, Check("missing", "data", str(error), needed=True)
+    except (UserError, OSError, ValueError) as error:
+        return None, Check("missing", "data", one_line(error), needed=True)
     counts = {name: len(splits.problems[name]) for name in names}
     return counts, Check("ok", "data", ", ".join(f"{name} {count:,}" for name, count in counts.items()))
 
@@ -356,7 +357,7 @@ def _hub_data(task: str, revision: str) -> Check:
     if files.is_dir():
         return Check("ok", "data", f"{name}@{revision[:12]} in {files.parents[2]}")
     said = "HF_HUB_OFFLINE is set" if is_offline_mode() else "would be fetched"
-    command = f"hf download {name} --repo-type dataset --revision {revision}"
+    command = f"hf download {name} --repo-type dataset --revision {quote(revision)}"
     return Check("unknown", "data", f"{name}@{revision[:12]} not in the cache: {said}", command)
 
 

@@ -1,11 +1,13 @@
 """`w2s doctor`: what is here, what an experiment needs of it, and the command that mends what is not."""
 
 import json
+import math
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any, Literal
 
 import click
@@ -96,14 +98,17 @@ def _now_needed(check: Check) -> Check:
 
 
 def render(checks: Iterable[Check]) -> str:
-    """Aligned lines: status, what, detail, and the command that mends it after an arrow."""
+    """Aligned lines: status, what, detail, and the command that mends it after an arrow.
+
+    Names come from files that others wrote: what would move a terminal's cursor is left out.
+    """
     listed = list(checks)
     width = max(len(one.what) for one in listed)
     lines = (
         f"{one.status:<7}  {one.what:<{width}}  {one.detail}{'  -> ' + one.mend if one.mend else ''}"
         for one in listed
     )
-    return "\n".join(" ".join(line.splitlines()) for line in lines)
+    return "\n".join("".join(one if one.isprintable() else " " for one in line) for line in lines)
 
 
 def experiment_checks(
@@ -115,7 +120,11 @@ def experiment_checks(
     yield line
     models = {}
     for side in ("weak", "strong"):
-        models[side], lines = model_checks(side, getattr(x, side))
+        try:
+            models[side], lines = model_checks(side, getattr(x, side))
+        except (OSError, ValueError) as error:  # a path that is none, or that may not be looked at
+            models[side] = Model(side, why="its folder cannot be looked at")
+            lines = [Check("missing", side, one_line(error), needed=True)]
         yield from lines
     put = find_device(device)
     if put is None:
@@ -134,7 +143,7 @@ def model_checks(side: str, model: str) -> tuple[Model, list[Check]]:
     """What is known of a side's base, and the lines about it."""
     nothing = Model(side)
     if Path(model).is_absolute():
-        return folder_checks(side, Path(model), f"hf download ORG/MODEL --local-dir {model}")
+        return folder_checks(side, Path(model), f"hf download ORG/MODEL --local-dir {quote(model)}")
     from w2s_core.runs import resolve_base
 
     try:
@@ -142,7 +151,7 @@ def model_checks(side: str, model: str) -> tuple[Model, list[Check]]:
     except UserError as error:
         return nothing, [Check("missing", side, str(error), f"{side}=org/model@commit", needed=True)]
     revision = ref.rpartition("@")[2]
-    command = f"hf download {name} --revision {revision}"
+    command = f"hf download {quote(name)} --revision {quote(revision)}"
     try:
         folder = _cached(name, revision)
     except ValueError as error:  # the hub's client: no possible name
@@ -357,7 +366,9 @@ def _training_check(
 
 
 def _divisors(batch: int) -> list[int]:
-    return [one for one in range(1, batch + 1) if batch % one == 0]
+    """All numbers of rows that a batch can be parted into, from 1 to all."""
+    small = [one for one in range(1, math.isqrt(batch) + 1) if batch % one == 0]
+    return sorted({*small, *(batch // one for one in small)})
 
 
 def _with_process(parts: dict[str, int], put: Device) -> dict[str, int]:

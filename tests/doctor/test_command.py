@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import json
+import shlex
 import shutil
 from collections import Counter
 from collections.abc import Callable
@@ -191,6 +192,25 @@ def test_a_config_alone_tells_what_the_model_would_take(w2s_doctor: Type, tiny: 
     assert "weights 32.8 GB" in line(done.stdout, "strong sft")
 
 
+def test_a_path_that_can_be_none_is_a_line(w2s_doctor: Type, tiny: Path) -> None:
+    for path in ("/" + "a" * 300, '"/a\\0b"'):
+        done = w2s_doctor(tiny, f"weak={path}")
+        assert done.exit_code == 1
+        assert line(done.stdout, "weak").startswith("missing")
+
+
+def test_a_command_that_is_pasted_runs_nothing_that_a_config_says(
+    w2s_doctor: Type, tiny: Path, tmp_path: Path
+) -> None:
+    evil = "x; touch evil $(touch evil) '"
+    for weak in (f"/models/{evil}", f"org/model@{evil}"):
+        (tmp_path / "evil.yaml").write_text(json.dumps(json.loads(tiny.read_text()) | {"weak": weak}))
+        command = line(w2s_doctor(tmp_path / "evil.yaml").stdout, "weak").split(" -> ")[1]
+        words = shlex.split(command.removeprefix("HF_HUB_OFFLINE=0 "))
+        assert words[:2] == ["hf", "download"]
+        assert words[-1].endswith(evil)
+
+
 # Models of the hub
 
 
@@ -312,6 +332,11 @@ def test_a_smaller_micro_batch_is_named_and_then_fits(
     assert 1 < int(number) < 64
     assert line(w2s_doctor(config, command, number).stdout, "strong sft").startswith("ok")
     assert line(w2s_doctor(config, command, int(number) * 2).stdout, "strong sft").startswith("unknown")
+
+
+@pytest.mark.parametrize("batch", [1, 7, 12, 36, 97])
+def test_a_batch_is_parted_into_equal_parts(batch: int) -> None:
+    assert doctor_command._divisors(batch) == [one for one in range(1, batch + 1) if batch % one == 0]
 
 
 def test_a_model_that_does_not_fit_at_all_is_missing_memory(

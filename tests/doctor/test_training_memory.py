@@ -36,7 +36,7 @@ def larger(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_base(tmp_path_factory.mktemp("larger") / "base", **LARGER)
 
 
-@pytest.mark.parametrize("method", ["sft", "dpo", "orpo"])
+@pytest.mark.parametrize("method", ["sft", pytest.param("dpo", marks=pytest.mark.slow), "orpo"])
 @pytest.mark.parametrize("size", ["small", pytest.param("larger", marks=pytest.mark.slow)])
 def test_the_peak_of_a_training_on_a_processor(tmp_path: Path, larger: Path, method: str, size: str) -> None:
     base = larger if size == "larger" else make_base(tmp_path / "base")
