@@ -340,7 +340,7 @@ def test_levels_as_list_and_as_json_mapping() -> None:
         ({"train_1": 2.5}, "whole number"),
         ({"dev": True}, "whole number"),
         ({"seed": -1}, "'seed'"),
-        ({"levels": []}, "must be a list, or level: weight (given: [])"),
+        ({"levels": []}, "is empty; give at least one level"),
         ({"levels": [7]}, "levels from 1 to 6"),
         ({"levels": [2, 2]}, "distinct levels"),
         ({"levels": {"2": -1}}, "above 0"),

@@ -20,6 +20,7 @@ from typing import Any
 
 from w2s_core.errors import UserError
 from w2s_core.tasks import Problem, unknown
+from w2s_core.tasks.generated import apportion, read_options
 
 LEVELS = tuple(range(1, 7))
 """Rules that a proof of "true" or "false" applies one after the other."""
@@ -257,12 +258,8 @@ class DeductionTask:
     @classmethod
     def from_options(cls, options: dict[str, Any]) -> "DeductionTask":
         """Read `train_1`, `train_2`, `dev`, `test` (sizes), `levels` (a list, or level: weight) and `seed`."""
-        known = [*DEFAULT_SIZES, "levels", "seed"]
-        for name in options:
-            if name not in known:
-                raise UserError(f"task 'deduction': {unknown('option', str(name), known)}")
-        sizes = {name: _whole(name, options.get(name, size), 1) for name, size in DEFAULT_SIZES.items()}
-        return cls(sizes, _read_levels(options.get("levels", LEVELS)), _whole("seed", options.get("seed", 0)))
+        given = read_options("deduction", options, DEFAULT_SIZES, dict.fromkeys(LEVELS, 1.0), LEVELS)
+        return cls(given.sizes, given.levels, given.seed)
 
     def load(self, split: str) -> list[Problem]:
         """The problems of one split, in an order that mixes levels and answers; no two have the same question.
@@ -296,41 +293,6 @@ def _problem(name: str, question: str, plan: Plan, world: World) -> Problem:
 
 def _cells(size: int, levels: Mapping[int, float]) -> Iterator[tuple[int, str]]:
     """Level and answer of each problem: levels by weight (largest remainder), answers in turn."""
-    whole = sum(levels.values())
-    exact = {level: size * weight / whole for level, weight in sorted(levels.items())}
-    counts = {level: int(share) for level, share in exact.items()}
-    by_remainder = sorted(exact, key=lambda level: (counts[level] - exact[level], level))
-    for level in by_remainder[: size - sum(counts.values())]:
-        counts[level] += 1
-    turns = (level for level, count in counts.items() for _ in range(count))
+    turns = (level for level, count in apportion(size, levels).items() for _ in range(count))
     for i, level in enumerate(turns):
         yield level, ANSWERS[i % len(ANSWERS)]
-
-
-def _whole(name: str, value: object, least: int = 0) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise UserError(
-            f"task 'deduction': option '{name}' must be a whole number of at least {least} (given: {value!r})"
-        )
-    return value
-
-
-def _read_levels(value: object) -> dict[int, float]:
-    """A list of levels (equal weights) or a mapping level -> weight; JSON makes its keys strings."""
-    if not isinstance(value, Mapping | list | tuple) or not value:
-        raise UserError(
-            f"task 'deduction': option 'levels' must be a list, or level: weight (given: {value!r})"
-        )
-    pairs = list(value.items()) if isinstance(value, Mapping) else [(level, 1.0) for level in value]
-    levels: dict[int, float] = {}
-    for given, weight in pairs:
-        level = next((one for one in LEVELS if str(one) == str(given)), None)
-        if level is None or level in levels:
-            allowed = f"distinct levels from {LEVELS[0]} to {LEVELS[-1]}"
-            raise UserError(f"task 'deduction': option 'levels' takes {allowed} (given: {given!r})")
-        if not isinstance(weight, int | float) or isinstance(weight, bool) or not 0 < weight < float("inf"):
-            raise UserError(
-                f"task 'deduction': the weight of level {level} must be a number above 0 (given: {weight!r})"
-            )
-        levels[level] = float(weight)
-    return levels

@@ -12,6 +12,7 @@ from typing import Any
 
 from w2s_core.errors import UserError
 from w2s_core.tasks import Problem, unknown
+from w2s_core.tasks.generated import apportion, read_options
 from w2s_core.tasks.stories import Story, draw_story, solve, tell, write_solution
 
 LEVELS = tuple(range(1, 8))
@@ -62,14 +63,8 @@ class MiniTask:
     @classmethod
     def from_options(cls, options: dict[str, Any]) -> "MiniTask":
         """Read `train_1`, `train_2`, `dev`, `test` (sizes), `levels` (a list, or level: weight) and `seed`."""
-        known = [*DEFAULT_SIZES, "levels", "seed"]
-        for name in options:
-            if name not in known:
-                raise UserError(f"task 'mini': {unknown('option', str(name), known)}")
-        sizes = {name: _whole(name, options.get(name, size), 1) for name, size in DEFAULT_SIZES.items()}
-        return cls(
-            sizes, _read_levels(options.get("levels", DEFAULT_LEVELS)), _whole("seed", options.get("seed", 0))
-        )
+        given = read_options("mini", options, DEFAULT_SIZES, DEFAULT_LEVELS, LEVELS)
+        return cls(given.sizes, given.levels, given.seed)
 
     def load(self, split: str) -> list[Problem]:
         """The problems of one split, in an order that mixes the levels.
@@ -82,7 +77,7 @@ class MiniTask:
         rng = random.Random(f"mini-{self.seed}-{split}")
         stories = [
             story
-            for level, count in _apportion(self.sizes[split], self.levels).items()
+            for level, count in apportion(self.sizes[split], self.levels).items()
             for story in self._distinct(rng, level, split, count)
         ]
         rng.shuffle(stories)
@@ -109,48 +104,3 @@ class MiniTask:
 def _problem(name: str, story: Story, question: str) -> Problem:
     answer, steps = solve(story)
     return Problem(name, question, str(answer), write_solution(answer, steps), story.level, story.template)
-
-
-def _apportion(size: int, levels: Mapping[int, float]) -> dict[int, int]:
-    """Split `size` by the weights (largest remainder; ties go to the lower level)."""
-    whole = sum(levels.values())
-    exact = {level: size * weight / whole for level, weight in sorted(levels.items())}
-    counts = {level: int(share) for level, share in exact.items()}
-    by_remainder = sorted(exact, key=lambda level: (counts[level] - exact[level], level))
-    for level in by_remainder[: size - sum(counts.values())]:
-        counts[level] += 1
-    return counts
-
-
-def _whole(name: str, value: object, least: int = 0) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise UserError(
-            f"task 'mini': option '{name}' must be a whole number of at least {least} (given: {value!r})"
-        )
-    return value
-
-
-def _read_levels(value: object) -> dict[int, float]:
-    """A list of levels (equal weights) or a mapping level -> weight; JSON makes its keys strings."""
-    pairs: list[tuple[object, object]]
-    if isinstance(value, Mapping):
-        pairs = list(value.items())
-    elif isinstance(value, list | tuple):
-        pairs = [(level, 1.0) for level in value]
-    else:
-        raise UserError(f"task 'mini': option 'levels' must be a list, or level: weight (given: {value!r})")
-    levels: dict[int, float] = {}
-    for given, weight in pairs:
-        text = str(given)
-        level = int(text) if text in map(str, LEVELS) else None
-        if level is None or level in levels:
-            allowed = f"distinct levels from {LEVELS[0]} to {LEVELS[-1]}"
-            raise UserError(f"task 'mini': option 'levels' takes {allowed} (given: {given!r})")
-        if not isinstance(weight, int | float) or isinstance(weight, bool) or not 0 < weight < float("inf"):
-            raise UserError(
-                f"task 'mini': the weight of level {level} must be a number above 0 (given: {weight!r})"
-            )
-        levels[level] = float(weight)
-    if not levels:
-        raise UserError("task 'mini': option 'levels' is empty; give at least one level")
-    return levels
