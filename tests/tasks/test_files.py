@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from w2s_core.answers import extract
 from w2s_core.data import load_splits
 from w2s_core.errors import UserError
+from w2s_core.grading import Grader
 from w2s_core.tasks import Task, load_task
 
 REFERENCE = Path(__file__).resolve().parents[3] / "shared" / "reference"
@@ -135,6 +137,25 @@ def test_the_hub_splits_are_disjoint_and_whole(monkeypatch: pytest.MonkeyPatch) 
     assert set(calls) == {("openai/gsm8k", "main", "def", "train")}
     with pytest.raises(UserError, match="has no dev set"):
         load_task("gsm8k", {"revision": "def"}).load("dev")
+
+
+@pytest.mark.parametrize(
+    ("kind", "rule", "answers"),
+    [
+        ("number", "gsm8k", ["12", "1,200"]),
+        ("text", "gsm8k", ["blue whale", "unknown"]),
+        ("expression", "math", [r"\\frac{1}{2}", "x^2"]),
+        ("choice", "choice", ["B", "AC"]),
+    ],
+)
+def test_jsonl_kinds_of_answers(tmp_path: Path, kind: str, rule: str, answers: list[str]) -> None:
+    write(tmp_path, "test", [{"question": f"q{i}", "answer": one} for i, one in enumerate(answers)])
+    task = load_task("jsonl", {"data": str(tmp_path), "answer": kind})
+    assert task.answer_rule == rule
+    problems = task.load("test")
+    with Grader(rule) as grader:
+        pairs = [(extract(one.solution, rule), one.gold) for one in problems]
+        assert [str(verdict) for verdict in grader.grade(pairs)] == ["right"] * len(answers)
 
 
 def test_jsonl_takes_answers_or_solutions(tmp_path: Path) -> None:

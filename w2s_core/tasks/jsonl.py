@@ -16,6 +16,8 @@ from w2s_core.tasks import Problem, unknown
 SPLITS = ("train_1", "train_2", "dev", "test")
 MARKERS = {"gsm8k": "#### ", "math": "The answer is: ", "choice": "The answer is: "}
 """What stands before a final answer in a solution, by answer rule."""
+ANSWERS = {"number": "gsm8k", "text": "gsm8k", "expression": "math", "choice": "choice"}
+"""The answer rule of each kind of answer: that of GSM8K compares numbers by value, and words as words."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class JsonlTask:
     """Rows of files in `folder`.
 
     Attributes:
-        answer_rule: `gsm8k` for numbers after ####, `math` for expressions, `choice` for letters.
+        answer_rule: `gsm8k` for numbers or words after ####, `math` for expressions, `choice` for letters.
     """
 
     folder: Path
@@ -33,15 +35,16 @@ class JsonlTask:
 
     @classmethod
     def from_options(cls, options: dict[str, Any]) -> "JsonlTask":
-        """Read `data` (the folder) and `answer` (the answer rule: gsm8k, math or choice)."""
+        """Read `data` (the folder) and `answer` (number, text, expression or choice; or an answer rule by its name)."""
         check_options("jsonl", options, {"data": str, "answer": str})
         for name in ("data", "answer"):
             if name not in options:
                 raise UserError(
-                    f"task 'jsonl': option '{name}' is missing; give data: FOLDER and answer: gsm8k|math|choice"
+                    f"task 'jsonl': option '{name}' is missing; give data: FOLDER and answer: {'|'.join(ANSWERS)}"
                 )
-        check_rule(options["answer"])
-        return cls(Path(options["data"]).expanduser(), options["answer"])
+        rule = ANSWERS.get(options["answer"], options["answer"])
+        check_rule(rule)
+        return cls(Path(options["data"]).expanduser(), rule)
 
     def load(self, split: str) -> list[Problem]:
         """The problems of one split. Raises UserError for a file that is missing, or a row that cannot be used."""
