@@ -140,7 +140,7 @@ def _in_range(what: str, version: str | None, wanted: str, mend: str) -> Check:
 
     if version is None:
         return Check("missing", what, f"not installed, needs {wanted}", mend, needed=True)
-    if not SpecifierSet(wanted, prereleases=True).contains(version.partition("+")[0]):
+    if not SpecifierSet(wanted, prereleases=True).contains(version):
         return Check("missing", what, f"{version}, needs {wanted}", mend, needed=True)
     return Check("ok", what, f"{version} (range {wanted})")
 

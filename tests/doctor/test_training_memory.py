@@ -61,6 +61,18 @@ def test_the_peak_of_a_training_with_bfloat16_and_checkpointing(
 
 
 @pytest.mark.slow
+def test_with_checkpointing_each_further_layer_adds_what_is_said(tmp_path: Path) -> None:
+    measured, said = [], []
+    for layers in (2, 18):
+        folder = tmp_path / str(layers)
+        base = make_base(folder / "base", num_hidden_layers=layers, vocab_size=120)
+        trainer, tokens = trainer_of(base, folder / "work", "orpo", 8, 200, like_a_gpu=True, rank=1)
+        said.append(beyond_the_start(estimate(base, "orpo", 8, tokens, gpu=True, rank=1)))
+        measured.append(peak_of_training(trainer, folder / "trace.json"))
+    assert 0.85 < (said[1] - said[0]) / (measured[1] - measured[0]) < OVER
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("family", sorted(FAMILIES.keys() - {"llama"}))
 def test_the_peak_of_other_families(tmp_path: Path, family: str) -> None:
     base = make_base(tmp_path / "base", family, num_hidden_layers=8, intermediate_size=512)
