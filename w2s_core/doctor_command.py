@@ -387,10 +387,10 @@ def _verdict(
 ) -> Check:
     """missing: not even one row fits. unknown: it does not fit if all rows are of the greatest length."""
     need, floor = (workers * sum(parts.values()) for parts in (most, least))
-    listed = ", ".join(f"{name} {size(value)}" for name, value in most.items() if value >= 0.01 * need)
+    title, shown, total = (title, most, need) if floor <= put.free else ("one row", least, floor)
+    listed = ", ".join(f"{name} {size(value)}" for name, value in shown.items() if value >= 0.01 * total)
     times = f"{workers} workers, " if workers > 1 else ""
-    said = f"{times}{title}: up to {size(need)} of {size(put.free)} free on {put.name} ({listed})"
+    said = f"{times}{title}: up to {size(total)} of {size(put.free)} free on {put.name} ({listed})"
     if floor > put.free:
-        said = f"{times}one row takes {size(floor)} of {size(put.free)} free on {put.name} ({listed})"
         return Check("missing", what, said, "a device with more memory, or a smaller model", needed=True)
     return Check("ok", what, said) if need <= put.free else Check("unknown", what, said, mend)

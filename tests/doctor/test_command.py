@@ -345,7 +345,11 @@ def test_a_model_that_does_not_fit_at_all_is_missing_memory(
     on(monkeypatch, Device("cpu", "1 core", 500_000_000))
     done = w2s_doctor(tiny)
     assert done.exit_code == 1
-    assert "one row takes" in line(done.stdout, "strong dpo")
+    found = line(done.stdout, "strong dpo")
+    assert "one row: up to" in found
+    total = float(found.split("up to ")[1].split(" MB")[0])
+    parts = [float(one.split()[-2]) for one in found.split("(")[1].split(")")[0].split(", ")]
+    assert 0.9 * total < sum(parts) < 1.05 * total  # parts under a hundredth are not listed
 
 
 def test_more_workers_take_more_memory(w2s_doctor: Type, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
