@@ -17,6 +17,7 @@ class DiskFullError(UserError):
     """The store's disk is full: nothing can be written until there is space."""
 
 
+_SMALL = 1 << 18
 _FULL = ("No space left on device", "os error 28", "Disk quota exceeded")
 
 
@@ -94,7 +95,11 @@ def json_lines(path: Path) -> Iterator[Any]:
 
 def sha256_file(path: Path) -> str:
     """The sha256 of a file's bytes, in hexadecimal."""
-    with path.open("rb") as file:
+    with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - most files are small, and one read takes them
+        first = file.read(_SMALL)
+        if len(first) < _SMALL:
+            return hashlib.sha256(first).hexdigest()
+        file.seek(0)
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

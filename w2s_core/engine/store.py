@@ -170,8 +170,8 @@ class Store:
         if foreign := sorted(found.keys() - listed.keys()):
             return f"{foreign[0]} does not belong to it"
         for name, path in found.items():
-            if path.stat().st_size != listed[name]["bytes"]:
-                return f"{name} has {path.stat().st_size} bytes instead of {listed[name]['bytes']}"
+            if (size := os.path.getsize(path)) != listed[name]["bytes"]:  # noqa: PTH202
+                return f"{name} has {size} bytes instead of {listed[name]['bytes']}"
             if disk.sha256_file(path) != listed[name]["sha256"]:
                 return f"{name} has other bytes than were written"
         return None
@@ -273,8 +273,8 @@ class Store:
         damaged.
         """
         try:
-            text = Path(f"{self.root}/objects/{key[:2]}/{key}/{MANIFEST}").read_text(encoding="utf-8")
-            found = json.loads(text)
+            with open(f"{self.root}/objects/{key[:2]}/{key}/{MANIFEST}", "rb") as file:  # noqa: PTH123 - asked often
+                found = json.loads(file.read())
             claimed = found.pop("digest")
         except (ValueError, KeyError, AttributeError, TypeError):
             raise ValueError(f"{MANIFEST} cannot be read") from None

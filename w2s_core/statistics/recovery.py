@@ -14,7 +14,7 @@ from w2s_core.statistics.estimates import LEVEL, Estimate, nothing, quantile_t, 
 CLEARANCE = 3.0
 """The gap must be this many standard errors wide. Nearer to 0, the ratio's interval says next to nothing."""
 
-_HALVINGS = 45
+_HALVINGS = 36
 
 
 @dataclass(frozen=True)
