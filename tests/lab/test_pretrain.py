@@ -114,7 +114,7 @@ def test_record_says_how_it_was_made(recipe: Path) -> None:
 
 def test_batch_masks_padding_and_weighs_questions(recipe: Path) -> None:
     tokenizer = build_tokenizer(256)
-    ids, weight = batch(tokenizer, load_recipe(recipe).texts["plain"], 4, "x")
+    ids, weight = batch(tokenizer, "mini", load_recipe(recipe).texts["plain"], 4, "x")
     assert ids.shape == weight.shape
     assert torch.equal(weight == 0, ids == tokenizer.pad_token_id)
     row = weight[0][ids[0] != tokenizer.pad_token_id]
@@ -128,7 +128,7 @@ def test_batch_masks_padding_and_weighs_questions(recipe: Path) -> None:
 def test_every_document_closes_with_eos_straight_behind_its_last_answer(recipe: Path) -> None:
     """A base that never meets EOS leaves it improbable even after fine-tuning, and samples then ramble on."""
     tokenizer = build_tokenizer(256)
-    ids, weight = batch(tokenizer, load_recipe(recipe).texts["plain"], 8, "x")
+    ids, weight = batch(tokenizer, "mini", load_recipe(recipe).texts["plain"], 8, "x")
     for row, weights_of_row in zip(ids, weight, strict=True):
         text = row[row != tokenizer.pad_token_id]
         assert (text == tokenizer.eos_token_id).nonzero().flatten().tolist() == [len(text) - 1]

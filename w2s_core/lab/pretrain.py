@@ -65,7 +65,7 @@ def make_base(recipe: Recipe, name: str, out: Path, work: Path) -> Path:
     from w2s_core.lab.tokenizer import build_tokenizer
     from w2s_core.lab.training_loop import pretrain
 
-    tokenizer = build_tokenizer(recipe.context)
+    tokenizer = build_tokenizer(recipe.context, recipe.task)
     scratch = work / f"{name}-{digest[:12]}"
     with _Bar(name) as bar:
         model, record = pretrain(recipe, name, tokenizer, scratch, bar.show)

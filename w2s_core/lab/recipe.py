@@ -9,7 +9,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from w2s_core.errors import UserError
-from w2s_core.lab.authors import TRAITS, AuthorKind
+from w2s_core.lab.authors import AuthorKind
+from w2s_core.lab.domains import DOMAINS
 
 
 class Section(BaseModel):
@@ -36,12 +37,6 @@ class Texts(Section):
     question_weight: float = Field(
         default=1.0, gt=0, description="loss weight of a question's tokens; answers have 1"
     )
-
-    @model_validator(mode="after")
-    def _known_traits(self) -> "Texts":
-        if strange := sorted(set(self.traits) - set(TRAITS)):
-            raise ValueError(f"unknown traits {strange}; known: {sorted(TRAITS)}")
-        return self
 
     def kinds(self) -> list[AuthorKind]:
         """The kinds of author, in the recipe's order."""
@@ -71,6 +66,7 @@ class Base(Section):
 class Recipe(Section):
     """All bases of a lab."""
 
+    task: Literal["mini", "deduction"] = "mini"
     context: int = Field(ge=64, description="longest text, in tokens")
     texts: dict[str, Texts]
     bases: dict[str, Base] = Field(min_length=1)
@@ -82,11 +78,28 @@ class Recipe(Section):
                 raise ValueError(f"base '{name}' reads texts '{base.texts}', which are not in the recipe")
         return self
 
+    @model_validator(mode="after")
+    def _the_task_knows(self) -> "Recipe":
+        domain = DOMAINS[self.task]
+        for name, texts in self.texts.items():
+            if strange := sorted(set(texts.traits) - set(domain.traits)):
+                raise ValueError(f"texts '{name}': unknown traits {strange}; known: {sorted(domain.traits)}")
+            if beyond := sorted(set(texts.levels) - set(domain.levels)):
+                raise ValueError(f"texts '{name}': unknown levels {beyond}; known: {list(domain.levels)}")
+        return self
+
     def spec(self, name: str) -> dict[str, object]:
         """Everything that decides the base called `name`, as JSON values."""
         base = self.bases[name]
         texts = self.texts[base.texts].model_dump(mode="json")
-        return {"name": name, "context": self.context, "base": base.model_dump(mode="json"), "texts": texts}
+        # Bases were made before a recipe could name its task: those of the first one keep their digests.
+        task = {} if self.task == "mini" else {"task": self.task}
+        return {
+            "name": name,
+            "context": self.context,
+            "base": base.model_dump(mode="json"),
+            "texts": texts,
+        } | task
 
     def digest(self, name: str) -> str:
         """sha256 of the spec: a checkpoint or a finished base belongs to exactly one."""

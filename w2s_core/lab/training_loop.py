@@ -44,9 +44,9 @@ def build_model(base: Base, vocabulary: int, context: int, eos: int, pad: int) -
     return AutoModelForCausalLM.from_config(config, dtype=torch.float32)
 
 
-def batch(tokenizer: Any, texts: Texts, size: int, seed: str) -> tuple[Tensor, Tensor]:
+def batch(tokenizer: Any, task: str, texts: Texts, size: int, seed: str) -> tuple[Tensor, Tensor]:
     """Token ids and loss weights, both [size, longest document]; padding has weight 0."""
-    drawn = documents(seed, texts.kinds(), texts.traits, texts.levels, texts.questions)
+    drawn = documents(seed, task, texts.kinds(), texts.traits, texts.levels, texts.questions)
     # EOS closes a document straight behind its last answer: fine-tuning by adapters cannot teach a token whose
     # embedding the base never learned.
     closed = [text.rstrip("\n") + tokenizer.eos_token for text in islice(drawn, size)]
@@ -99,7 +99,7 @@ def pretrain(
     started = saved = time.monotonic()
     spent = state["seconds"]
     while state["step"] < base.steps:
-        ids, weights = batch(tokenizer, texts, base.batch_size, f"{base.seed}-{state['step']}")
+        ids, weights = batch(tokenizer, recipe.task, texts, base.batch_size, f"{base.seed}-{state['step']}")
         loss = _update(model, optimiser, base, state["step"], ids, weights)
         state = _advanced(state, int((weights > 0).sum()), loss, spent + time.monotonic() - started)
         progress(state["step"], base.steps, loss)
