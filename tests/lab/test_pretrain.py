@@ -14,9 +14,10 @@ import torch
 
 from w2s_core.errors import UserError
 from w2s_core.lab import pretrain, training_loop
+from w2s_core.lab.batches import batch, batches
 from w2s_core.lab.recipe import Recipe, load_recipe
 from w2s_core.lab.tokenizer import build_tokenizer
-from w2s_core.lab.training_loop import batch, rate, weighted_loss
+from w2s_core.lab.training_loop import rate, weighted_loss
 from w2s_core.models import base_ref, load_model
 from w2s_core.prompting import encode_completion, encode_prompt, zero_shot
 
@@ -93,6 +94,9 @@ def test_command_line_errors_and_interrupt(
     assert pretrain.main([str(recipe), "--only", "huge"]) == 2
     assert capsys.readouterr().err == "error: no base 'huge' in the recipe; known: tiny\n"
     assert pretrain.main([str(recipe.parent / "none.yaml")]) == 2
+    capsys.readouterr()
+    assert pretrain.main([str(recipe), "--readers", "-1"]) == 2
+    assert capsys.readouterr().err == "error: --readers -1: give a number of processes, 0 or more\n"
 
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
@@ -218,3 +222,35 @@ def test_shipped_base_loads_like_any_model(folder: Path, tmp_path: Path) -> None
 def test_missing_base_name_is_a_user_error() -> None:
     with pytest.raises(UserError, match="known: strong"):
         pretrain._wanted(recipe_of_the_lab(), ["weak"])
+
+
+def test_a_gpu_that_is_not_there_is_one_clear_line(
+    recipe: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert pretrain.main([str(recipe), "--device", "cuda"]) == 2
+    assert capsys.readouterr().err == (
+        "error: --device cuda: PyTorch sees no CUDA GPU here; --device cpu, or auto, works without one\n"
+    )
+    assert training_loop.choose_device("auto").type == "cpu"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert [training_loop.choose_device(one).type for one in ("auto", "cuda", "cpu")] == [
+        "cuda",
+        "cuda",
+        "cpu",
+    ]
+
+
+def test_bfloat16_is_autocast_and_changes_the_result(recipe: Path) -> None:
+    plain = make(recipe)
+    recipe.write_text(TINY.replace("precision: float32", "precision: bfloat16"))
+    assert weights(make(recipe, out="half")) != weights(plain)
+
+
+@pytest.mark.slow
+def test_readers_make_the_same_batches_in_order(recipe: Path) -> None:
+    here, ahead = (list(batches(load_recipe(recipe), "tiny", 1, readers)) for readers in (0, 2))
+    assert len(here) == len(ahead) == 5
+    for one, other in zip(here, ahead, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+    assert not torch.equal(here[0][0], here[1][0])
