@@ -169,3 +169,10 @@ def test_bad_recipes_are_one_clear_line(tmp_path: Path, change: tuple[str, str],
 def test_missing_recipe(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be read"):
         load_recipe(tmp_path / "none.yaml")
+
+
+def test_later_fields_of_a_recipe_leave_earlier_digests_alone() -> None:
+    """The mini bases were made before a recipe could name a task, first texts or the first weights' size."""
+    spec = load_recipe(RECIPE).spec("strong")
+    assert set(spec) == {"name", "context", "base", "texts"}
+    assert not set(spec["base"]) & {"initial", "tied", "first_texts", "first_steps", "first_batch"}  # type: ignore[call-overload]

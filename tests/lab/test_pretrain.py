@@ -21,8 +21,19 @@ from w2s_core.lab.training_loop import rate, weighted_loss
 from w2s_core.models import base_ref, load_model
 from w2s_core.prompting import encode_completion, encode_prompt, zero_shot
 
-MINI = Path(__file__).parents[2] / "experiments" / "mini"
-BASES = sorted(path.parent for path in (MINI / "bases").glob("*/pretraining.json"))
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
+MINI = EXPERIMENTS / "mini"
+LABS = {
+    "mini": ("Ann had 8 pens. She found 5 more. How many pens did Ann have then?", "8 + 5 = 13.\n#### 13"),
+    "deduction": (
+        "Bimo is dax. Goro is mip. Every dax is fep. Is Bimo fep?",
+        "Bimo is dax, so fep.\n#### true",
+    ),
+}
+"""Labs whose bases are shipped, each with a question and its answer."""
+BASES = sorted(
+    path.parent for lab in LABS for path in (EXPERIMENTS / lab / "bases").glob("*/pretraining.json")
+)
 TINY = """\
 context: 256
 texts:
@@ -186,20 +197,22 @@ KILLABLE = (
 )
 
 
-def recipe_of_the_lab() -> Recipe:
-    return load_recipe(MINI / "bases.yaml")
+def recipe_of(lab: str) -> Recipe:
+    return load_recipe(EXPERIMENTS / lab / "bases.yaml")
 
 
-def test_every_base_of_the_recipe_is_shipped_and_small() -> None:
-    assert {path.name for path in BASES} == set(recipe_of_the_lab().bases)
-    size = sum(file.stat().st_size for file in (MINI / "bases").rglob("*") if file.is_file())
+@pytest.mark.parametrize("lab", LABS)
+def test_every_base_of_the_recipe_is_shipped_and_small(lab: str) -> None:
+    assert {path.name for path in BASES if path.parents[1].name == lab} == set(recipe_of(lab).bases)
+    size = sum(file.stat().st_size for file in (EXPERIMENTS / lab / "bases").rglob("*") if file.is_file())
     assert size < 15 * 10**6
 
 
-@pytest.mark.parametrize("folder", BASES, ids=lambda path: path.name)
+@pytest.mark.parametrize("folder", BASES, ids=lambda path: f"{path.parents[1].name}/{path.name}")
 def test_shipped_base_loads_like_any_model(folder: Path, tmp_path: Path) -> None:
     record = json.loads((folder / "pretraining.json").read_text())
-    assert record["recipe_sha256"] == recipe_of_the_lab().digest(folder.name), (
+    lab = folder.parents[1].name
+    assert record["recipe_sha256"] == recipe_of(lab).digest(folder.name), (
         "made by the recipe that is committed"
     )
     assert record["weights_sha256"] == weights(folder)
@@ -209,9 +222,9 @@ def test_shipped_base_loads_like_any_model(folder: Path, tmp_path: Path) -> None
     assert tokenizer.padding_side == "left"
     assert model.config.eos_token_id == tokenizer.eos_token_id
     assert model.num_parameters() == record["parameters"]
-    question = "Ann had 8 pens. She found 5 more. How many pens did Ann have then?"
+    question, solution = LABS[lab]
     prompt = encode_prompt(tokenizer, zero_shot(question))
-    answer = encode_completion(tokenizer, "8 + 5 = 13.\n#### 13")
+    answer = encode_completion(tokenizer, solution)
     with torch.inference_mode():
         logits = model(torch.tensor([prompt + answer])).logits[0]
     losses = torch.nn.functional.cross_entropy(logits[len(prompt) - 1 : -2], torch.tensor(answer[:-1]))
@@ -221,7 +234,7 @@ def test_shipped_base_loads_like_any_model(folder: Path, tmp_path: Path) -> None
 
 def test_missing_base_name_is_a_user_error() -> None:
     with pytest.raises(UserError, match="known: strong"):
-        pretrain._wanted(recipe_of_the_lab(), ["weak"])
+        pretrain._wanted(recipe_of("mini"), ["weak"])
 
 
 def test_a_gpu_that_is_not_there_is_one_clear_line(

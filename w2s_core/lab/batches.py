@@ -21,7 +21,7 @@ AHEAD = 2
 
 def batch(tokenizer: Any, task: str, texts: Texts, size: int, seed: str) -> Batch:
     """Token ids and loss weights, both [size, longest document]; padding has weight 0."""
-    drawn = documents(seed, task, texts.kinds(), texts.traits, texts.levels, texts.questions)
+    drawn = documents(seed, texts.task or task, texts.kinds(), texts.traits, texts.levels, texts.questions)
     # EOS closes a document straight behind its last answer: fine-tuning by adapters cannot teach a token whose
     # embedding the base never learned.
     closed = [text.rstrip("\n") + tokenizer.eos_token for text in islice(drawn, size)]
@@ -60,8 +60,11 @@ def _one_thread() -> None:
 
 def _of_step(recipe: Recipe, name: str, step: int) -> Batch:
     base = recipe.bases[name]
+    texts, size = base.texts, base.batch_size
+    if base.first_texts is not None and step < base.first_steps:
+        texts, size = base.first_texts, base.first_batch or size
     tokenizer = _tokenizer(recipe.context, recipe.task)
-    return batch(tokenizer, recipe.task, recipe.texts[base.texts], base.batch_size, f"{base.seed}-{step}")
+    return batch(tokenizer, recipe.task, recipe.texts[texts], size, f"{base.seed}-{step}")
 
 
 @lru_cache

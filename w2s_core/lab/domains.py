@@ -2,10 +2,10 @@
 
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from w2s_core.lab import story_traits
+from w2s_core.lab import chains, story_traits
 from w2s_core.tasks import deduction, deduction_search, mini, stories
 
 Problem = Any
@@ -59,3 +59,5 @@ DOMAINS = {
     ),
 }
 """By the name of the task. Deductions are read and written in the brief wording."""
+
+DOMAINS["chains"] = replace(DOMAINS["deduction"], levels=chains.LENGTHS, draw=chains.draw_chains)

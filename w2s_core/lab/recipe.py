@@ -12,6 +12,9 @@ from w2s_core.errors import UserError
 from w2s_core.lab.authors import AuthorKind
 from w2s_core.lab.domains import DOMAINS
 
+LATER = {"task", "initial", "tied", "first_texts", "first_steps", "first_batch"}
+"""Fields that came after the first bases were made."""
+
 
 class Section(BaseModel):
     """A part of the recipe; unknown fields are errors."""
@@ -30,6 +33,9 @@ class Authors(Section):
 class Texts(Section):
     """What a base reads."""
 
+    task: Literal["mini", "deduction", "chains"] | None = Field(
+        default=None, description="if not the recipe's"
+    )
     authors: dict[str, Authors] = Field(min_length=1)
     traits: dict[str, float] = Field(default={}, description="weight of a trait; 1 where it is not named")
     levels: dict[int, float] = Field(min_length=1, description="level -> weight")
@@ -61,6 +67,11 @@ class Base(Section):
     threads: int = Field(default=1, ge=1, description="torch threads; changes the order of sums")
     seed: int = 0
     texts: str = Field(description="a name under `texts`")
+    initial: float = Field(default=0.02, gt=0, description="standard deviation of the first weights")
+    tied: bool = Field(default=True, description="one matrix for reading tokens and for predicting them")
+    first_texts: str | None = Field(default=None, description="what it reads first, also under `texts`")
+    first_steps: int = Field(default=0, ge=0, description="of `steps`, those in which it reads `first_texts`")
+    first_batch: int = Field(default=0, ge=0, description="documents a step there; 0: batch_size")
 
 
 class Recipe(Section):
@@ -74,14 +85,17 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _texts_exist(self) -> "Recipe":
         for name, base in self.bases.items():
-            if base.texts not in self.texts:
-                raise ValueError(f"base '{name}' reads texts '{base.texts}', which are not in the recipe")
+            for texts in filter(None, (base.texts, base.first_texts)):
+                if texts not in self.texts:
+                    raise ValueError(f"base '{name}' reads texts '{texts}', which are not in the recipe")
+            if (base.first_texts is None) != (base.first_steps == 0):
+                raise ValueError(f"base '{name}': give first_texts together with first_steps")
         return self
 
     @model_validator(mode="after")
     def _the_task_knows(self) -> "Recipe":
-        domain = DOMAINS[self.task]
         for name, texts in self.texts.items():
+            domain = DOMAINS[texts.task or self.task]
             if strange := sorted(set(texts.traits) - set(domain.traits)):
                 raise ValueError(f"texts '{name}': unknown traits {strange}; known: {sorted(domain.traits)}")
             if beyond := sorted(set(texts.levels) - set(domain.levels)):
@@ -91,20 +105,29 @@ class Recipe(Section):
     def spec(self, name: str) -> dict[str, object]:
         """Everything that decides the base called `name`, as JSON values."""
         base = self.bases[name]
-        texts = self.texts[base.texts].model_dump(mode="json")
-        # Bases were made before a recipe could name its task: those of the first one keep their digests.
-        task = {} if self.task == "mini" else {"task": self.task}
-        return {
+        spec = {
             "name": name,
             "context": self.context,
-            "base": base.model_dump(mode="json"),
-            "texts": texts,
-        } | task
+            "base": _said(base),
+            "texts": _said(self.texts[base.texts]),
+        }
+        if self.task != "mini":
+            spec["task"] = self.task
+        if base.first_texts:
+            spec["first_texts"] = _said(self.texts[base.first_texts])
+        return spec
 
     def digest(self, name: str) -> str:
         """sha256 of the spec: a checkpoint or a finished base belongs to exactly one."""
         text = json.dumps(self.spec(name), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _said(section: Section) -> dict[str, object]:
+    """The fields as JSON values, without later ones that say what held before: earlier bases keep their digests."""
+    fields = type(section).model_fields
+    unsaid = {name for name in LATER & set(fields) if getattr(section, name) == fields[name].default}
+    return section.model_dump(mode="json", exclude=unsaid)
 
 
 def load_recipe(path: Path) -> Recipe:

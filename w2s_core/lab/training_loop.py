@@ -23,7 +23,7 @@ Progress = Callable[[int, int, float], None]
 
 
 def build_model(base: Base, vocabulary: int, context: int, eos: int, pad: int) -> Any:
-    """A randomly initialised model of the base's architecture; embeddings are tied."""
+    """A randomly initialised model of the base's architecture."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
     config = AutoConfig.for_model(
@@ -35,7 +35,8 @@ def build_model(base: Base, vocabulary: int, context: int, eos: int, pad: int) -
         num_key_value_heads=base.key_value_heads,
         intermediate_size=base.intermediate,
         max_position_embeddings=context,
-        tie_word_embeddings=True,
+        tie_word_embeddings=base.tied,
+        initializer_range=base.initial,
         bos_token_id=None,
         eos_token_id=eos,
         pad_token_id=pad,
