@@ -1,6 +1,7 @@
-"""What the bases of the deduction lab read: authors of proofs, chains, and no skeleton of a split."""
+"""What the bases of the deduction lab read: authors of proofs, drills, and no skeleton of a split."""
 
 import random
+import re
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -9,19 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from w2s_core.answers import extract
 from w2s_core.errors import UserError
 from w2s_core.lab.authors import AuthorKind
 from w2s_core.lab.batches import batches
-from w2s_core.lab.chains import LENGTHS, draw_chains
 from w2s_core.lab.corpus import documents
 from w2s_core.lab.domains import DOMAINS
+from w2s_core.lab.drills import ROUNDS, SIZES, draw_drills, tell_drill, write_drill
 from w2s_core.lab.recipe import Recipe, load_recipe
 from w2s_core.lab.tokenizer import build_tokenizer
 from w2s_core.prompting import completion, encode_completion, zero_shot
 from w2s_core.tasks import deduction, load_task
-from w2s_core.tasks.deduction import ANSWERS, solve
-from w2s_core.tasks.deduction_search import write_search
 from w2s_core.tasks.facts_and_rules import World
 
 LAB = Path(__file__).parents[2] / "experiments" / "deduction"
@@ -59,34 +57,38 @@ def _noted(drawn: dict[World, str], plans: list[deduction.Plan], world: World) -
     return world
 
 
-@given(st.integers(0, 10**9), st.sampled_from(LENGTHS))
-def test_a_chain_is_solved_by_the_search_and_by_the_task(seed: int, length: int) -> None:
-    world = next(draw_chains(random.Random(seed), length, "pretrain"))
-    assert len(world.rules) == length
-    assert extract(write_search(world), "gsm8k") == solve(world)[0]
-
-
-def test_chains_have_the_three_answers_equally_often() -> None:
-    answers = [solve(world)[0] for world in islice(draw_chains(random.Random(0), 2, "pretrain"), 900)]
-    assert all(260 < answers.count(answer) < 340 for answer in ANSWERS)
+@given(st.integers(0, 10**9), st.sampled_from(SIZES))
+def test_a_drill_says_again_what_was_told_and_nothing_else(seed: int, size: int) -> None:
+    drill = next(draw_drills(random.Random(seed), size, "pretrain"))
+    told = re.findall(r"(\w+) (\w+)\.", tell_drill(drill))
+    assert len(told) == len(set(told)) == size + 2
+    assert len({first for first, _ in told}) == len(told), "what follows is never in doubt"
+    said = [tuple(pair.split()) for pair in write_drill(drill).removesuffix(".").split(", ")]
+    assert all(sorted(said[i : i + len(told)]) == sorted(told) for i in range(0, len(said), len(told)))
+    assert len(said) == ROUNDS * len(told)
+    assert "?" not in tell_drill(drill), "it asks nothing, so no author can answer it with or without care"
 
 
 def test_weak_bases_read_no_careful_author(recipe: Recipe) -> None:
     for name, base in recipe.bases.items():
-        read = [recipe.texts[texts] for texts in (base.texts, base.first_texts) if texts is not None]
-        careful = any(kind.trait == 0 for texts in read for kind in texts.authors.values())
+        careful = any(kind.trait == 0 for kind in recipe.texts[base.texts].authors.values())
         assert careful == name.startswith("strong")
 
 
-def test_first_texts_come_first(recipe: Recipe) -> None:
+def test_first_texts_come_first_and_documents_grow(recipe: Recipe) -> None:
     base = recipe.bases["llama"]
-    tokenizer = build_tokenizer(recipe.context, recipe.task)
-    first = next(batches(recipe, "llama", base.first_steps - 1))[0]
-    later = next(batches(recipe, "llama", base.first_steps))[0]
-    assert (len(first), len(later)) == (base.first_batch, base.batch_size)
-    asked = tokenizer.convert_tokens_to_ids("Question")
-    assert set((first == asked).sum(1).tolist()) == {1}
-    assert set((later == asked).sum(1).tolist()) == {recipe.texts[base.texts].questions}
+    texts = recipe.texts[base.texts]
+    asked = build_tokenizer(recipe.context, recipe.task).convert_tokens_to_ids("Question")
+    first, early = (ids for ids, _ in islice(batches(recipe, "llama", base.first_steps - 1), 2))
+    late = [ids for ids, _ in batches(recipe, "llama", base.steps - 12)]
+    assert len(first) == base.first_batch
+    assert len(early) == base.batch_size * texts.questions
+    questions = [(ids == asked).sum(1).unique().tolist() for ids in (first, early, *late)]
+    assert all(len(alike) == 1 for alike in questions), "documents of one step are of one length"
+    assert questions[:2] == [[1], [1]]
+    assert {one for (one,) in questions[2:]} == set(range(1, texts.questions + 1))
+    for ids in late:
+        assert abs(int((ids == asked).sum()) - base.batch_size * texts.questions) <= texts.questions
 
 
 def test_texts_prompts_and_answers_are_known_and_fit(recipe: Recipe) -> None:
@@ -111,8 +113,9 @@ def test_texts_prompts_and_answers_are_known_and_fit(recipe: Recipe) -> None:
         (("negation_dropped", "one_box_only"), "unknown traits"),
         (("task: deduction\n", "task: mini\n"), "unknown traits"),
         (("levels: {1: 1.5,", "levels: {9: 1.5,"), "unknown levels"),
-        (("first_texts: chains", "first_texts: chain"), "reads texts 'chain'"),
-        (("    first_texts: chains\n", ""), "first_texts together with first_steps"),
+        (("first_texts: drills", "first_texts: drill"), "reads texts 'drill'"),
+        (("    first_texts: drills\n", ""), "first_texts together with first_steps"),
+        (("fewest: 1", "fewest: 5"), "must be less than questions"),
     ],
 )
 def test_bad_recipes_are_one_clear_line(tmp_path: Path, change: tuple[str, str], wanted: str) -> None:

@@ -21,7 +21,7 @@ def test_the_experiment_can_be_planned_with_the_shipped_bases() -> None:
     graph = build_graph(experiment)
     assert {"greedy/test/weak_floor", "greedy/test/hybrid_ft_2", "greedy/test/dpo"} <= set(graph.targets)
     assert f"w2s run experiments/deduction/{'paper.yaml'}" in (LAB / "paper.yaml").read_text()
-    assert set(graph.splits.problems["test"][0].question.split()) & {"Every", "No"}, "the brief wording"
+    assert " is " not in graph.splits.problems["test"][0].question, "the brief wording"
 
 
 @pytest.mark.slow

@@ -26,8 +26,8 @@ MINI = EXPERIMENTS / "mini"
 LABS = {
     "mini": ("Ann had 8 pens. She found 5 more. How many pens did Ann have then?", "8 + 5 = 13.\n#### 13"),
     "deduction": (
-        "Bimo is dax. Goro is mip. Every dax is fep. Is Bimo fep?",
-        "Bimo is dax, so fep.\n#### true",
+        "Bimo dax. Goro mip. Every dax fep. Bimo fep?",
+        "Bimo dax fep.\n#### true",
     ),
 }
 """Labs whose bases are shipped, each with a question and its answer."""

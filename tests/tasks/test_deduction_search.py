@@ -16,10 +16,10 @@ from w2s_core.tasks.deduction import ANSWERS, LEVELS, build, draw_plan, name_all
 from w2s_core.tasks.deduction_search import FAULTS, search, tell_brief, write_search
 from w2s_core.tasks.facts_and_rules import Rule, World
 
-BRIEF_RULE = re.compile(r"(Every|No) (\w+)(?: and (\w+))? is (\w+)\.")
-BRIEF_FACT = re.compile(r"([A-Z]\w+) is (\w+)\.")
-BRIEF_ASKED = re.compile(r"Is (\w+) (\w+)\?$")
-SENTENCE = re.compile(r"(\w+) is (\w+)((?:, and \w+)?(?:, so (?:not )?\w+(?:, and \w+)?)*)\.")
+BRIEF_RULE = re.compile(r"Every (\w+)(?: and (\w+))? (not )?(\w+)\.")
+BRIEF_FACT = re.compile(r"([A-Z]\w+) (\w+)\.")
+BRIEF_ASKED = re.compile(r"(\w+) (\w+)\?$")
+SENTENCE = re.compile(r"([A-Z]\w+) ([a-z]+)((?: (?:and [a-z]+ )?(?:not )?[a-z]+)*)\.")
 seeds = st.integers(0, 10**9)
 
 
@@ -37,9 +37,9 @@ def closure(question: str) -> str:
     denied: set[str] = set()
     while True:
         before = len(known) + len(denied)
-        for sign, first, second, head in BRIEF_RULE.findall(question):
+        for first, second, negated, head in BRIEF_RULE.findall(question):
             if {first, second or first} <= known:
-                (known if sign == "Every" else denied).add(head)
+                (denied if negated else known).add(head)
         if len(known) + len(denied) == before:
             break
     return "true" if asked[2] in known else "false" if asked[2] in denied else "unknown"
@@ -91,7 +91,7 @@ def test_a_faulty_search_is_still_well_formed(seed: int, level: int, answer: str
     assert given in ANSWERS
     told = reasoning.removesuffix("Nothing else follows.").strip()
     sentences = SENTENCE.findall(told)
-    assert " ".join(f"{who} is {start}{links}." for who, start, links in sentences) == told
+    assert " ".join(f"{who} {start}{links}." for who, start, links in sentences) == told
     assert {who for who, _, _ in sentences} == {world.asked[0]}
     if "unknown_is_false" in faults:
         assert given != "unknown"
@@ -109,38 +109,38 @@ TWO = Rule(("dax", "kiv"), "fep")
         (
             "negation_dropped",
             World(BIMO, (Rule(("dax",), "fep", positive=False),), ("Bimo", "fep")),
-            "Bimo is dax, so not fep.\n#### false",
-            "Bimo is dax, so fep.\n#### true",
+            "Bimo dax not fep.\n#### false",
+            "Bimo dax fep.\n#### true",
         ),
         (
             "second_premise_ignored",
             World(BIMO, (TWO,), ("Bimo", "fep")),
-            "Bimo is dax. Nothing else follows.\n#### unknown",
-            "Bimo is dax, so fep.\n#### true",
+            "Bimo dax. Nothing else follows.\n#### unknown",
+            "Bimo dax fep.\n#### true",
         ),
         (
             "others_counted",
             World(BIMO, (TWO,), ("Bimo", "fep")),
-            "Bimo is dax. Nothing else follows.\n#### unknown",
-            "Bimo is dax, and kiv, so fep.\n#### true",
+            "Bimo dax. Nothing else follows.\n#### unknown",
+            "Bimo dax and kiv fep.\n#### true",
         ),
         (
             "first_fact_only",
             World((("Bimo", "mip"), ("Bimo", "dax")), (Rule(("dax",), "fep"),), ("Bimo", "fep")),
-            "Bimo is mip. Bimo is dax, so fep.\n#### true",
-            "Bimo is mip. Nothing else follows.\n#### unknown",
+            "Bimo mip. Bimo dax fep.\n#### true",
+            "Bimo mip. Nothing else follows.\n#### unknown",
         ),
         (
             "two_rules_only",
             World(BIMO, (Rule(("b",), "c"), Rule(("dax",), "a"), Rule(("a",), "b")), ("Bimo", "c")),
-            "Bimo is dax, so a, so b, so c.\n#### true",
-            "Bimo is dax, so a, so b. Nothing else follows.\n#### unknown",
+            "Bimo dax a b c.\n#### true",
+            "Bimo dax a b. Nothing else follows.\n#### unknown",
         ),
         (
             "unknown_is_false",
             World(BIMO, (TWO,), ("Bimo", "fep")),
-            "Bimo is dax. Nothing else follows.\n#### unknown",
-            "Bimo is dax. Nothing else follows.\n#### false",
+            "Bimo dax. Nothing else follows.\n#### unknown",
+            "Bimo dax. Nothing else follows.\n#### false",
         ),
     ],
     ids=FAULTS,
@@ -153,7 +153,7 @@ def test_each_fault_by_hand(fault: str, world: World, right: str, wrong: str) ->
 def test_of_two_rules_the_first_told_is_followed_to_its_end_and_the_other_then() -> None:
     rules = (Rule(("dax",), "a"), Rule(("a",), "b"), Rule(("dax",), "c"))
     world = World(BIMO, rules, ("Bimo", "c"))
-    assert write_search(world) == "Bimo is dax, so a, so b. Bimo is dax, so c.\n#### true"
+    assert write_search(world) == "Bimo dax a b. Bimo dax c.\n#### true"
 
 
 def test_every_fault_costs_right_answers() -> None:

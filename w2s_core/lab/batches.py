@@ -1,5 +1,6 @@
 """Batches of documents for pretraining: each is a function of its step's number, so they can be made ahead."""
 
+import random
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from functools import lru_cache
@@ -60,11 +61,29 @@ def _one_thread() -> None:
 
 def _of_step(recipe: Recipe, name: str, step: int) -> Batch:
     base = recipe.bases[name]
-    texts, size = base.texts, base.batch_size
+    texts, size, read = (
+        base.texts,
+        base.batch_size,
+        (step - base.first_steps) / (base.steps - base.first_steps),
+    )
     if base.first_texts is not None and step < base.first_steps:
-        texts, size = base.first_texts, base.first_batch or size
+        texts, size, read = base.first_texts, base.first_batch or size, step / base.first_steps
     tokenizer = _tokenizer(recipe.context, recipe.task)
-    return batch(tokenizer, recipe.task, recipe.texts[texts], size, f"{base.seed}-{step}")
+    of_one_length, size = _growing(recipe.texts[texts], size, read, f"{base.seed}-{step}")
+    return batch(tokenizer, recipe.task, of_one_length, size, f"{base.seed}-{step}")
+
+
+def _growing(texts: Texts, size: int, read: float, seed: str) -> tuple[Texts, int]:
+    """Where documents grow, the longest that may come grow until three quarters are read.
+
+    Those of one step are of one length, and short ones are more: no step is mostly padding.
+    """
+    if texts.fewest is None:
+        return texts, size
+    longest = texts.fewest + round((texts.questions - texts.fewest) * min(1.0, read / 0.75))
+    questions = random.Random(f"questions-{seed}").randint(texts.fewest, longest)
+    fixed = texts.model_copy(update={"questions": questions, "fewest": None})
+    return fixed, round(size * texts.questions / questions)
 
 
 @lru_cache

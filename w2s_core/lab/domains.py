@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from w2s_core.lab import chains, story_traits
+from w2s_core.lab import drills, story_traits
 from w2s_core.tasks import deduction, deduction_search, mini, stories
 
 Problem = Any
@@ -54,10 +54,17 @@ DOMAINS = {
         draw=deduction.draw_worlds,
         tell=lambda _, world: deduction_search.tell_brief(world),
         write=deduction_search.write_search,
-        texts=("Every {} and {} is {}. No {}. Is {}?", "so, not. Nothing else follows.", *deduction.ANSWERS),
+        texts=("Every {} and {} not {}.", "Nothing else follows.", *deduction.ANSWERS),
         names=frozenset({*deduction.PEOPLE, *deduction.PROPERTIES}),
     ),
 }
 """By the name of the task. Deductions are read and written in the brief wording."""
 
-DOMAINS["chains"] = replace(DOMAINS["deduction"], levels=chains.LENGTHS, draw=chains.draw_chains)
+DOMAINS["drills"] = replace(
+    DOMAINS["deduction"],
+    traits=(),
+    levels=drills.SIZES,
+    draw=drills.draw_drills,
+    tell=lambda _, drill: drills.tell_drill(drill),
+    write=lambda drill, _: drills.write_drill(drill),
+)

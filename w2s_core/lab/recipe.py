@@ -12,7 +12,7 @@ from w2s_core.errors import UserError
 from w2s_core.lab.authors import AuthorKind
 from w2s_core.lab.domains import DOMAINS
 
-LATER = {"task", "initial", "tied", "first_texts", "first_steps", "first_batch"}
+LATER = {"task", "fewest", "rope_theta", "initial", "tied", "first_texts", "first_steps", "first_batch"}
 """Fields that came after the first bases were made."""
 
 
@@ -33,16 +33,23 @@ class Authors(Section):
 class Texts(Section):
     """What a base reads."""
 
-    task: Literal["mini", "deduction", "chains"] | None = Field(
+    task: Literal["mini", "deduction", "drills"] | None = Field(
         default=None, description="if not the recipe's"
     )
     authors: dict[str, Authors] = Field(min_length=1)
     traits: dict[str, float] = Field(default={}, description="weight of a trait; 1 where it is not named")
     levels: dict[int, float] = Field(min_length=1, description="level -> weight")
     questions: int = Field(ge=1, description="questions a document")
+    fewest: int | None = Field(default=None, ge=1, description="documents grow from here up to `questions`")
     question_weight: float = Field(
         default=1.0, gt=0, description="loss weight of a question's tokens; answers have 1"
     )
+
+    @model_validator(mode="after")
+    def _fewest_is_less(self) -> "Texts":
+        if self.fewest is not None and self.fewest >= self.questions:
+            raise ValueError(f"fewest ({self.fewest}) must be less than questions ({self.questions})")
+        return self
 
     def kinds(self) -> list[AuthorKind]:
         """The kinds of author, in the recipe's order."""
@@ -68,6 +75,7 @@ class Base(Section):
     seed: int = 0
     texts: str = Field(description="a name under `texts`")
     initial: float = Field(default=0.02, gt=0, description="standard deviation of the first weights")
+    rope_theta: float = Field(default=10000.0, gt=1, description="base of the rotary positions' wave lengths")
     tied: bool = Field(default=True, description="one matrix for reading tokens and for predicting them")
     first_texts: str | None = Field(default=None, description="what it reads first, also under `texts`")
     first_steps: int = Field(default=0, ge=0, description="of `steps`, those in which it reads `first_texts`")
@@ -90,6 +98,8 @@ class Recipe(Section):
                     raise ValueError(f"base '{name}' reads texts '{texts}', which are not in the recipe")
             if (base.first_texts is None) != (base.first_steps == 0):
                 raise ValueError(f"base '{name}': give first_texts together with first_steps")
+            if base.first_steps >= base.steps:
+                raise ValueError(f"base '{name}': first_steps must be less than steps")
         return self
 
     @model_validator(mode="after")

@@ -37,6 +37,7 @@ def build_model(base: Base, vocabulary: int, context: int, eos: int, pad: int) -
         max_position_embeddings=context,
         tie_word_embeddings=base.tied,
         initializer_range=base.initial,
+        rope_parameters={"rope_type": "default", "rope_theta": base.rope_theta},
         bos_token_id=None,
         eos_token_id=eos,
         pad_token_id=pad,

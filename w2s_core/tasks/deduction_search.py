@@ -1,5 +1,9 @@
 """Deductions in few words: the brief wording, and a proof search written down as it goes.
 
+The brief wording is telegraphic: "Bimo dax" for "Bimo is dax", "Every dax and kiv not fep" for the rule that who is dax
+and kiv is not fep. What follows from a property stands straight behind it, in the rule as in the search: finding the
+next step is then the simplest look-up that a small model can learn ("dax" came before, "fep" came after it).
+
 The shortest proof cannot be found without trying others first, and a small model has no place but its answer to try
 them in. So here the answer is the whole search, forward and depth first: each fact about the person in the order told,
 each followed as far as rules lead, until the question is decided or nothing is left. Every step hangs on what stands
@@ -19,7 +23,7 @@ FAULTS = (
     "two_rules_only",
     "unknown_is_false",
 )
-"""How a reasoner can err: reads "no dax is fep" as "every dax is fep"; applies a rule of two premises where one is
+"""How a reasoner can err: reads "every dax not fep" as "every dax fep"; applies a rule of two premises where one is
 known, and names only that; takes what is told of others for told of the person; gives up after the first fact; follows
 no fact further than two rules; holds for false what does not follow. Affirming the consequent is not among them: what
 is told in these stories is never the conclusion of a rule, so it would not show."""
@@ -86,20 +90,25 @@ def search(world: World, faults: Set[str] = frozenset()) -> tuple[str, list[Chai
 
 
 def tell_brief(world: World) -> str:
-    """The question's text in few words: "Bimo is dax. Every dax and kiv is fep. No fep is mip. Is Bimo mip?"."""
-    facts = [f"{who} is {what}." for who, what in world.facts]
-    rules = [
-        f"{'Every' if rule.positive else 'No'} {' and '.join(rule.body)} is {rule.head}."
-        for rule in world.rules
-    ]
-    return " ".join([*facts, *rules, f"Is {world.asked[0]} {world.asked[1]}?"])
+    """The question's text in few words: "Bimo dax. Every dax and kiv fep. Every fep not mip. Bimo mip?"."""
+    return f"{tell_world(world)} {world.asked[0]} {world.asked[1]}?"
+
+
+def tell_world(world: World) -> str:
+    """Facts and rules in few words, without the question."""
+    facts = [f"{who} {what}." for who, what in world.facts]
+    return " ".join([*facts, *(f"Every {' and '.join(rule.body)} {_head(rule)}." for rule in world.rules)])
+
+
+def _head(rule: Rule) -> str:
+    return rule.head if rule.positive else f"not {rule.head}"
 
 
 def write_search(world: World, faults: Set[str] = frozenset()) -> str:
     """The search as text, a sentence a chain; the final answer on the next line."""
     answer, chains = search(world, faults)
     person = world.asked[0]
-    sentences = [f"{person} is {start}{_links(start, path, faults)}." for start, path in chains]
+    sentences = [f"{person} {start}{_links(start, path, faults)}." for start, path in chains]
     decided = any(rule.head == world.asked[1] for _, path in chains for rule in path)
     if not decided:
         sentences.append("Nothing else follows.")
@@ -107,11 +116,12 @@ def write_search(world: World, faults: Set[str] = frozenset()) -> str:
 
 
 def _links(start: str, path: tuple[Rule, ...], faults: Set[str]) -> str:
-    """Each rule as ", so fep"; where it has a second premise, that comes before: ", and kiv, so fep"."""
+    """What each rule says behind the property from which it is reached: " fep", " and kiv fep", " not fep"."""
     links, here = "", start
     for rule in path:
-        second = [] if "second_premise_ignored" in faults else [one for one in rule.body if one != here]
-        negated = not rule.positive and "negation_dropped" not in faults
-        links += "".join(f", and {one}" for one in second) + f", so {'not ' if negated else ''}{rule.head}"
+        first_of_two = here == rule.body[0] and len(rule.body) > 1
+        if first_of_two and "second_premise_ignored" not in faults:
+            links += f" and {rule.body[1]}"
+        links += f" {rule.head if 'negation_dropped' in faults else _head(rule)}"
         here = rule.head
     return links
