@@ -74,13 +74,13 @@ def _of_step(recipe: Recipe, name: str, step: int) -> Batch:
 
 
 def _growing(texts: Texts, size: int, read: float, seed: str) -> tuple[Texts, int]:
-    """Where documents grow, the longest that may come grow until three quarters are read.
+    """Where documents grow, the longest that may come grow until half is read.
 
     Those of one step are of one length, and short ones are more: no step is mostly padding.
     """
     if texts.fewest is None:
         return texts, size
-    longest = texts.fewest + round((texts.questions - texts.fewest) * min(1.0, read / 0.75))
+    longest = texts.fewest + round((texts.questions - texts.fewest) * min(1.0, read / 0.5))
     questions = random.Random(f"questions-{seed}").randint(texts.fewest, longest)
     fixed = texts.model_copy(update={"questions": questions, "fewest": None})
     return fixed, round(size * texts.questions / questions)
