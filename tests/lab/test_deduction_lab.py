@@ -1,4 +1,4 @@
-"""The deduction lab's experiment: it can be planned, and the whole method runs on its shipped models."""
+"""The deduction lab's experiment: it can be planned, and the whole method runs on its models where they are made."""
 
 import subprocess
 import sys
@@ -10,14 +10,16 @@ from w2s_core.experiment import load_experiment
 from w2s_core.runs import build_graph
 
 LAB = Path(__file__).parents[2] / "experiments" / "deduction"
-pytestmark = pytest.mark.skipif(not (LAB / "bases").is_dir(), reason="its bases are not made yet")
+pytestmark = pytest.mark.skipif(
+    not (LAB / "bases").is_dir(), reason="needs its bases: make bases LAB=deduction"
+)
 FEW = [f"task.options.{split}={size}" for split, size in
        (("train_1", 16), ("train_2", 24), ("dev", 8), ("test", 8))]  # fmt: skip
 SHORT = ["weak_sft.max_steps=2", "sft.max_steps=2", "evaluation.samples=2", "stage2.samples=4", "stage2.keep=0",
          "stage2.flip=0", "max_new_tokens=60"]  # fmt: skip
 
 
-def test_the_experiment_can_be_planned_with_the_shipped_bases() -> None:
+def test_the_experiment_can_be_planned_with_its_bases() -> None:
     experiment = load_experiment(LAB / "paper.yaml", tuple(FEW))
     graph = build_graph(experiment)
     assert {"greedy/test/weak_floor", "greedy/test/hybrid_ft_2", "greedy/test/dpo"} <= set(graph.targets)

@@ -25,10 +25,6 @@ EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 MINI = EXPERIMENTS / "mini"
 LABS = {
     "mini": ("Ann had 8 pens. She found 5 more. How many pens did Ann have then?", "8 + 5 = 13.\n#### 13"),
-    "deduction": (
-        "Bimo dax. Goro mip. Every dax fep. Bimo fep?",
-        "Bimo dax fep.\n#### true",
-    ),
 }
 """Labs whose bases are shipped, each with a question and its answer."""
 BASES = sorted(
@@ -201,7 +197,7 @@ def recipe_of(lab: str) -> Recipe:
     return load_recipe(EXPERIMENTS / lab / "bases.yaml")
 
 
-@pytest.mark.parametrize("lab", [lab for lab in LABS if (EXPERIMENTS / lab / "bases").is_dir()])
+@pytest.mark.parametrize("lab", LABS)
 def test_every_base_of_the_recipe_is_shipped_and_small(lab: str) -> None:
     assert {path.name for path in BASES if path.parents[1].name == lab} == set(recipe_of(lab).bases)
     size = sum(file.stat().st_size for file in (EXPERIMENTS / lab / "bases").rglob("*") if file.is_file())
