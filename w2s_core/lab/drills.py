@@ -1,9 +1,9 @@
 """Drills: told facts and rules, said again in other orders. Every base of the deduction lab reads them first.
 
 A model of a few hundred thousand parameters that starts on stories read a million tokens of them and learned to look
-nothing up. In a drill a third of the answer's tokens are look-ups, and little else is to be learned: at 128 dimensions the
-skill came suddenly, after 1.3 million tokens, and stories can build on it. A drill answers no question, so it
-shows neither careful nor careless reasoning.
+nothing up. In a drill a third of the answer's tokens are look-ups, and little else is to be learned: at 128 dimensions
+the skill came suddenly, after 1.3 million tokens, and stories can build on it. A drill answers no question, so it shows
+neither careful nor careless reasoning.
 """
 
 import random
