@@ -172,14 +172,12 @@ def test_missing_recipe(tmp_path: Path) -> None:
 
 
 def test_later_fields_of_a_recipe_leave_earlier_digests_alone() -> None:
-    """The mini bases were made before a recipe could name a task, first texts or the first weights' size."""
+    """The mini bases were made before a recipe could name a task, texts before others or the first weights' size."""
     spec = load_recipe(RECIPE).spec("strong")
     assert set(spec) == {"name", "context", "base", "texts"}
     assert not set(spec["base"]) & {
         "initial",
         "tied",
         "rope_theta",
-        "first_texts",
-        "first_steps",
-        "first_batch",
+        "before",
     }  # type: ignore[call-overload]

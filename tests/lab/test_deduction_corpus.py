@@ -75,13 +75,13 @@ def test_weak_bases_read_no_careful_author(recipe: Recipe) -> None:
         assert careful == name.startswith("strong")
 
 
-def test_first_texts_come_first_and_documents_grow(recipe: Recipe) -> None:
+def test_what_comes_before_comes_first_and_documents_grow(recipe: Recipe) -> None:
     base = recipe.bases["llama"]
-    texts = recipe.texts[base.texts]
+    texts, (drills,) = recipe.texts[base.texts], base.before
     asked = build_tokenizer(recipe.context, recipe.task).convert_tokens_to_ids("Question")
-    first, early = (ids for ids, _ in islice(batches(recipe, "llama", base.first_steps - 1), 2))
+    first, early = (ids for ids, _ in islice(batches(recipe, "llama", drills.steps - 1), 2))
     late = [ids for ids, _ in batches(recipe, "llama", base.steps - 12)]
-    assert len(first) == base.first_batch
+    assert len(first) == drills.batch_size
     assert len(early) == base.batch_size * texts.questions
     questions = [(ids == asked).sum(1).unique().tolist() for ids in (first, early, *late)]
     assert all(len(alike) == 1 for alike in questions), "documents of one step are of one length"
@@ -89,6 +89,15 @@ def test_first_texts_come_first_and_documents_grow(recipe: Recipe) -> None:
     assert {one for (one,) in questions[2:]} == set(range(1, texts.questions + 1))
     for ids in late:
         assert abs(int((ids == asked).sum()) - base.batch_size * texts.questions) <= texts.questions
+
+
+def test_each_step_reads_its_place_in_the_order(recipe: Recipe) -> None:
+    base = recipe.bases["strong"]
+    read = [base.reading(step) for step in range(base.steps)]
+    listed = [(one.texts, one.steps) for one in base.before] + [(base.texts, base.last_steps)]
+    assert [one.texts for one, _ in read] == [name for name, steps in listed for _ in range(steps)]
+    shares = [share for _, share in read]
+    assert shares == [step / steps for _, steps in listed for step in range(steps)]
 
 
 def test_texts_prompts_and_answers_are_known_and_fit(recipe: Recipe) -> None:
@@ -112,9 +121,9 @@ def test_texts_prompts_and_answers_are_known_and_fit(recipe: Recipe) -> None:
     [
         (("negation_dropped", "one_box_only"), "unknown traits"),
         (("task: deduction\n", "task: mini\n"), "unknown traits"),
-        (("levels: {1: 1.5,", "levels: {9: 1.5,"), "unknown levels"),
-        (("first_texts: drills", "first_texts: drill"), "reads texts 'drill'"),
-        (("    first_texts: drills\n", ""), "first_texts together with first_steps"),
+        (("levels: {1: 2.0,", "levels: {9: 2.0,"), "unknown levels"),
+        (("{texts: drills,", "{texts: drill,"), "reads texts 'drill'"),
+        (("    steps: 3100\n", "    steps: 2300\n"), "`steps` counts those of `before`, and must be more"),
         (("fewest: 1", "fewest: 5"), "must be less than questions"),
     ],
 )

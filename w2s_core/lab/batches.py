@@ -61,15 +61,11 @@ def _one_thread() -> None:
 
 def _of_step(recipe: Recipe, name: str, step: int) -> Batch:
     base = recipe.bases[name]
-    texts, size, read = (
-        base.texts,
-        base.batch_size,
-        (step - base.first_steps) / (base.steps - base.first_steps),
-    )
-    if base.first_texts is not None and step < base.first_steps:
-        texts, size, read = base.first_texts, base.first_batch or size, step / base.first_steps
+    reading, read = base.reading(step)
     tokenizer = _tokenizer(recipe.context, recipe.task)
-    of_one_length, size = _growing(recipe.texts[texts], size, read, f"{base.seed}-{step}")
+    of_one_length, size = _growing(
+        recipe.texts[reading.texts], reading.batch_size, read, f"{base.seed}-{step}"
+    )
     return batch(tokenizer, recipe.task, of_one_length, size, f"{base.seed}-{step}")
 
 

@@ -12,7 +12,7 @@ from w2s_core.errors import UserError
 from w2s_core.lab.authors import AuthorKind
 from w2s_core.lab.domains import DOMAINS
 
-LATER = {"task", "fewest", "rope_theta", "initial", "tied", "first_texts", "first_steps", "first_batch"}
+LATER = {"task", "fewest", "rope_theta", "initial", "tied", "before"}
 """Fields that came after the first bases were made."""
 
 
@@ -56,6 +56,14 @@ class Texts(Section):
         return [AuthorKind(kind.share, kind.trait, kind.applies) for kind in self.authors.values()]
 
 
+class Reading(Section):
+    """Texts that a base reads for a while."""
+
+    texts: str = Field(description="a name under `texts`")
+    steps: int = Field(ge=1, description="optimiser steps")
+    batch_size: int = Field(ge=1, description="documents a step")
+
+
 class Base(Section):
     """One base model: its architecture, how long it reads, and what."""
 
@@ -77,9 +85,23 @@ class Base(Section):
     initial: float = Field(default=0.02, gt=0, description="standard deviation of the first weights")
     rope_theta: float = Field(default=10000.0, gt=1, description="base of the rotary positions' wave lengths")
     tied: bool = Field(default=True, description="one matrix for reading tokens and for predicting them")
-    first_texts: str | None = Field(default=None, description="what it reads first, also under `texts`")
-    first_steps: int = Field(default=0, ge=0, description="of `steps`, those in which it reads `first_texts`")
-    first_batch: int = Field(default=0, ge=0, description="documents a step there; 0: batch_size")
+    before: list[Reading] = Field(
+        default=[], description="what it reads first, in order; `steps` counts it too"
+    )
+
+    def reading(self, step: int) -> tuple[Reading, float]:
+        """What is read at a step, and how much of that was read before it, from 0 to 1."""
+        for one in self.before:
+            if step < one.steps:
+                return one, step / one.steps
+            step -= one.steps
+        last = Reading(texts=self.texts, steps=self.last_steps, batch_size=self.batch_size)
+        return last, step / last.steps
+
+    @property
+    def last_steps(self) -> int:
+        """Steps in which it reads `texts`."""
+        return self.steps - sum(one.steps for one in self.before)
 
 
 class Recipe(Section):
@@ -93,13 +115,11 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _texts_exist(self) -> "Recipe":
         for name, base in self.bases.items():
-            for texts in filter(None, (base.texts, base.first_texts)):
+            for texts in (*(one.texts for one in base.before), base.texts):
                 if texts not in self.texts:
                     raise ValueError(f"base '{name}' reads texts '{texts}', which are not in the recipe")
-            if (base.first_texts is None) != (base.first_steps == 0):
-                raise ValueError(f"base '{name}': give first_texts together with first_steps")
-            if base.first_steps >= base.steps:
-                raise ValueError(f"base '{name}': first_steps must be less than steps")
+            if base.last_steps < 1:
+                raise ValueError(f"base '{name}': `steps` counts those of `before`, and must be more")
         return self
 
     @model_validator(mode="after")
@@ -123,8 +143,8 @@ class Recipe(Section):
         }
         if self.task != "mini":
             spec["task"] = self.task
-        if base.first_texts:
-            spec["first_texts"] = _said(self.texts[base.first_texts])
+        if base.before:
+            spec["before"] = [_said(self.texts[one.texts]) for one in base.before]
         return spec
 
     def digest(self, name: str) -> str:
