@@ -34,7 +34,7 @@ class How:
     executor: Executor = "local"
     address: str | None = None
     device: str = "cpu"
-    hardware: Mapping[str, int | float] = field(default_factory=dict)
+    hardware: Mapping[str, int | float | str] = field(default_factory=dict)
     storage: str | None = None
     dry_run: bool = False
     command: tuple[str, ...] = ("w2s", "sweep")
@@ -61,7 +61,7 @@ class Sweep:
     def __init__(self, loaded: LoadedStudy, store: Store, how: How) -> None:
         self._loaded, self._store, self._how = loaded, store, how
         self.study = loaded.study
-        self.planner = CellPlanner(loaded)
+        self.planner = CellPlanner(loaded, how.device)
         self._planned: dict[str, PlannedCell] = {}
         guard = store.root / "locks" / f"study-{self.study.name}.lock"
         url = how.storage or self.study.storage or default_url(store.root)

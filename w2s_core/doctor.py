@@ -18,6 +18,7 @@ from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 from w2s_core.errors import UserError
+from w2s_core.models import GPU_DRIVERS, resolve_device
 from w2s_core.render import size
 
 Status = Literal["ok", "missing", "unknown"]
@@ -26,19 +27,19 @@ HUB_TIMEOUT_S = 2.5
 """Seconds for a request to the hub. It runs beside the other checks, so that all of them take less than 3."""
 LOW_DISK = 5e9
 """Bytes: less than this free is worth a word, whatever is run."""
-GPU_DRIVERS = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", "/dev/kfd")
-"""A GPU that torch can use shows as one of these; where none is, importing torch to ask would cost seconds."""
 READ_AT_ONCE = 30e6
 """Bytes of data files that are read to the last row in a second or two; of larger ones only the folder is checked."""
 OPTIONAL = {
     "vllm": "for engine: vllm",
     "ray": "for --executor ray",
     "psycopg": "for studies in PostgreSQL",
+    "bitsandbytes": "for load_in_4bit",
 }
 MEND = {
     "vllm": "pip install 'w2s[vllm]'",
     "ray": "pip install 'w2s[ray]'",
     "psycopg": "pip install 'w2s[postgres]'",
+    "bitsandbytes": "pip install 'w2s[qlora]'",
 }
 
 
@@ -209,11 +210,10 @@ def gpu_checks() -> Iterator[Check]:
 
 def find_device(wanted: str) -> Device | None:
     """The device that a run with `--device wanted` uses, None where there is none such."""
-    if wanted != "cpu" and any(Path(one).exists() for one in GPU_DRIVERS):
+    if wanted != "cpu" and resolve_device("auto") == "cuda":
         import torch
 
-        if torch.cuda.is_available():
-            return Device("cuda", torch.cuda.get_device_name(0), torch.cuda.mem_get_info(0)[0])
+        return Device("cuda", torch.cuda.get_device_name(0), torch.cuda.mem_get_info(0)[0])
     return None if wanted == "cuda" else Device("cpu", f"{cores()} cores", free_memory())
 
 

@@ -1,11 +1,9 @@
 """`w2s doctor`: what is here, what an experiment needs of it, and the command that mends what is not."""
 
 import json
-import math
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
 from typing import Any, Literal
@@ -13,10 +11,11 @@ from typing import Any, Literal
 import click
 
 from w2s_core import memory
+from w2s_core.accelerate_config import read_accelerate_config
 from w2s_core.cli_options import compute_options, data_option
 from w2s_core.doctor import (
+    MEND,
     Check,
-    Device,
     data_check,
     fetch_check,
     find_device,
@@ -24,27 +23,14 @@ from w2s_core.doctor import (
     machine_checks,
     one_line,
 )
+from w2s_core.doctor_memory import Model, Plan, memory_checks
 from w2s_core.errors import UserError
+from w2s_core.experiment import Experiment
+from w2s_core.models import resolve_device
 from w2s_core.render import size
 
-SAMPLING_ROWS = 256
-"""Responses drawn at once (`batch_size` of the step `sample`)."""
-PROMPT_TOKENS = 256
-"""Assumed of a question: long ones of MATH have as many tokens."""
-PROCESS = 600_000_000
-"""Bytes of Python with torch, transformers and TRL loaded, before any model (measured)."""
 CHECKPOINT = 3
 """A training's checkpoint is the adapter and AdamW's two moments."""
-
-
-@dataclass(frozen=True)
-class Model:
-    """What is known of a base model. `shape` is None where its memory cannot be told, and `why` says why."""
-
-    side: str
-    shape: memory.Shape | None = None
-    parameters: int = 0
-    why: str = "its config is not here"
 
 
 @click.command()
@@ -63,6 +49,7 @@ def doctor(
     executor: Literal["local", "ray"],
     device: str,
     micro_batch: int | None,
+    accelerate: Path | None,
     **_others: Any,  # of run's options, those that change nothing here
 ) -> None:
     """Check this machine and, with CONFIG, whether that experiment can run on it.
@@ -82,7 +69,8 @@ def doctor(
         )
     checks = list(machine_checks(store))
     if wanted is not None:
-        checks += experiment_checks(wanted, store, device, workers or 1, micro_batch)
+        shared = read_accelerate_config(accelerate) if accelerate else {}
+        checks += experiment_checks(wanted, store, device, workers or 1, micro_batch, shared)
         asked = {"ray"} if executor == "ray" else set()
         asked |= {wanted.engine}
         checks = [_now_needed(one) if one.what in asked else one for one in checks]
@@ -112,9 +100,15 @@ def render(checks: Iterable[Check]) -> str:
 
 
 def experiment_checks(
-    x: Any, store: Path, device: str, workers: int, micro_batch: int | None
+    x: Experiment,
+    store: Path,
+    device: str,
+    workers: int,
+    micro_batch: int | None,
+    accelerate: Mapping[str, Any],
 ) -> Iterator[Check]:
     """Everything that the experiment `x` needs: data, both models, memory for each kind of step, disk."""
+    x = x.on(resolve_device(device))
     yield Check("ok", "experiment", f"{x.run_name} (task {x.task.name})")
     questions, line = data_check(x)
     yield line
@@ -129,10 +123,15 @@ def experiment_checks(
     put = find_device(device)
     if put is None:
         yield Check("missing", "device", "torch sees no GPU for --device cuda", "w2s doctor", needed=True)
-    trainings, samples = memory.planned(x)
+    try:
+        trainings, samples = memory.planned(x)
+    except UserError as error:  # 4-bit weights without bitsandbytes
+        yield Check("missing", "load_in_4bit", str(error), MEND["bitsandbytes"], needed=True)
+        return
     if put is not None:
+        plan = Plan(put, workers, micro_batch, accelerate)
         for model in models.values():
-            yield from memory_checks(x, model, trainings, put, workers, micro_batch)
+            yield from memory_checks(x, model, trainings, plan)
     yield disk_check(x, models, trainings, _responses(samples, questions), store, workers)
 
 
@@ -295,102 +294,3 @@ def disk_check(
     if need > free:
         return Check("missing", "store", said, "w2s --store DIR run CONFIG", needed=True)
     return Check("ok", "store", said)
-
-
-def memory_checks(
-    x: Any, model: Model, trainings: list[memory.Training], put: Device, workers: int, micro_batch: int | None
-) -> Iterator[Check]:
-    """Sampling from the model, and each kind of training of it, against the device's free memory."""
-    if model.shape is None:
-        yield Check("unknown", f"{model.side} memory", model.why)
-        return
-    yield _sampling_check(x, model, model.shape, put, workers)
-    seen: list[tuple[str, dict[str, Any]]] = []
-    for one in trainings:
-        if one.side == model.side and (one.method, one.settings) not in seen:
-            seen.append((one.method, one.settings))
-            yield _training_check(model, model.shape, one, put, workers, micro_batch)
-
-
-def _sampling_check(x: Any, model: Model, shape: memory.Shape, put: Device, workers: int) -> Check:
-    what, own = f"{model.side} sampling", x.max_new_tokens
-    if shape.context is not None and own >= shape.context:
-        said = (
-            f"max_new_tokens = {own} leaves no room for a question in its context of {shape.context} tokens"
-        )
-        return Check("missing", what, said, f"max_new_tokens={shape.context // 2}", needed=True)
-    examples = x.shots * (PROMPT_TOKENS + own) if model.side == "strong" else 0
-
-    def parts(rows: int) -> dict[str, int]:
-        shared, width = examples + rows * PROMPT_TOKENS, memory.HALF if put.kind == "cuda" else memory.FLOAT32
-        need = memory.sampling_memory(shape, model.parameters, rows=rows, own=own, shared=shared, width=width)
-        return _with_process(need, put)
-
-    rows = SAMPLING_ROWS
-    if x.engine != "transformers":  # vLLM fits what it draws into the memory that it is given
-        rows = 1
-    elif put.kind == "cuda":  # where it halves what it draws at once until it fits
-        sizes = ((SAMPLING_ROWS >> n, workers * sum(parts(SAMPLING_ROWS >> n).values())) for n in range(9))
-        rows = memory.fitting_rows(sizes, put.free) or 1
-    mend = f"max_new_tokens={max(1, own // 2)}"
-    return _verdict(what, f"{rows} responses of {own} tokens", parts(rows), parts(1), put, workers, mend)
-
-
-def _training_check(
-    model: Model,
-    shape: memory.Shape,
-    one: memory.Training,
-    put: Device,
-    workers: int,
-    micro_batch: int | None,
-) -> Check:
-    what, batch = f"{model.side} {one.method}", int(one.settings["batch_size"])
-    rows = min(micro_batch or batch, batch)
-    if batch % rows:
-        said = f"--micro-batch {rows} does not divide the batch of {batch} rows"
-        return Check("missing", what, said, f"--micro-batch {_divisors(batch)[-2]}", needed=True)
-    tokens = min(int(one.settings["max_length"]), shape.context or int(one.settings["max_length"]))
-
-    def parts(count: int) -> dict[str, int]:
-        rank, gpu = int(one.settings["lora_r"]), put.kind == "cuda"
-        need = memory.training_memory(
-            shape, model.parameters, method=one.method, rank=rank, rows=count, tokens=tokens, gpu=gpu
-        )
-        return _with_process(need, put)
-
-    sizes = [(count, workers * sum(parts(count).values())) for count in _divisors(batch)]
-    fits = memory.fitting_rows(sizes, put.free)
-    unit = "rows" if one.method == "sft" else "pairs"
-    title = f"{rows} {unit} of {tokens} tokens"
-    return _verdict(what, title, parts(rows), parts(1), put, workers, f"--micro-batch {fits or 1}")
-
-
-def _divisors(batch: int) -> list[int]:
-    """All numbers of rows that a batch can be parted into, from 1 to all."""
-    small = [one for one in range(1, math.isqrt(batch) + 1) if batch % one == 0]
-    return sorted({*small, *(batch // one for one in small)})
-
-
-def _with_process(parts: dict[str, int], put: Device) -> dict[str, int]:
-    """On a CPU the libraries share the memory with the model."""
-    return parts | {"process": PROCESS} if put.kind == "cpu" else parts
-
-
-def _verdict(
-    what: str,
-    title: str,
-    most: Mapping[str, int],
-    least: Mapping[str, int],
-    put: Device,
-    workers: int,
-    mend: str,
-) -> Check:
-    """missing: not even one row fits. unknown: it does not fit if all rows are of the greatest length."""
-    need, floor = (workers * sum(parts.values()) for parts in (most, least))
-    title, shown, total = (title, most, need) if floor <= put.free else ("one row", least, floor)
-    listed = ", ".join(f"{name} {size(value)}" for name, value in shown.items() if value >= 0.01 * total)
-    times = f"{workers} workers, " if workers > 1 else ""
-    said = f"{times}{title}: up to {size(total)} of {size(put.free)} free on {put.name} ({listed})"
-    if floor > put.free:
-        return Check("missing", what, said, "a device with more memory, or a smaller model", needed=True)
-    return Check("ok", what, said) if need <= put.free else Check("unknown", what, said, mend)

@@ -16,6 +16,8 @@ from typing import Any
 
 from w2s_core.errors import UserError
 
+GPU_DRIVERS = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", "/dev/kfd")
+"""A GPU that torch can use shows as one of these; where none is, importing torch to ask would cost seconds."""
 _IDENTITY = ("config.json", "generation_config.json", "*.safetensors", "*.safetensors.index.json")
 _TOKENIZER = ("tokenizer.json", "tokenizer.model", "*.tiktoken", "vocab.json", "vocab.txt", "merges.txt")
 _TOKENIZER_EXTRAS = (
@@ -38,6 +40,17 @@ def base_ref(path: str | Path) -> str:
     names = {one for pattern in (*_IDENTITY, *_TOKENIZER, *_TOKENIZER_EXTRAS) for one in folder.glob(pattern)}
     lines = [f"{_sha256(one)}  {one.name}\n" for one in sorted(names)]
     return "sha256:" + hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def resolve_device(wanted: str) -> str:
+    """What `wanted` ("auto", "cpu", "cuda") means here. Where no GPU's driver is, torch is not imported to ask."""
+    if wanted != "auto":
+        return wanted
+    if not any(Path(one).exists() for one in GPU_DRIVERS):
+        return "cpu"
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 @dataclass(frozen=True)
@@ -64,22 +77,34 @@ def load_tokenizer(model_dir: str | Path, bases: Mapping[str, str | Path]) -> An
 
 
 def load_model(
-    model_dir: str | Path, bases: Mapping[str, str | Path], device: str = "cpu", dtype: Any = None
+    model_dir: str | Path,
+    bases: Mapping[str, str | Path],
+    device: str = "cpu",
+    precision: str = "float32",
+    quantization: str | None = None,
 ) -> tuple[Any, Any]:
     """An artifact's model, all adapters merged, in evaluation mode on `device`, and its tokenizer.
 
-    bases: where each base that an artifact may name lies (a folder, or a hub id). dtype: of the weights and
-    of the merging; by default float32 on a CPU and, elsewhere, the checkpoint's own half precision type,
-    else bfloat16. Raises UserError, one line, for everything that is wrong with the files.
+    bases: where each base that an artifact may name lies (a folder, or a hub id). precision: the type of the weights
+    and of the merging. quantization: None, or "nf4..." for weights of 4 bits, to which adapters are merged by making
+    them whole and rounding again. Raises UserError, one line, for everything that is wrong with the files.
     """
     folder = Path(model_dir)
     artifact = _artifact(folder)
     source, revision = _source(artifact["base"], bases)
     tokenizer = _tokenizer(source, revision)
-    model = _base(source, revision, dtype or _dtype_for(source, revision, device))
-    for name in artifact["adapters"]:
+    model = _base(source, revision, precision, device if quantization else None)
+    for name in artifact["adapters"] if _has_weights() else ():
         model = _merged(model, folder / name)
-    return model.to(device).eval(), tokenizer
+    return (model if quantization else model.to(device)).eval(), tokenizer
+
+
+def _has_weights() -> bool:
+    """Whether this process reads weights: of those that will share shards, only the first does, and hands them out."""
+    import torch
+    from transformers.distributed.fsdp import is_fsdp_enabled
+
+    return not is_fsdp_enabled() or torch.distributed.get_rank() == 0
 
 
 def _artifact(folder: Path) -> dict[str, Any]:
@@ -171,16 +196,20 @@ def _stands_by_itself(folder: Path) -> bool:
     return named in ("TokenizersBackend", "PreTrainedTokenizerFast") and (folder / "tokenizer.json").is_file()
 
 
-def _base(source: str, revision: str | None, dtype: Any) -> Any:
+def _base(source: str, revision: str | None, precision: str, quantized_on: str | None) -> Any:
+    """The base's model; with `quantized_on` in 4 bits on that device."""
+    import torch
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # the run has its own display
+    dtype = getattr(torch, precision)
     try:
         model, info = AutoModelForCausalLM.from_pretrained(
             source,
             revision=revision,
             dtype=dtype,
+            **(_four_bits(dtype, quantized_on) if quantized_on else {}),
             use_safetensors=True,
             trust_remote_code=False,
             attn_implementation="sdpa",
@@ -208,18 +237,17 @@ def _merged(model: Any, adapter: Path) -> Any:
         raise UserError(f"{adapter}: the adapter cannot be merged: {_one_line(error)}") from None
 
 
-def _dtype_for(source: str, revision: str | None, device: str) -> Any:
-    import torch
+def _four_bits(dtype: Any, device: str) -> dict[str, Any]:
+    """Arguments that load weights as 4-bit normal floats, their scales quantised too (2305.14314, section 3)."""
+    from transformers import BitsAndBytesConfig
 
-    if device == "cpu":
-        return torch.float32
-    from transformers import AutoConfig
-
-    try:
-        stored = AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False).dtype
-    except Exception as error:  # noqa: BLE001
-        raise UserError(f"{source}: its config cannot be loaded: {_one_line(error)}") from None
-    return stored if stored in (torch.float16, torch.bfloat16) else torch.bfloat16
+    config = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+    )
+    return {"quantization_config": config, "device_map": {"": device}}
 
 
 def _one_line(error: Exception) -> str:

@@ -12,7 +12,7 @@ from w2s_core.data import Splits, gold_rows, load_splits, question_rows, rows_di
 from w2s_core.engine import Executor, Handle, Outcome, Store, make_display, run_graph
 from w2s_core.errors import UserError
 from w2s_core.experiment import Experiment, Split
-from w2s_core.models import base_ref
+from w2s_core.models import base_ref, resolve_device
 from w2s_core.recipe import Inputs, weak_to_strong
 from w2s_core.step_labels import label_steps
 from w2s_core.steps import base_model, gold, questions
@@ -35,24 +35,28 @@ class Graph:
     models: dict[str, str]
 
 
-def build_graph(experiment: Experiment) -> Graph:
+def build_graph(experiment: Experiment, device: str = "auto") -> Graph:
     """Plan an experiment: read its questions, name its models, and call the recipe. Computes no step.
+
+    `device`: where it will be computed, which settles its precision where that is `auto`.
 
     Raises:
         UserError: a task, split or model folder that cannot be used.
     """
-    return GraphBuilder().build(experiment)
+    return GraphBuilder(device).build(experiment)
 
 
 class GraphBuilder:
-    """Plans many experiments, reading each split and each model folder once."""
+    """Plans many experiments for one kind of device, reading each split and each model folder once."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: str = "auto") -> None:
+        self._device = resolve_device(device)
         self._data: dict[str, _Data] = {}
         self._bases: dict[str, tuple[str, str, Handle]] = {}
 
     def build(self, experiment: Experiment, judged_on: tuple[Split, ...] | None = None) -> Graph:
         """Plan one experiment, see `build_graph`. `judged_on`: grade on these of its evaluation splits only."""
+        experiment = experiment.on(self._device)
         data = self._read(experiment)
         if judged_on is not None:
             judged = experiment.evaluation.model_copy(update={"splits": judged_on})
@@ -130,7 +134,7 @@ def run_experiment(
     executor: Executor = "local",
     address: str | None = None,
     device: str = "cpu",
-    hardware: Mapping[str, int | float] = MappingProxyType({}),
+    hardware: Mapping[str, int | float | str] = MappingProxyType({}),
     command: list[str],
 ) -> Outcome:
     """Record the run, then compute what is missing. The record comes first: gc keeps what an unfinished run made."""
