@@ -17,7 +17,7 @@ from tests.doctor.conftest import Answer, Type, down, model_page, refused
 from tests.doctor.measured import make_base
 from tests.doctor.test_machine import line
 from tests.tiny import BASES, REPOSITORY, write_experiment
-from w2s_core import doctor_command, memory
+from w2s_core import doctor_command, doctor_memory, memory
 from w2s_core.doctor import Device
 from w2s_core.errors import UserError
 from w2s_core.experiment import load_experiment
@@ -336,7 +336,7 @@ def test_a_smaller_micro_batch_is_named_and_then_fits(
 
 @pytest.mark.parametrize("batch", [1, 7, 12, 36, 97])
 def test_a_batch_is_parted_into_equal_parts(batch: int) -> None:
-    assert doctor_command._divisors(batch) == [one for one in range(1, batch + 1) if batch % one == 0]
+    assert doctor_memory._divisors(batch) == [one for one in range(1, batch + 1) if batch % one == 0]
 
 
 def test_a_model_that_does_not_fit_at_all_is_missing_memory(
