@@ -44,11 +44,14 @@ def test_weights_are_rounded_as_the_paper_says(start: tuple[Path, dict[str, Path
     for name in names:
         weight, exact = layers[name].weight, whole.get_parameter(f"{name}.weight")
         back = dequantize_4bit(weight.data, weight.quant_state)
-        # The scales are rounded too (to 8 bits), so the two agree to a percent of the largest weight.
-        assert (back - rounded(exact)).abs().max() < 0.01 * exact.abs().max()
-        assert (back - exact).abs().max() > 0
+        # The scales are rounded too (to 8 bits), so the two agree to a percent of the largest weight, but for weights
+        # in the middle between two of the sixteen values.
+        apart = (back - rounded(exact)).abs() > 0.01 * exact.abs().max()
+        assert apart.float().mean() < 0.002
+        assert (back - exact).abs().mean() > 0.01
 
 
+@pytest.mark.slow
 def test_the_two_stages_run_on_them_and_give_an_artifact_like_any_other(
     start: tuple[Path, dict[str, Path]], tmp_path: Path
 ) -> None:
