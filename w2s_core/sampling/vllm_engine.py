@@ -138,7 +138,7 @@ def _empty_cache() -> None:
 
 def _started(located: Located, device: str, rank: int, tensor_parallel: int, memory: float) -> Any:
     """The engine for a base model: the running one, or a new one."""
-    kind = json.dumps([located.source, located.revision, device, rank, tensor_parallel, memory])
+    kind = json.dumps([located.source, located.revision, located.code, device, rank, tensor_parallel, memory])
     if kind in _running:
         return _running[kind]
     shut_down()
@@ -162,7 +162,7 @@ def _started(located: Located, device: str, rank: int, tensor_parallel: int, mem
             enforce_eager=device == "cpu",
             tensor_parallel_size=tensor_parallel,
             enable_prefix_caching=True,  # the demonstrations are read once
-            trust_remote_code=False,
+            trust_remote_code=located.code,
             seed=0,
             **lora,
             **limits,
