@@ -17,6 +17,7 @@ from sweeps.storage import IN_MEMORY, default_url, has_study, still_answers
 from sweeps.study_file import LoadedStudy
 from w2s_core.engine import Executor, Handle, Outcome, Store, locks, ray_cluster, run_graph
 from w2s_core.errors import UserError
+from w2s_core.preflight import check_graphs
 from w2s_core.runs import record
 
 if TYPE_CHECKING:
@@ -134,6 +135,10 @@ class Sweep:
 
     def _run_batch(self, batch: Batch) -> None:
         """Compute the cells together, iteration by iteration where they may be pruned, and tell how each ended."""
+        apart = self._how.executor == "ray" or (self._how.workers or 1) > 1
+        check_graphs(
+            (run.graph for one in batch.places for run in one.planned.runs), self._store, apart=apart
+        )
         for place in batch.places:
             self._record(place.planned)
         self._tell_ended(batch)

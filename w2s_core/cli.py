@@ -109,6 +109,7 @@ def run(
     from w2s_core import runs
     from w2s_core.engine import Store
     from w2s_core.experiment import load_experiment
+    from w2s_core.preflight import check_graphs
     from w2s_core.step_labels import label_steps
 
     machine = hardware(micro_batch, tensor_parallel, gpu_memory, accelerate, executor)
@@ -116,6 +117,7 @@ def run(
     store = Store(root)
     name = name or graph.experiment.run_name
     _say_duplicates(graph)
+    check_graphs([graph], store, apart=executor == "ray" or (workers or 1) > 1)
     outcome = runs.run_experiment(
         graph,
         store,

@@ -361,39 +361,6 @@ def _hub_data(task: str, revision: str) -> Check:
     return Check("unknown", "data", f"{name}@{revision[:12]} not in the cache: {said}", command)
 
 
-def fetch_check(side: str, name: str, revision: str, guess: str, command: str) -> Check:
-    """The line about a hub model that is not in the cache; `guess` says how large its weights are thought to be."""
-    from huggingface_hub import HfApi, constants, get_token, is_offline_mode
-    from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
-
-    place = f"{name}@{revision[:12]} not in the cache"
-    if is_offline_mode():
-        said = f"{place}; HF_HUB_OFFLINE is set, so a run cannot fetch it; else it would be fetched{guess}"
-        return Check("unknown", side, said, f"HF_HUB_OFFLINE=0 {command}")
-    asked = Asked(lambda: HfApi().model_info(name, revision=revision, files_metadata=True, timeout=2))
-    try:
-        info = asked.answer()
-    except (RepositoryNotFoundError, RevisionNotFoundError) as error:
-        return Check(
-            "missing", side, f"{name}@{revision[:12]}: {one_line(error)}", "hf auth login", needed=True
-        )
-    except Exception as error:  # noqa: BLE001 - what the hub's client raises where it cannot be reached
-        return Check(
-            "unknown", side, f"{place}; offline ({one_line(error)}); would be fetched{guess}", command
-        )
-    files = info.siblings or []
-    held = sum(one.size or 0 for one in files if one.rfilename.endswith(".safetensors"))
-    if not held:
-        return Check("missing", side, f"{name}: the hub has no safetensors of it", "", needed=True)
-    if info.gated and not get_token():
-        return Check("missing", side, f"{name} is gated and there is no token", "hf auth login", needed=True)
-    free = free_disk(Path(constants.HF_HUB_CACHE))
-    if free is not None and held > free:
-        said = f"{place}; {size(held)} would be fetched, {size(free)} are free"
-        return Check("missing", side, said, "export HF_HUB_CACHE=DIR", needed=True)
-    return Check("ok", side, f"{place}; would be fetched: {size(held)}", command)
-
-
 def one_line(error: Exception) -> str:
     """An error as one line of at most 200 characters."""
     text = " ".join(str(error).split()) or type(error).__name__

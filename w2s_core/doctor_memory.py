@@ -7,6 +7,7 @@ from typing import Any
 
 from w2s_core import memory
 from w2s_core.doctor import Check, Device
+from w2s_core.doctor_models import Model
 from w2s_core.experiment import Experiment
 from w2s_core.render import size
 
@@ -16,16 +17,6 @@ PROMPT_TOKENS = 256
 """Assumed of a question: long ones of MATH have as many tokens."""
 PROCESS = 600_000_000
 """Bytes of Python with torch, transformers and TRL loaded, before any model (measured)."""
-
-
-@dataclass(frozen=True)
-class Model:
-    """What is known of a base model. `shape` is None where its memory cannot be told, and `why` says why."""
-
-    side: str
-    shape: memory.Shape | None = None
-    parameters: int = 0
-    why: str = "its config is not here"
 
 
 @dataclass(frozen=True)

@@ -95,6 +95,7 @@ class Experiment(Section):
     task: TaskConfig
     weak: str = Field(description="folder of the weak base model (relative to this file), or hub id@revision")
     strong: str = Field(description="folder of the strong base model, or hub id@revision")
+    trust_remote_code: bool = Field(default=False, description="run Python code that a checkpoint brings")
     seed: int = Field(default=0, ge=0)
     shots: int = Field(default=4, ge=1, description="demonstrations in the strong model's prompt")
     max_new_tokens: int = Field(default=512, ge=1, description="longest response, in tokens")

@@ -52,7 +52,7 @@ class GraphBuilder:
     def __init__(self, device: str = "auto") -> None:
         self._device = resolve_device(device)
         self._data: dict[str, _Data] = {}
-        self._bases: dict[str, tuple[str, str, Handle]] = {}
+        self._bases: dict[tuple[str, bool], tuple[str, str, Handle]] = {}
 
     def build(self, experiment: Experiment, judged_on: tuple[Split, ...] | None = None) -> Graph:
         """Plan one experiment, see `build_graph`. `judged_on`: grade on these of its evaluation splits only."""
@@ -61,8 +61,8 @@ class GraphBuilder:
         if judged_on is not None:
             judged = experiment.evaluation.model_copy(update={"splits": judged_on})
             experiment = experiment.model_copy(update={"evaluation": judged})
-        weak_ref, weak_source, weak = self._base(experiment.weak)
-        strong_ref, strong_source, strong = self._base(experiment.strong)
+        weak_ref, weak_source, weak = self._base(experiment.weak, experiment.trust_remote_code)
+        strong_ref, strong_source, strong = self._base(experiment.strong, experiment.trust_remote_code)
         given = Inputs(data.questions, data.gold, weak, strong, data.answer_rule)
         bases = {weak_ref: weak_source, strong_ref: strong_source}
         models = {"weak": weak_ref, "strong": strong_ref}
@@ -80,11 +80,11 @@ class GraphBuilder:
             self._data[known] = _read_data(source)
         return self._data[known]
 
-    def _base(self, model: str) -> tuple[str, str, Handle]:
-        if model not in self._bases:
-            ref, source = resolve_base(model)
-            self._bases[model] = ref, source, base_model(ref=ref)
-        return self._bases[model]
+    def _base(self, model: str, code: bool) -> tuple[str, str, Handle]:
+        if (model, code) not in self._bases:
+            ref, source = resolve_base(model, code=code)
+            self._bases[model, code] = ref, source, base_model(ref=ref)
+        return self._bases[model, code]
 
 
 @dataclass(frozen=True)
@@ -109,20 +109,20 @@ def _read_data(source: dict[str, Any]) -> _Data:
     )
 
 
-def resolve_base(model: str) -> tuple[str, str]:
+def resolve_base(model: str, *, code: bool = False) -> tuple[str, str]:
     """A base model's name for keys, and where to load it from.
 
     A folder is named by its content. A hub id needs a revision (`org/model@commit`): without one, the same key could
-    stand for other weights tomorrow.
+    stand for other weights tomorrow. code: code of the checkpoint may be run; the name then says so.
     """
     if Path(model).is_absolute():
-        return base_ref(model), model
+        return base_ref(model, code=code), model
     name, _, revision = model.partition("@")
     if name.count("/") > 1 or not name or not revision:
         raise UserError(
             f"model '{model}': neither a folder nor a hub id with its revision; write org/model@commit for a hub model"
         )
-    return f"hub:{name}@{revision}", name
+    return f"hub{'+code' if code else ''}:{name}@{revision}", name
 
 
 def run_experiment(

@@ -142,7 +142,8 @@ def _started(
     located: Located, device: str, precision: str, rank: int, tensor_parallel: int, memory: float
 ) -> Any:
     """The engine for a base model: the running one, or a new one."""
-    kind = json.dumps([located.source, located.revision, device, precision, rank, tensor_parallel, memory])
+    started_with = (located.source, located.revision, located.code, device, precision)
+    kind = json.dumps([*started_with, rank, tensor_parallel, memory])
     if kind in _running:
         return _running[kind]
     shut_down()
@@ -166,7 +167,7 @@ def _started(
             enforce_eager=device == "cpu",
             tensor_parallel_size=tensor_parallel,
             enable_prefix_caching=True,  # the demonstrations are read once
-            trust_remote_code=False,
+            trust_remote_code=located.code,
             seed=0,
             **lora,
             **limits,
