@@ -17,7 +17,7 @@ import numpy.typing as npt
 from analysis.groups import Group, shared
 from analysis.methods import method_name
 from analysis.notes import missing_notes, run_notes, smallest_effect
-from analysis.results import Graded, number_clusters
+from analysis.results import Graded, Ints, number_clusters
 from analysis.stage_two import METHODS
 from analysis.table import MISSING, Cell, Table, count, percent, percent_interval, words
 from analysis.tables import title
@@ -89,7 +89,7 @@ class Votes:
     confidence: Floats
     right: Floats
     levels: list[Any]
-    clusters: list[int] | None
+    clusters: Ints | None
     empty: float
     members: tuple[str, ...]
 
@@ -97,7 +97,7 @@ class Votes:
         """The votes on the questions of a level."""
         at = [i for i, one in enumerate(self.levels) if one == level]
         ids, levels = [self.ids[i] for i in at], [self.levels[i] for i in at]
-        clusters = [self.clusters[i] for i in at] if self.clusters is not None else None
+        clusters = number_clusters(self.clusters[at].tolist()) if self.clusters is not None else None
         return replace(
             self,
             ids=ids,

@@ -9,7 +9,7 @@ next, and what they report would hang on where a boundary falls.
 has, so a resample needs these counts only.
 """
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from math import inf, isnan, nan
 from types import MappingProxyType
@@ -19,11 +19,10 @@ import numpy as np
 import numpy.typing as npt
 
 from w2s_core.errors import UserError
-from w2s_core.statistics.crossed import cluster_index, crossed_bootstrap, crossed_variance
+from w2s_core.statistics.crossed import Clusters, cluster_index, crossed_bootstrap, crossed_variance
 from w2s_core.statistics.estimates import Estimate, effective_size, nothing, quantile_t, wilson_bounds
 
 Floats = npt.NDArray[np.float64]
-Clusters = Sequence[Hashable] | None
 _DIGITS = 9
 """Confidences that agree to so many digits are one atom: 0.1 + 0.2 and 0.3 are."""
 

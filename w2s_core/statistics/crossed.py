@@ -25,6 +25,8 @@ from w2s_core.statistics.estimates import (
 Floats = npt.NDArray[np.float64]
 Statistic = Callable[[Floats], Any]
 """From means, shape [..., tables], to the quantity, shape [...]."""
+Clusters = Sequence[Hashable] | npt.NDArray[np.int64] | None
+"""A label a question; an array of integers numbers them 0, 1, ... already. None: each is on its own."""
 
 DRAWS = 2000
 _STEP = 1e-5
@@ -34,7 +36,7 @@ def crossed_bootstrap(
     tables: npt.ArrayLike,
     statistic: Statistic,
     *,
-    clusters: Sequence[Hashable] | None = None,
+    clusters: Clusters = None,
     strata: Sequence[Hashable] | None = None,
     level: float = LEVEL,
     draws: int = DRAWS,
@@ -81,7 +83,7 @@ def crossed_bootstrap(
 
 def crossed_variance(
     values: npt.ArrayLike,
-    clusters: Sequence[Hashable] | npt.ArrayLike | None,
+    clusters: Clusters,
     strata: Sequence[Hashable] | None = None,
 ) -> Spread:
     """Variance of the mean of a table [seeds, questions], in its parts: of seeds, and of questions beyond that.
@@ -126,13 +128,13 @@ def _as_strata(strata: Sequence[Hashable] | None, seeds: int) -> npt.NDArray[np.
     return np.stack(rows)
 
 
-def cluster_index(clusters: Sequence[Hashable] | npt.ArrayLike | None, n: int) -> npt.NDArray[np.int64]:
+def cluster_index(clusters: Clusters, n: int) -> npt.NDArray[np.int64]:
     """Number the clusters 0, 1, ... in order of first appearance; None gives each question its own."""
     if clusters is None:
         return np.arange(n)
     if isinstance(clusters, np.ndarray) and clusters.dtype == np.int64 and clusters.shape == (n,):
         return clusters  # numbered already
-    listed: list[Any] = clusters.tolist() if isinstance(clusters, np.ndarray) else [*clusters]  # type: ignore[misc]
+    listed = clusters.tolist() if isinstance(clusters, np.ndarray) else [*clusters]
     if len(listed) != n:
         raise UserError(f"{len(listed)} labels for {n} questions or seeds")
     numbers: dict[Hashable, int] = {}
