@@ -147,7 +147,9 @@ class Graded:
         texts, codes = _coded(table["answers"].combine_chunks().flatten())
         if len(codes) != len(self.verdicts):
             raise UserError(f"{self.path}: {len(codes)} answers for {len(self.verdicts)} verdicts")
-        places = np.array([i if text is not None else _NO_ANSWER for i, text in enumerate(texts)], dtype=np.int64)
+        places = np.array(
+            [i if text is not None else _NO_ANSWER for i, text in enumerate(texts)], dtype=np.int64
+        )
         return places[codes]
 
     @cached_property
@@ -309,10 +311,11 @@ def _codes(table: Any, path: Path) -> tuple[npt.NDArray[np.int8], Ints]:
     return places[codes], offsets - offsets[0]
 
 
-def _coded(texts: Any) -> tuple[list[str | None], npt.NDArray[np.int32]]:
-    """The distinct texts of an Arrow array, and which of them each element is. (`to_numpy` would import pandas.)"""
+def _coded(texts: Any) -> tuple[list[str | None], Ints]:
+    """The distinct texts of an Arrow array, and which of them each element is."""
     found = texts.dictionary_encode("encode")
-    return found.dictionary.to_pylist(), np.from_dlpack(found.indices)
+    indices = np.from_dlpack(found.indices)  # `to_numpy` would import pandas
+    return found.dictionary.to_pylist(), indices.astype(np.int64)
 
 
 def _row_sums(hits: npt.NDArray[np.bool_], offsets: Ints) -> Ints:
