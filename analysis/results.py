@@ -1,7 +1,7 @@
 """Results of the store as arrays, each read once whatever the number of runs and tables that need it."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -205,12 +205,18 @@ class Vote:
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """Contrastive pairs, row by row. `right` is None for a side that is not graded; lengths are in words."""
+    """Contrastive pairs, row by row. `right` is None for a side that is not graded."""
 
     ids: list[str]
     kinds: list[str]
     right: dict[str, npt.NDArray[np.bool_] | None]
-    words: dict[str, Floats]
+    path: Path
+
+    @cached_property
+    def words(self) -> dict[str, Floats]:
+        """How many words each side has; the texts are read when this is asked for, which few tables do."""
+        table = _pairs_table(self.path, self.right)
+        return {side: _words(table[side]) if table.num_rows else np.zeros(0) for side in self.right}
 
 
 class Results:
@@ -331,11 +337,9 @@ def read_pairs(folder: Path, grades: Mapping[str, Graded | None]) -> Pairs:
         UserError: no readable pairs, or grades of other pairs.
     """
     path = folder / ROWS
-    table = read_parquet(path, ("id", "kind", "chosen", "rejected"))
-    if missing := {"id", "kind", "chosen", "rejected"} - set(table.column_names):
-        if table.num_rows == 0:
-            return Pairs([], [], dict.fromkeys(grades), {side: np.zeros(0) for side in grades})
-        raise UserError(f"{path} has no column '{min(missing)}'; it holds no pairs")
+    table = _pairs_table(path, ("id", "kind"))
+    if table.num_rows == 0:
+        return Pairs([], [], dict.fromkeys(grades), path)
     ids = table["id"].to_pylist()
     for side, one in grades.items():
         if one is not None and one.questions.ids != ids:
@@ -344,8 +348,17 @@ def read_pairs(folder: Path, grades: Mapping[str, Graded | None]) -> Pairs:
         ids,
         table["kind"].to_pylist(),
         {side: one.right if one is not None else None for side, one in grades.items()},
-        {side: _words(table[side]) for side in grades},
+        path,
     )
+
+
+def _pairs_table(path: Path, columns: Collection[str]) -> Any:
+    """Some columns of pairs; of no pairs, a table without columns."""
+    table = read_parquet(path, columns)
+    missing = set(columns) - set(table.column_names)
+    if missing and table.num_rows:
+        raise UserError(f"{path} has no column '{min(missing)}'; it holds no pairs")
+    return table
 
 
 def _words(texts: Any) -> Floats:
