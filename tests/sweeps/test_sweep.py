@@ -17,11 +17,12 @@ import pytest
 
 from sweeps.cells import CellPlanner, values_of
 from sweeps.driver import How, Sweep
-from sweeps.storage import default_url, open_storage
+from sweeps.storage import default_url, has_study, open_storage
 from sweeps.study_file import COSTS, Objective, load_study
 from tests.sweeps.conftest import Writer
 from tests.tiny import write_experiment
 from w2s_core.engine import Store
+from w2s_core.errors import UserError
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -188,6 +189,14 @@ def test_a_wider_space_runs_only_the_new_cells(lab: Path) -> None:
     assert "prefer" not in done.stderr, "a cell without Stage II needs no more training"
     assert computed(lab / "store") == before, "nothing new at all: M_plus was graded by the other cells"
     study_file(lab)
+
+
+def test_an_objective_that_a_value_lacks_leaves_no_study_behind(write_study: Writer, tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    path = write_study(objectives=[{"metric": "greedy/dev/dpo"}])  # and no orpo
+    with pytest.raises(UserError, match="greedy/dev/dpo"):
+        Sweep(load_study(path), store, How())
+    assert not has_study(default_url(store.root), "tiny-study")
 
 
 def test_an_empty_agreed_set_fails_its_cell_and_no_other(write_study: Writer, tmp_path: Path) -> None:
