@@ -75,7 +75,12 @@ class Sweep:
         definition = define(loaded, self.plan(self.planner.space.example()))
         with still_answers(url):
             self.optuna = OptunaStudy(
-                self.study, self.planner.space, definition, url, lambda: locks.wait_lock(guard)
+                self.study,
+                self.planner.space,
+                definition,
+                url,
+                lambda: locks.wait_lock(guard),
+                look=how.dry_run,
             )
         self.swept = Swept()
         self._mirrored: set[str] = set()

@@ -179,6 +179,15 @@ def test_a_dry_run_counts_and_creates_nothing(lab: Path, tmp_path: Path) -> None
     assert "57 cached, 0 to compute" in known
 
 
+def test_a_dry_run_of_a_wider_space_leaves_the_study_as_it_is(lab: Path, tmp_path: Path) -> None:
+    write_experiment(tmp_path, evaluation={"samples": 0})
+    wider = study_file(tmp_path, space={"stage2.keep": [0.0, 0.3], "stage2.methods": [["dpo"], ["orpo"], []]})
+    before = (lab / "store" / "studies.db").read_bytes()
+    done = w2s("sweep", wider, "--dry-run", store=lab / "store")
+    assert "6 trials x 1 seed, 4 settled" in done.stdout
+    assert (lab / "store" / "studies.db").read_bytes() == before
+
+
 def test_a_wider_space_runs_only_the_new_cells(lab: Path) -> None:
     path = study_file(
         lab, space={"stage2.keep": [0.0, 0.3], "stage2.methods": [["dpo"], ["orpo"], []]}, test="none"
