@@ -222,8 +222,10 @@ def main() -> None:
         results = len(list(store.keys()))
         plain, drawn = (fresh(folder / "store", folder / "out", figures=figures) for figures in (False, True))
     lines = [
-        f"{_machine()}, {os.cpu_count()} cores, Python {platform.python_version()}; median of {REPEATS} processes; "
-        f"load {load:.1f} at the start",
+        (
+            f"{_machine()}, {os.cpu_count()} cores, Python {platform.python_version()}; median of {REPEATS} processes; "
+            f"load {load:.1f} at the start"
+        ),
         f"{plain['runs']} runs of {results} results (made in {made:.0f} s), {plain['read']} graded sets read",
         f"{'imports':30} {plain['imports']:6.2f} s",
         f"{'reading':30} {plain['reading']:6.2f} s",
