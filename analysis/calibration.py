@@ -17,7 +17,7 @@ import numpy.typing as npt
 from analysis.groups import Group, shared
 from analysis.methods import method_name
 from analysis.notes import missing_notes, run_notes, smallest_effect
-from analysis.results import Graded, number_clusters
+from analysis.results import Graded, Ints, number_clusters
 from analysis.stage_two import METHODS
 from analysis.table import MISSING, Cell, Table, count, percent, percent_interval, words
 from analysis.tables import title
@@ -27,8 +27,8 @@ from w2s_core.statistics import (
     Estimate,
     RiskCoverage,
     atom_accuracy,
-    calibration_change,
-    calibration_interval,
+    calibration_changes,
+    calibration_intervals,
     choose_threshold,
     keep_above,
     risk_coverage,
@@ -89,7 +89,7 @@ class Votes:
     confidence: Floats
     right: Floats
     levels: list[Any]
-    clusters: list[int] | None
+    clusters: Ints | None
     empty: float
     members: tuple[str, ...]
 
@@ -97,7 +97,7 @@ class Votes:
         """The votes on the questions of a level."""
         at = [i for i, one in enumerate(self.levels) if one == level]
         ids, levels = [self.ids[i] for i in at], [self.levels[i] for i in at]
-        clusters = [self.clusters[i] for i in at] if self.clusters is not None else None
+        clusters = number_clusters(self.clusters[at].tolist()) if self.clusters is not None else None
         return replace(
             self,
             ids=ids,
@@ -178,7 +178,8 @@ def interval_of(group: Group, label: str, name: str) -> Estimate | None:
     if votes is None:
         return None
     given = votes.confidence, votes.right, votes.clusters
-    return shared(group, [label], (name, votes.members), lambda: calibration_interval(name, *given))
+    what = ("intervals", votes.members)
+    return shared(group, [label], what, lambda: calibration_intervals(SHOWN, *given))[name]
 
 
 def change_of(group: Group, before: str, after: str, name: str) -> Estimate | None:
@@ -189,9 +190,10 @@ def change_of(group: Group, before: str, after: str, name: str) -> Estimate | No
         return None
     _check_same(first.ids, second.ids, (f"{before} of {members[0]}", f"{after} of {members[0]}"))
     systems = (first.confidence, first.right), (second.confidence, second.right)
-    what = ("change", name, first.members)
-    clusters = first.clusters
-    return shared(group, [before, after], what, lambda: calibration_change(name, *systems, clusters))
+    what = ("changes", first.members)
+    return shared(group, [before, after], what, lambda: calibration_changes(SHOWN, *systems, first.clusters))[
+        name
+    ]
 
 
 # Tables
@@ -289,9 +291,7 @@ def _level_cells(group: Group, label: str, level: Any) -> dict[str, Cell]:
 
     def make() -> dict[str, Cell]:
         ours = votes.at_level(level)
-        found = {
-            name: calibration_interval(name, ours.confidence, ours.right, ours.clusters) for name in BY_LEVEL
-        }
+        found = calibration_intervals(BY_LEVEL, ours.confidence, ours.right, ours.clusters)
         cells = {SHOWN[name]: share_cell(one, signed=name == "overconfidence") for name, one in found.items()}
         return {"questions": count(ours.right.shape[1]), **cells}
 

@@ -69,10 +69,19 @@ class Sweep:
         if how.dry_run and not has_study(url, self.study.name):
             url = IN_MEMORY
         self._url = url
+        for (
+            cell
+        ) in self.planner.space.each_value():  # before a study exists that only its own file could go on with
+            self.plan(cell)
         definition = define(loaded, self.plan(self.planner.space.example()))
         with still_answers(url):
             self.optuna = OptunaStudy(
-                self.study, self.planner.space, definition, url, lambda: locks.wait_lock(guard)
+                self.study,
+                self.planner.space,
+                definition,
+                url,
+                lambda: locks.wait_lock(guard),
+                look=how.dry_run,
             )
         self.swept = Swept()
         self._mirrored: set[str] = set()

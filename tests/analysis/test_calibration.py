@@ -199,8 +199,11 @@ def test_votes_on_a_level_keep_their_templates(voting: TinyStore) -> None:
     votes = votes_of(group, "vote")
     assert votes is not None
     level = votes.at_level(3)
+    assert votes.clusters is not None
+    assert level.clusters is not None
     assert level.ids == [one for i, one in enumerate(votes.ids) if votes.levels[i] == 3]
-    assert level.clusters == [one for i, one in enumerate(votes.clusters or []) if votes.levels[i] == 3]
+    ours = [one for i, one in enumerate(votes.clusters) if votes.levels[i] == 3]
+    assert level.clusters.tolist() == [list(dict.fromkeys(ours)).index(one) for one in ours]
 
 
 def sure(split: str, n: int, accuracy: float, rng: np.random.Generator) -> Rows:
