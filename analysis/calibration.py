@@ -5,7 +5,6 @@ whether it is one. Here the vote of M_plus on train_2, which chooses the pairs, 
 on the split are held against gold. Gold is read for this only: no vote here chooses what is trained on.
 """
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import isnan
@@ -16,7 +15,7 @@ import numpy.typing as npt
 
 from analysis.groups import Group, shared
 from analysis.methods import method_name
-from analysis.notes import missing_notes, run_notes, smallest_effect
+from analysis.notes import missing_notes, run_notes, smallest_change, smallest_effect, to_compute
 from analysis.results import Graded, Ints, number_clusters
 from analysis.stage_two import METHODS
 from analysis.table import MISSING, Cell, Table, count, percent, percent_interval, words
@@ -257,7 +256,9 @@ def atom_table(group: Group) -> Table:
                 row[f"{heads[label]}: votes"] = count(atoms[value].n)
                 row[f"{heads[label]}: right, %"] = percent_interval(atoms[value].accuracy)
         table.rows.append(row)
-    table.notes = ["A calibrated vote is right as often as it is sure.", *_notes(group)]
+    shares = [one.accuracy for atoms in found.values() for one in atoms.values()]
+    smallest = smallest_change("The share right of an atom", shares)
+    table.notes = ["A calibrated vote is right as often as it is sure.", *_notes(group, smallest)]
     return table
 
 
@@ -347,13 +348,8 @@ def _to_make_dev(group: Group) -> str:
     """How to have samples of dev computed, as a command where one run was typed."""
     samples = group.planned("samples")
     fields = "'evaluation.splits=[dev,test]'" + ("" if samples else " evaluation.samples=10")
-    typed = next((one for one in group.commands if one.startswith("w2s run ")), None)
-    if typed is None:
-        return f"To compute some, set {fields} in the experiment."
-    parts = shlex.split(typed)
-    named = {i + more for i, part in enumerate(parts) if part in ("--name", "--out") for more in (0, 1)}
-    plain = shlex.join(part for i, part in enumerate(parts) if i not in named)
-    return f"To compute some: {plain} {fields}"
+    command = to_compute([group], fields)
+    return f"To compute some: {command}" if command else f"To compute some, set {fields} in the experiment."
 
 
 def share_cell(estimate: Estimate | None, *, signed: bool = False) -> Cell:

@@ -1,5 +1,6 @@
 """What stands beneath every table: questions, seeds, clusters, the smallest effect it can show, runs and commands."""
 
+import shlex
 from collections.abc import Callable, Iterable, Sequence
 from math import isnan, nan
 
@@ -104,6 +105,21 @@ def run_notes(groups: Sequence[Group]) -> list[str]:
     more = f" and {len(runs) - NAMED_RUNS} more (runs.csv)" if len(runs) > NAMED_RUNS else ""
     notes = [f"run{'s' * (len(runs) > 1)}: {', '.join(runs[:NAMED_RUNS])}{more}"]
     return notes + ([f"computed by: {_listed(commands)}"] if commands else [])
+
+
+def to_compute(groups: Sequence[Group], fields: str) -> str:
+    """The command that computes more of these: the first one of a run, with other fields, without what names that run.
+
+    fields: `field=value ...`, as a shell reads them.
+    """
+    for command in (one for group in groups for one in group.commands):
+        typed = shlex.split(command)
+        if typed[:1] == ["w2s"] and "run" in typed[1:4]:  # `w2s --store DIR run` too
+            named = {
+                i + more for i, part in enumerate(typed) if part in ("--name", "--out") for more in (0, 1)
+            }
+            return shlex.join(part for i, part in enumerate(typed) if i not in named) + f" {fields}"
+    return ""
 
 
 def _listed(commands: Sequence[str]) -> str:

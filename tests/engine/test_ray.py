@@ -150,7 +150,8 @@ def assert_goes_on(kit: Kit, seconds: float) -> None:
     store, log, _ = kit
     orphans = [pid for name, pid in pids(log).items() if name.startswith("long")]
     wait_for(lambda: not any(alive(pid) for pid in orphans), timeout_s=SOON_S)
-    assert not any(locks.is_held(path) for path in (store.root / "locks").glob("*.lock"))
+    held = (store.root / "locks").glob
+    wait_for(lambda: not any(locks.is_held(path) for path in held("*.lock")), timeout_s=SOON_S)
     log.write_text("")
     first = slow(seconds=0.1, name="first")
     targets = {str(i): slow(of=first, seconds=seconds, name=f"long{i}") for i in range(2)}
