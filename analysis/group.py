@@ -1,5 +1,6 @@
 """One experiment over its seeds, as aligned tables of scores: what every table and finding stands on."""
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, wraps
@@ -104,8 +105,14 @@ class Group:
         ]
 
     def present(self, *methods: str, k: int = 1) -> list[str]:
-        """The names of the members that have all of these methods: greedily, or with samples for k > 1."""
-        return self.having(*(self._label(method, k) for method in methods))
+        """The names of the members that have all of these methods: greedily, or with k samples a question for k > 1."""
+        labels = [self._label(method, k) for method in methods]
+        names = self.having(*labels)
+        return names if k == 1 else [one for one in names if all(self._drawn(x, one) >= k for x in labels)]
+
+    def _drawn(self, label: str, name: str) -> int:
+        """Samples that every question has."""
+        return int(self.graded(label, name).n.min(initial=sys.maxsize))
 
     def absent(self) -> list[tuple[str, str]]:
         """(label, member) of all that is missing in the store: the split's, and what is of no split."""

@@ -73,18 +73,27 @@ def smallest_effect(what: str, effects: Iterable[Estimate | None]) -> str:
 
 
 def smallest_change(what: str, scores: Iterable[Estimate | None]) -> str:
-    """The smallest change of a single share that the data can show, as the median over some shares."""
-    known = [one.spread.detectable() for one in scores if one is not None and one.spread.known]
-    return smallest_note(what, known, "against a known number")
-
-
-def smallest_note(what: str, found: Iterable[float], how: str = "paired") -> str:
-    """A sentence on the minimum detectable effect (a share), at 80 % power and p < 0.05; empty if it is not known."""
-    values = [one for one in found if not isnan(one)]
-    size = float(np.median(values)) if values else nan
+    """The smallest distance of a single share from a known number that the data can show, as the median over some."""
+    found = [one.spread.detectable() for one in scores if one is not None and one.spread.known]
+    size = _median(found)
     if isnan(size):
         return ""
-    return f"{what} must be about {100 * size:.1f} points to be found in 4 of 5 tries ({how}, p < 0.05)."
+    found_how = "for that to be found in 4 of 5 tries (p < 0.05)"
+    return f"{what} must lie {100 * size:.1f} points from a known number {found_how}."
+
+
+def smallest_note(what: str, found: Iterable[float]) -> str:
+    """A sentence on the minimum detectable effect (a share), at 80 % power and p < 0.05; empty if it is not known."""
+    size = _median(found)
+    if isnan(size):
+        return ""
+    return f"{what} must be about {100 * size:.1f} points to be found in 4 of 5 tries (paired, p < 0.05)."
+
+
+def _median(found: Iterable[float]) -> float:
+    """Of those that are known. Answers that are alike on every question show no chance at all, and so no size."""
+    values = [one for one in found if one > 1e-12]  # nan is not
+    return float(np.median(values)) if values else nan
 
 
 def missing_notes(groups: Sequence[Group], concerns: Callable[[str], bool] = lambda label: True) -> list[str]:

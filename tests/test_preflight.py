@@ -22,8 +22,9 @@ from w2s_core.cli import w2s
 from w2s_core.errors import UserError
 from w2s_core.experiment import load_experiment
 from w2s_core.models import base_ref, load_model, locate, open_base
-from w2s_core.runs import build_graph, resolve_base
+from w2s_core.runs import GraphBuilder, build_graph, resolve_base
 
+TUNING = {"learning_rate": 3e-3, "max_steps": 2, "batch_size": 4}
 HUB_MODEL = "org/model@0123456789abcdef"
 CODE = """
 from transformers import LlamaConfig, LlamaForCausalLM
@@ -163,6 +164,34 @@ def test_a_process_of_its_own_says_the_same(
     monkeypatch.delitem(sys.modules, "torch")
     with pytest.raises(UserError, match=r"^strong: .*lacks 1 tensors, model.layers.1.mlp.up_proj.weight"):
         preflight.check_models(wanted, apart=True)
+
+
+def test_a_sweep_refuses_a_model_of_its_space_before_it_trains_another(tmp_path: Path, strong: Path) -> None:
+    write_experiment(tmp_path, stage2={"methods": ["dpo"], "samples": 4, "dpo": TUNING, "orpo": TUNING})
+    study = {"name": "study", "base": "tiny.yaml", "space": {"strong": [str(BASES / "strong"), str(strong)]}}
+    (tmp_path / "study.yaml").write_text(json.dumps(study))
+    lose_tensor(strong)
+    store = tmp_path / "store"
+    arguments = ["--store", str(store), "sweep", str(tmp_path / "study.yaml"), "--device", "cpu"]
+    with pytest.raises(UserError, match=f"strong: {strong}: the checkpoint lacks 1 tensors"):
+        CliRunner().invoke(w2s, arguments, catch_exceptions=False)
+    assert not [*store.rglob("manifest.json"), *store.rglob("refs/*.json")]
+
+
+def test_alike_graphs_are_asked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Empty:
+        def has(self, key: str) -> bool:
+            return False
+
+    asked: list[preflight.Wanted] = []
+    monkeypatch.setattr(preflight, "check_model", asked.append)
+    path, builder = write_experiment(tmp_path), GraphBuilder()
+    fields = ("seed=1", "seed=2", "max_new_tokens=20")
+    graphs = [builder.build(load_experiment(path, (one,))) for one in fields]
+    preflight.check_graphs(graphs, Empty(), apart=False)
+    assert [(one.side, one.new_tokens) for one in asked] == [
+        ("weak", 48), ("strong", 48), ("weak", 20), ("strong", 20)
+    ]  # fmt: skip
 
 
 class TestCode:

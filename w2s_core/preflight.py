@@ -34,8 +34,17 @@ def check_graphs(graphs: Iterable[Any], store: Any, *, apart: bool) -> None:
     Raises:
         UserError: the first model that cannot be used, and why.
     """
-    missing = [x for x in graphs if not all(store.has(handle.key) for handle in x.targets.values())]
-    check_models([one for graph in missing for one in wanted_models(graph)], apart=apart)
+    alike: dict[tuple[Any, ...], list[Any]] = {}  # a sweep's thousands of graphs ask the same of a few models
+    for graph in graphs:
+        asked = (*graph.models.values(), graph.experiment.max_new_tokens, id(graph.splits))
+        alike.setdefault(asked, []).append(graph)
+    models = [one for same in alike.values() if _missing(same, store) for one in wanted_models(same[0])]
+    check_models(models, apart=apart)
+
+
+def _missing(graphs: Iterable[Any], store: Any) -> bool:
+    """Whether anything is left to compute."""
+    return any(not store.has(handle.key) for graph in graphs for handle in graph.targets.values())
 
 
 def wanted_models(graph: Any) -> list[Wanted]:
