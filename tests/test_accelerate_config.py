@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from accelerate.commands.config.config_args import load_config_from_file
 
-from w2s_core.accelerate_config import read_accelerate_config
+from w2s_core.accelerate_config import check_device, read_accelerate_config
 from w2s_core.cli_options import hardware
 from w2s_core.errors import UserError
 
@@ -57,3 +57,25 @@ def test_it_goes_into_the_runtime_with_its_whole_path(
         hardware(None, None, None, Path("two.yaml"), "ray")
     with pytest.raises(UserError, match=r"nowhere\.yaml: cannot read"):
         hardware(None, None, None, Path("nowhere.yaml"), "local")
+
+
+@pytest.mark.parametrize(
+    ("fields", "device", "gpus", "said"),
+    [
+        ({"use_cpu": True}, "cuda", 2, "use_cpu is True, which does not go with --device cuda"),
+        ({}, "cpu", 2, "use_cpu is False, which does not go with --device cpu"),
+        ({}, "cuda", 1, "num_processes is 2, but there are 1 GPUs here"),
+        ({}, "cuda", 2, None),
+        ({"use_cpu": True}, "cpu", 0, None),
+    ],
+)
+def test_the_device_has_to_be_there(
+    monkeypatch: pytest.MonkeyPatch, fields: dict[str, bool], device: str, gpus: int, said: str | None
+) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: gpus)
+    config = {"num_processes": 2} | fields
+    if said is None:
+        check_device(Path("two.yaml"), config, device)
+        return
+    with pytest.raises(UserError, match=said):
+        check_device(Path("two.yaml"), config, device)

@@ -1,5 +1,6 @@
 """Configs of accelerate's that say over which processes a training runs (`--accelerate FILE`)."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,3 +28,21 @@ def read_accelerate_config(path: Path) -> dict[str, Any]:
     if config.get("num_machines", 1) != 1:
         raise UserError(f"{path}: num_machines is {config['num_machines']!r}: only 1 is supported")
     return config
+
+
+def check_device(path: Path, config: Mapping[str, Any], device: str) -> None:
+    """Whether its processes find what they compute on: processors, or a GPU each.
+
+    Raises:
+        UserError: it is for the other kind of device, or for more GPUs than there are.
+    """
+    on_cpu = bool(config.get("use_cpu"))
+    if on_cpu != (device == "cpu"):
+        raise UserError(f"{path}: use_cpu is {on_cpu}, which does not go with --device {device}")
+    if not on_cpu:
+        import torch
+
+        if (here := torch.cuda.device_count()) < config["num_processes"]:
+            raise UserError(
+                f"{path}: num_processes is {config['num_processes']}, but there are {here} GPUs here"
+            )

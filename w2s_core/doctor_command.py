@@ -8,7 +8,7 @@ from typing import Any, Literal
 import click
 
 from w2s_core import memory
-from w2s_core.accelerate_config import read_accelerate_config
+from w2s_core.accelerate_config import check_device, read_accelerate_config
 from w2s_core.cli_options import compute_options, data_option
 from w2s_core.doctor import (
     MEND,
@@ -67,6 +67,8 @@ def doctor(
     checks = list(machine_checks(store))
     if wanted is not None:
         shared = read_accelerate_config(accelerate) if accelerate else {}
+        if accelerate:
+            checks.append(_accelerate_check(accelerate, shared, resolve_device(device)))
         checks += experiment_checks(wanted, store, device, workers or 1, micro_batch, shared)
         asked = {"ray"} if executor == "ray" else set()
         asked |= {wanted.engine}
@@ -74,6 +76,14 @@ def doctor(
     click.echo(render(checks))
     if wanted is not None and any(one.needed and one.status == "missing" for one in checks):
         sys.exit(1)
+
+
+def _accelerate_check(path: Path, config: Mapping[str, Any], device: str) -> Check:
+    try:
+        check_device(path, config, device)
+    except UserError as error:
+        return Check("missing", "accelerate", str(error), needed=True)
+    return Check("ok", "accelerate", f"{config['num_processes']} processes, {config['distributed_type']}")
 
 
 def _now_needed(check: Check) -> Check:

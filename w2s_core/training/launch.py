@@ -23,7 +23,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from w2s_core.accelerate_config import read_accelerate_config
+from w2s_core.accelerate_config import check_device, read_accelerate_config
 from w2s_core.engine.locks import wait_lock
 from w2s_core.errors import StopBranch, UserError
 from w2s_core.rows import read_json, write_json
@@ -63,10 +63,7 @@ def train_launched(
         raise UserError(
             f"{config}: 4-bit weights are not sharded: use distributed_type: MULTI_GPU, or load_in_4bit: false"
         )
-    if bool(fields.get("use_cpu")) != (device == "cpu"):
-        raise UserError(
-            f"{config}: use_cpu is {fields.get('use_cpu', False)}, which does not go with --device {device}"
-        )
+    check_device(config, fields, device)
     with wait_lock(work / "processes.lock"):
         pass  # processes of a parent that was killed end by themselves: wait for that
     for stale in (*work.glob("error.*.json"), work / "progress.json", work / "result.json"):
