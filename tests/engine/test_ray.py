@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import pairwise
@@ -173,12 +172,10 @@ def test_a_killed_driver_leaves_no_task_behind(kit: Kit) -> None:
 @pytest.mark.parametrize("number_of_signal", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_by_a_signal(kit: Kit, number_of_signal: int) -> None:
     store, log, _ = kit
-    process = driver(kit, 20.0)
+    process = driver(kit, 300.0)  # far longer than a busy machine takes to end a driver that does not wait for it
     wait_for(lambda: both_run(log), timeout_s=SOON_S)
     process.send_signal(number_of_signal)
-    start = time.monotonic()
-    out, said = process.communicate(timeout=SOON_S)
-    assert time.monotonic() - start < 10
+    out, said = process.communicate(timeout=100)
     assert out.split() == ["True", "False", "1"]
     assert "interrupted; the same command goes on where it stopped" in said.splitlines()
     assert "Traceback" not in said
