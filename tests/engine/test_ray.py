@@ -123,7 +123,9 @@ import sys
 from tests.engine.toy import slow
 from w2s_core.engine import Store, make_display, run_graph
 first = slow(seconds=0.1, name="first")
-targets = {str(i): slow(of=first, seconds=float(sys.argv[3]), name=f"long{i}") for i in range(2)}
+seconds = float(sys.argv[3])
+naps = 10 if seconds < 60 else 1500  # an interrupt is seen between two naps
+targets = {str(i): slow(of=first, seconds=seconds, name=f"long{i}", naps=naps) for i in range(2)}
 outcome = run_graph(targets, Store(sys.argv[1]), executor="ray", workers=2, address=(sys.argv[4:] or [None])[0],
                     runtime={"log": sys.argv[2]}, display=make_display())
 print(outcome.interrupted, outcome.complete, len(outcome.done))
@@ -172,7 +174,9 @@ def test_a_killed_driver_leaves_no_task_behind(kit: Kit) -> None:
 @pytest.mark.parametrize("number_of_signal", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_by_a_signal(kit: Kit, number_of_signal: int) -> None:
     store, log, _ = kit
-    process = driver(kit, 300.0)  # far longer than a busy machine takes to end a driver that does not wait for it
+    process = driver(
+        kit, 300.0
+    )  # far longer than a busy machine takes to end a driver that does not wait for it
     wait_for(lambda: both_run(log), timeout_s=SOON_S)
     process.send_signal(number_of_signal)
     out, said = process.communicate(timeout=100)
