@@ -51,12 +51,14 @@ def total(
 
 
 @step(version=1)
-def slow(ctx: Context, *, of: Path | None = None, seconds: float = 0.3, name: str = "slow") -> dict[str, Any]:
+def slow(
+    ctx: Context, *, of: Path | None = None, seconds: float = 0.3, name: str = "slow", naps: int = 10
+) -> dict[str, Any]:
     note(ctx, name)
-    for i in range(10):
-        ctx.progress(i, 10, "naps", "resting")
-        time.sleep(seconds / 10)
-    ctx.progress(10, 10, "naps")
+    for i in range(naps):
+        ctx.progress(i, naps, "naps", "resting")
+        time.sleep(seconds / naps)
+    ctx.progress(naps, naps, "naps")
     return put(ctx, value(of) if of else 7)
 
 
