@@ -124,3 +124,15 @@ def trains(ctx: Context, *, n: int, seconds: float = 0.5) -> dict[str, Any]:
 def broad(ctx: Context, *, n: int) -> dict[str, Any]:
     """Uses two CPUs."""
     return put(ctx, n)
+
+
+@step(version=1)
+def deaf(ctx: Context, *, signal_number: int) -> dict[str, Any]:
+    """Swallows an interrupt, as some libraries do while they are imported."""
+    note(ctx, "deaf")
+    try:
+        os.kill(os.getpid(), signal_number)
+        time.sleep(5)
+    except BaseException:  # noqa: BLE001 - just that
+        return put(ctx, 1)
+    return put(ctx, 0)
