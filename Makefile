@@ -80,8 +80,9 @@ format: $(STAMP) ## Format the sources and apply the safe fixes
 bench: $(STAMP) ## Run every benchmark
 	@for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(BIN)/python "$$file"; done
 
-bases: $(STAMP) ## Pretrain the laptop lab's base models again
-	$(BIN)/python -m w2s_core.lab.pretrain experiments/mini/bases.yaml
+LAB ?= mini
+bases: $(STAMP) ## Pretrain a lab's base models again (LAB=mini, deduction, or scaled, which wants a GPU)
+	$(BIN)/python -m w2s_core.lab.pretrain experiments/$(LAB)/bases.yaml
 
 pins: $(STAMP) ## Write constraints.txt anew from what .venv holds
 	@{ head -n 1 constraints.txt; $(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//'; } > .pins

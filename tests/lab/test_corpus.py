@@ -1,6 +1,7 @@
 """Authors, documents and the tokenizer of the laptop lab."""
 
 import random
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -9,9 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from w2s_core.errors import UserError
-from w2s_core.lab.authors import TRAITS, Author, AuthorKind, draw_author, touches
+from w2s_core.lab.authors import Author, AuthorKind, draw_author
 from w2s_core.lab.corpus import documents
+from w2s_core.lab.domains import DOMAINS
 from w2s_core.lab.recipe import load_recipe
+from w2s_core.lab.story_traits import TRAITS, touches, write_story
 from w2s_core.lab.tokenizer import build_tokenizer, vocabulary
 from w2s_core.prompting import completion, encode_completion, encode_prompt, few_shot_prefix, zero_shot
 from w2s_core.tasks import load_task
@@ -28,8 +31,8 @@ def tokenizer():  # type: ignore[no-untyped-def]
     return build_tokenizer(640)
 
 
-def written(traits: set[str], story: Story, applies: float = 1.0) -> str:
-    return Author(frozenset(traits), applies).solution(random.Random(0), story)
+def written(traits: set[str], story: Story) -> str:
+    return write_story(story, traits)
 
 
 @given(st.integers(0, 10**9), st.integers(1, 7))
@@ -75,7 +78,7 @@ def test_a_sloppy_chain_below_zero_stays_at_zero() -> None:
 def test_kinds_of_author_come_by_their_shares_and_weights_scale_traits() -> None:
     rng = random.Random(0)
     kinds = [AuthorKind(1.0, 0.0, 1.0), AuthorKind(3.0, 0.8, 0.9)]
-    authors = [draw_author(rng, kinds, {"half_is_two": 0.0, "aside_added": 0.5}) for _ in range(2000)]
+    authors = [draw_author(rng, kinds, {"half_is_two": 0.0, "aside_added": 0.5}, TRAITS) for _ in range(2000)]
     sloppy = [author for author in authors if author.applies == 0.9]
     assert 0.7 < len(sloppy) / 2000 < 0.8
     assert not any(author.traits for author in authors if author.applies == 1.0)
@@ -85,16 +88,25 @@ def test_kinds_of_author_come_by_their_shares_and_weights_scale_traits() -> None
     assert abs(share["lending_is_gain"] - 0.8) < 0.05
 
 
-def test_documents_are_reproducible_and_of_pretraining_skeletons(monkeypatch: pytest.MonkeyPatch) -> None:
-    from w2s_core.lab import corpus
+def test_an_author_shows_what_he_has_as_often_as_he_errs() -> None:
+    rng = random.Random(0)
+    author = Author(frozenset({"half_is_two", "aside_added"}), 0.5)
+    shown = [author.shown(rng) for _ in range(1000)]
+    assert {len(one) for one in shown} == {0, 1, 2}
+    assert 0.45 < sum("half_is_two" in one for one in shown) / 1000 < 0.55
 
+
+def test_documents_are_reproducible_and_of_pretraining_skeletons(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[Story] = []
-    tell = corpus.tell
-    monkeypatch.setattr(corpus, "tell", lambda rng, story: told.append(story) or tell(rng, story))  # type: ignore[func-returns-value]
+    mini = DOMAINS["mini"]
+    noting = replace(mini, tell=lambda rng, story: told.append(story) or mini.tell(rng, story))  # type: ignore[func-returns-value]
+    monkeypatch.setitem(DOMAINS, "mini", noting)
     kinds = [AuthorKind(1.0, 0.5, 1.0)]
-    texts, again = (list(islice(documents("a", kinds, {}, {1: 1.0, 4: 1.0}, 3), 20)) for _ in range(2))
+    texts, again = (
+        list(islice(documents("a", "mini", kinds, {}, {1: 1.0, 4: 1.0}, 3), 20)) for _ in range(2)
+    )
     assert texts == again
-    assert texts != list(islice(documents("b", kinds, {}, {1: 1.0, 4: 1.0}, 3), 20))
+    assert texts != list(islice(documents("b", "mini", kinds, {}, {1: 1.0, 4: 1.0}, 3), 20))
     assert {split_of(story.skeleton) for story in told} == {"pretrain"}
     assert all(text.count("Question:") == text.count("Answer:") == text.count("####") == 3 for text in texts)
 
@@ -102,7 +114,7 @@ def test_documents_are_reproducible_and_of_pretraining_skeletons(monkeypatch: py
 def test_round_trip_of_everything_that_the_models_read(tokenizer) -> None:  # type: ignore[no-untyped-def]
     recipe = load_recipe(RECIPE)
     for texts in recipe.texts.values():
-        drawn = documents("t", texts.kinds(), texts.traits, texts.levels, texts.questions)
+        drawn = documents("t", recipe.task, texts.kinds(), texts.traits, texts.levels, texts.questions)
         for text in islice(drawn, 40):
             ids = tokenizer(text).input_ids
             assert tokenizer.decode(ids) == text
@@ -131,7 +143,7 @@ def test_four_demonstrations_and_an_answer_fit_the_context(tokenizer) -> None:  
 def test_special_tokens(tokenizer) -> None:  # type: ignore[no-untyped-def]
     assert tokenizer.bos_token_id is None
     assert {tokenizer.eos_token_id, tokenizer.pad_token_id, tokenizer.unk_token_id} == {0, 1, 2}
-    assert len(vocabulary()) == len(set(vocabulary())) == len(tokenizer)
+    assert len(vocabulary("mini")) == len(set(vocabulary("mini"))) == len(tokenizer)
     assert tokenizer("zebra").input_ids == [tokenizer.unk_token_id]
 
 
@@ -157,3 +169,17 @@ def test_bad_recipes_are_one_clear_line(tmp_path: Path, change: tuple[str, str],
 def test_missing_recipe(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be read"):
         load_recipe(tmp_path / "none.yaml")
+
+
+def test_later_fields_of_a_recipe_leave_earlier_digests_alone() -> None:
+    """The mini bases were made before a recipe could name a task, first texts or the first weights' size."""
+    spec = load_recipe(RECIPE).spec("strong")
+    assert set(spec) == {"name", "context", "base", "texts"}
+    assert not set(spec["base"]) & {
+        "initial",
+        "tied",
+        "rope_theta",
+        "first_texts",
+        "first_steps",
+        "first_batch",
+    }  # type: ignore[call-overload]

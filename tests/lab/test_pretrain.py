@@ -14,14 +14,22 @@ import torch
 
 from w2s_core.errors import UserError
 from w2s_core.lab import pretrain, training_loop
+from w2s_core.lab.batches import batch, batches
 from w2s_core.lab.recipe import Recipe, load_recipe
 from w2s_core.lab.tokenizer import build_tokenizer
-from w2s_core.lab.training_loop import batch, rate, weighted_loss
+from w2s_core.lab.training_loop import rate, weighted_loss
 from w2s_core.models import base_ref, load_model
 from w2s_core.prompting import encode_completion, encode_prompt, zero_shot
 
-MINI = Path(__file__).parents[2] / "experiments" / "mini"
-BASES = sorted(path.parent for path in (MINI / "bases").glob("*/pretraining.json"))
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
+MINI = EXPERIMENTS / "mini"
+LABS = {
+    "mini": ("Ann had 8 pens. She found 5 more. How many pens did Ann have then?", "8 + 5 = 13.\n#### 13"),
+}
+"""Labs whose bases are shipped, each with a question and its answer."""
+BASES = sorted(
+    path.parent for lab in LABS for path in (EXPERIMENTS / lab / "bases").glob("*/pretraining.json")
+)
 TINY = """\
 context: 256
 texts:
@@ -93,6 +101,9 @@ def test_command_line_errors_and_interrupt(
     assert pretrain.main([str(recipe), "--only", "huge"]) == 2
     assert capsys.readouterr().err == "error: no base 'huge' in the recipe; known: tiny\n"
     assert pretrain.main([str(recipe.parent / "none.yaml")]) == 2
+    capsys.readouterr()
+    assert pretrain.main([str(recipe), "--readers", "-1"]) == 2
+    assert capsys.readouterr().err == "error: --readers -1: give a number of processes, 0 or more\n"
 
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
@@ -114,7 +125,7 @@ def test_record_says_how_it_was_made(recipe: Path) -> None:
 
 def test_batch_masks_padding_and_weighs_questions(recipe: Path) -> None:
     tokenizer = build_tokenizer(256)
-    ids, weight = batch(tokenizer, load_recipe(recipe).texts["plain"], 4, "x")
+    ids, weight = batch(tokenizer, "mini", load_recipe(recipe).texts["plain"], 4, "x")
     assert ids.shape == weight.shape
     assert torch.equal(weight == 0, ids == tokenizer.pad_token_id)
     row = weight[0][ids[0] != tokenizer.pad_token_id]
@@ -128,7 +139,7 @@ def test_batch_masks_padding_and_weighs_questions(recipe: Path) -> None:
 def test_every_document_closes_with_eos_straight_behind_its_last_answer(recipe: Path) -> None:
     """A base that never meets EOS leaves it improbable even after fine-tuning, and samples then ramble on."""
     tokenizer = build_tokenizer(256)
-    ids, weight = batch(tokenizer, load_recipe(recipe).texts["plain"], 8, "x")
+    ids, weight = batch(tokenizer, "mini", load_recipe(recipe).texts["plain"], 8, "x")
     for row, weights_of_row in zip(ids, weight, strict=True):
         text = row[row != tokenizer.pad_token_id]
         assert (text == tokenizer.eos_token_id).nonzero().flatten().tolist() == [len(text) - 1]
@@ -182,20 +193,22 @@ KILLABLE = (
 )
 
 
-def recipe_of_the_lab() -> Recipe:
-    return load_recipe(MINI / "bases.yaml")
+def recipe_of(lab: str) -> Recipe:
+    return load_recipe(EXPERIMENTS / lab / "bases.yaml")
 
 
-def test_every_base_of_the_recipe_is_shipped_and_small() -> None:
-    assert {path.name for path in BASES} == set(recipe_of_the_lab().bases)
-    size = sum(file.stat().st_size for file in (MINI / "bases").rglob("*") if file.is_file())
+@pytest.mark.parametrize("lab", LABS)
+def test_every_base_of_the_recipe_is_shipped_and_small(lab: str) -> None:
+    assert {path.name for path in BASES if path.parents[1].name == lab} == set(recipe_of(lab).bases)
+    size = sum(file.stat().st_size for file in (EXPERIMENTS / lab / "bases").rglob("*") if file.is_file())
     assert size < 15 * 10**6
 
 
-@pytest.mark.parametrize("folder", BASES, ids=lambda path: path.name)
+@pytest.mark.parametrize("folder", BASES, ids=lambda path: f"{path.parents[1].name}/{path.name}")
 def test_shipped_base_loads_like_any_model(folder: Path, tmp_path: Path) -> None:
     record = json.loads((folder / "pretraining.json").read_text())
-    assert record["recipe_sha256"] == recipe_of_the_lab().digest(folder.name), (
+    lab = folder.parents[1].name
+    assert record["recipe_sha256"] == recipe_of(lab).digest(folder.name), (
         "made by the recipe that is committed"
     )
     assert record["weights_sha256"] == weights(folder)
@@ -205,9 +218,9 @@ def test_shipped_base_loads_like_any_model(folder: Path, tmp_path: Path) -> None
     assert tokenizer.padding_side == "left"
     assert model.config.eos_token_id == tokenizer.eos_token_id
     assert model.num_parameters() == record["parameters"]
-    question = "Ann had 8 pens. She found 5 more. How many pens did Ann have then?"
+    question, solution = LABS[lab]
     prompt = encode_prompt(tokenizer, zero_shot(question))
-    answer = encode_completion(tokenizer, "8 + 5 = 13.\n#### 13")
+    answer = encode_completion(tokenizer, solution)
     with torch.inference_mode():
         logits = model(torch.tensor([prompt + answer])).logits[0]
     losses = torch.nn.functional.cross_entropy(logits[len(prompt) - 1 : -2], torch.tensor(answer[:-1]))
@@ -217,4 +230,36 @@ def test_shipped_base_loads_like_any_model(folder: Path, tmp_path: Path) -> None
 
 def test_missing_base_name_is_a_user_error() -> None:
     with pytest.raises(UserError, match="known: strong"):
-        pretrain._wanted(recipe_of_the_lab(), ["weak"])
+        pretrain._wanted(recipe_of("mini"), ["weak"])
+
+
+def test_a_gpu_that_is_not_there_is_one_clear_line(
+    recipe: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert pretrain.main([str(recipe), "--device", "cuda"]) == 2
+    assert capsys.readouterr().err == (
+        "error: --device cuda: PyTorch sees no CUDA GPU here; --device cpu, or auto, works without one\n"
+    )
+    assert training_loop.choose_device("auto").type == "cpu"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert [training_loop.choose_device(one).type for one in ("auto", "cuda", "cpu")] == [
+        "cuda",
+        "cuda",
+        "cpu",
+    ]
+
+
+def test_bfloat16_is_autocast_and_changes_the_result(recipe: Path) -> None:
+    plain = make(recipe)
+    recipe.write_text(TINY.replace("precision: float32", "precision: bfloat16"))
+    assert weights(make(recipe, out="half")) != weights(plain)
+
+
+@pytest.mark.slow
+def test_readers_make_the_same_batches_in_order(recipe: Path) -> None:
+    here, ahead = (list(batches(load_recipe(recipe), "tiny", 1, readers)) for readers in (0, 2))
+    assert len(here) == len(ahead) == 5
+    for one, other in zip(here, ahead, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+    assert not torch.equal(here[0][0], here[1][0])

@@ -1,43 +1,15 @@
 """Authors of the pretraining texts: how careful they are, and in which ways they err.
 
-A base model that has read many authors can solve the stories, but asked zero-shot it answers like a mixture of them.
+A base model that has read many authors can solve the problems, but asked zero-shot it answers like a mixture of them.
 Demonstrations tell it which author to be, and fine-tuning on right answers draws out the careful one: the latent
 ability that weak-to-strong training is to elicit. Errors are traits, not noise: an author who has one makes it
-wherever it applies (with a probability of the author's kind), so that it can be recognised from context.
+wherever it applies (with a probability of the author's kind), so that it can be recognised from context. Which traits
+there are is for the domain to say (`domains.py`).
 """
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-
-from w2s_core.tasks.stories import Clause, Story, arithmetic, solve, write_solution
-
-Rule = Callable[..., int]
-
-TRAITS: dict[str, dict[str, Rule]] = {
-    "lending_is_gain": {"lend": lambda do, v, a: do(v, "+", a)},
-    "one_box_only": {
-        "packed": lambda do, v, a, b: b,
-        "buy": lambda do, v, a, b: do(v, "+", b),
-    },
-    "one_friend_only": {
-        "gifts": lambda do, v, a, b: do(v, "+", b),
-        "share": lambda do, v, a, b: do(v, "-", b),
-    },
-    "multiply_is_add": {
-        "double": lambda do, v: do(v, "+", 2),
-        "triple": lambda do, v: do(v, "+", 3),
-        "times": lambda do, v, a: do(v, "+", a),
-    },
-    "half_is_two": {"halve": lambda do, v: do(v, "-", 2)},
-    "other_person_skipped": {
-        "total": lambda do, v, a: v,
-        "more": lambda do, v, a: v,
-    },
-    "aside_added": {},
-    "carry_dropped": {},
-}
-"""Trait -> the kinds of clause that it solves in its own way. The last two do not belong to a kind of clause."""
 
 
 @dataclass(frozen=True)
@@ -62,43 +34,15 @@ class Author:
     traits: frozenset[str]
     applies: float
 
-    def solution(self, rng: random.Random, story: Story) -> str:
-        """The story's solution as this author writes it, with a final answer that follows from its steps."""
-        shown = {name for name in sorted(self.traits) if rng.random() < self.applies}
-        habits = {kind: rule for name in sorted(shown) for kind, rule in TRAITS[name].items()}
-        if story.aside is not None and "aside_added" in shown:
-            habits.setdefault("now", _adding(story.aside))
-        calculate = _without_carry if "carry_dropped" in shown else _not_below_zero
-        return write_solution(*solve(story, calculate, habits))
+    def shown(self, rng: random.Random) -> frozenset[str]:
+        """The traits that show in his next solution."""
+        return frozenset(name for name in sorted(self.traits) if rng.random() < self.applies)
 
 
-def draw_author(rng: random.Random, kinds: Sequence[AuthorKind], weights: dict[str, float]) -> Author:
-    """An author of a random kind, with each trait independently."""
+def draw_author(
+    rng: random.Random, kinds: Sequence[AuthorKind], weights: dict[str, float], traits: Iterable[str]
+) -> Author:
+    """An author of a random kind, with each of the domain's traits independently."""
     kind = rng.choices(kinds, [kind.share for kind in kinds])[0]
-    traits = [name for name in TRAITS if rng.random() < kind.trait * weights.get(name, 1.0)]
-    return Author(frozenset(traits), kind.applies)
-
-
-def touches(trait: str, story: Story) -> bool:
-    """Whether the trait changes the way in which this story is solved (carrying aside: that depends on the numbers)."""
-    if trait == "aside_added":
-        return story.aside is not None and story.end == Clause("now")
-    return any(clause.kind in TRAITS[trait] for clause in story.clauses)
-
-
-def _adding(aside: int) -> Rule:
-    return lambda do, v: do(v, "+", aside)
-
-
-def _not_below_zero(left: int, sign: str, right: int) -> int:
-    """Right arithmetic; an author whose earlier step went wrong may get below zero, and writes 0 there."""
-    return max(0, arithmetic(left, sign, right))
-
-
-def _without_carry(left: int, sign: str, right: int) -> int:
-    """As above, but tens that should be carried (or borrowed) in a sum or difference are forgotten."""
-    if sign == "+" and left % 10 + right % 10 >= 10:
-        return left + right - 10
-    if sign == "-" and left % 10 < right % 10 and left >= right:
-        return left - right + 10
-    return _not_below_zero(left, sign, right)
+    had = [name for name in traits if rng.random() < kind.trait * weights.get(name, 1.0)]
+    return Author(frozenset(had), kind.applies)

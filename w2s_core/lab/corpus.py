@@ -4,13 +4,13 @@ import random
 from collections.abc import Iterator, Sequence
 
 from w2s_core.lab.authors import AuthorKind, draw_author
+from w2s_core.lab.domains import DOMAINS
 from w2s_core.prompting import few_shot_prefix
-from w2s_core.tasks.mini import draw_stories
-from w2s_core.tasks.stories import tell
 
 
 def documents(
     seed: str,
+    task: str,
     kinds: Sequence[AuthorKind],
     traits: dict[str, float],
     levels: dict[int, float],
@@ -22,10 +22,13 @@ def documents(
     named), `levels` a level to its weight.
     """
     rng = random.Random(f"corpus-{seed}")
-    streams = {level: draw_stories(rng, level, "pretrain") for level in sorted(levels)}
+    domain = DOMAINS[task]
+    streams = {level: domain.draw(rng, level, "pretrain") for level in sorted(levels)}
     weights = [levels[level] for level in sorted(levels)]
     while True:
-        author = draw_author(rng, kinds, traits)
+        author = draw_author(rng, kinds, traits, domain.traits)
         drawn = rng.choices(sorted(levels), weights, k=questions)
-        stories = [next(streams[level]) for level in drawn]
-        yield few_shot_prefix([(tell(rng, story), author.solution(rng, story)) for story in stories])
+        problems = [next(streams[level]) for level in drawn]
+        yield few_shot_prefix(
+            [(domain.tell(rng, one), domain.write(one, author.shown(rng))) for one in problems]
+        )

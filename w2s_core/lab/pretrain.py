@@ -18,6 +18,7 @@ from w2s_core.lab.recipe import Recipe, load_recipe
 from w2s_core.rows import read_json, write_json
 
 RECORD = "pretraining.json"
+READERS_OF_A_GPU = 4
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -31,11 +32,23 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--out", type=Path, help="folder for the bases (default: bases/ beside the recipe)")
     parser.add_argument("--work", type=Path, default=Path(".w2s/pretrain"), help="folder for checkpoints")
+    parser.add_argument(
+        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: %(default)s"
+    )
+    parser.add_argument(
+        "--readers",
+        type=int,
+        metavar="N",
+        help=f"processes that make texts ahead (default: {READERS_OF_A_GPU} with a GPU, none without)",
+    )
     given = parser.parse_args(arguments)
     try:
+        if given.readers is not None and given.readers < 0:
+            raise UserError(f"--readers {given.readers}: give a number of processes, 0 or more")
         recipe = load_recipe(given.recipe)
+        out = given.out or given.recipe.parent / "bases"
         for name in _wanted(recipe, given.only):
-            make_base(recipe, name, given.out or given.recipe.parent / "bases", given.work)
+            make_base(recipe, name, out, given.work, given.device, given.readers)
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
@@ -52,23 +65,29 @@ def _wanted(recipe: Recipe, only: list[str] | None) -> list[str]:
     return only or list(recipe.bases)
 
 
-def make_base(recipe: Recipe, name: str, out: Path, work: Path) -> Path:
+def make_base(
+    recipe: Recipe, name: str, out: Path, work: Path, device: str = "cpu", readers: int | None = None
+) -> Path:
     """Pretrain the base called `name` into the folder out/name, unless it stands there already.
 
     The folder holds config.json, model.safetensors (float16), the tokenizer and pretraining.json. It is written
-    beside its place and renamed at the end.
+    beside its place and renamed at the end. A CPU makes the same weights every time; a GPU does so but for the last
+    digits, and its name is in the record.
     """
     final, digest = out / name, recipe.digest(name)
     if (final / RECORD).is_file() and read_json(final / RECORD).get("recipe_sha256") == digest:
         sys.stderr.write(f"{name}: up to date\n")
         return final
     from w2s_core.lab.tokenizer import build_tokenizer
-    from w2s_core.lab.training_loop import pretrain
+    from w2s_core.lab.training_loop import choose_device, pretrain
 
-    tokenizer = build_tokenizer(recipe.context)
+    place = choose_device(device)
+    if readers is None:
+        readers = READERS_OF_A_GPU if place.type == "cuda" else 0
+    tokenizer = build_tokenizer(recipe.context, recipe.task)
     scratch = work / f"{name}-{digest[:12]}"
     with _Bar(name) as bar:
-        model, record = pretrain(recipe, name, tokenizer, scratch, bar.show)
+        model, record = pretrain(recipe, name, tokenizer, scratch, bar.show, place, readers)
     fresh = out / f".{name}.new"
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)

@@ -9,7 +9,11 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from w2s_core.errors import UserError
-from w2s_core.lab.authors import TRAITS, AuthorKind
+from w2s_core.lab.authors import AuthorKind
+from w2s_core.lab.domains import DOMAINS
+
+LATER = {"task", "fewest", "rope_theta", "initial", "tied", "first_texts", "first_steps", "first_batch"}
+"""Fields that came after the first bases were made."""
 
 
 class Section(BaseModel):
@@ -29,18 +33,22 @@ class Authors(Section):
 class Texts(Section):
     """What a base reads."""
 
+    task: Literal["mini", "deduction", "drills"] | None = Field(
+        default=None, description="if not the recipe's"
+    )
     authors: dict[str, Authors] = Field(min_length=1)
     traits: dict[str, float] = Field(default={}, description="weight of a trait; 1 where it is not named")
     levels: dict[int, float] = Field(min_length=1, description="level -> weight")
     questions: int = Field(ge=1, description="questions a document")
+    fewest: int | None = Field(default=None, ge=1, description="documents grow from here up to `questions`")
     question_weight: float = Field(
         default=1.0, gt=0, description="loss weight of a question's tokens; answers have 1"
     )
 
     @model_validator(mode="after")
-    def _known_traits(self) -> "Texts":
-        if strange := sorted(set(self.traits) - set(TRAITS)):
-            raise ValueError(f"unknown traits {strange}; known: {sorted(TRAITS)}")
+    def _fewest_is_less(self) -> "Texts":
+        if self.fewest is not None and self.fewest >= self.questions:
+            raise ValueError(f"fewest ({self.fewest}) must be less than questions ({self.questions})")
         return self
 
     def kinds(self) -> list[AuthorKind]:
@@ -66,11 +74,18 @@ class Base(Section):
     threads: int = Field(default=1, ge=1, description="torch threads; changes the order of sums")
     seed: int = 0
     texts: str = Field(description="a name under `texts`")
+    initial: float = Field(default=0.02, gt=0, description="standard deviation of the first weights")
+    rope_theta: float = Field(default=10000.0, gt=1, description="base of the rotary positions' wave lengths")
+    tied: bool = Field(default=True, description="one matrix for reading tokens and for predicting them")
+    first_texts: str | None = Field(default=None, description="what it reads first, also under `texts`")
+    first_steps: int = Field(default=0, ge=0, description="of `steps`, those in which it reads `first_texts`")
+    first_batch: int = Field(default=0, ge=0, description="documents a step there; 0: batch_size")
 
 
 class Recipe(Section):
     """All bases of a lab."""
 
+    task: Literal["mini", "deduction"] = "mini"
     context: int = Field(ge=64, description="longest text, in tokens")
     texts: dict[str, Texts]
     bases: dict[str, Base] = Field(min_length=1)
@@ -78,20 +93,51 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _texts_exist(self) -> "Recipe":
         for name, base in self.bases.items():
-            if base.texts not in self.texts:
-                raise ValueError(f"base '{name}' reads texts '{base.texts}', which are not in the recipe")
+            for texts in filter(None, (base.texts, base.first_texts)):
+                if texts not in self.texts:
+                    raise ValueError(f"base '{name}' reads texts '{texts}', which are not in the recipe")
+            if (base.first_texts is None) != (base.first_steps == 0):
+                raise ValueError(f"base '{name}': give first_texts together with first_steps")
+            if base.first_steps >= base.steps:
+                raise ValueError(f"base '{name}': first_steps must be less than steps")
+        return self
+
+    @model_validator(mode="after")
+    def _the_task_knows(self) -> "Recipe":
+        for name, texts in self.texts.items():
+            domain = DOMAINS[texts.task or self.task]
+            if strange := sorted(set(texts.traits) - set(domain.traits)):
+                raise ValueError(f"texts '{name}': unknown traits {strange}; known: {sorted(domain.traits)}")
+            if beyond := sorted(set(texts.levels) - set(domain.levels)):
+                raise ValueError(f"texts '{name}': unknown levels {beyond}; known: {list(domain.levels)}")
         return self
 
     def spec(self, name: str) -> dict[str, object]:
         """Everything that decides the base called `name`, as JSON values."""
         base = self.bases[name]
-        texts = self.texts[base.texts].model_dump(mode="json")
-        return {"name": name, "context": self.context, "base": base.model_dump(mode="json"), "texts": texts}
+        spec = {
+            "name": name,
+            "context": self.context,
+            "base": _said(base),
+            "texts": _said(self.texts[base.texts]),
+        }
+        if self.task != "mini":
+            spec["task"] = self.task
+        if base.first_texts:
+            spec["first_texts"] = _said(self.texts[base.first_texts])
+        return spec
 
     def digest(self, name: str) -> str:
         """sha256 of the spec: a checkpoint or a finished base belongs to exactly one."""
         text = json.dumps(self.spec(name), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _said(section: Section) -> dict[str, object]:
+    """The fields as JSON values, without later ones that say what held before: earlier bases keep their digests."""
+    fields = type(section).model_fields
+    unsaid = {name for name in LATER & set(fields) if getattr(section, name) == fields[name].default}
+    return section.model_dump(mode="json", exclude=unsaid)
 
 
 def load_recipe(path: Path) -> Recipe:

@@ -7,34 +7,34 @@ exactly. No token spans the boundary between a prompt and a completion, since th
 import re
 from typing import Any
 
-from w2s_core.tasks.stories import ASIDE_TEXT, ITEMS, KINDS, PEOPLE
+from w2s_core.lab.domains import DOMAINS
 
 PATTERN = r" ?[A-Za-z]+| ?[0-9]| ?#+| ?[^\sA-Za-z0-9#]|\s"
 EOS, PAD, UNKNOWN = "<eos>", "<pad>", "<unk>"
 
 
-def vocabulary() -> list[str]:
-    """All tokens in the order of their ids: special ones, signs, digits, words; words with and without a space."""
+def vocabulary(task: str) -> list[str]:
+    """All tokens of a task's texts in the order of their ids: special ones, signs, digits, words (spaced and bare)."""
     signs = ["\n", " ", ".", ",", ":", "?", " +", " -", " *", " /", " =", "####", " ####"]
     digits = [f"{space}{digit}" for space in (" ", "") for digit in range(10)]
-    texts = [kind.text for kind in KINDS.values()] + [ASIDE_TEXT]
-    fields = re.compile(r"\{\w+\}")
-    names = {word for person in PEOPLE for word in (*person, person[1].capitalize())}
-    words = {word for text in texts for word in re.findall(r"[A-Za-z]+", fields.sub(" ", text))}
-    known = sorted({"Question", "Answer"} | names | set(ITEMS) | words)
+    domain = DOMAINS[task]
+    fields = re.compile(r"\{\w*\}")
+    words = {word for text in domain.texts for word in re.findall(r"[A-Za-z]+", fields.sub(" ", text))}
+    known = sorted({"Question", "Answer"} | domain.names | words)
     return [EOS, PAD, UNKNOWN, *signs, *digits, *(f" {word}" for word in known), *known]
 
 
-def build_tokenizer(context: int) -> Any:
+def build_tokenizer(context: int, task: str = "mini") -> Any:
     """A fast tokenizer with EOS and PAD and no BOS.
 
     Args:
         context: the longest text that the models take, in tokens.
+        task: whose texts it reads.
     """
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    tokens = vocabulary()
+    tokens = vocabulary(task)
     core = Tokenizer(models.WordLevel({token: i for i, token in enumerate(tokens)}, unk_token=UNKNOWN))
     core.pre_tokenizer = pre_tokenizers.Split(Regex(PATTERN), behavior="isolated")
     core.decoder = decoders.Fuse()

@@ -4,7 +4,6 @@ import math
 import shutil
 import time
 from collections.abc import Callable
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from w2s_core.lab.corpus import documents
-from w2s_core.lab.recipe import Base, Recipe, Texts
+from w2s_core.errors import UserError
+from w2s_core.lab.batches import batches
+from w2s_core.lab.recipe import Base, Recipe
 from w2s_core.rows import read_json, write_json
 
 SECONDS_BETWEEN_CHECKPOINTS = 60.0
@@ -23,7 +23,7 @@ Progress = Callable[[int, int, float], None]
 
 
 def build_model(base: Base, vocabulary: int, context: int, eos: int, pad: int) -> Any:
-    """A randomly initialised model of the base's architecture; embeddings are tied."""
+    """A randomly initialised model of the base's architecture."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
     config = AutoConfig.for_model(
@@ -35,29 +35,15 @@ def build_model(base: Base, vocabulary: int, context: int, eos: int, pad: int) -
         num_key_value_heads=base.key_value_heads,
         intermediate_size=base.intermediate,
         max_position_embeddings=context,
-        tie_word_embeddings=True,
+        tie_word_embeddings=base.tied,
+        initializer_range=base.initial,
+        rope_parameters={"rope_type": "default", "rope_theta": base.rope_theta},
         bos_token_id=None,
         eos_token_id=eos,
         pad_token_id=pad,
     )
     torch.manual_seed(base.seed)
     return AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-
-
-def batch(tokenizer: Any, texts: Texts, size: int, seed: str) -> tuple[Tensor, Tensor]:
-    """Token ids and loss weights, both [size, longest document]; padding has weight 0."""
-    drawn = documents(seed, texts.kinds(), texts.traits, texts.levels, texts.questions)
-    # EOS closes a document straight behind its last answer: fine-tuning by adapters cannot teach a token whose
-    # embedding the base never learned.
-    closed = [text.rstrip("\n") + tokenizer.eos_token for text in islice(drawn, size)]
-    rows = tokenizer(closed, add_special_tokens=False).input_ids
-    longest = max(map(len, rows))
-    pad = tokenizer.pad_token_id
-    ids = torch.tensor([row + [pad] * (longest - len(row)) for row in rows])
-    question, answer = tokenizer.convert_tokens_to_ids(["Question", "Answer"])
-    inside = (ids == question).cumsum(1) > (ids == answer).cumsum(1)
-    weights = torch.where(inside, texts.question_weight, 1.0)
-    return ids, weights.masked_fill(ids == pad, 0.0)
 
 
 def weighted_loss(logits: Tensor, ids: Tensor, weights: Tensor) -> Tensor:
@@ -77,19 +63,39 @@ def rate(base: Base, step: int) -> float:
     return base.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, base.steps - warm)))
 
 
+def choose_device(wanted: str) -> torch.device:
+    """`auto`: the GPU where there is one. Raises UserError for a GPU that is not there."""
+    there = torch.cuda.is_available()
+    if wanted == "cuda" and not there:
+        raise UserError(
+            "--device cuda: PyTorch sees no CUDA GPU here; --device cpu, or auto, works without one"
+        )
+    return torch.device("cuda" if wanted != "cpu" and there else "cpu")
+
+
+def device_name(device: torch.device) -> str:
+    """What the record calls it: "cpu", or the name of the GPU."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+
+
 def pretrain(
-    recipe: Recipe, name: str, tokenizer: Any, work: Path, progress: Progress
+    recipe: Recipe,
+    name: str,
+    tokenizer: Any,
+    work: Path,
+    progress: Progress,
+    device: torch.device,
+    readers: int,
 ) -> tuple[Any, dict[str, Any]]:
-    """Pretrain one base. Returns the model (float32) and the record {steps, tokens, seconds, loss, losses}.
+    """Pretrain one base. Returns the model (float32, on the CPU) and the record {step, tokens, seconds, loss, losses}.
 
     A checkpoint is kept in `work`, about once a minute; a call after a kill or Ctrl-C goes on from it and ends with
     the same weights as an uninterrupted one, since every step draws its own documents by its number.
     """
     base = recipe.bases[name]
-    texts = recipe.texts[base.texts]
     torch.set_num_threads(base.threads)
     model = build_model(base, len(tokenizer), recipe.context, tokenizer.eos_token_id, tokenizer.pad_token_id)
-    model.train()
+    model.to(device).train()
     optimiser = torch.optim.AdamW(
         model.parameters(), lr=base.learning_rate, betas=(0.9, 0.95), weight_decay=base.weight_decay
     )
@@ -98,17 +104,18 @@ def pretrain(
         state = _restore(work / "checkpoint", model, optimiser)
     started = saved = time.monotonic()
     spent = state["seconds"]
-    while state["step"] < base.steps:
-        ids, weights = batch(tokenizer, texts, base.batch_size, f"{base.seed}-{state['step']}")
-        loss = _update(model, optimiser, base, state["step"], ids, weights)
+    for ids, weights in batches(recipe, name, state["step"], readers):
+        loss = _update(model, optimiser, base, state["step"], ids.to(device), weights.to(device))
         state = _advanced(state, int((weights > 0).sum()), loss, spent + time.monotonic() - started)
         progress(state["step"], base.steps, loss)
         if time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS:
             _save(work, model, optimiser, state)
             saved = time.monotonic()
+    if device.type == "cuda":
+        state["device"] = device_name(device)
     tail = state["losses"][-50:]
     record = {**state, "loss": sum(tail) / len(tail), "losses": state["losses"][:: max(1, base.steps // 50)]}
-    return model, record
+    return model.cpu(), record
 
 
 def _advanced(state: dict[str, Any], tokens: int, loss: float, seconds: float) -> dict[str, Any]:
@@ -123,7 +130,7 @@ def _advanced(state: dict[str, Any], tokens: int, loss: float, seconds: float) -
 def _update(model: Any, optimiser: Any, base: Base, step: int, ids: Tensor, weights: Tensor) -> float:
     for group in optimiser.param_groups:
         group["lr"] = rate(base, step)
-    with torch.autocast("cpu", torch.bfloat16, enabled=base.precision == "bfloat16"):
+    with torch.autocast(ids.device.type, torch.bfloat16, enabled=base.precision == "bfloat16"):
         logits = model(input_ids=ids, use_cache=False).logits
     loss = weighted_loss(logits, ids, weights)
     optimiser.zero_grad(set_to_none=True)

@@ -8,8 +8,10 @@ Every story tells of three people and holds four strands of rules, two for each 
 The person asked about has the start of one strand of each side, somebody else has the start of the other; conditions
 ("dax and fep") are handed out likewise. So sentences, lengths and word counts say nothing about the answer, and only
 following the rules does. The rules are Horn clauses and nothing follows from the negation, so forward chaining finds
-all that is entailed. Splits are disjoint on the skeleton (the story without names, properties and the order of its
-sentences): a hash of the skeleton assigns it to one split, whatever the seed and the sizes.
+all that is entailed. Two wordings tell the same stories: `full` sentences with the shortest proof as the solution, and
+`brief` ones, half as long, with the whole search for it (`deduction_search.py`), for small models. Splits are disjoint
+on the skeleton (the story without names, properties and the order of its sentences): a hash of the skeleton assigns it
+to one split, whatever the seed and the sizes. Pretraining texts are drawn from a bucket of their own.
 """
 
 import hashlib
@@ -20,13 +22,16 @@ from typing import Any
 
 from w2s_core.errors import UserError
 from w2s_core.tasks import Problem, unknown
+from w2s_core.tasks.deduction_search import tell_brief, write_search
+from w2s_core.tasks.facts_and_rules import Rule, World
 from w2s_core.tasks.generated import apportion, read_options
 
 LEVELS = tuple(range(1, 7))
 """Rules that a proof of "true" or "false" applies one after the other."""
+WORDINGS = ("full", "brief")
 ANSWERS = ("true", "false", "unknown")
 DEFAULT_SIZES = {"train_1": 1000, "train_2": 1000, "dev": 500, "test": 500}
-BUCKETS = {"train_1": 35, "train_2": 35, "dev": 15, "test": 15}
+BUCKETS = {"pretrain": 40, "train_1": 20, "train_2": 20, "dev": 10, "test": 10}
 """Shares of all skeletons, in per cent."""
 MOST_BRANCHES = 2
 """Rules that lead from a live strand, or from the asked property, to nowhere."""
@@ -41,24 +46,6 @@ PROPERTIES = (
     "lorp", "lunt", "merv", "mip", "nazz", "nurl", "opid", "ospy", "plim", "prell", "quab", "quog", "rilt", "rondy",
     "skeb", "sorv", "tirm", "tolp", "ulsh", "urby", "vask", "vond", "wemb", "wug", "yeft", "yorl", "zaff", "zind",
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Rule:
-    """Whoever has every property of `body` has `head`; or has it not, where `positive` is false."""
-
-    body: tuple[str, ...]
-    head: str
-    positive: bool = True
-
-
-@dataclass(frozen=True)
-class World:
-    """Facts (person, property) and rules, and the fact that the question asks about."""
-
-    facts: tuple[tuple[str, str], ...]
-    rules: tuple[Rule, ...]
-    asked: tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -162,6 +149,14 @@ def _strand(chain: list[str], condition_at: int, condition: str, positive: bool 
         yield Rule(body, chain[i], positive or i < len(chain) - 1)
 
 
+def draw_worlds(rng: random.Random, level: int, split: str) -> Iterator[World]:
+    """Endless stories of one level whose skeletons belong to `split`; the three answers come equally often."""
+    while True:
+        plan = draw_plan(rng, level, rng.choice(ANSWERS))
+        if split_of(plan.skeleton) == split:
+            yield name_all(rng, build(plan))
+
+
 def name_all(rng: random.Random, world: World) -> World:
     """The same world with names and properties drawn at random, and its sentences in random order."""
     people = sorted({person for person, _ in world.facts})
@@ -246,20 +241,26 @@ class DeductionTask:
         levels: level -> weight; the weights are shares once they are divided by their sum. At each level the three
             answers are equally frequent (up to one problem).
         seed: draws other stories, names and properties, from the same buckets.
+        wording: one of WORDINGS.
     """
 
     sizes: Mapping[str, int] = field(default_factory=lambda: dict(DEFAULT_SIZES))
     levels: Mapping[int, float] = field(default_factory=lambda: dict.fromkeys(LEVELS, 1.0))
     seed: int = 0
+    wording: str = "full"
     name: str = "deduction"
     answer_rule: str = "gsm8k"
     splits: tuple[str, ...] = tuple(DEFAULT_SIZES)
 
     @classmethod
     def from_options(cls, options: dict[str, Any]) -> "DeductionTask":
-        """Read `train_1`, `train_2`, `dev`, `test` (sizes), `levels` (a list, or level: weight) and `seed`."""
-        given = read_options("deduction", options, DEFAULT_SIZES, dict.fromkeys(LEVELS, 1.0), LEVELS)
-        return cls(given.sizes, given.levels, given.seed)
+        """Read `train_1`, `train_2`, `dev`, `test` (sizes), `levels` (a list, or level: weight), `seed`, `wording`."""
+        levels = dict.fromkeys(LEVELS, 1.0)
+        given = read_options("deduction", options, DEFAULT_SIZES, levels, LEVELS, own=("wording",))
+        wording = options.get("wording", WORDINGS[0])
+        if wording not in WORDINGS:
+            raise UserError(f"task 'deduction': {unknown('wording', str(wording), list(WORDINGS))}")
+        return cls(given.sizes, given.levels, given.seed, wording)
 
     def load(self, split: str) -> list[Problem]:
         """The problems of one split, in an order that mixes levels and answers; no two have the same question.
@@ -277,18 +278,21 @@ class DeductionTask:
                 plan = draw_plan(rng, level, answer)
                 if split_of(plan.skeleton) == split:
                     world = name_all(rng, build(plan))
-                    drawn.setdefault(tell(world), (plan, world))
+                    drawn.setdefault(self._tell(world), (plan, world))
         stories = list(drawn.items())
         rng.shuffle(stories)
         return [
-            _problem(f"{split}-{i:05d}", question, plan, world)
+            self._problem(f"{split}-{i:05d}", question, plan, world)
             for i, (question, (plan, world)) in enumerate(stories)
         ]
 
+    def _tell(self, world: World) -> str:
+        return tell_brief(world) if self.wording == "brief" else tell(world)
 
-def _problem(name: str, question: str, plan: Plan, world: World) -> Problem:
-    answer, proof = solve(world)
-    return Problem(name, question, answer, write_solution(world, answer, proof), plan.level, plan.skeleton)
+    def _problem(self, name: str, question: str, plan: Plan, world: World) -> Problem:
+        answer, proof = solve(world)
+        solution = write_search(world) if self.wording == "brief" else write_solution(world, answer, proof)
+        return Problem(name, question, answer, solution, plan.level, plan.skeleton)
 
 
 def _cells(size: int, levels: Mapping[int, float]) -> Iterator[tuple[int, str]]:

@@ -23,17 +23,19 @@ def read_options(
     sizes: Mapping[str, int],
     levels: Mapping[int, float],
     known_levels: Sequence[int],
+    own: Sequence[str] = (),
 ) -> Generated:
     """Read a size for each split, `levels` (a list of equal weights, or level: weight) and `seed`.
 
     Args:
         sizes, levels: what holds where an option is not given.
         known_levels: those that the task can generate, in order.
+        own: options that the task reads by itself.
 
     Raises:
         UserError: an unknown option, or a value that cannot be.
     """
-    names = [*sizes, "levels", "seed"]
+    names = [*sizes, "levels", "seed", *own]
     for name in options:
         if name not in names:
             raise UserError(f"task '{task}': {unknown('option', str(name), names)}")
