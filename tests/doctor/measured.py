@@ -73,8 +73,8 @@ def trainer_of(
         if not like_a_gpu:
             ready = core.prepare(work / "model", data, settings, bases={ref: base}, work=work / "w")
             return ready.trainer, ready.examples[0].longest
-        arguments, again = core._arguments, {"gradient_checkpointing_kwargs": {"use_reentrant": False}}
-        core._arguments = lambda *a: arguments(*a) | {"gradient_checkpointing": True} | again
+        arguments = core._arguments
+        core._arguments = lambda *a: arguments(*a) | {"gradient_checkpointing": True}
         try:
             ready = core.prepare(work / "model", data, settings, bases={ref: base}, work=work / "w")
         finally:

@@ -219,7 +219,8 @@ def _arguments(
         "use_cpu": not gpu,
         "bf16": settings.precision == "bfloat16",
         "gradient_checkpointing": gpu,
-        "gradient_checkpointing_kwargs": {"use_reentrant": False} if gpu else None,
+        # Sharded weights are gathered by hooks that the older, reentrant kind of checkpointing passes by.
+        "gradient_checkpointing_kwargs": {"use_reentrant": False} if gpu and processes > 1 else None,
         "ddp_find_unused_parameters": False,  # all adapters are in every loss
         "dataloader_pin_memory": gpu,
         "remove_unused_columns": False,
