@@ -5,10 +5,8 @@ whether it is one. Here the vote of M_plus on train_2, which chooses the pairs, 
 on the split are held against gold. Gold is read for this only: no vote here chooses what is trained on.
 """
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import isnan
 from typing import Any, Final
 
 import numpy as np
@@ -16,10 +14,10 @@ import numpy.typing as npt
 
 from analysis.groups import Group, shared
 from analysis.methods import method_name
-from analysis.notes import missing_notes, run_notes, smallest_effect
-from analysis.results import Graded, number_clusters
+from analysis.notes import missing_notes, run_notes, smallest_change, smallest_effect, to_compute
+from analysis.results import Graded, Ints, number_clusters
 from analysis.stage_two import METHODS
-from analysis.table import MISSING, Cell, Table, count, percent, percent_interval, words
+from analysis.table import MISSING, Cell, Table, count, percent, percent_interval, share_cell, words
 from analysis.tables import title
 from w2s_core.errors import UserError
 from w2s_core.statistics import (
@@ -27,8 +25,8 @@ from w2s_core.statistics import (
     Estimate,
     RiskCoverage,
     atom_accuracy,
-    calibration_change,
-    calibration_interval,
+    calibration_changes,
+    calibration_intervals,
     choose_threshold,
     keep_above,
     risk_coverage,
@@ -89,7 +87,7 @@ class Votes:
     confidence: Floats
     right: Floats
     levels: list[Any]
-    clusters: list[int] | None
+    clusters: Ints | None
     empty: float
     members: tuple[str, ...]
 
@@ -97,7 +95,7 @@ class Votes:
         """The votes on the questions of a level."""
         at = [i for i, one in enumerate(self.levels) if one == level]
         ids, levels = [self.ids[i] for i in at], [self.levels[i] for i in at]
-        clusters = [self.clusters[i] for i in at] if self.clusters is not None else None
+        clusters = number_clusters(self.clusters[at].tolist()) if self.clusters is not None else None
         return replace(
             self,
             ids=ids,
@@ -178,7 +176,8 @@ def interval_of(group: Group, label: str, name: str) -> Estimate | None:
     if votes is None:
         return None
     given = votes.confidence, votes.right, votes.clusters
-    return shared(group, [label], (name, votes.members), lambda: calibration_interval(name, *given))
+    what = ("intervals", votes.members)
+    return shared(group, [label], what, lambda: calibration_intervals(SHOWN, *given))[name]
 
 
 def change_of(group: Group, before: str, after: str, name: str) -> Estimate | None:
@@ -189,9 +188,10 @@ def change_of(group: Group, before: str, after: str, name: str) -> Estimate | No
         return None
     _check_same(first.ids, second.ids, (f"{before} of {members[0]}", f"{after} of {members[0]}"))
     systems = (first.confidence, first.right), (second.confidence, second.right)
-    what = ("change", name, first.members)
-    clusters = first.clusters
-    return shared(group, [before, after], what, lambda: calibration_change(name, *systems, clusters))
+    what = ("changes", first.members)
+    return shared(group, [before, after], what, lambda: calibration_changes(SHOWN, *systems, first.clusters))[
+        name
+    ]
 
 
 # Tables
@@ -255,7 +255,9 @@ def atom_table(group: Group) -> Table:
                 row[f"{heads[label]}: votes"] = count(atoms[value].n)
                 row[f"{heads[label]}: right, %"] = percent_interval(atoms[value].accuracy)
         table.rows.append(row)
-    table.notes = ["A calibrated vote is right as often as it is sure.", *_notes(group)]
+    shares = [one.accuracy for atoms in found.values() for one in atoms.values()]
+    smallest = smallest_change("The share right of an atom", shares)
+    table.notes = ["A calibrated vote is right as often as it is sure.", *_notes(group, smallest)]
     return table
 
 
@@ -268,13 +270,20 @@ def level_table(group: Group) -> Table:
         name="calibration_levels",
         of=group.name,
     )
+    gaps: dict[tuple[str, Any], Estimate | None] = {}
     for label in vote_labels(group):
         votes = votes_of(group, label)
         ranked = sorted({x for x in votes.levels if x is not None}, key=_rank) if votes is not None else []
         for level in ranked:
             row = {"vote": words(_heading(group, label)), "level": words(str(level))}
-            table.rows.append(row | _level_cells(group, label, level))
-    table.notes = [MEANING, *_notes(group)]
+            cells, gaps[label, level] = _level_cells(group, label, level)
+            table.rows.append(row | cells)
+    table.notes = [
+        MEANING,
+        *_notes(
+            group, smallest_change("The gap between mean confidence and accuracy on one level", gaps.values())
+        ),
+    ]
     return table
 
 
@@ -282,25 +291,23 @@ def _rank(level: Any) -> tuple[bool, Any]:
     return isinstance(level, str), level
 
 
-def _level_cells(group: Group, label: str, level: Any) -> dict[str, Cell]:
+def _level_cells(group: Group, label: str, level: Any) -> tuple[dict[str, Cell], Estimate | None]:
+    """A level's row, and its mean confidence - accuracy."""
     votes = votes_of(group, label)
     if votes is None:
-        return {}
+        return {}, None
 
-    def make() -> dict[str, Cell]:
+    def make() -> tuple[dict[str, Cell], Estimate]:
         ours = votes.at_level(level)
-        found = {
-            name: calibration_interval(name, ours.confidence, ours.right, ours.clusters) for name in BY_LEVEL
-        }
+        found = calibration_intervals(BY_LEVEL, ours.confidence, ours.right, ours.clusters)
         cells = {SHOWN[name]: share_cell(one, signed=name == "overconfidence") for name, one in found.items()}
-        return {"questions": count(ours.right.shape[1]), **cells}
+        return {"questions": count(ours.right.shape[1]), **cells}, found["overconfidence"]
 
     return shared(group, [label], ("by level", level, votes.members), make)
 
 
 def threshold_table(group: Group) -> Table:
     """The confidence from which to keep answers: chosen on dev, judged on test."""
-    methods = [group.m_plus, *METHODS]
     table = Table(
         title(group, "Calibration: a threshold for keeping answers, chosen on dev"),
         [
@@ -316,58 +323,41 @@ def threshold_table(group: Group) -> Table:
         name="calibration_threshold",
         of=group.name,
     )
-    for method in methods:
-        if group.having(f"samples/dev/{method}"):
-            table.rows += [_threshold_row(group, method, target) for target in TARGETS]
+    having = [one for one in (group.m_plus, *METHODS) if group.having(f"samples/dev/{one}")]
+    found = [_threshold_row(group, method, target) for method in having for target in TARGETS]
+    table.rows = [row for row, _ in found]
     if not table.rows:
         table.rows = [{"vote": words(MISSING)}]
         table.notes = [f"No dev samples in these runs. {_to_make_dev(group)}", *run_notes([group])]
         return table
-    table.notes = [RULE, *_notes(group)]
+    table.notes = [RULE, *_notes(group, smallest_change("The share right", [one for _, one in found]))]
     return table
 
 
-def _threshold_row(group: Group, method: str, target: float) -> dict[str, Cell]:
+def _threshold_row(group: Group, method: str, target: float) -> tuple[dict[str, Cell], Estimate | None]:
+    """A row, and the share right on test."""
     row = {"vote": words(method_name(method, group.m_plus)), "precision wanted, %": percent(target, 0)}
     dev, test = (votes_of(group, f"samples/{split}/{method}") for split in ("dev", "test"))
     if dev is None:
-        return row | {"confidence at least": words(MISSING)}
+        return row | {"confidence at least": words(MISSING)}, None
     chosen = choose_threshold(dev.confidence, dev.right, target, dev.clusters)
     if chosen is None:
-        return row | {"confidence at least": words("none reaches it")}
+        return row | {"confidence at least": words("none reaches it")}, None
     row["confidence at least"] = Cell(f"{chosen.threshold:.3g}", chosen.threshold)
     row |= {"dev: kept, %": percent(chosen.coverage), "dev: right, %": percent_interval(chosen.precision)}
     if test is None:
-        return row | {"test: right, %": words(MISSING)}
+        return row | {"test: right, %": words(MISSING)}, None
     kept = keep_above(test.confidence, test.right, chosen.threshold, test.clusters)
-    return row | {"test: kept, %": percent(kept.coverage), "test: right, %": percent_interval(kept.precision)}
+    row |= {"test: kept, %": percent(kept.coverage), "test: right, %": percent_interval(kept.precision)}
+    return row, kept.precision
 
 
 def _to_make_dev(group: Group) -> str:
     """How to have samples of dev computed, as a command where one run was typed."""
     samples = group.planned("samples")
     fields = "'evaluation.splits=[dev,test]'" + ("" if samples else " evaluation.samples=10")
-    typed = next((one for one in group.commands if one.startswith("w2s run ")), None)
-    if typed is None:
-        return f"To compute some, set {fields} in the experiment."
-    parts = shlex.split(typed)
-    named = {i + more for i, part in enumerate(parts) if part in ("--name", "--out") for more in (0, 1)}
-    plain = shlex.join(part for i, part in enumerate(parts) if i not in named)
-    return f"To compute some: {plain} {fields}"
-
-
-def share_cell(estimate: Estimate | None, *, signed: bool = False) -> Cell:
-    """A measure with its interval to three places: `0.642 [0.580, 0.699]`."""
-    if estimate is None:
-        return words(MISSING)
-    if isnan(estimate.value):
-        return Cell("–")
-    form = "+.3f" if signed else ".3f"
-    value, low, high = (
-        format(round(one, 3) + 0.0, form) for one in (estimate.value, estimate.low, estimate.high)
-    )
-    ends = "" if isnan(estimate.low) else f" [{low}, {high}]"
-    return Cell(value + ends, estimate.value, estimate.low, estimate.high)
+    command = to_compute([group], fields)
+    return f"To compute some: {command}" if command else f"To compute some, set {fields} in the experiment."
 
 
 def _empty_cell(group: Group, label: str) -> Cell:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from analysis.calibration import VOTE, interval_of, votes_of
 from analysis.groups import Group
 from analysis.labels import label_tables, ratio_estimate, runs_with_sets
-from analysis.results import StoreLike, read_parquet
+from analysis.results import Ints, StoreLike, read_parquet
 from analysis.stage_two import side_right
 from w2s_core.statistics import Estimate, crossed_bootstrap, score
 
@@ -57,10 +57,8 @@ def easy_minus_hard(group: Group) -> Estimate | None:
     return _independent_difference(*ours)
 
 
-def _precision(
-    kept: Floats, right: Floats, mask: npt.NDArray[np.bool_], clusters: Sequence[int] | None
-) -> Estimate:
-    labels = [label for label, ours in zip(clusters, mask, strict=True) if ours] if clusters else None
+def _precision(kept: Floats, right: Floats, mask: npt.NDArray[np.bool_], clusters: Ints | None) -> Estimate:
+    labels = clusters[mask].tolist() if clusters is not None else None
     return ratio_estimate(right[:, mask], kept[:, mask], labels)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from analysis.findings import ALPHA, MARGIN, Claim, Finding, control_contrasts, findings
 from analysis.groups import Group, differing_fields
-from analysis.notes import questions_of, run_notes
+from analysis.notes import questions_of, run_notes, smallest_effect
 from analysis.table import (
     Cell,
     Table,
@@ -53,7 +53,7 @@ def save_findings(groups: Sequence[Group], folder: Path, command: str = "") -> t
     found, controls = findings(groups), control_contrasts(groups)
     folder.mkdir(parents=True, exist_ok=True)
     table, record = findings_table(found), as_json(groups, found, controls, command)
-    noted = replace(table, notes=[line.removeprefix("* ") for line in how_to_read(groups, command)])
+    noted = replace(table, notes=[*beneath(groups, found, command), *how_to_read(groups)])
     texts = {
         "findings.md": page(groups, found, controls, command),
         "findings.json": json.dumps(record, indent=1, allow_nan=False, ensure_ascii=False) + "\n",
@@ -69,7 +69,8 @@ def page(
     groups: Sequence[Group], found: Sequence[Finding], controls: Sequence[Claim], command: str = ""
 ) -> str:
     """The findings in plain words, one section each, then the controls and how to read it all."""
-    parts = ["# Findings of the paper, tested on these runs\n", to_markdown(findings_table(found))]
+    table = replace(findings_table(found), notes=beneath(groups, found, command))
+    parts = ["# Findings of the paper, tested on these runs\n", to_markdown(table)]
     for one in found:
         parts.append(
             f"## {one.name}: {one.verdict}\n\n{one.statement}\n\n{_sentences(one)}\n\nRule: {one.rule}\n"
@@ -79,7 +80,9 @@ def page(
     if controls:
         title = "Controls at matched steps: icl-ft of iteration 1 minus the control (shown, not claimed)"
         parts.append(to_markdown(_effects(title, controls)))
-    parts.append("\n".join(["## How to read this", "", *how_to_read(groups, command)]) + "\n")
+    parts.append(
+        "\n".join(["## How to read this", "", *(f"* {line}" for line in how_to_read(groups))]) + "\n"
+    )
     return "\n".join(parts)
 
 
@@ -113,7 +116,7 @@ def _detail(one: Finding) -> Table:
 
 
 def _effects(title: str, claims: Sequence[Claim]) -> Table:
-    table = Table(title, ["effect, points", "over", "value", "p, one test", "n", "seeds"])
+    table = Table(title, ["effect, points", "over", "value", "p, one test", "n", "seeds", "clusters"])
     table.left = ("over",)
     for claim in claims:
         places = {"all weak models": claim.effect} if len(claim.by_weak) != 1 else {}
@@ -126,35 +129,49 @@ def _effects(title: str, claims: Sequence[Claim]) -> Table:
                     "p, one test": words(_p(effect.p if effect else float("nan"))),
                     "n": words(str(effect.n) if effect else "–"),
                     "seeds": words(str(effect.seeds) if effect else "–"),
+                    "clusters": words(str(effect.clusters) if effect else "–"),
                 }
             )
+    effects = [one for claim in claims for one in (claim.effect, *claim.by_weak.values())]
+    notes = (smallest_effect("An effect", effects), "Runs and commands: beneath the first table.")
+    table.notes = [note for note in notes if note]
     return table
 
 
-def how_to_read(groups: Sequence[Group], command: str) -> list[str]:
-    """What the findings stand on, line by line."""
+def beneath(groups: Sequence[Group], found: Sequence[Finding], command: str) -> list[str]:
+    """What the table stands on: questions, seeds, the smallest effect that it can show, runs and commands."""
     seeds = sorted({seed for group in groups for seed in group.seeds})
     first = groups[0]
     weak = ", ".join(group.name for group in groups)
-    questions = f"{questions_of(first)}, seeds {', '.join(map(str, seeds))}"
-    one_seed = "" if len(seeds) > 1 else " With one seed they say nothing about other seeds."
+    smallest = smallest_effect("An effect", [claim.effect for one in found for claim in one.claims])
+    notes = [
+        f"n = {questions_of(first)}; seeds {', '.join(map(str, seeds))}.",
+        f"weak models {weak}; strong model {first.strong}.",
+        smallest,
+        *run_notes(groups),
+        f"made by: {command}" if command else "",
+    ]
+    return [note for note in notes if note]
+
+
+def how_to_read(groups: Sequence[Group]) -> list[str]:
+    """What effects and verdicts mean, line by line."""
+    seeds = {seed for group in groups for seed in group.seeds}
+    alone = "" if len(seeds) > 1 else " With one seed they say nothing about other seeds."
     chance = "Intervals (95 %) and p take questions (by template) and seeds as drawn at random, weak models as given."
     holds = f"Holds: above 0 with p < {ALPHA:g} after Holm's correction over all claims."
     fails = f"Fails: the whole interval lies below +{100 * MARGIN:g} point."
-    lines = [
-        f"* {questions}, weak models {weak}, strong model {first.strong}.",
-        f"* Effects are differences on the same questions, averaged over weak models. {chance}{one_seed}",
-        f"* {holds} {fails} Not resolved: neither.",
-        *(f"* {line}" for line in run_notes(groups)),
+    return [
+        f"Effects are differences on the same questions, averaged over weak models. {chance}{alone}",
+        f"{holds} {fails} Not resolved: neither.",
         *_other_differences(groups),
     ]
-    return lines + ([f"* made by: {command}"] if command else [])
 
 
 def _other_differences(groups: Sequence[Group]) -> list[str]:
     """A setting that goes with the weak model could be the cause of what the findings say of the weak model."""
     fields = [name for name in differing_fields(groups) if name != "weak"]
-    return [f"* Note: the runs of these weak models also differ in {', '.join(fields)}."] if fields else []
+    return [f"Note: the runs of these weak models also differ in {', '.join(fields)}."] if fields else []
 
 
 def points(effect: Estimate | None) -> str:

@@ -1,5 +1,6 @@
 """One experiment over its seeds, as aligned tables of scores: what every table and finding stands on."""
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, wraps
@@ -8,7 +9,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from analysis.results import Graded, Pairs, Questions, Results, number_clusters
+from analysis.results import Graded, Ints, Pairs, Questions, Results
 from w2s_core.errors import UserError
 from w2s_core.evaluation import pass_at_k
 from w2s_core.statistics import Estimate, score
@@ -104,8 +105,14 @@ class Group:
         ]
 
     def present(self, *methods: str, k: int = 1) -> list[str]:
-        """The names of the members that have all of these methods: greedily, or with samples for k > 1."""
-        return self.having(*(self._label(method, k) for method in methods))
+        """The names of the members that have all of these methods: greedily, or with k samples a question for k > 1."""
+        labels = [self._label(method, k) for method in methods]
+        names = self.having(*labels)
+        return names if k == 1 else [one for one in names if all(self._drawn(x, one) >= k for x in labels)]
+
+    def _drawn(self, label: str, name: str) -> int:
+        """Samples that every question has."""
+        return int(self.graded(label, name).n.min(initial=sys.maxsize))
 
     def absent(self) -> list[tuple[str, str]]:
         """(label, member) of all that is missing in the store: the split's, and what is of no split."""
@@ -197,27 +204,21 @@ class Group:
     @cached_property
     def ids(self) -> list[str]:
         """The ids of the questions of the split, in order."""
-        return self._ordered(self.questions.ids)
+        return self.questions.ordered(self.questions.ids)
 
     @cached_property
     def levels(self) -> list[Any]:
         """Their levels; None for a question without."""
-        return self._ordered(self._first.levels) if self._first else []
+        return self.questions.ordered(self._first.levels) if self._first else []
 
-    @cached_property
-    def clusters(self) -> list[int] | None:
+    @property
+    def clusters(self) -> Ints | None:
         """The number of each question's template; None where no question has one."""
-        return number_clusters(self._ordered(self._first.templates)) if self._first else None
+        return self._first.clusters if self._first else None
 
     def clusters_at(self, chosen: npt.NDArray[np.bool_]) -> list[int] | None:
-        """The clusters of some questions."""
-        if self.clusters is None:
-            return None
-        return [label for label, keep in zip(self.clusters, chosen, strict=True) if keep]
-
-    def _ordered(self, values: Sequence[Any]) -> list[Any]:
-        order = self.questions.order
-        return list(values) if order is None else [values[i] for i in order]
+        """The clusters of some questions; not every number need be among them."""
+        return self.clusters[chosen].tolist() if self.clusters is not None else None
 
     @property
     def iterations(self) -> int:

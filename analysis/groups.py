@@ -89,8 +89,20 @@ def _models(record: Mapping[str, Any]) -> dict[str, str]:
 
 def _settings(record: Mapping[str, Any]) -> dict[str, Any]:
     """The experiment, flat. A model of known content goes by its name: folders differ from machine to machine."""
-    found = {k: v for k, v in flat(record.get("experiment", {})).items() if k not in WHICH_RESULTS}
+    found = {k: v for k, v in flat(_complete(record.get("experiment", {}))).items() if k not in WHICH_RESULTS}
     return found | {side: record.get(side) for side in MODELS if side in found and _models(record)}
+
+
+def _complete(experiment: Any) -> Any:
+    """With the fields that came after the run: their defaults are what was done before there was a choice."""
+    from pydantic import ValidationError
+
+    from w2s_core.experiment import Experiment
+
+    try:
+        return Experiment.model_validate_json(json.dumps(experiment)).model_dump(mode="json")
+    except ValidationError:  # a record of other fields than today's says what it can
+        return experiment
 
 
 def _make(frames: Frames, names: list[str], split: str, repeated: str) -> Group:

@@ -13,12 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis.groups import Group, shared
-from analysis.results import Graded, number_clusters
+from analysis.results import Graded, Ints, number_clusters
 from w2s_core.statistics import Estimate, crossed_variance, quantile_t
+from w2s_core.statistics.crossed import Clusters
 from w2s_core.statistics.estimates import effective_size, nothing, wilson_bounds
 
 Floats = npt.NDArray[np.float64]
-Clusters = Sequence[object] | None
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class LabelTables:
     kept: dict[str, Floats]
     right: dict[str, Floats]
     unparsed: dict[str, Floats]
-    clusters: list[int] | None
+    clusters: Ints | None
 
 
 def label_quality_over_seeds(group: Group, name: str) -> SetQuality | None:

@@ -1,5 +1,6 @@
 """What stands beneath every table: questions, seeds, clusters, the smallest effect it can show, runs and commands."""
 
+import shlex
 from collections.abc import Callable, Iterable, Sequence
 from math import isnan, nan
 
@@ -72,18 +73,27 @@ def smallest_effect(what: str, effects: Iterable[Estimate | None]) -> str:
 
 
 def smallest_change(what: str, scores: Iterable[Estimate | None]) -> str:
-    """The smallest change of a single share that the data can show, as the median over some shares."""
-    known = [one.spread.detectable() for one in scores if one is not None and one.spread.known]
-    return smallest_note(what, known, "against a known number")
-
-
-def smallest_note(what: str, found: Iterable[float], how: str = "paired") -> str:
-    """A sentence on the minimum detectable effect (a share), at 80 % power and p < 0.05; empty if it is not known."""
-    values = [one for one in found if not isnan(one)]
-    size = float(np.median(values)) if values else nan
+    """The smallest distance of a single share from a known number that the data can show, as the median over some."""
+    found = [one.spread.detectable() for one in scores if one is not None and one.spread.known]
+    size = _median(found)
     if isnan(size):
         return ""
-    return f"{what} must be about {100 * size:.1f} points to be found in 4 of 5 tries ({how}, p < 0.05)."
+    found_how = "for that to be found in 4 of 5 tries (p < 0.05)"
+    return f"{what} must lie {100 * size:.1f} points from a known number {found_how}."
+
+
+def smallest_note(what: str, found: Iterable[float]) -> str:
+    """A sentence on the minimum detectable effect (a share), at 80 % power and p < 0.05; empty if it is not known."""
+    size = _median(found)
+    if isnan(size):
+        return ""
+    return f"{what} must be about {100 * size:.1f} points to be found in 4 of 5 tries (paired, p < 0.05)."
+
+
+def _median(found: Iterable[float]) -> float:
+    """Of those that are known. Answers that are alike on every question show no chance at all, and so no size."""
+    values = [one for one in found if one > 1e-12]  # nan is not
+    return float(np.median(values)) if values else nan
 
 
 def missing_notes(groups: Sequence[Group], concerns: Callable[[str], bool] = lambda label: True) -> list[str]:
@@ -104,6 +114,21 @@ def run_notes(groups: Sequence[Group]) -> list[str]:
     more = f" and {len(runs) - NAMED_RUNS} more (runs.csv)" if len(runs) > NAMED_RUNS else ""
     notes = [f"run{'s' * (len(runs) > 1)}: {', '.join(runs[:NAMED_RUNS])}{more}"]
     return notes + ([f"computed by: {_listed(commands)}"] if commands else [])
+
+
+def to_compute(groups: Sequence[Group], fields: str) -> str:
+    """The command that computes more of these: the first one of a run, with other fields, without what names that run.
+
+    fields: `field=value ...`, as a shell reads them.
+    """
+    for command in (one for group in groups for one in group.commands):
+        typed = shlex.split(command)
+        if typed[:1] == ["w2s"] and "run" in typed[1:4]:  # `w2s --store DIR run` too
+            named = {
+                i + more for i, part in enumerate(typed) if part in ("--name", "--out") for more in (0, 1)
+            }
+            return shlex.join(part for i, part in enumerate(typed) if i not in named) + f" {fields}"
+    return ""
 
 
 def _listed(commands: Sequence[str]) -> str:

@@ -1,9 +1,9 @@
 """Results of the store as arrays, each read once whatever the number of runs and tables that need it."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -76,6 +76,10 @@ class Questions:
         found = sorted(range(len(self.ids)), key=self.ids.__getitem__)
         return None if found == list(range(len(found))) else np.array(found, dtype=np.int64)
 
+    def ordered(self, values: Sequence[Any]) -> list[Any]:
+        """One value a row, in order of the rows' ids."""
+        return list(values) if self.order is None else [values[i] for i in self.order]
+
 
 @dataclass(frozen=True, eq=False)
 class Graded:
@@ -140,10 +144,13 @@ class Graded:
             return np.zeros(0, dtype=np.int64)
         if "answers" not in table.column_names:
             raise UserError(f"{self.path} has no column 'answers'; no vote can be taken over it")
-        codes = table["answers"].combine_chunks().flatten().dictionary_encode().indices.fill_null(_NO_ANSWER)
+        texts, codes = _coded(table["answers"].combine_chunks().flatten())
         if len(codes) != len(self.verdicts):
             raise UserError(f"{self.path}: {len(codes)} answers for {len(self.verdicts)} verdicts")
-        return codes.to_numpy().astype(np.int64)
+        places = np.array(
+            [i if text is not None else _NO_ANSWER for i, text in enumerate(texts)], dtype=np.int64
+        )
+        return places[codes]
 
     @cached_property
     def truncated(self) -> Ints:
@@ -151,7 +158,8 @@ class Graded:
         table = read_parquet(self.path, ("finish",))
         if "finish" not in table.column_names:
             return np.zeros(len(self.n), dtype=np.int64)
-        flat = np.asarray(table["finish"].combine_chunks().flatten()) == TRUNCATED
+        names, codes = _coded(table["finish"].combine_chunks().flatten())
+        flat = np.array([name == TRUNCATED for name in names], dtype=bool)[codes]
         return _row_sums(flat, self.offsets) if len(flat) == len(self.verdicts) else np.zeros_like(self.n)
 
     @cached_property
@@ -164,18 +172,26 @@ class Graded:
         """The template of each row's question; None where it has none."""
         return self._rows("template")
 
+    @cached_property
+    def clusters(self) -> Ints | None:
+        """The number of each question's template, in order of the ids; None where no question has one."""
+        return number_clusters(self.questions.ordered(self.templates))
+
     def _rows(self, name: str) -> list[Any]:
         table = read_parquet(self.path, (name,))
         found: list[Any] = table[name].to_pylist() if name in table.column_names else [None] * len(self.n)
         return found
 
 
-def number_clusters(templates: Sequence[str | None]) -> list[int] | None:
+def number_clusters(templates: Sequence[str | None]) -> Ints | None:
     """Questions of one template share a number, one without a template has its own; None if none has a template."""
     if all(template is None for template in templates):
         return None
     numbers: dict[object, int] = {}
-    return [numbers.setdefault((i,) if one is None else one, len(numbers)) for i, one in enumerate(templates)]
+    found = [
+        numbers.setdefault((i,) if one is None else one, len(numbers)) for i, one in enumerate(templates)
+    ]
+    return np.array(found, dtype=np.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,12 +205,18 @@ class Vote:
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """Contrastive pairs, row by row. `right` is None for a side that is not graded; lengths are in words."""
+    """Contrastive pairs, row by row. `right` is None for a side that is not graded."""
 
     ids: list[str]
     kinds: list[str]
     right: dict[str, npt.NDArray[np.bool_] | None]
-    words: dict[str, Floats]
+    path: Path
+
+    @cached_property
+    def words(self) -> dict[str, Floats]:
+        """How many words each side has; the texts are read when this is asked for, which few tables do."""
+        table = _pairs_table(self.path, self.right)
+        return {side: _words(table[side]) if table.num_rows else np.zeros(0) for side in self.right}
 
 
 class Results:
@@ -283,27 +305,23 @@ def read_graded(folder: Path, shared: Shared = lambda same, make: make()) -> Gra
 
 def _codes(table: Any, path: Path) -> tuple[npt.NDArray[np.int8], Ints]:
     """Each response's verdict as a place in VERDICTS, and where the rows begin."""
-    import pyarrow.compute as pc
-
     lists = table["verdicts"].combine_chunks()
-    flat = lists.flatten()
-    found = pc.index_in(flat, value_set=_known_verdicts())
-    if found.null_count:
-        unknown = flat.filter(pc.is_null(found))[0].as_py()
-        raise UserError(f"{path}: unknown verdict '{unknown}'; known: {', '.join(VERDICTS)}")
-    offsets = lists.offsets.to_numpy().astype(np.int64)
+    names, codes = _coded(lists.flatten())
+    if unknown := [name for name in names if name not in VERDICTS]:
+        raise UserError(f"{path}: unknown verdict '{unknown[0]}'; known: {', '.join(VERDICTS)}")
+    places = np.array([VERDICTS.index(name) for name in names], dtype=np.int8)
+    offsets = np.from_dlpack(lists.offsets).astype(np.int64)
     if (np.diff(offsets) < 1).any():
         row = int(np.argmin(np.diff(offsets)))
         raise UserError(f"{path}: question '{table['id'][row].as_py()}' has no response")
-    return found.to_numpy(zero_copy_only=False).astype(np.int8), offsets - offsets[0]
+    return places[codes], offsets - offsets[0]
 
 
-@cache
-def _known_verdicts() -> Any:
-    """Made once: an array of so few costs more than looking up a thousand verdicts in it."""
-    import pyarrow as pa
-
-    return pa.array(VERDICTS)
+def _coded(texts: Any) -> tuple[list[str | None], Ints]:
+    """The distinct texts of an Arrow array, and which of them each element is."""
+    found = texts.dictionary_encode("encode")
+    indices = np.from_dlpack(found.indices)  # `to_numpy` would import pandas
+    return found.dictionary.to_pylist(), indices.astype(np.int64)
 
 
 def _row_sums(hits: npt.NDArray[np.bool_], offsets: Ints) -> Ints:
@@ -319,11 +337,9 @@ def read_pairs(folder: Path, grades: Mapping[str, Graded | None]) -> Pairs:
         UserError: no readable pairs, or grades of other pairs.
     """
     path = folder / ROWS
-    table = read_parquet(path, ("id", "kind", "chosen", "rejected"))
-    if missing := {"id", "kind", "chosen", "rejected"} - set(table.column_names):
-        if table.num_rows == 0:
-            return Pairs([], [], dict.fromkeys(grades), {side: np.zeros(0) for side in grades})
-        raise UserError(f"{path} has no column '{min(missing)}'; it holds no pairs")
+    table = _pairs_table(path, ("id", "kind"))
+    if table.num_rows == 0:
+        return Pairs([], [], dict.fromkeys(grades), path)
     ids = table["id"].to_pylist()
     for side, one in grades.items():
         if one is not None and one.questions.ids != ids:
@@ -332,8 +348,17 @@ def read_pairs(folder: Path, grades: Mapping[str, Graded | None]) -> Pairs:
         ids,
         table["kind"].to_pylist(),
         {side: one.right if one is not None else None for side, one in grades.items()},
-        {side: _words(table[side]) for side in grades},
+        path,
     )
+
+
+def _pairs_table(path: Path, columns: Collection[str]) -> Any:
+    """Some columns of pairs; of no pairs, a table without columns."""
+    table = read_parquet(path, columns)
+    missing = set(columns) - set(table.column_names)
+    if missing and table.num_rows:
+        raise UserError(f"{path} has no column '{min(missing)}'; it holds no pairs")
+    return table
 
 
 def _words(texts: Any) -> Floats:

@@ -73,11 +73,20 @@ def _quality_row(quality: SetQuality | None) -> dict[str, Cell]:
 def _label_notes(group: Group) -> list[str]:
     asked = f"{group.train_2:,.0f} questions of train_2" if group.train_2 == group.train_2 else "train_2"
     scope = "over questions and seeds." if len(group.seeds) > 1 else "over questions only: one seed."
-    notes = [f"n = {asked}; seeds {', '.join(map(str, group.seeds))}; intervals 95 %, {scope}"]
+    notes = [
+        f"n = {asked}{_templates(group)}; seeds {', '.join(map(str, group.seeds))}; intervals 95 %, {scope}"
+    ]
     agreed = [name for name in group.sets() if name.startswith("agreed_")]
     gains = [precision_gain([group], name, "weak_0") for name in agreed if group.having("labels/weak_0")]
     notes += filter(None, [smallest_effect("A difference in precision from D_weak", gains)])
     return notes + missing_notes([group], lambda label: label.startswith("labels/")) + run_notes([group])
+
+
+def _templates(group: Group) -> str:
+    """` in 687 templates`, as far as the graded labels tell."""
+    graded = group.having("labels/weak_0")
+    clusters = group.graded("labels/weak_0", graded[0]).clusters if graded else None
+    return f" in {len(set(clusters.tolist()))} templates" if clusters is not None else ""
 
 
 def level_share_table(group: Group, quality: dict[str, SetQuality | None]) -> Table:

@@ -71,6 +71,20 @@ def percent(share: float, digits: int = 1) -> Cell:
     return Cell("–") if isnan(share) else Cell(f"{100 * share:.{digits}f}", 100 * share)
 
 
+def share_cell(estimate: Estimate | None, *, signed: bool = False) -> Cell:
+    """A measure with its interval to three places: `0.642 [0.580, 0.699]`."""
+    if estimate is None:
+        return words(MISSING)
+    if isnan(estimate.value):
+        return Cell("–")
+    form = "+.3f" if signed else ".3f"
+    value, low, high = (
+        format(round(one, 3) + 0.0, form) for one in (estimate.value, estimate.low, estimate.high)
+    )
+    ends = "" if isnan(estimate.low) else f" [{low}, {high}]"
+    return Cell(value + ends, estimate.value, estimate.low, estimate.high)
+
+
 def percent_interval(estimate: Estimate) -> Cell:
     """A share with its interval, in per cent: `87.3 [84.1, 90.0]`."""
     return _interval(estimate, 100, 1)

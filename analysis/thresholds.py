@@ -3,7 +3,6 @@
 A series is the runs of one weak model that differ from its base setting in the threshold alone.
 """
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import nan
@@ -12,7 +11,7 @@ from typing import Final
 from analysis.contrasts import setting_spread
 from analysis.groups import Group
 from analysis.labels import label_quality_over_seeds
-from analysis.notes import footer, run_notes, smallest_note
+from analysis.notes import footer, run_notes, smallest_note, to_compute
 from analysis.stage_two import METHODS
 from analysis.study import Study
 from analysis.table import Cell, Table, count, percent, percent_interval, words
@@ -71,18 +70,11 @@ def threshold_tables(study: Study) -> list[Table]:
 def _nothing_to_compare(study: Study, field: str) -> Table:
     """A table without rows that says which command would fill it."""
     table = Table(f"By {THRESHOLDS[field]} ({field})", [field], name=_stem(field), of="")
-    command = next((one for base in study.bases for one in base.commands if one.startswith("w2s run ")), "")
-    example = f" To compute some: {_without_names(command)} {field}={SUGGESTED[field]}" if command else ""
+    command = to_compute(study.bases, f"{field}={SUGGESTED[field]}")
+    example = f" To compute some: {command}" if command else ""
     table.rows = [{field: words("missing")}]
     table.notes = [f"No two of these runs differ in {field} alone.{example}", *run_notes(study.groups)]
     return table
-
-
-def _without_names(command: str) -> str:
-    """A command without what names its run and its folder, which another run must not have."""
-    words = shlex.split(command)
-    named = {i + more for i, word in enumerate(words) if word in ("--name", "--out") for more in (0, 1)}
-    return shlex.join(word for i, word in enumerate(words) if i not in named)
 
 
 def _stem(field: str) -> str:

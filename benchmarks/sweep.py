@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -98,6 +99,35 @@ def loop(path: Path, folder: Path) -> tuple[float, float, int]:
     return took, cpu, steps
 
 
+def sharing(path: Path, store: Store) -> list[str]:
+    """Steps and seconds of the sweep by how many trials need them, and the ratio that follows for one worker.
+
+    A pipeline by itself computes all of its steps, the sweep each once: no order and no scheduler can gain more. The
+    steps of one threshold are those of two trials, so the last line says what would be left if thresholds were free.
+    """
+    planning = Sweep(load_study(path), store, How(dry_run=True))
+    needed = Counter(
+        key
+        for cell in planning.planner.space.cells()
+        for run in planning.plan(cell).runs
+        for key in run.steps
+    )
+    seconds = {key: store.manifest(key)["duration_s"] for key in needed}
+    lines = ["steps that so many trials need           distinct    seconds   seconds of all alone"]
+    for trials in sorted(set(needed.values()), reverse=True):
+        ours = [key for key in needed if needed[key] == trials]
+        spent = sum(seconds[key] for key in ours)
+        lines.append(f"{trials:4} {len(ours):44} {spent:10.1f} {trials * spent:12.1f}")
+    for name, keys in (
+        ("all", [*needed]),
+        ("without a threshold's", [key for key in needed if needed[key] != 2]),
+    ):
+        steps = sum(needed[key] for key in keys) / len(keys)
+        time = sum(needed[key] * seconds[key] for key in keys) / sum(seconds[key] for key in keys)
+        lines.append(f"the most to gain with 1 worker, {name}: {steps:.2f} in steps, {time:.2f} in seconds")
+    return lines
+
+
 def planning(folder: Path) -> tuple[float, float]:
     """Seconds and bytes of a dry run of 10,000 trials, the start of Python included."""
     path = write_study(folder)
@@ -139,6 +169,7 @@ def main() -> None:
         one, one_cpu, optuna_cost = sweep(path, folder / "one-worker", 1)
         store = Store(folder / "one-worker")
         manifests = [store.manifest(key) for key in sorted(store.keys())]
+        shared = sharing(path, store)
         bound = sum(manifest["duration_s"] for manifest in manifests)
         alone, alone_cpu, steps = loop(path, folder)
     finally:
@@ -158,6 +189,8 @@ def main() -> None:
         f"1 worker / {WORKERS} workers                       {one / many:10.2f}",
         f"Optuna's share of the sweep, 1 worker      {100 * optuna_cost / one:9.2f}%",
         f"planning 10,000 trials                     {planned:9.1f} s, {memory / 1e9:.2f} GB, Python's start included",
+        "",
+        *shared,
     ]
     text = "\n".join(lines) + "\n"
     print(text, end="")

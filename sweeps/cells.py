@@ -58,10 +58,10 @@ class PlannedCell:
 class CellPlanner:
     """Plans cells, reading every split and model folder once."""
 
-    def __init__(self, loaded: LoadedStudy) -> None:
+    def __init__(self, loaded: LoadedStudy, device: str = "auto") -> None:
         self._loaded = loaded
         self.space = Space(loaded.study)
-        self._builder = GraphBuilder()
+        self._builder = GraphBuilder(device)
 
     def plan(self, cell: Cell) -> PlannedCell:
         """The cell's graphs. Raises UserError where its values do not go together, or for an unknown objective."""

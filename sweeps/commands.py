@@ -38,6 +38,7 @@ def sweep(
     address: str | None,
     device: str,
     micro_batch: int | None,
+    accelerate: Path | None,
     tensor_parallel: int | None,
     gpu_memory: float | None,
     storage: str | None,
@@ -62,7 +63,7 @@ def sweep(
         executor=executor,
         address=address,
         device=device,
-        hardware=hardware(micro_batch, tensor_parallel, gpu_memory),
+        hardware=hardware(micro_batch, tensor_parallel, gpu_memory, accelerate, executor),
         storage=storage,
         dry_run=dry_run,
         command=("w2s", *sys.argv[1:]),
@@ -99,6 +100,7 @@ def trial(
     address: str | None,
     device: str,
     micro_batch: int | None,
+    accelerate: Path | None,
     tensor_parallel: int | None,
     gpu_memory: float | None,
     storage: str | None,
@@ -114,7 +116,7 @@ def trial(
 
     loaded = load_study(study)
     store = Store(root)
-    machine = hardware(micro_batch, tensor_parallel, gpu_memory)
+    machine = hardware(micro_batch, tensor_parallel, gpu_memory, accelerate, executor)
     how = How(workers, executor, address, device, machine, storage, command=("w2s", *sys.argv[1:]))
     run = Sweep(loaded, store, how)
     cell = read_cell(loaded, run.planner, values)

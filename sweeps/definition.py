@@ -19,8 +19,10 @@ OWN = ("name", "seed", "evaluation.splits")
 def define(loaded: LoadedStudy, example: PlannedCell) -> Definition:
     """The definition of a study as it is now; `example` is any of its cells, whose code and fields it reads."""
     study = loaded.study
-    base = loaded.base.model_dump(mode="json")
-    base |= {name: resolve_base(base[name])[0] for name in ("weak", "strong") if name not in study.space}
+    base = loaded.base.model_dump(mode="json") | {"precision": example.runs[0].graph.experiment.precision}
+    code = loaded.base.trust_remote_code
+    named = [name for name in ("weak", "strong") if name not in study.space]
+    base |= {name: resolve_base(base[name], code=code)[0] for name in named}
     found = {f"base.{name}": _text(value) for name, value in fields(base) if not _varies(name, study.space)}
     found = {name: value for name, value in found.items() if name.removeprefix("base.") not in OWN}
     found["objectives"] = ", ".join(f"{one.direction} {one.metric}" for one in study.objectives)

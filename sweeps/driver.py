@@ -17,6 +17,7 @@ from sweeps.storage import IN_MEMORY, default_url, has_study, still_answers
 from sweeps.study_file import LoadedStudy
 from w2s_core.engine import Executor, Handle, Outcome, Store, locks, ray_cluster, run_graph
 from w2s_core.errors import UserError
+from w2s_core.preflight import check_graphs
 from w2s_core.runs import record
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class How:
     executor: Executor = "local"
     address: str | None = None
     device: str = "cpu"
-    hardware: Mapping[str, int | float] = field(default_factory=dict)
+    hardware: Mapping[str, int | float | str] = field(default_factory=dict)
     storage: str | None = None
     dry_run: bool = False
     command: tuple[str, ...] = ("w2s", "sweep")
@@ -61,17 +62,26 @@ class Sweep:
     def __init__(self, loaded: LoadedStudy, store: Store, how: How) -> None:
         self._loaded, self._store, self._how = loaded, store, how
         self.study = loaded.study
-        self.planner = CellPlanner(loaded)
+        self.planner = CellPlanner(loaded, how.device)
         self._planned: dict[str, PlannedCell] = {}
         guard = store.root / "locks" / f"study-{self.study.name}.lock"
         url = how.storage or self.study.storage or default_url(store.root)
         if how.dry_run and not has_study(url, self.study.name):
             url = IN_MEMORY
         self._url = url
+        for (
+            cell
+        ) in self.planner.space.each_value():  # before a study exists that only its own file could go on with
+            self.plan(cell)
         definition = define(loaded, self.plan(self.planner.space.example()))
         with still_answers(url):
             self.optuna = OptunaStudy(
-                self.study, self.planner.space, definition, url, lambda: locks.wait_lock(guard)
+                self.study,
+                self.planner.space,
+                definition,
+                url,
+                lambda: locks.wait_lock(guard),
+                look=how.dry_run,
             )
         self.swept = Swept()
         self._mirrored: set[str] = set()
@@ -134,6 +144,10 @@ class Sweep:
 
     def _run_batch(self, batch: Batch) -> None:
         """Compute the cells together, iteration by iteration where they may be pruned, and tell how each ended."""
+        apart = self._how.executor == "ray" or (self._how.workers or 1) > 1
+        check_graphs(
+            (run.graph for one in batch.places for run in one.planned.runs), self._store, apart=apart
+        )
         for place in batch.places:
             self._record(place.planned)
         self._tell_ended(batch)

@@ -51,7 +51,7 @@ class Slot:
 
 
 class OptunaStudy:
-    """A study in its storage, opened or created.
+    """A study in its storage, opened or created. Only to be looked at (`look`), it is not made ready for new choices.
 
     Raises:
         UserError: the storage cannot be reached, or holds a study of that name whose trials are not comparable.
@@ -64,6 +64,8 @@ class OptunaStudy:
         definition: Definition,
         url: str,
         guard: Callable[[], AbstractContextManager[Any]],
+        *,
+        look: bool = False,
     ) -> None:
         import optuna
 
@@ -75,6 +77,8 @@ class OptunaStudy:
         self._failed: set[str] = set()  # cells that this process gave up; the next one tries them again
         with guard():
             self.study = self._open(definition)
+            if not look:
+                self.study = self._widen(self.study)
 
     def _open(self, definition: Definition) -> "optuna.Study":
         import optuna
@@ -98,7 +102,7 @@ class OptunaStudy:
             study.set_metric_names([one.metric for one in self._file.objectives])
             return study
         check(name, before, definition)
-        return self._widen(study)
+        return study
 
     def _widen(self, study: "optuna.Study") -> "optuna.Study":
         """Copy the study where the file has new choices of a categorical axis, since Optuna fixes those of a study."""

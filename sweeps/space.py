@@ -92,6 +92,12 @@ class Space:
         """Some cell: the first values, and the lower ends of ranges."""
         return Cell({one.field: one.range.low if one.range else one.shown[0] for one in self.dimensions})
 
+    def each_value(self) -> Iterator[Cell]:
+        """Cells in which each listed value comes once, beside the example's others."""
+        example = self.example()
+        for one in self.dimensions:
+            yield from (Cell({**example.shown, one.field: value}) for value in one.shown)
+
     def has(self, cell: Cell) -> bool:
         """Whether the file still has all values of the cell."""
         return all(one.range or cell.shown[one.field] in one.shown for one in self.dimensions)

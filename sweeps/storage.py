@@ -53,9 +53,9 @@ def open_storage(url: str) -> "optuna.storages.RDBStorage":
                 engine_kwargs={"connect_args": waits, "pool_pre_ping": True},
             )
         except ImportError:
-            raise UserError(
-                f"storage {shown}: its driver is missing; install it with: pip install 'w2s[postgres]'"
-            ) from None
+            ours = parsed.drivername.startswith("postgresql")
+            advice = "install it with: pip install 'w2s[postgres]'" if ours else "use sqlite or postgresql"
+            raise UserError(f"storage {shown}: its driver is missing; {advice}") from None
         except (SQLAlchemyError, RuntimeError) as error:
             if isinstance(error, IntegrityError | ProgrammingError) and attempt < CREATION_RACES:
                 time.sleep(0.5)

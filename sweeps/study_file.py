@@ -10,7 +10,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 from w2s_core.errors import UserError
 from w2s_core.experiment import MODELS, Experiment, build_experiment
 from w2s_core.runs import resolve_base
-from w2s_core.strict_yaml import Lines, Place, Section, read_yaml, set_field, validate
+from w2s_core.strict_yaml import Lines, Misplaced, Place, Section, read_yaml, set_field, validate
 
 SAMPLERS = Literal["grid", "tpe", "nsga2", "qmc"]
 COSTS = ("training_tokens", "sampling_tokens", "tokens")
@@ -40,8 +40,12 @@ class Range(Section):
 
 
 Values = Annotated[
-    Annotated[list[Any], Tag("values")] | Annotated[Range, Tag("range")],
-    Discriminator(lambda given: "values" if isinstance(given, list) else "range"),
+    Annotated[list[Any], Tag("(values)")] | Annotated[Range, Tag("(range)")],
+    Discriminator(
+        lambda given: {list: "(values)", dict: "(range)"}.get(type(given)),
+        custom_error_type="values",
+        custom_error_message="list its values, or give a range: {low: ..., high: ..., step: ...}",
+    ),
 ]
 """What a field may be: listed values, or a range."""
 
@@ -109,27 +113,29 @@ class Study(Section):
     @model_validator(mode="after")
     def _consistent(self) -> "Study":
         if len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
-            raise ValueError(f"seeds must be different and not negative (given: {list(self.seeds)})")
+            raise Misplaced(("seeds",), f"must be different and not negative (given: {list(self.seeds)})")
         if self.pruner and len(self.objectives) > 1:
-            raise ValueError("a pruner needs a single objective")
+            raise Misplaced(("pruner",), "needs a single objective")
         for name in ("seed", "name", "evaluation.splits"):
-            if name in self.space or name in self.fixed:
-                raise ValueError(f"'{name}' is set by the sweep itself; seeds go into `seeds`")
+            for section in ("space", "fixed"):
+                if name in getattr(self, section):
+                    raise Misplaced((section, name), "is set by the sweep itself; seeds go into `seeds`")
         if both := sorted(self.space.keys() & self.fixed.keys()):
-            raise ValueError(f"'{both[0]}' stands in both `fixed` and `space`")
+            raise Misplaced(("space", both[0]), "stands in both `fixed` and `space`")
         for field, values in self.space.items():
             _check_values(field, values, self.sampler.name)
         return self
 
 
 def _check_values(field: str, values: list[Any] | Range, sampler: str) -> None:
+    place = ("space", field)
     if isinstance(values, Range):
         if sampler == "grid" and values.step is None:
-            raise ValueError(f"space.{field}: a grid needs the values themselves, or a range with a step")
+            raise Misplaced(place, "a grid needs the values themselves, or a range with a step")
     elif not values:
-        raise ValueError(f"space.{field}: the space is empty; list at least one value")
+        raise Misplaced(place, "the space is empty; list at least one value")
     elif any(one in values[:index] for index, one in enumerate(values)):
-        raise ValueError(f"space.{field}: a value stands twice")
+        raise Misplaced(place, "a value stands twice")
 
 
 class LoadedStudy:

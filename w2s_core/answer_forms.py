@@ -6,6 +6,7 @@ which can kill what it starts.
 
 import re
 import unicodedata
+from collections.abc import Mapping
 from fractions import Fraction
 
 MAX_ANSWER = 500
@@ -30,21 +31,23 @@ def canonical(answer: str, rule: str) -> str:
 
 
 def normalise(answer: str, rule: str, released: bool = False) -> str:
-    """The answer without what does not change its meaning: currency, percent, units, commas of thousands, layout.
+    r"""The answer without what does not change its meaning: currency, percent, units, commas of thousands, layout.
 
-    `0.50` and `0.5` stay different here. With `released` also everything up to the last "=" is cut, as the authors'
-    released grading did in MATH too.
+    `0.50` and `0.5` stay different here. With `released`, as the authors' released grading did: everything up to the
+    last "=" is cut in MATH too, and `\dfrac`, `π` and a letter in brackets stay what they are.
     """
     if (answer.isdigit() and answer.isascii()) or len(answer) > MAX_ANSWER:
         return answer
     if rule == "choice":
         return letters_of(answer) or answer.strip().casefold()
-    text = answer if answer.isascii() else _plain_characters(answer)
-    text = _plain_latex(text) if _LATEX_SIGN.search(text) else text
+    characters = _AS_RELEASED if released else _CHARACTERS
+    text = answer if answer.isascii() else _plain_characters(answer, characters)
+    text = _plain_latex(text, released) if _LATEX_SIGN.search(text) else text
     text = _within_edges(_MONEY_PERCENT.sub("", text))
     if rule == "gsm8k" or released:
         text = _after_last_equals(text)
-    text = _plain_number(_without_unit(text, _SET_OFF[rule]))
+    text = _without_unit(text, _SET_OFF[rule])
+    text = text if released and _LETTER.fullmatch(text) else _plain_number(text)
     return text.casefold() if text.replace(" ", "").isalpha() else text
 
 
@@ -105,12 +108,13 @@ _CHARACTERS = {
         strict=True,
     )
 }  # fmt: skip
+_AS_RELEASED = {character: plain for character, plain in _CHARACTERS.items() if character != ord("π")}
 _DEGREES = re.compile(r"\s?[°º]\s?(?:[CF]\b)?")
 
 
-def _plain_characters(text: str) -> str:
+def _plain_characters(text: str, characters: Mapping[int, str]) -> str:
     """ASCII signs and digits in place of their many other forms: `٤٢`, `−5`, `27½`, `x²`."""
-    text = _DEGREES.sub("", text).translate(_CHARACTERS)
+    text = _DEGREES.sub("", text).translate(characters)
     return "".join(_plain_character(char) for char in text)
 
 
@@ -129,7 +133,6 @@ _LAYOUT: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"\\(?:left|right|[bB]igg?[lr]?)(?![A-Za-z])\.?", ""),
         (r"(?<!\\)\\[!()\[\]]", ""),
         (r"(?<!\\)\\[,;:> ]|~|\\(?:q?quad|displaystyle|limits)(?![A-Za-z])", " "),
-        (r"\\[dtc]frac(?![A-Za-z])", r"\\frac"),
         (r"\\frac\s*(\d)\s*(\d)", r"\\frac{\1}{\2}"),
         (r"\\frac\s*(\d)\s*\{", r"\\frac{\1}{"),
         (r"(\\frac\{[^{}]*\})\s*(\w)", r"\1{\2}"),
@@ -146,8 +149,11 @@ _LAYOUT: tuple[tuple[re.Pattern[str], str], ...] = tuple(
 )
 
 
-def _plain_latex(text: str) -> str:
-    for pattern, plain in _LAYOUT:
+_SIZES_OF_FRACTIONS = (re.compile(r"\\[dtc]frac(?![A-Za-z])"), r"\\frac")
+
+
+def _plain_latex(text: str, released: bool) -> str:
+    for pattern, plain in _LAYOUT if released else (_SIZES_OF_FRACTIONS, *_LAYOUT):
         text = pattern.sub(plain, text)
     return text
 
@@ -190,6 +196,7 @@ def _without_unit(text: str, set_off: re.Pattern[str]) -> str:
 _GROUPED = re.compile(r"[+-]?(?:\d{1,3}(?:,\d{3})+|\d{1,3}(?: \d{3})+|\d{1,2}(?:,\d{2})+,\d{3})(?:\.\d*)?")
 # Commas inside round brackets part coordinates: (0,3) is a point, and not the solutions 0 and 3.
 _BRACKETED = re.compile(r"\{\s*([-+]?[\d.,/]+|[A-Za-z])\s*\}|\(\s*([-+]?[\d./]+|[A-Za-z])\s*\)")
+_LETTER = re.compile(r"\(\s*[A-Za-z]\s*\)")
 _ZERO_TAIL = re.compile(r"([-+]?\d+)\.0*")
 _SIGN_GAP = re.compile(r"^([-+])\s+(?=[\d.])")
 _GAP = re.compile(r"(?<!\w)\s+|\s+(?!\w)")

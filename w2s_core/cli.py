@@ -10,7 +10,14 @@ from typing import Any, Literal
 
 import click
 
-from w2s_core.cli_options import chosen_trackers, compute_options, data_option, hardware, tracker_options
+from w2s_core.cli_options import (
+    chosen_trackers,
+    compute_options,
+    data_option,
+    device_option,
+    hardware,
+    tracker_options,
+)
 from w2s_core.errors import UserError
 
 INTERRUPTED = 130
@@ -86,6 +93,7 @@ def run(
     address: str | None,
     device: str,
     micro_batch: int | None,
+    accelerate: Path | None,
     tensor_parallel: int | None,
     gpu_memory: float | None,
     out: Path,
@@ -101,13 +109,15 @@ def run(
     from w2s_core import runs
     from w2s_core.engine import Store
     from w2s_core.experiment import load_experiment
+    from w2s_core.preflight import check_graphs
     from w2s_core.step_labels import label_steps
 
-    experiment = load_experiment(config, overrides, data)
-    graph = runs.build_graph(experiment)
+    machine = hardware(micro_batch, tensor_parallel, gpu_memory, accelerate, executor)
+    graph = runs.build_graph(load_experiment(config, overrides, data), device)
     store = Store(root)
-    name = name or experiment.run_name
+    name = name or graph.experiment.run_name
     _say_duplicates(graph)
+    check_graphs([graph], store, apart=executor == "ray" or (workers or 1) > 1)
     outcome = runs.run_experiment(
         graph,
         store,
@@ -116,7 +126,7 @@ def run(
         executor=executor,
         address=address,
         device=device,
-        hardware=hardware(micro_batch, tensor_parallel, gpu_memory),
+        hardware=machine,
         command=_command(),
     )
     if outcome.interrupted:
@@ -132,15 +142,16 @@ def run(
 @click.argument("config", type=click.Path(path_type=Path, dir_okay=False))
 @click.argument("overrides", nargs=-1)
 @data_option
+@device_option
 @click.pass_obj
-def plan(root: Path, config: Path, overrides: tuple[str, ...], data: Path | None) -> None:
+def plan(root: Path, config: Path, overrides: tuple[str, ...], data: Path | None, device: str) -> None:
     """Show the graph of an experiment: each step, cached or not, and the time it is expected to take."""
     from w2s_core.engine import Store
     from w2s_core.experiment import load_experiment
     from w2s_core.inspection import render_plan
     from w2s_core.runs import build_graph
 
-    click.echo(render_plan(build_graph(load_experiment(config, overrides, data)), Store(root)))
+    click.echo(render_plan(build_graph(load_experiment(config, overrides, data), device), Store(root)))
 
 
 @w2s.command(name="runs")

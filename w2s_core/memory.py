@@ -16,6 +16,8 @@ from w2s_core.errors import UserError
 
 FLOAT32, HALF = 4, 2
 """Bytes of a number."""
+FOUR_BITS = (4 + 0.127) / 8
+"""Bytes of a weight in 4 bits with its share of scales, which are rounded too (2305.14314, section 3)."""
 MAX_HEADER_BYTES = 100_000_000
 """The safetensors format's own limit for a header."""
 MAX_LAYERS = 500
@@ -235,6 +237,12 @@ def lora_parameters(shape: Shape, rank: int) -> int:
     return rank * shape.layers * (attention + 3 * (shape.hidden + shape.intermediate))
 
 
+def _projections(shape: Shape) -> int:
+    """Parameters of a layer's seven projections."""
+    query, keys = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
+    return shape.hidden * (2 * query + 2 * keys + 3 * shape.intermediate)
+
+
 def kv_cache(shape: Shape, tokens: int, width: int) -> int:
     """Bytes of keys and values of `tokens` tokens, over all rows: 2 x layers x key heads x head size x width each."""
     return 2 * shape.layers * shape.kv_heads * shape.head_dim * width * tokens
@@ -256,27 +264,46 @@ def sampling_memory(
     }
 
 
+@dataclass(frozen=True)
+class Held:
+    """How the frozen weights are held: bytes of a number, whether their projections are rounded to 4 bits, and over how
+    many devices they are spread.
+    """
+
+    width: int
+    four_bits: bool = False
+    spread: int = 1
+
+    def size(self, shape: Shape, parameters: int) -> int:
+        """Bytes on each device. Spread weights are put together a layer at a time, while the next is on its way."""
+        projections = shape.layers * _projections(shape)
+        if self.four_bits:
+            return round(projections * FOUR_BITS) + max(0, parameters - projections) * self.width
+        together = 0 if self.spread == 1 else 2 * _projections(shape)
+        return (parameters // self.spread + together) * self.width
+
+
 def training_memory(
-    shape: Shape, parameters: int, *, method: str, rank: int, rows: int, tokens: int, gpu: bool
+    shape: Shape, parameters: int, *, method: str, rank: int, rows: int, tokens: int, gpu: bool, held: Held
 ) -> dict[str, int]:
     """Bytes of a LoRA training step of `rows` rows (SFT) or pairs (DPO, ORPO) of `tokens` tokens a side.
 
-    weights: float32 on a CPU, half precision on a GPU. The adapter, its gradients and AdamW's two moments are float32
-    on both. DPO's reference is the same weights with the adapter off, so it adds nothing.
+    The adapter, its gradients and AdamW's two moments are float32 everywhere, and spread as the weights are. DPO's
+    reference is the same weights with the adapter off, so it adds nothing.
 
     activations: what the backward pass needs. On a CPU all layers' (see `_kept`); on a GPU each layer's input, and one
     layer's activations, which are computed again (gradient checkpointing).
 
     loss: tiles of likelihoods for SFT and DPO, all logits for ORPO, with their gradients.
     """
-    adapter = lora_parameters(shape, rank)
+    adapter = lora_parameters(shape, rank) // held.spread
     read = rows * tokens * (1 if method == "sft" else 2)
     if gpu:
         kept = read * (shape.layers * shape.hidden * HALF + _kept(shape, rank) * (HALF + FLOAT32))
     else:
         kept = read * shape.layers * _kept(shape, rank) * FLOAT32
     return {
-        "weights": parameters * (HALF if gpu else FLOAT32),
+        "weights": held.size(shape, parameters),
         "adapter": adapter * FLOAT32,
         "gradients": adapter * FLOAT32,
         "optimiser": 2 * adapter * FLOAT32,

@@ -3,7 +3,8 @@
 An artifact is a folder with model.json, such as {"base": "sha256:...", "adapters": ["adapters/0"]}, and one
 PEFT LoRA save per adapter. Loading it is: the base, then each adapter merged in turn. A base is named by
 its content (`base_ref`) or by its pinned place on a hub ("hub:<id>@<commit>"); where it lies on this
-machine is no part of it. Only safetensors are read, and no code of a checkpoint is ever run.
+machine is no part of it. Only safetensors are read. Code of a checkpoint is run only where the experiment said
+`trust_remote_code: true`; the base's name then says so too ("sha256+code:", "hub+code:").
 """
 
 import hashlib
@@ -15,7 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from w2s_core.errors import UserError
+from w2s_core.load_errors import reason
 
+GPU_DRIVERS = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", "/dev/kfd")
+"""A GPU that torch can use shows as one of these; where none is, importing torch to ask would cost seconds."""
 _IDENTITY = ("config.json", "generation_config.json", "*.safetensors", "*.safetensors.index.json")
 _TOKENIZER = ("tokenizer.json", "tokenizer.model", "*.tiktoken", "vocab.json", "vocab.txt", "merges.txt")
 _TOKENIZER_EXTRAS = (
@@ -24,29 +28,52 @@ _TOKENIZER_EXTRAS = (
     "added_tokens.json",
     "chat_template.jinja",
 )
+_CODE = ("*.py",)
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
 
-def base_ref(path: str | Path) -> str:
+def base_ref(path: str | Path, *, code: bool = False) -> str:
     """The name of a local base model: "sha256:" and a digest over its weights, config and tokenizer files.
 
     The folder's own name and place, and other files in it (a README, a training log), make no difference.
+    code: its own Python files may be run; they are then part of the digest, and the name begins "sha256+code:".
     Raises UserError if the folder is none that `load_model` could load.
     """
     folder = Path(path)
     _check_base(folder)
-    names = {one for pattern in (*_IDENTITY, *_TOKENIZER, *_TOKENIZER_EXTRAS) for one in folder.glob(pattern)}
+    patterns = (*_IDENTITY, *_TOKENIZER, *_TOKENIZER_EXTRAS, *(_CODE if code else ()))
+    names = {one for pattern in patterns for one in folder.glob(pattern)}
     lines = [f"{_sha256(one)}  {one.name}\n" for one in sorted(names)]
-    return "sha256:" + hashlib.sha256("".join(lines).encode()).hexdigest()
+    return f"sha256{'+code' if code else ''}:" + hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def runs_code(ref: str) -> bool:
+    """Whether a base's name says that code of its checkpoint may be run."""
+    return ref.partition(":")[0].endswith("+code")
+
+
+def resolve_device(wanted: str) -> str:
+    """What `wanted` ("auto", "cpu", "cuda") means here. Where no GPU's driver is, torch is not imported to ask."""
+    if wanted != "auto":
+        return wanted
+    if not any(Path(one).exists() for one in GPU_DRIVERS):
+        return "cpu"
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 @dataclass(frozen=True)
 class Located:
-    """Where an artifact's parts lie: its base (a folder, or a hub id with its revision) and its adapters, in order."""
+    """Where an artifact's parts lie: its base (a folder, or a hub id with its revision) and its adapters, in order.
+
+    code: whether code of the checkpoint may be run.
+    """
 
     source: str
     revision: str | None
     adapters: tuple[Path, ...]
+    code: bool = False
 
 
 def locate(model_dir: str | Path, bases: Mapping[str, str | Path]) -> Located:
@@ -54,32 +81,61 @@ def locate(model_dir: str | Path, bases: Mapping[str, str | Path]) -> Located:
     folder = Path(model_dir)
     artifact = _artifact(folder)
     source, revision = _source(artifact["base"], bases)
-    return Located(source, revision, tuple(folder / name for name in artifact["adapters"]))
+    adapters = tuple(folder / name for name in artifact["adapters"])
+    return Located(source, revision, adapters, runs_code(artifact["base"]))
 
 
 def load_tokenizer(model_dir: str | Path, bases: Mapping[str, str | Path]) -> Any:
     """The tokenizer of an artifact's base. Raises UserError if there is none, or if it has no EOS token."""
-    source, revision = _source(_artifact(Path(model_dir))["base"], bases)
-    return _tokenizer(source, revision)
+    ref = _artifact(Path(model_dir))["base"]
+    return _tokenizer(*_source(ref, bases), code=runs_code(ref))
 
 
 def load_model(
-    model_dir: str | Path, bases: Mapping[str, str | Path], device: str = "cpu", dtype: Any = None
+    model_dir: str | Path,
+    bases: Mapping[str, str | Path],
+    device: str = "cpu",
+    precision: str = "float32",
+    quantization: str | None = None,
 ) -> tuple[Any, Any]:
     """An artifact's model, all adapters merged, in evaluation mode on `device`, and its tokenizer.
 
-    bases: where each base that an artifact may name lies (a folder, or a hub id). dtype: of the weights and
-    of the merging; by default float32 on a CPU and, elsewhere, the checkpoint's own half precision type,
-    else bfloat16. Raises UserError, one line, for everything that is wrong with the files.
+    bases: where each base that an artifact may name lies (a folder, or a hub id). precision: the type of the weights
+    and of the merging. quantization: None, or "nf4..." for weights of 4 bits, to which adapters are merged by making
+    them whole and rounding again. Raises UserError, one line, for everything that is wrong with the files.
     """
     folder = Path(model_dir)
     artifact = _artifact(folder)
     source, revision = _source(artifact["base"], bases)
-    tokenizer = _tokenizer(source, revision)
-    model = _base(source, revision, dtype or _dtype_for(source, revision, device))
-    for name in artifact["adapters"]:
+    code = runs_code(artifact["base"])
+    tokenizer = _tokenizer(source, revision, code=code)
+    model = _base(source, revision, _loading(precision, device if quantization else None), code=code)
+    for name in artifact["adapters"] if _has_weights() else ():
         model = _merged(model, folder / name)
-    return model.to(device).eval(), tokenizer
+    return (model if quantization else model.to(device)).eval(), tokenizer
+
+
+def _has_weights() -> bool:
+    """Whether this process reads weights: of those that will share shards, only the first does, and hands them out."""
+    import torch
+    from transformers.distributed.fsdp import is_fsdp_enabled
+
+    return not is_fsdp_enabled() or torch.distributed.get_rank() == 0
+
+
+def open_base(ref: str, bases: Mapping[str, str | Path]) -> tuple[Any, Any]:
+    """A base's config and tokenizer, after the checks that read no tensor: it may be loaded, and its tensors are there.
+
+    Of a hub model the small files are fetched, and its weights only asked for. Raises UserError as `load_model`.
+    """
+    source, revision = _source(ref, bases)
+    code, local = runs_code(ref), Path(source).is_dir()
+    if not local:
+        _check_hub_weights(source, revision)
+    tokenizer = _tokenizer(source, revision, code=code)
+    if local:
+        return _base(source, revision, {"device_map": "meta"}, code=code).config, tokenizer
+    return _config(source, revision, code=code), tokenizer
 
 
 def _artifact(folder: Path) -> dict[str, Any]:
@@ -107,9 +163,9 @@ def _source(ref: str, bases: Mapping[str, str | Path]) -> tuple[str, str | None]
         known = ", ".join(sorted(bases)) or "none"
         raise UserError(f"base model {ref} is not among the models of this experiment (known: {known})")
     place = str(bases[ref])
-    if ref.startswith("hub:") and not Path(place).is_dir():
+    if ref.startswith(("hub:", "hub+code:")) and not Path(place).is_dir():
         return place, ref.rpartition("@")[2] if "@" in ref else None
-    if ref.startswith("sha256:") and base_ref(place) != ref:
+    if ref.startswith(("sha256:", "sha256+code:")) and base_ref(place, code=runs_code(ref)) != ref:
         raise UserError(f"{place}: the base model changed since the experiment named it {ref[:19]}...")
     _check_base(Path(place))
     return place, None
@@ -145,20 +201,37 @@ def _cached_sha256(path: str, mtime_ns: int, size: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _tokenizer(source: str, revision: str | None) -> Any:
+def _tokenizer(source: str, revision: str | None, *, code: bool = False) -> Any:
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+    if code:
+        _check_code_is_its_own(source, revision)
     # AutoTokenizer gives some families (Qwen2) their own pre-tokenizer, whatever tokenizer.json says.
     own = PreTrainedTokenizerFast if _stands_by_itself(Path(source)) else AutoTokenizer
     try:
-        tokenizer = own.from_pretrained(source, revision=revision, trust_remote_code=False)
+        tokenizer = own.from_pretrained(source, revision=revision, trust_remote_code=code)
     except Exception as error:  # noqa: BLE001 - from json, tokenizers, sentencepiece and the hub client alike
-        raise UserError(f"{source}: its tokenizer cannot be loaded: {_one_line(error)}") from None
+        raise UserError(f"{source}: its tokenizer cannot be loaded: {reason(error)}") from None
     if tokenizer.eos_token_id is None:
         raise UserError(
             f"{source}: the tokenizer has no EOS token: set eos_token in its tokenizer_config.json"
         )
     return tokenizer
+
+
+def _check_code_is_its_own(source: str, revision: str | None) -> None:
+    """Code in another repository ("org/other--file.Class") is whatever stands there today: no digest names it."""
+    from transformers import PretrainedConfig
+
+    try:
+        named = PretrainedConfig.get_config_dict(source, revision=revision)[0].get("auto_map") or {}
+    except Exception as error:  # noqa: BLE001 - from json, transformers and the hub client alike
+        raise UserError(f"{source}: its config cannot be loaded: {reason(error)}") from None
+    if elsewhere := sorted(str(one) for one in named.values() if "--" in str(one)):
+        raise UserError(
+            f"{source}: its code lies in another repository ({elsewhere[0]}), which is not pinned: copy the files "
+            "beside the weights, and name them without the repository in config.json's auto_map"
+        )
 
 
 def _stands_by_itself(folder: Path) -> bool:
@@ -171,23 +244,79 @@ def _stands_by_itself(folder: Path) -> bool:
     return named in ("TokenizersBackend", "PreTrainedTokenizerFast") and (folder / "tokenizer.json").is_file()
 
 
-def _base(source: str, revision: str | None, dtype: Any) -> Any:
+def _config(source: str, revision: str | None, *, code: bool = False) -> Any:
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=code)
+    except Exception as error:  # noqa: BLE001 - from json, transformers and the hub client alike
+        raise UserError(f"{source}: its config cannot be loaded: {reason(error)}") from None
+
+
+def _check_hub_weights(source: str, revision: str | None) -> None:
+    """The hub, or its cache, has safetensors of a model. It is asked once: its client would try for minutes."""
+    from huggingface_hub import HfApi, is_offline_mode, try_to_load_from_cache
+
+    names = ("model.safetensors", "model.safetensors.index.json")
+    if any(isinstance(try_to_load_from_cache(source, one, revision=revision), str) for one in names):
+        return
+    if is_offline_mode():
+        raise UserError(f"{source}@{revision}: not in the cache, and HF_HUB_OFFLINE is set, so not to be had")
+    try:
+        files = HfApi().model_info(source, revision=revision, timeout=10).siblings or []
+    except Exception as error:  # noqa: BLE001 - from the hub's client
+        raise UserError(f"{source}@{revision}: {reason(error)}") from None
+    if not any(one.rfilename.endswith(".safetensors") for one in files):
+        raise UserError(
+            f"{source}: the hub has no safetensors of it, and pickles, which can run code when read, are refused; "
+            "convert it once, where you trust it, and name the folder"
+        )
+
+
+def _no_report_of_missing(record: Any) -> bool:
+    """Whether a line of transformers' log is to be shown: not its table of tensors that a checkpoint lacks."""
+    return not all(one in record.getMessage() for one in ("LOAD REPORT", "MISSING"))
+
+
+def _loading(precision: str, quantized_on: str | None) -> dict[str, Any]:
+    """How weights are loaded; with `quantized_on`, in 4 bits on that device.
+
+    4-bit normal floats, their scales quantised too (2305.14314, section 3).
+    """
+    import torch
+
+    dtype = getattr(torch, precision)
+    if quantized_on is None:
+        return {"dtype": dtype}
+    from transformers import BitsAndBytesConfig
+
+    config = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+    )
+    return {"dtype": dtype, "quantization_config": config, "device_map": {"": quantized_on}}
+
+
+def _base(source: str, revision: str | None, loading: Mapping[str, Any], *, code: bool = False) -> Any:
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # the run has its own display
+    logging.get_logger("transformers.modeling_utils").addFilter(_no_report_of_missing)
     try:
         model, info = AutoModelForCausalLM.from_pretrained(
             source,
             revision=revision,
-            dtype=dtype,
+            **loading,
             use_safetensors=True,
-            trust_remote_code=False,
+            trust_remote_code=code,
             attn_implementation="sdpa",
             output_loading_info=True,
         )
     except Exception as error:  # noqa: BLE001 - from json, safetensors, torch and the hub client alike
-        raise UserError(f"{source}: the model cannot be loaded: {_one_line(error)}") from None
+        raise UserError(f"{source}: the model cannot be loaded: {reason(error)}") from None
     if missing := sorted(info["missing_keys"]):
         raise UserError(f"{source}: the checkpoint lacks {len(missing)} tensors, {missing[0]} among them")
     return model
@@ -205,23 +334,4 @@ def _merged(model: Any, adapter: Path) -> Any:
             safe_merge=True
         )
     except Exception as error:  # noqa: BLE001 - from json, safetensors, torch and peft alike
-        raise UserError(f"{adapter}: the adapter cannot be merged: {_one_line(error)}") from None
-
-
-def _dtype_for(source: str, revision: str | None, device: str) -> Any:
-    import torch
-
-    if device == "cpu":
-        return torch.float32
-    from transformers import AutoConfig
-
-    try:
-        stored = AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False).dtype
-    except Exception as error:  # noqa: BLE001
-        raise UserError(f"{source}: its config cannot be loaded: {_one_line(error)}") from None
-    return stored if stored in (torch.float16, torch.bfloat16) else torch.bfloat16
-
-
-def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 300 else text[:297] + "..."
+        raise UserError(f"{adapter}: the adapter cannot be merged: {reason(error)}") from None

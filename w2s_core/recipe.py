@@ -46,7 +46,7 @@ def weak_to_strong(x: Experiment, given: Inputs) -> dict[str, Handle]:
     """The whole method with its baselines. Returns the handles of everything that a table reads, by label."""
     asked = given.questions["train_2"]
     answer = partial(_answer, x)
-    tune = partial(sft, model=given.strong_base, questions=asked, settings=x.sft.model_dump(), seed=x.seed)
+    tune = partial(sft, model=given.strong_base, questions=asked, settings=x.training(x.sft), seed=x.seed)
     rule = given.answer_rule
 
     # The weak model learns from gold answers on train_1 and labels train_2; its answers, used as
@@ -56,7 +56,7 @@ def weak_to_strong(x: Experiment, given: Inputs) -> dict[str, Handle]:
         questions=given.questions["train_1"],
         responses=given.gold["train_1"],
         side="solution",
-        settings=x.weak_sft.model_dump(),
+        settings=x.training(x.weak_sft),
         seed=x.seed,
     )
     d_weak = answer(Answerer(weak), asked)
@@ -99,7 +99,7 @@ def weak_to_strong(x: Experiment, given: Inputs) -> dict[str, Handle]:
         seed=x.seed,
     )
     for method in x.stage2.methods:
-        settings = getattr(x.stage2, method).model_dump()
+        settings = x.training(getattr(x.stage2, method))
         models[method] = Answerer(
             prefer(
                 model=m_plus.model,
@@ -127,6 +127,7 @@ def _answer(x: Experiment, who: Answerer, asked: Handle, k: int = 1, temperature
         demonstrations=who.demonstrations,
         max_new_tokens=x.max_new_tokens,
         engine=x.sampling_engine,
+        precision=x.precision,
         **drawn,
     )
 

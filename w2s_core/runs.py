@@ -12,7 +12,7 @@ from w2s_core.data import Splits, gold_rows, load_splits, question_rows, rows_di
 from w2s_core.engine import Executor, Handle, Outcome, Store, make_display, run_graph
 from w2s_core.errors import UserError
 from w2s_core.experiment import Experiment, Split
-from w2s_core.models import base_ref
+from w2s_core.models import base_ref, resolve_device
 from w2s_core.recipe import Inputs, weak_to_strong
 from w2s_core.step_labels import label_steps
 from w2s_core.steps import base_model, gold, questions
@@ -35,30 +35,34 @@ class Graph:
     models: dict[str, str]
 
 
-def build_graph(experiment: Experiment) -> Graph:
+def build_graph(experiment: Experiment, device: str = "auto") -> Graph:
     """Plan an experiment: read its questions, name its models, and call the recipe. Computes no step.
+
+    `device`: where it will be computed, which settles its precision where that is `auto`.
 
     Raises:
         UserError: a task, split or model folder that cannot be used.
     """
-    return GraphBuilder().build(experiment)
+    return GraphBuilder(device).build(experiment)
 
 
 class GraphBuilder:
-    """Plans many experiments, reading each split and each model folder once."""
+    """Plans many experiments for one kind of device, reading each split and each model folder once."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: str = "auto") -> None:
+        self._device = resolve_device(device)
         self._data: dict[str, _Data] = {}
-        self._bases: dict[str, tuple[str, str, Handle]] = {}
+        self._bases: dict[tuple[str, bool], tuple[str, str, Handle]] = {}
 
     def build(self, experiment: Experiment, judged_on: tuple[Split, ...] | None = None) -> Graph:
         """Plan one experiment, see `build_graph`. `judged_on`: grade on these of its evaluation splits only."""
+        experiment = experiment.on(self._device)
         data = self._read(experiment)
         if judged_on is not None:
             judged = experiment.evaluation.model_copy(update={"splits": judged_on})
             experiment = experiment.model_copy(update={"evaluation": judged})
-        weak_ref, weak_source, weak = self._base(experiment.weak)
-        strong_ref, strong_source, strong = self._base(experiment.strong)
+        weak_ref, weak_source, weak = self._base(experiment.weak, experiment.trust_remote_code)
+        strong_ref, strong_source, strong = self._base(experiment.strong, experiment.trust_remote_code)
         given = Inputs(data.questions, data.gold, weak, strong, data.answer_rule)
         bases = {weak_ref: weak_source, strong_ref: strong_source}
         models = {"weak": weak_ref, "strong": strong_ref}
@@ -76,11 +80,11 @@ class GraphBuilder:
             self._data[known] = _read_data(source)
         return self._data[known]
 
-    def _base(self, model: str) -> tuple[str, str, Handle]:
-        if model not in self._bases:
-            ref, source = resolve_base(model)
-            self._bases[model] = ref, source, base_model(ref=ref)
-        return self._bases[model]
+    def _base(self, model: str, code: bool) -> tuple[str, str, Handle]:
+        if (model, code) not in self._bases:
+            ref, source = resolve_base(model, code=code)
+            self._bases[model, code] = ref, source, base_model(ref=ref)
+        return self._bases[model, code]
 
 
 @dataclass(frozen=True)
@@ -105,20 +109,20 @@ def _read_data(source: dict[str, Any]) -> _Data:
     )
 
 
-def resolve_base(model: str) -> tuple[str, str]:
+def resolve_base(model: str, *, code: bool = False) -> tuple[str, str]:
     """A base model's name for keys, and where to load it from.
 
     A folder is named by its content. A hub id needs a revision (`org/model@commit`): without one, the same key could
-    stand for other weights tomorrow.
+    stand for other weights tomorrow. code: code of the checkpoint may be run; the name then says so.
     """
     if Path(model).is_absolute():
-        return base_ref(model), model
+        return base_ref(model, code=code), model
     name, _, revision = model.partition("@")
     if name.count("/") > 1 or not name or not revision:
         raise UserError(
             f"model '{model}': neither a folder nor a hub id with its revision; write org/model@commit for a hub model"
         )
-    return f"hub:{name}@{revision}", name
+    return f"hub{'+code' if code else ''}:{name}@{revision}", name
 
 
 def run_experiment(
@@ -130,7 +134,7 @@ def run_experiment(
     executor: Executor = "local",
     address: str | None = None,
     device: str = "cpu",
-    hardware: Mapping[str, int | float] = MappingProxyType({}),
+    hardware: Mapping[str, int | float | str] = MappingProxyType({}),
     command: list[str],
 ) -> Outcome:
     """Record the run, then compute what is missing. The record comes first: gc keeps what an unfinished run made."""

@@ -8,6 +8,7 @@ import random
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -86,10 +87,11 @@ def sample(
     max_new_tokens: int,
     seed: int = 0,
     engine: str = "transformers",
+    precision: str = "float32",
 ) -> Row:
     """Answer every question n times: rows of id, and the lists responses, tokens, finish (eos, stop or length).
 
-    `engine`: transformers, or vllm with its version.
+    `engine`: transformers, or vllm with its version. `precision`: float32 or bfloat16.
     """
     from w2s_core.prompting import few_shot_prefix, zero_shot
     from w2s_core.sampling import SamplingParams
@@ -100,7 +102,7 @@ def sample(
         shown = read_rows(demonstrations / "rows.parquet")
         prefix = few_shot_prefix([(row["question"], row["response"]) for row in shown])
     params = SamplingParams(max_new_tokens=max_new_tokens, n=n, temperature=temperature, seed=seed)
-    drawn = _sampling_engine(ctx, model, engine).generate(
+    drawn = _sampling_engine(ctx, model, engine, precision).generate(
         prompts, params, prefix=prefix, progress=ctx.progress, unfinished=ctx.work / "responses.jsonl"
     )
     rows = [
@@ -345,14 +347,15 @@ def _device(ctx: Context) -> str:
     """Where to compute. On a CPU one thread a process: then the number of workers cannot change a bit."""
     import torch
 
-    wanted = ctx.runtime.get("device", "auto")
-    device = ("cuda" if torch.cuda.is_available() else "cpu") if wanted == "auto" else str(wanted)
+    from w2s_core.models import resolve_device
+
+    device = resolve_device(str(ctx.runtime.get("device", "auto")))
     if device == "cpu":
         torch.set_num_threads(1)
     return device
 
 
-def _sampling_engine(ctx: Context, model: Path, engine: str) -> Any:
+def _sampling_engine(ctx: Context, model: Path, engine: str, precision: str) -> Any:
     from w2s_core.models import load_model, load_tokenizer, locate
     from w2s_core.sampling import TransformersEngine
 
@@ -364,23 +367,27 @@ def _sampling_engine(ctx: Context, model: Path, engine: str) -> Any:
             locate(model, bases),
             load_tokenizer(model, bases),
             device=_device(ctx),
+            precision=precision,
             work=ctx.work,
             tensor_parallel=ctx.runtime.get("tensor_parallel", 1),
             memory=ctx.runtime.get("gpu_memory", 0.9),
         )
-    loaded, tokenizer = load_model(model, ctx.runtime["bases"], device=_device(ctx))
+    bases, device = ctx.runtime["bases"], _device(ctx)
+    loaded, tokenizer = load_model(model, bases, device=device, precision=precision)
     return TransformersEngine(loaded, tokenizer, batch_size=ctx.runtime.get("batch_size", 256))
 
 
 def _train(
     ctx: Context, model: Path, examples: list[Row], method: Method, settings: dict[str, Any], seed: int
 ) -> Row:
-    from w2s_core.training import TrainSettings, train
+    from w2s_core.training import TrainSettings, train, train_launched
 
     if vllm := sys.modules.get("w2s_core.sampling.vllm_engine"):
         vllm.shut_down()  # it holds most of the device's memory
     chosen = TrainSettings(method=method, seed=seed, **settings)
-    return train(
+    launch = ctx.runtime.get("accelerate")
+    compute = partial(train_launched, Path(launch)) if launch else train
+    return compute(
         model,
         examples,
         chosen,

@@ -4,7 +4,7 @@ import difflib
 import json
 import re
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -23,6 +23,14 @@ class Section(BaseModel):
     """A part of a file. Unknown fields are errors: a mistyped threshold must not pass as its default."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Misplaced(ValueError):
+    """What a section says of one of its fields when it looks at several together; names the field's line."""
+
+    def __init__(self, place: Place, message: str) -> None:
+        super().__init__(message)
+        self.place = place
 
 
 S = TypeVar("S", bound=Section)
@@ -119,8 +127,10 @@ def _mark_lines(path: Path, node: yaml.Node, place: Place, lines: Lines) -> None
 
 def explain(model: type[Section], path: Path, lines: Lines, error: ErrorDetails) -> str:
     """One line for pydantic's first complaint: file, line, field, what is wrong, what would be right."""
-    place: Place = error["loc"]
-    field = ".".join(str(part) for part in place) or "the file"
+    complaint = error.get("ctx", {}).get("error")
+    place: Place = (*error["loc"], *(complaint.place if isinstance(complaint, Misplaced) else ()))
+    place = tuple(part for part in place if not str(part).startswith("("))  # the tag of a union, see `Tag`
+    field = ".".join(str(part) for part in place)
     line = lines.get(place) if place in lines else _nearest(lines, place)
     where = f"{path}:{line}" if line else (f"{path} with override {field}" if line == 0 else str(path))
     if error["type"] == "extra_forbidden":
@@ -130,9 +140,17 @@ def explain(model: type[Section], path: Path, lines: Lines, error: ErrorDetails)
         return f"{where}: unknown field '{field}'; {hint}"
     if error["type"] == "missing":
         return f"{where}: field '{field}' is missing"
-    message = error["msg"].removeprefix("Value error, ").replace("Input should be", "should be")
+    if error["type"] == "too_short" and error["ctx"]["actual_length"] == 0:
+        return f"{where}: field '{field}' is empty; at least {error['ctx']['min_length']} is needed"
+    message = (
+        error["msg"]
+        .removeprefix("Value error, ")
+        .replace("Input should be", "should be")
+        .replace("be an object", "be a mapping (name: value)")
+    )
     given = f" (given: {str(error['input'])[:80]!r})" if not isinstance(error["input"], dict) else ""
-    return f"{where}: field '{field}': {message}{given}"
+    named = f"field '{field}': " if field else ""
+    return f"{where}: {named}{message}{given}"
 
 
 def _nearest(lines: Lines, place: Place) -> int | None:
@@ -146,17 +164,20 @@ def _nearest(lines: Lines, place: Place) -> int | None:
 def fields_at(model: type[Section], place: Place) -> list[str]:
     """The field names of the section that stands at `place`, none where that is no section."""
     section: Any = model
-    for part in place:
+    parts = iter(place)
+    for part in parts:
         field = section.model_fields.get(part) if isinstance(part, str) else None
-        section = _section_of(field.annotation) if field else None
+        annotation = field.annotation if field else None
+        section = _section_of(annotation)
         if section is None:
             return []
+        if get_origin(annotation) is dict:
+            next(parts, None)  # a name that the file's author chose
     return sorted(section.model_fields)
 
 
 def _section_of(annotation: Any) -> type[Section] | None:
-    """The section in `Section`, `Section | None` or `tuple[Section, ...]`."""
-    for one in (annotation, *get_args(annotation)):
-        if isinstance(one, type) and issubclass(one, Section):
-            return one
-    return None
+    """The section in `Section`, `Section | None`, `tuple[Section, ...]` or `dict[str, ...]` of any of these."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return annotation
+    return next(filter(None, map(_section_of, get_args(annotation))), None)

@@ -192,6 +192,8 @@ def test_levels_share_out_the_questions_and_weigh_to_the_accuracy(voting: TinySt
         overall = interval_of(group, label, "accuracy")
         assert overall is not None
         assert weighed == pytest.approx(overall.value)
+    (said,) = [note for note in named(group)["calibration_levels"].notes if "must lie" in note]
+    assert said.startswith("The gap between mean confidence and accuracy on one level must lie ")
 
 
 def test_votes_on_a_level_keep_their_templates(voting: TinyStore) -> None:
@@ -199,8 +201,11 @@ def test_votes_on_a_level_keep_their_templates(voting: TinyStore) -> None:
     votes = votes_of(group, "vote")
     assert votes is not None
     level = votes.at_level(3)
+    assert votes.clusters is not None
+    assert level.clusters is not None
     assert level.ids == [one for i, one in enumerate(votes.ids) if votes.levels[i] == 3]
-    assert level.clusters == [one for i, one in enumerate(votes.clusters or []) if votes.levels[i] == 3]
+    ours = [one for i, one in enumerate(votes.clusters) if votes.levels[i] == 3]
+    assert level.clusters.tolist() == [list(dict.fromkeys(ours)).index(one) for one in ours]
 
 
 def sure(split: str, n: int, accuracy: float, rng: np.random.Generator) -> Rows:
@@ -267,6 +272,7 @@ def test_threshold_is_chosen_on_dev_and_judged_on_test(store: TinyStore) -> None
         assert row[f"{split}: kept, %"].value == pytest.approx(100 * len(kept) / len(votes))
         assert row[f"{split}: right, %"].value == pytest.approx(100 * sum(kept) / len(kept))
     assert row["dev: right, %"].low >= 80
+    assert any(note.startswith("The share right must lie") for note in chosen.notes)
     for method in METHODS:  # another test set changes what test says, and nothing that was chosen
         add_samples(store, "a", f"samples/test/{method}", grades("test", 600, 0.2, rng_of("other"), 10))
     again = threshold_table(group_of(store))

@@ -30,6 +30,26 @@ def groups(study: TinyStore) -> list[Group]:
     return make_groups(load_frames(study, list(study.refs.names())))
 
 
+def test_too_few_samples_for_pass_at_10_leave_the_other_findings_as_they_are(tmp_path: Path) -> None:
+    before, after = TinyStore(tmp_path / "ten"), TinyStore(tmp_path / "two")
+    for store in (before, after):
+        for seed in (0, 1):
+            add_run(store, f"run-{seed}", seed=seed)
+    for seed in (0, 1):
+        targets = after.refs.records[f"run-{seed}"]["targets"]
+        for label in [one for one in targets if one.startswith("samples/")]:
+            rows = [
+                row | {name: row[name][:2] for name in ("answers", "verdicts", "tokens", "finish")}
+                for row in read_rows(after.path(targets[label]) / "grades.parquet")
+            ]
+            targets[label] = after.put(f"two-{seed}-{label.replace('/', '-')}", "grades.parquet", rows)
+    ten, two = (by_name(make_groups(load_frames(store, ["run-0", "run-1"]))) for store in (before, after))
+    assert two["F5"].claims[0].verdict == "not tested"
+    assert ten["F5"].claims[0].verdict != "not tested"
+    for name in ten.keys() - {"F5"}:
+        assert [claim.effect for claim in ten[name].claims] == [claim.effect for claim in two[name].claims]
+
+
 def test_true_findings_hold_and_false_ones_fail(groups: list[Group]) -> None:
     found = by_name(groups)
     assert list(found) == [f"F{i}" for i in range(1, 10)]

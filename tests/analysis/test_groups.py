@@ -1,5 +1,7 @@
 """Which runs are one experiment over its seeds: their models count by content, not by the folder they lay in."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,6 +9,8 @@ import pytest
 from analysis.frame import load_frames
 from analysis.groups import make_groups
 from tests.analysis.synthetic import TinyStore, add_run
+from tests.tiny import write_experiment
+from w2s_core.experiment import load_experiment
 
 
 def add(store: TinyStore, name: str, seed: int, folder: str, **record: Any) -> None:
@@ -42,3 +46,13 @@ def test_folders_count_where_nothing_tells_what_they_held(store: TinyStore) -> N
         add(store, name, 0, folder)
         store.refs.records[name].pop("steps")
     assert grouped(store) == [["one"], ["two"]]
+
+
+def test_a_field_that_came_after_a_run_has_its_default_there(store: TinyStore, tmp_path: Path) -> None:
+    whole = json.loads(load_experiment(write_experiment(tmp_path)).model_dump_json())
+    earlier = {name: value for name, value in whole.items() if name != "trust_remote_code"}
+    for seed, (name, experiment) in enumerate({"before": earlier, "now": whole}.items()):
+        add(store, name, seed, "/a", experiment=experiment | {"seed": seed})
+    assert grouped(store) == [["before", "now"]]
+    add(store, "other", 2, "/a", experiment=whole | {"trust_remote_code": True, "seed": 2})
+    assert grouped(store) == [["before", "now"], ["other"]]

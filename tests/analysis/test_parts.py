@@ -106,6 +106,17 @@ def test_agreed_and_dropped_make_up_all_labels(study: TinyStore) -> None:
         assert alone.rows == len(others)
 
 
+def test_labels_name_the_templates_of_their_questions(one_run: TinyStore) -> None:
+    group = group_of(one_run)
+    rows = read_rows(group.graded("labels/weak_0", group.having("labels/weak_0")[0]).path)
+    templates = {row["template"] for row in rows}
+    for table in selection_tables(group):
+        if "Labels" in table.title:
+            assert any(
+                f" questions of train_2 in {len(templates)} templates; seeds" in one for one in table.notes
+            )
+
+
 def test_shares_by_level_add_up_and_weigh_to_the_precision(one_run: TinyStore) -> None:
     quality = label_quality_over_seeds(group_of(one_run), "agreed_1")
     assert quality is not None

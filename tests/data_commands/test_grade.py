@@ -30,6 +30,13 @@ def test_each_verdict_and_each_side_missing(bench: Any, hashes: Any) -> None:
     ]  # fmt: skip
 
 
+def test_the_response_may_stand_in_another_field(bench: Any) -> None:
+    rows = bench.file("r.jsonl", [{"id": 1, "chosen": "#### 5", "rejected": "#### 6", "gold": "5"}])
+    for field, right in (("chosen", 1), ("rejected", 0)):
+        summary = bench.run("grade", "--responses", rows, "--gold", rows, "--field", field)
+        assert (summary["graded"], summary["right"]) == (1, right)
+
+
 def test_gold_comes_from_a_solution_or_a_number(bench: Any, hashes: Any) -> None:
     responses = bench.file("r.jsonl", hashes(a=5, b=2.5, c=3))
     gold = bench.file(

@@ -1,5 +1,6 @@
 """A hub that is not there, and the command as a user types it."""
 
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from click.testing import CliRunner, Result
 from huggingface_hub import constants
 from huggingface_hub.utils._http import default_client_factory, httpx2
 
+from tests.tiny import BASES, write_experiment
 from w2s_core.doctor_command import doctor
 
 Answer = Callable[[Any], Any]
@@ -80,3 +82,21 @@ def refused(status: int, code: str) -> Answer:
     return lambda request: httpx2.Response(
         status, headers={"X-Error-Code": code, "X-Error-Message": "no such thing"}, json={"error": "no"}
     )
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    return write_experiment(tmp_path)
+
+
+@pytest.fixture
+def copied(tmp_path: Path) -> Path:
+    """A shipped base that a test may break."""
+    return Path(shutil.copytree(BASES / "llama", tmp_path / "base"))
+
+
+def missing(done: Result) -> list[str]:
+    """What the experiment lacks: lines with that status under the machine's."""
+    lines = done.stdout.splitlines()
+    start = next(number for number, one in enumerate(lines) if "  experiment  " in one)
+    return [one for one in lines[start:] if one.startswith("missing")]

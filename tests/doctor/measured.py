@@ -61,18 +61,24 @@ def trainer_of(
     text = " ".join(str(number % 100) for number in range(words))
     sides = {"response": text} if method == "sft" else {"chosen": text, "rejected": text}
     data = [{"id": str(number), "question": "1 2", **sides} for number in range(rows)]
-    settings = TrainSettings(method=method, learning_rate=1e-3, batch_size=rows, max_steps=1, lora_r=rank)  # type: ignore[arg-type]
+    settings = TrainSettings(
+        method=method,  # type: ignore[arg-type]
+        learning_rate=1e-3,
+        batch_size=rows,
+        max_steps=1,
+        lora_r=rank,
+        precision="bfloat16" if like_a_gpu else "float32",
+    )
     with core.quiet():
         if not like_a_gpu:
             ready = core.prepare(work / "model", data, settings, bases={ref: base}, work=work / "w")
             return ready.trainer, ready.examples[0].longest
-        load, arguments = core.load_model, core._arguments
-        core.load_model = lambda *a, device, **k: load(*a, device="cpu", dtype=torch.bfloat16)
-        core._arguments = lambda *a: arguments(*a) | {"bf16": True, "gradient_checkpointing": True}
+        arguments = core._arguments
+        core._arguments = lambda *a: arguments(*a) | {"gradient_checkpointing": True}
         try:
             ready = core.prepare(work / "model", data, settings, bases={ref: base}, work=work / "w")
         finally:
-            core.load_model, core._arguments = load, arguments
+            core._arguments = arguments
         return ready.trainer, ready.examples[0].longest
 
 

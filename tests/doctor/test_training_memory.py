@@ -21,8 +21,9 @@ def estimate(base: Path, method: str, rows: int, tokens: int, *, gpu: bool, rank
     config = memory.read_config(base)
     parameters = memory.read_weights(base, config).parameters
     shape = memory.Shape.of(config, base)
+    held = memory.Held(memory.HALF if gpu else memory.FLOAT32)
     return memory.training_memory(
-        shape, parameters, method=method, rank=rank, rows=rows, tokens=tokens, gpu=gpu
+        shape, parameters, method=method, rank=rank, rows=rows, tokens=tokens, gpu=gpu, held=held
     )
 
 
@@ -138,6 +139,7 @@ def test_the_peak_of_sampling(tmp_path: Path, family: str) -> None:
 def test_more_of_anything_takes_more() -> None:
     shape = memory.Shape(4, 64, 4, 2, 16, 128, 1000, 512)
     first = {"method": "sft", "rank": 8, "rows": 4, "tokens": 32, "gpu": False}
+    first |= {"held": memory.Held(memory.FLOAT32)}
     for change in ({"rank": 16}, {"rows": 8}, {"tokens": 64}, {"method": "dpo"}):
         less, more = (
             sum(memory.training_memory(shape, 10**6, **one).values()) for one in (first, first | change)
@@ -145,3 +147,17 @@ def test_more_of_anything_takes_more() -> None:
         assert less < more, change
     assert torch.float32.itemsize == memory.FLOAT32
     assert torch.bfloat16.itemsize == memory.HALF
+
+
+def test_weights_spread_over_devices_or_in_four_bits_take_less() -> None:
+    """Llama-2-70b: 140 GB in bfloat16; 17.5 GB and two layers on each of 8; in 4 bits what QLoRA's users see."""
+    shape = memory.Shape(80, 8192, 64, 8, 128, 28672, 32000, 4096)
+    parameters = 68_976_648_192
+    size = {
+        name: memory.Held(memory.HALF, **held).size(shape, parameters) / 1e9
+        for name, held in {"whole": {}, "spread": {"spread": 8}, "4-bit": {"four_bits": True}}.items()
+    }
+    layer = 2 * (68_976_648_192 - 2 * 32000 * 8192) / 80 / 1e9
+    assert size["whole"] == pytest.approx(137.95, abs=0.01)
+    assert size["spread"] == pytest.approx(137.95 / 8 + 2 * layer, rel=1e-3)
+    assert 35 < size["4-bit"] < 37

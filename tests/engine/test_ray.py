@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import pairwise
@@ -124,7 +123,9 @@ import sys
 from tests.engine.toy import slow
 from w2s_core.engine import Store, make_display, run_graph
 first = slow(seconds=0.1, name="first")
-targets = {str(i): slow(of=first, seconds=float(sys.argv[3]), name=f"long{i}") for i in range(2)}
+seconds = float(sys.argv[3])
+naps = 10 if seconds < 60 else 1500  # an interrupt is seen between two naps
+targets = {str(i): slow(of=first, seconds=seconds, name=f"long{i}", naps=naps) for i in range(2)}
 outcome = run_graph(targets, Store(sys.argv[1]), executor="ray", workers=2, address=(sys.argv[4:] or [None])[0],
                     runtime={"log": sys.argv[2]}, display=make_display())
 print(outcome.interrupted, outcome.complete, len(outcome.done))
@@ -150,7 +151,8 @@ def assert_goes_on(kit: Kit, seconds: float) -> None:
     store, log, _ = kit
     orphans = [pid for name, pid in pids(log).items() if name.startswith("long")]
     wait_for(lambda: not any(alive(pid) for pid in orphans), timeout_s=SOON_S)
-    assert not any(locks.is_held(path) for path in (store.root / "locks").glob("*.lock"))
+    held = (store.root / "locks").glob
+    wait_for(lambda: not any(locks.is_held(path) for path in held("*.lock")), timeout_s=SOON_S)
     log.write_text("")
     first = slow(seconds=0.1, name="first")
     targets = {str(i): slow(of=first, seconds=seconds, name=f"long{i}") for i in range(2)}
@@ -172,12 +174,12 @@ def test_a_killed_driver_leaves_no_task_behind(kit: Kit) -> None:
 @pytest.mark.parametrize("number_of_signal", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_by_a_signal(kit: Kit, number_of_signal: int) -> None:
     store, log, _ = kit
-    process = driver(kit, 20.0)
+    process = driver(
+        kit, 300.0
+    )  # far longer than a busy machine takes to end a driver that does not wait for it
     wait_for(lambda: both_run(log), timeout_s=SOON_S)
     process.send_signal(number_of_signal)
-    start = time.monotonic()
-    out, said = process.communicate(timeout=SOON_S)
-    assert time.monotonic() - start < 10
+    out, said = process.communicate(timeout=100)
     assert out.split() == ["True", "False", "1"]
     assert "interrupted; the same command goes on where it stopped" in said.splitlines()
     assert "Traceback" not in said

@@ -345,3 +345,18 @@ def test_earlier_runs_go_first(kit: Kit) -> None:
         chains[f"run {run_number}: end"] = slow(of=link, seconds=0.0, name=f"b{run_number}")
     run(kit, chains)
     assert executions(log) == ["a0", "b0", "a1", "b1", "a2", "b2"]
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_that_a_step_swallows_stops_the_run_after_it(kit: Kit, sent: signal.Signals) -> None:
+    store, log, _ = kit
+    swallowing = toy.deaf(signal_number=int(sent))
+    after = total(parts=[swallowing])
+    before = signal.getsignal(signal.SIGINT)
+    outcome = run(kit, {"it": after})
+    assert outcome.interrupted
+    assert executions(log) == ["deaf"]
+    assert value(store.path(swallowing.key)) == 1
+    assert signal.getsignal(signal.SIGINT) == before
+    assert run(kit, {"it": after}).complete
+    assert executions(log) == ["deaf", "total"]

@@ -51,12 +51,14 @@ def total(
 
 
 @step(version=1)
-def slow(ctx: Context, *, of: Path | None = None, seconds: float = 0.3, name: str = "slow") -> dict[str, Any]:
+def slow(
+    ctx: Context, *, of: Path | None = None, seconds: float = 0.3, name: str = "slow", naps: int = 10
+) -> dict[str, Any]:
     note(ctx, name)
-    for i in range(10):
-        ctx.progress(i, 10, "naps", "resting")
-        time.sleep(seconds / 10)
-    ctx.progress(10, 10, "naps")
+    for i in range(naps):
+        ctx.progress(i, naps, "naps", "resting")
+        time.sleep(seconds / naps)
+    ctx.progress(naps, naps, "naps")
     return put(ctx, value(of) if of else 7)
 
 
@@ -122,3 +124,15 @@ def trains(ctx: Context, *, n: int, seconds: float = 0.5) -> dict[str, Any]:
 def broad(ctx: Context, *, n: int) -> dict[str, Any]:
     """Uses two CPUs."""
     return put(ctx, n)
+
+
+@step(version=1)
+def deaf(ctx: Context, *, signal_number: int) -> dict[str, Any]:
+    """Swallows an interrupt, as some libraries do while they are imported."""
+    note(ctx, "deaf")
+    try:
+        os.kill(os.getpid(), signal_number)
+        time.sleep(5)
+    except BaseException:  # noqa: BLE001 - just that
+        return put(ctx, 1)
+    return put(ctx, 0)

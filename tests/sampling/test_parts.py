@@ -1,5 +1,6 @@
 """The parts of the engine, each against its plain definition; limits and errors."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -128,8 +129,21 @@ def test_progress_counts_up_to_all(model_of: Any, tokenizer: Any) -> None:
     assert seen[-1] == (18, 18, "responses")
 
 
+def full_gpu() -> None:
+    raise torch.OutOfMemoryError("no memory left")
+
+
+def full_cpu() -> None:
+    torch.empty(10**14)  # 400 TB, which no machine has
+
+
+@pytest.mark.parametrize("full", [full_gpu, full_cpu])
 def test_out_of_memory_halves_the_batch(
-    model_of: Any, tokenizer: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    model_of: Any,
+    tokenizer: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    full: Callable[[], None],
 ) -> None:
     engine = TransformersEngine(model_of("llama"), tokenizer, batch_size=8)
     expected = engine.generate(PROMPTS, SamplingParams(12))
@@ -137,7 +151,7 @@ def test_out_of_memory_halves_the_batch(
 
     def scarce(self: Batch, finished: Any) -> list[Generation]:
         if len(self.item) > most[0]:
-            raise torch.OutOfMemoryError("no memory left")
+            full()
         return run(self, finished)
 
     monkeypatch.setattr(Batch, "run", scarce)
@@ -147,6 +161,17 @@ def test_out_of_memory_halves_the_batch(
     most[0] = 0
     with pytest.raises(UserError, match="with a single response"):
         engine.generate(PROMPTS, SamplingParams(12))
+
+
+def test_another_error_is_no_lack_of_memory(
+    model_of: Any, tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: Batch, finished: Any) -> list[Generation]:
+        raise RuntimeError("shapes do not fit")
+
+    monkeypatch.setattr(Batch, "run", broken)
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        TransformersEngine(model_of("llama"), tokenizer).generate(PROMPTS, SamplingParams(12))
 
 
 def test_no_prompts(model_of: Any, tokenizer: Any) -> None:

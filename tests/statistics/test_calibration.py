@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from w2s_core.errors import UserError
-from w2s_core.statistics import wilson
+from w2s_core.statistics import Estimate, wilson
 from w2s_core.statistics.calibration import (
     MEASURES,
     SIGNED,
@@ -20,8 +21,8 @@ from w2s_core.statistics.calibration import (
     auroc,
     brier,
     calibration_atoms,
-    calibration_change,
-    calibration_interval,
+    calibration_changes,
+    calibration_intervals,
     choose_threshold,
     expected_calibration_error,
     keep_above,
@@ -46,6 +47,11 @@ def drawn(n: int, seeds: int = 1, seed: int = 0, shift: float = 0.1) -> tuple[Fl
     confidence = rng.integers(3, 11, (seeds, n)) / 10
     right = rng.random((seeds, n)) < np.clip(confidence - shift, 0, 1)
     return confidence, right.astype(np.float64)
+
+
+def calibration_interval(name: str, *answers: Any) -> Estimate:
+    """One measure by itself."""
+    return calibration_intervals([name], *answers)[name]
 
 
 # Against other implementations
@@ -259,6 +265,15 @@ def test_copies_of_a_question_in_its_template_make_no_interval_shorter() -> None
     assert together.se > 1.5 * calibration_interval("auroc", *copied).se
 
 
+def test_measures_that_share_their_resamples_are_as_each_by_itself() -> None:
+    before, after, templates = drawn(60, 3), drawn(60, 3, seed=1), [i // 3 for i in range(60)]
+    together = calibration_intervals(MEASURES, *before, templates)
+    changes = calibration_changes(MEASURES, before, after, templates)
+    for name in MEASURES:
+        assert together[name] == calibration_interval(name, *before, templates)
+        assert changes[name] == calibration_changes([name], before, after, templates)[name]
+
+
 def test_interval_of_auroc_covers_the_truth_about_as_often_as_it_says() -> None:
     """Templates of three questions that share their luck in part; the truth is that of a very large sample."""
     truth, hits, tries = 0.0, 0, 120
@@ -283,15 +298,15 @@ def test_a_change_is_paired() -> None:
     """Both systems answer the same questions: a change's interval is shorter than those of its two ends."""
     confidence, right = drawn(300)
     surer = np.minimum(1.0, confidence + 0.1)
-    found = calibration_change("brier", (confidence, right), (surer, right))
+    found = calibration_changes(["brier"], (confidence, right), (surer, right))["brier"]
     losses = (surer - right)[0] ** 2 - (confidence - right)[0] ** 2
     assert found.value == pytest.approx(losses.mean())
     assert found.se == pytest.approx(losses.std(ddof=1) / math.sqrt(300), rel=1e-3)
     assert found.se < calibration_interval("brier", confidence, right).se
     templates = [i // 3 for i in range(300)]
-    grouped = calibration_change("brier", (confidence, right), (surer, right), templates)
+    grouped = calibration_changes(["brier"], (confidence, right), (surer, right), templates)["brier"]
     assert (grouped.value, grouped.clusters) == (pytest.approx(found.value), 100)
-    same = calibration_change("ece", (confidence, right), (confidence, right))
+    same = calibration_changes(["ece"], (confidence, right), (confidence, right))["ece"]
     assert same.value == 0
     assert same.p == 1.0
 
@@ -379,6 +394,6 @@ def test_other_mistakes_are_refused_in_one_line() -> None:
     with pytest.raises(UserError, match=r"must lie in \[0, 1\], not 90"):
         choose_threshold([0.5], [1], 90)
     with pytest.raises(UserError, match="not the same"):
-        calibration_change("ece", ([0.5], [1]), ([0.5, 0.6], [1, 1]))
+        calibration_changes(["ece"], ([0.5], [1]), ([0.5, 0.6], [1, 1]))["ece"]
     with pytest.raises(UserError, match="1 labels for 2"):
         calibration_interval("ece", [0.5, 0.6], [1, 0], ["t"])

@@ -246,6 +246,10 @@ def test_a_study_that_no_sweep_made_is_left_alone(write_study: Writer, tmp_path:
     [
         ("sqlite:////nowhere/at/all.db", "cannot be reached: unable to open database file"),
         ("postgresql://me:secret@127.0.0.1:9/x", r"(cannot be reached|driver is missing)"),
+        (
+            "mysql://me:secret@127.0.0.1:9/x",
+            "(cannot be reached|driver is missing; use sqlite or postgresql)",
+        ),
         ("just words", "is no database URL"),
         ("oracle9://x", "cannot be reached"),
     ],

@@ -17,8 +17,21 @@ from w2s_core.errors import UserError
 
 MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"sapce": {}}, r"unknown field 'sapce'; did you mean 'space'"),
-    ({"space": {}}, r"field 'space'.*at least 1"),
-    ({"space": {"stage1.consistency": []}}, r"space.stage1.consistency: the space is empty"),
+    ({"space": {}}, r":\d+: field 'space' is empty; at least 1"),
+    ({"objectives": []}, r":\d+: field 'objectives' is empty; at least 1"),
+    ({"space": {"stage1.consistency": []}}, r":5: field 'space.stage1.consistency': the space is empty"),
+    (
+        {"space": {"stage1.consistency": 0.5}},
+        r":\d+: field 'space.stage1.consistency': list its values, or give",
+    ),
+    (
+        {"space": {"stage1.consistency": {"low": 0.1, "hihg": 1}}},
+        r":\d+: field 'space.stage1.consistency.high' is missing",
+    ),
+    (
+        {"space": {"stage1.consistency": {"low": 0.1, "high": 1, "steps": 3}}},
+        r":\d+: unknown field 'space.stage1.consistency.steps'; did you mean 'step'",
+    ),
     (
         {"space": {"stage1.consistancy": [0.5]}},
         r":\d+: unknown field 'stage1.consistancy'; did you mean 'consistency'",
@@ -27,17 +40,23 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
         {"space": {"stage1.consistency": [0.5, 1.5]}},
         r":\d+: field 'stage1.consistency'.*less than or equal to 1",
     ),
-    ({"space": {"stage1.consistency": [0.5, 0.5]}}, r"a value stands twice"),
+    (
+        {"space": {"stage1.consistency": [0.5, 0.5]}},
+        r":\d+: field 'space.stage1.consistency': a value stands",
+    ),
     ({"space": {"stage1.consistency": {"low": 0.1, "high": 0.5}}}, r"a grid needs the values"),
-    ({"space": {"stage1.consistency": {"low": 0.5, "high": 0.1}}}, r"low \(0.5\) must be less than high"),
+    (
+        {"space": {"stage1.consistency": {"low": 0.5, "high": 0.1}}},
+        r"field 'space.stage1.consistency': low \(0.5\) must be less than high",
+    ),
     ({"space": {"weak": ["no/such/folder"]}}, r":\d+: .*no/such/folder"),
-    ({"space": {"seed": [0, 1]}}, r"'seed' is set by the sweep itself"),
-    ({"fixed": {"stage2.keep": 0.5}}, r"'stage2.keep' stands in both"),
+    ({"space": {"seed": [0, 1]}}, r":\d+: field 'space.seed': is set by the sweep itself"),
+    ({"fixed": {"stage2.keep": 0.5}}, r":\d+: field 'space.stage2.keep': stands in both"),
     ({"fixed": {"stage2.kep": 0.5}}, r"unknown field 'stage2.kep'"),
     ({"sampler": {"name": "bayes"}}, r"field 'sampler.name'.*'grid', 'tpe', 'nsga2' or 'qmc'"),
     ({"sampler": {"name": "tpe"}}, r"give trials: how many"),
     ({"sampler": {"name": "grid", "trials": 3}}, r"a grid has no number of trials"),
-    ({"seeds": [1, 1]}, r"seeds must be different"),
+    ({"seeds": [1, 1]}, r":\d+: field 'seeds': must be different"),
     (
         {"objectives": [{"metric": "accuracy", "direction": "up"}]},
         r"field 'objectives.0.direction'.*'maximize'",

@@ -17,11 +17,12 @@ import pytest
 
 from sweeps.cells import CellPlanner, values_of
 from sweeps.driver import How, Sweep
-from sweeps.storage import default_url, open_storage
+from sweeps.storage import default_url, has_study, open_storage
 from sweeps.study_file import COSTS, Objective, load_study
 from tests.sweeps.conftest import Writer
 from tests.tiny import write_experiment
 from w2s_core.engine import Store
+from w2s_core.errors import UserError
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -178,6 +179,15 @@ def test_a_dry_run_counts_and_creates_nothing(lab: Path, tmp_path: Path) -> None
     assert "57 cached, 0 to compute" in known
 
 
+def test_a_dry_run_of_a_wider_space_leaves_the_study_as_it_is(lab: Path, tmp_path: Path) -> None:
+    write_experiment(tmp_path, evaluation={"samples": 0})
+    wider = study_file(tmp_path, space={"stage2.keep": [0.0, 0.3], "stage2.methods": [["dpo"], ["orpo"], []]})
+    before = (lab / "store" / "studies.db").read_bytes()
+    done = w2s("sweep", wider, "--dry-run", store=lab / "store")
+    assert "6 trials x 1 seed, 4 settled" in done.stdout
+    assert (lab / "store" / "studies.db").read_bytes() == before
+
+
 def test_a_wider_space_runs_only_the_new_cells(lab: Path) -> None:
     path = study_file(
         lab, space={"stage2.keep": [0.0, 0.3], "stage2.methods": [["dpo"], ["orpo"], []]}, test="none"
@@ -188,6 +198,14 @@ def test_a_wider_space_runs_only_the_new_cells(lab: Path) -> None:
     assert "prefer" not in done.stderr, "a cell without Stage II needs no more training"
     assert computed(lab / "store") == before, "nothing new at all: M_plus was graded by the other cells"
     study_file(lab)
+
+
+def test_an_objective_that_a_value_lacks_leaves_no_study_behind(write_study: Writer, tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    path = write_study(objectives=[{"metric": "greedy/dev/dpo"}])  # and no orpo
+    with pytest.raises(UserError, match="greedy/dev/dpo"):
+        Sweep(load_study(path), store, How())
+    assert not has_study(default_url(store.root), "tiny-study")
 
 
 def test_an_empty_agreed_set_fails_its_cell_and_no_other(write_study: Writer, tmp_path: Path) -> None:

@@ -259,3 +259,18 @@ def test_other_families_train_too(tmp_path: Path, family: str) -> None:
     for method in METHODS:
         summary = run(start, tmp_path / method, rows_for(method, 32), settings(method, epochs=4))
         assert summary["loss_last"] < summary["loss_first"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_bfloat16_trains_to_about_the_same_loss(start: Start, tmp_path: Path, method: str) -> None:
+    summaries = {
+        precision: run(
+            start, tmp_path / precision, rows_for(method, 24), settings(method, epochs=3, precision=precision)
+        )
+        for precision in ("float32", "bfloat16")
+    }
+    exact, rough = summaries["float32"], summaries["bfloat16"]
+    assert (exact["precision"], rough["precision"]) == ("float32", "bfloat16")
+    assert rough["loss_last"] == pytest.approx(exact["loss_last"], rel=0.05)
+    assert rough["loss_last"] != exact["loss_last"]
+    assert files(tmp_path / "bfloat16/out/adapters").keys() == files(tmp_path / "float32/out/adapters").keys()

@@ -20,6 +20,8 @@ from w2s_core.engine.store import CorruptObjectError, Store
 from w2s_core.engine.walk import Emit, Walk
 
 POLL_S = 0.1
+_asked_to_stop = threading.Event()
+"""An interrupt came, whatever became of its exception."""
 INTERRUPTED = "interrupted; the same command goes on where it stopped"
 
 
@@ -50,6 +52,8 @@ class Loop:
         """Go on until every needed step has a result or an ending."""
         self._walk.begin()
         while self._walk.open:
+            if _asked_to_stop.is_set():
+                raise KeyboardInterrupt
             if key := self._walk.next():
                 self._claim(key)
             elif self._walk.waits:  # live processes hold all that is ready
@@ -85,18 +89,23 @@ class Loop:
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Inside, SIGTERM interrupts as Ctrl-C does. Only the main thread can receive signals; elsewhere it
-    does nothing.
+    """Inside, SIGTERM interrupts as Ctrl-C does, and neither is lost: where a library that is being imported swallows
+    the exception, `Loop` stops after the step. Only the main thread can receive signals; elsewhere it does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def interrupt(number: int, frame: Any) -> None:
+        _asked_to_stop.set()
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    ignored = signal.getsignal(signal.SIGINT) == signal.SIG_IGN  # under nohup, say
+    caught = (signal.SIGTERM,) if ignored else (signal.SIGTERM, signal.SIGINT)
+    before = {number: signal.signal(number, interrupt) for number in caught}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        _asked_to_stop.clear()

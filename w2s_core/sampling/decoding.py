@@ -14,6 +14,7 @@ from w2s_core.sampling.masks import DecodeMasks, prefill_masks
 from w2s_core.sampling.noise import row_keys, uniforms
 from w2s_core.sampling.stopping import EOS, Stopping
 
+_CPU_IS_FULL = "DefaultCPUAllocator: can't allocate memory"  # a RuntimeError of no kind of its own
 _PREFILL_TOKENS = 2048  # of prompts prefilled at once: bounds the memory of activations
 
 
@@ -52,8 +53,10 @@ def run_batch(
     """
     try:
         return Batch(model, wanted, common, params, stopping).run(finished)
-    except torch.OutOfMemoryError:
-        return None
+    except RuntimeError as error:
+        if isinstance(error, torch.OutOfMemoryError) or _CPU_IS_FULL in str(error):
+            return None
+        raise
 
 
 class Batch:

@@ -32,7 +32,7 @@ class TransformersEngine:
 
     It sets the model's attention implementation, to one that elsewhere computes what "sdpa" does.
 
-    batch_size: responses decoded at once. Out of memory on a GPU halves it for the rest of the engine's
+    batch_size: responses decoded at once. Out of memory halves it for the rest of the engine's
     life, with a warning. Results do not depend on it, but for float rounding: a draw within rounding error
     (about 1e-6 of probability in float32) of the border between two tokens can fall on either side, as can
     a greedy near-tie.

@@ -36,7 +36,8 @@ class VllmEngine:
     Args:
         located: where base and adapters lie.
         tokenizer: the base's, as for training.
-        device: "cpu" computes in float32; anything else in the checkpoint's own type.
+        device: "cpu" or "cuda".
+        precision: float32 or bfloat16.
         tensor_parallel: GPUs that a model is spread over.
         memory: the share of each GPU's memory that vLLM may take.
         work: a folder for the adapter that several adapters are put together to.
@@ -51,13 +52,14 @@ class VllmEngine:
         tokenizer: Any,
         *,
         device: str,
+        precision: str = "float32",
         work: Path,
         tensor_parallel: int = 1,
         memory: float = 0.9,
     ) -> None:
         self._tokenizer = tokenizer
         adapter, rank = _one_adapter(located.adapters, work / "adapter")
-        self._llm = _started(located, device, rank, tensor_parallel, memory)
+        self._llm = _started(located, device, precision, rank, tensor_parallel, memory)
         self._request = _lora_request(adapter) if adapter else None
 
     def generate(
@@ -136,9 +138,12 @@ def _empty_cache() -> None:
         torch.cuda.empty_cache()
 
 
-def _started(located: Located, device: str, rank: int, tensor_parallel: int, memory: float) -> Any:
+def _started(
+    located: Located, device: str, precision: str, rank: int, tensor_parallel: int, memory: float
+) -> Any:
     """The engine for a base model: the running one, or a new one."""
-    kind = json.dumps([located.source, located.revision, device, rank, tensor_parallel, memory])
+    started_with = (located.source, located.revision, located.code, device, precision)
+    kind = json.dumps([*started_with, rank, tensor_parallel, memory])
     if kind in _running:
         return _running[kind]
     shut_down()
@@ -158,11 +163,11 @@ def _started(located: Located, device: str, rank: int, tensor_parallel: int, mem
         llm = vllm.LLM(
             model=located.source,
             revision=located.revision,
-            dtype="float32" if device == "cpu" else "auto",
+            dtype=precision,
             enforce_eager=device == "cpu",
             tensor_parallel_size=tensor_parallel,
             enable_prefix_caching=True,  # the demonstrations are read once
-            trust_remote_code=False,
+            trust_remote_code=located.code,
             seed=0,
             **lora,
             **limits,

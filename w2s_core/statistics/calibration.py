@@ -9,7 +9,7 @@ next, and what they report would hang on where a boundary falls.
 has, so a resample needs these counts only.
 """
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from math import inf, isnan, nan
 from types import MappingProxyType
@@ -19,11 +19,10 @@ import numpy as np
 import numpy.typing as npt
 
 from w2s_core.errors import UserError
-from w2s_core.statistics.crossed import cluster_index, crossed_bootstrap, crossed_variance
+from w2s_core.statistics.crossed import Clusters, CrossedTables, cluster_index, crossed_variance
 from w2s_core.statistics.estimates import Estimate, effective_size, nothing, quantile_t, wilson_bounds
 
 Floats = npt.NDArray[np.float64]
-Clusters = Sequence[Hashable] | None
 _DIGITS = 9
 """Confidences that agree to so many digits are one atom: 0.1 + 0.2 and 0.3 are."""
 
@@ -167,10 +166,10 @@ def measure(name: str, confidence: npt.ArrayLike, right: npt.ArrayLike) -> float
     return float(MEASURES[name](at.values, at.counts))
 
 
-def calibration_interval(
-    name: str, confidence: npt.ArrayLike, right: npt.ArrayLike, clusters: Clusters = None
-) -> Estimate:
-    """One of `MEASURES` with its interval, resampling seeds and clusters of questions, see `crossed_bootstrap`.
+def calibration_intervals(
+    names: Iterable[str], confidence: npt.ArrayLike, right: npt.ArrayLike, clusters: Clusters = None
+) -> dict[str, Estimate]:
+    """Some of `MEASURES` with their intervals, all on the same resamples of seeds and clusters of questions.
 
     No end lies below 0 or above 1, where the measure cannot lie.
 
@@ -179,21 +178,23 @@ def calibration_interval(
     """
     sure, hits = _table(confidence, right)
     values = np.unique(sure)
-    found = crossed_bootstrap(
-        _indicators(sure, hits, values), _statistic(name, values, sure.size), clusters=clusters
-    )
+    tables = CrossedTables(_indicators(sure, hits, values), clusters)
+    return {name: _bounded(name, tables.estimate(_statistic(name, values, sure.size))) for name in names}
+
+
+def _bounded(name: str, found: Estimate) -> Estimate:
     if name in SIGNED or isnan(found.low):
         return found
     return replace(found, low=max(0.0, found.low), high=min(1.0, found.high))
 
 
-def calibration_change(
-    name: str,
+def calibration_changes(
+    names: Iterable[str],
     before: tuple[npt.ArrayLike, npt.ArrayLike],
     after: tuple[npt.ArrayLike, npt.ArrayLike],
     clusters: Clusters = None,
-) -> Estimate:
-    """How much one of `MEASURES` grows from one system to another on the same seeds and questions: after - before.
+) -> dict[str, Estimate]:
+    """How much some of `MEASURES` grow from one system to another on the same seeds and questions: after - before.
 
     Args:
         before, after: (confidence, right) of each, all of one shape.
@@ -205,13 +206,14 @@ def calibration_change(
     if systems[0][0].shape != systems[1][0].shape:
         raise UserError(f"{systems[0][0].shape} answers before, {systems[1][0].shape} after: not the same")
     values = np.unique(np.concatenate([sure.ravel() for sure, _ in systems]))
-    of_one = _statistic(name, values, systems[0][0].size)
     half = 2 * len(values)
-    return crossed_bootstrap(
-        np.concatenate([_indicators(sure, hits, values) for sure, hits in systems]),
-        lambda means: of_one(means[..., half:]) - of_one(means[..., :half]),
-        clusters=clusters,
-    )
+    tables = CrossedTables(np.concatenate([_indicators(*one, values) for one in systems]), clusters)
+
+    def change(name: str) -> Estimate:
+        of_one = _statistic(name, values, systems[0][0].size)
+        return tables.estimate(lambda means: of_one(means[..., half:]) - of_one(means[..., :half]))
+
+    return {name: change(name) for name in names}
 
 
 def choose_threshold(
@@ -325,7 +327,7 @@ MEASURES: Final[Mapping[str, Callable[[Floats, Floats], Floats]]] = MappingProxy
         "excess_aurc": _excess_aurc,
     }
 )
-"""What `calibration_interval` knows. `overconfidence` is mean confidence - accuracy; the others are defined above."""
+"""What `calibration_intervals` knows. `overconfidence` is mean confidence - accuracy; the others are defined above."""
 
 SIGNED: Final = frozenset({"overconfidence"})
 """Measures that can be negative; all others lie in [0, 1]."""

@@ -5,7 +5,7 @@
 """
 
 from collections.abc import Callable, Hashable, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from math import inf, nan
 from typing import Any
 
@@ -25,6 +25,8 @@ from w2s_core.statistics.estimates import (
 Floats = npt.NDArray[np.float64]
 Statistic = Callable[[Floats], Any]
 """From means, shape [..., tables], to the quantity, shape [...]."""
+Clusters = Sequence[Hashable] | npt.NDArray[np.int64] | None
+"""A label a question; an array of integers numbers them 0, 1, ... already. None: each is on its own."""
 
 DRAWS = 2000
 _STEP = 1e-5
@@ -34,7 +36,7 @@ def crossed_bootstrap(
     tables: npt.ArrayLike,
     statistic: Statistic,
     *,
-    clusters: Sequence[Hashable] | None = None,
+    clusters: Clusters = None,
     strata: Sequence[Hashable] | None = None,
     level: float = LEVEL,
     draws: int = DRAWS,
@@ -59,29 +61,67 @@ def crossed_bootstrap(
     Raises:
         UserError: tables of another shape, labels that do not match, or strata of several sizes.
     """
-    values = _as_tables(tables)
-    labels = cluster_index(clusters, values.shape[2])
-    layers = _as_strata(strata, values.shape[1])
-    size = {"n": values.shape[2], "seeds": layers.shape[1], "clusters": int(labels.max(initial=-1)) + 1}
-    if 0 in values.shape:
-        return nothing(**size)
-    value = float(statistic(values.mean(axis=(1, 2))))
-    if not np.isfinite(value):
-        return nothing(value=nan, **size)
-    spread = crossed_variance(_influence(values, statistic), labels, strata)
-    if not spread.known:
-        return nothing(value=value, **size)
-    if spread.variance == 0:
-        low, high = _no_variation(value, size["clusters"], level)
-    else:
-        resampled = _resample(values, labels, layers, statistic, draws, seed)
-        low, high = _stretched(value, resampled, spread, level)
-    return Estimate(value, low, high, spread, **size)
+    return CrossedTables(tables, clusters, strata, draws=draws, seed=seed).estimate(statistic, level)
+
+
+class CrossedTables:
+    """Tables whose seeds and clusters of questions are resampled once, for any number of functions of their means.
+
+    Arguments and errors are those of `crossed_bootstrap`.
+    """
+
+    def __init__(
+        self,
+        tables: npt.ArrayLike,
+        clusters: Clusters = None,
+        strata: Sequence[Hashable] | None = None,
+        *,
+        draws: int = DRAWS,
+        seed: int = 0,
+    ) -> None:
+        self._values = _as_tables(tables)
+        self._labels = cluster_index(clusters, self._values.shape[2])
+        self._layers = _as_strata(strata, self._values.shape[1])
+        self._strata, self._draws, self._seed = strata, draws, seed
+
+    def estimate(self, statistic: Statistic, level: float = LEVEL) -> Estimate:
+        """A function of the means with its interval, see `crossed_bootstrap`."""
+        clusters = int(self._labels.max(initial=-1)) + 1
+        size = {"n": self._values.shape[2], "seeds": self._layers.shape[1], "clusters": clusters}
+        if 0 in self._values.shape:
+            return nothing(**size)
+        value = float(statistic(self._values.mean(axis=(1, 2))))
+        if not np.isfinite(value):
+            return nothing(value=nan, **size)
+        spread = crossed_variance(_influence(self._values, statistic), self._labels, self._strata)
+        if not spread.known:
+            return nothing(value=value, **size)
+        if spread.variance == 0:
+            low, high = _no_variation(value, clusters, level)
+        else:
+            resampled = np.asarray(statistic(self._means), dtype=np.float64)
+            low, high = _stretched(value, resampled, spread, level)
+        return Estimate(value, low, high, spread, **size)
+
+    @cached_property
+    def _means(self) -> Floats:
+        """Of each table on each resample, shape [draws, tables]. A mean weighs questions, not clusters."""
+        values, labels, layers, seed = self._values, self._labels, self._layers, self._seed
+        groups, draws = int(labels.max()) + 1, self._draws
+        sizes = _group_sums(np.ones((1, values.shape[2])), labels, groups)[0]
+        totals = _group_sums(values, labels, groups)
+        group_weights = _multinomial(groups, draws, seed, 0)
+        seed_weights = np.zeros((draws, values.shape[1]))
+        for i, rows in enumerate(layers):
+            seed_weights[:, rows] = _multinomial(layers.shape[1], draws, seed, 1 + i) / layers.size
+        per_seed = totals.reshape(-1, groups) @ group_weights.T  # [tables x seeds, draws]
+        per_seed = per_seed.reshape(*values.shape[:2], draws) / (group_weights @ sizes)
+        return np.asarray(np.einsum("tsd,ds->dt", per_seed, seed_weights), dtype=np.float64)
 
 
 def crossed_variance(
     values: npt.ArrayLike,
-    clusters: Sequence[Hashable] | npt.ArrayLike | None,
+    clusters: Clusters,
     strata: Sequence[Hashable] | None = None,
 ) -> Spread:
     """Variance of the mean of a table [seeds, questions], in its parts: of seeds, and of questions beyond that.
@@ -126,13 +166,13 @@ def _as_strata(strata: Sequence[Hashable] | None, seeds: int) -> npt.NDArray[np.
     return np.stack(rows)
 
 
-def cluster_index(clusters: Sequence[Hashable] | npt.ArrayLike | None, n: int) -> npt.NDArray[np.int64]:
+def cluster_index(clusters: Clusters, n: int) -> npt.NDArray[np.int64]:
     """Number the clusters 0, 1, ... in order of first appearance; None gives each question its own."""
     if clusters is None:
         return np.arange(n)
     if isinstance(clusters, np.ndarray) and clusters.dtype == np.int64 and clusters.shape == (n,):
         return clusters  # numbered already
-    listed: list[Any] = clusters.tolist() if isinstance(clusters, np.ndarray) else [*clusters]  # type: ignore[misc]
+    listed = clusters.tolist() if isinstance(clusters, np.ndarray) else [*clusters]
     if len(listed) != n:
         raise UserError(f"{len(listed)} labels for {n} questions or seeds")
     numbers: dict[Hashable, int] = {}
@@ -162,28 +202,6 @@ def _influence(values: Floats, statistic: Statistic) -> Floats:
     gradient = (statistic(means + steps) - statistic(means - steps)) / (2 * _STEP)
     found: Floats = np.tensordot(gradient, values - means[:, None, None], axes=1)
     return np.where(np.abs(found) < 1e-9, 0.0, found)
-
-
-def _resample(
-    values: Floats,
-    labels: npt.NDArray[np.int64],
-    layers: npt.NDArray[np.int64],
-    statistic: Statistic,
-    draws: int,
-    seed: int,
-) -> Floats:
-    """The statistic on `draws` resamples of seeds and clusters. A resample's mean weighs questions, not clusters."""
-    groups = int(labels.max()) + 1
-    sizes = _group_sums(np.ones((1, values.shape[2])), labels, groups)[0]
-    totals = _group_sums(values, labels, groups)
-    group_weights = _multinomial(groups, draws, seed, 0)
-    seed_weights = np.zeros((draws, values.shape[1]))
-    for i, rows in enumerate(layers):
-        seed_weights[:, rows] = _multinomial(layers.shape[1], draws, seed, 1 + i) / layers.size
-    per_seed = totals.reshape(-1, groups) @ group_weights.T  # [tables x seeds, draws]
-    per_seed = per_seed.reshape(*values.shape[:2], draws) / (group_weights @ sizes)
-    means = np.einsum("tsd,ds->dt", per_seed, seed_weights)
-    return np.asarray(statistic(means), dtype=np.float64)
 
 
 @lru_cache(maxsize=16)

@@ -1,6 +1,7 @@
 """An estimate with its interval, and the quantiles that intervals and tests need."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from math import inf, isfinite, isnan, nan, sqrt
 
 LEVEL = 0.95
@@ -99,6 +100,7 @@ def nothing(n: int = 0, seeds: int = 1, clusters: int = 0, value: float = nan) -
     return Estimate(value, nan, nan, Spread(), n, seeds, clusters)
 
 
+@lru_cache(maxsize=4096)
 def quantile_t(df: float, level: float = LEVEL) -> float:
     """How many standard errors a two-sided interval reaches: 1.96 for many degrees of freedom, 4.30 for two."""
     from scipy.special import ndtri, stdtrit

@@ -1,6 +1,6 @@
 """Performance gap recovered (Burns et al. 2312.09390): how much of the way from floor to ceiling a system goes."""
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf, isnan, nan
 
@@ -8,7 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 from w2s_core.errors import UserError
-from w2s_core.statistics.crossed import DRAWS, Floats, cluster_index, crossed_bootstrap, crossed_variance
+from w2s_core.statistics.crossed import (
+    DRAWS,
+    Clusters,
+    Floats,
+    cluster_index,
+    crossed_bootstrap,
+    crossed_variance,
+)
 from w2s_core.statistics.estimates import LEVEL, Estimate, nothing, quantile_t, wilson_bounds
 
 CLEARANCE = 3.0
@@ -39,7 +46,7 @@ def recovery(
     floor: npt.ArrayLike,
     system: npt.ArrayLike,
     ceiling: npt.ArrayLike,
-    clusters: Sequence[Hashable] | None = None,
+    clusters: Clusters = None,
     *,
     level: float = LEVEL,
     draws: int = DRAWS,
@@ -66,7 +73,7 @@ def recovery(
     below, middle, above = parts
     labels = cluster_index(clusters, below.shape[1])
     gap = crossed_bootstrap(
-        np.stack([below, above]), _minus, clusters=labels.tolist(), level=level, draws=draws, seed=seed
+        np.stack([below, above]), _minus, clusters=labels, level=level, draws=draws, seed=seed
     )
     reason = _unresolved(gap, level)
     if reason:

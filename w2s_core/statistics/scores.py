@@ -1,13 +1,12 @@
 """One score: a mean over questions with its standard error and interval."""
 
-from collections.abc import Hashable, Sequence
 from math import inf, nan
 
 import numpy as np
 import numpy.typing as npt
 
 from w2s_core.errors import UserError
-from w2s_core.statistics.crossed import DRAWS, crossed_bootstrap, crossed_variance
+from w2s_core.statistics.crossed import DRAWS, Clusters, cluster_index, crossed_bootstrap, crossed_variance
 from w2s_core.statistics.estimates import (
     LEVEL,
     Estimate,
@@ -19,7 +18,7 @@ from w2s_core.statistics.estimates import (
 )
 
 
-def mean_and_se(scores: npt.ArrayLike, clusters: Sequence[Hashable] | None = None) -> tuple[float, float]:
+def mean_and_se(scores: npt.ArrayLike, clusters: Clusters = None) -> tuple[float, float]:
     """Mean and standard error of scores, shape [questions].
 
     SE = sqrt(sum (s_i - mean)^2 / (n (n - 1))); with clusters, the deviations are summed within each first, and G/(G-1)
@@ -49,7 +48,7 @@ def wilson(right: int, n: int, level: float = LEVEL) -> Estimate:
     return Estimate(share, low, high, spread, n, 1, n)
 
 
-def score(table: npt.ArrayLike, clusters: Sequence[Hashable] | None = None, level: float = LEVEL) -> Estimate:
+def score(table: npt.ArrayLike, clusters: Clusters = None, level: float = LEVEL) -> Estimate:
     """Mean of scores in [0, 1] over seeds and questions, shape [seeds, questions] or [questions].
 
     Wilson's interval at the effective number of questions (n over the design effect of clusters and seeds; Dean and
@@ -65,9 +64,10 @@ def score(table: npt.ArrayLike, clusters: Sequence[Hashable] | None = None, leve
         return nothing(0, seeds)
     if values.min() < 0 or values.max() > 1:
         raise UserError("a score outside [0, 1]")
-    groups = n if clusters is None else len(set(clusters))
+    labels = cluster_index(clusters, n)
+    groups = int(labels.max()) + 1
     mean = float(values.mean())
-    spread = crossed_variance(values, clusters)
+    spread = crossed_variance(values, labels)
     if not spread.known or spread.variance == 0:
         low, high = wilson_bounds(mean, groups, quantile_t(inf, level))
     else:
@@ -79,7 +79,7 @@ def score(table: npt.ArrayLike, clusters: Sequence[Hashable] | None = None, leve
 
 def bootstrap_mean(
     table: npt.ArrayLike,
-    clusters: Sequence[Hashable] | None = None,
+    clusters: Clusters = None,
     *,
     level: float = LEVEL,
     draws: int = DRAWS,

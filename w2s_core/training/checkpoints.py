@@ -15,21 +15,28 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
+from torch.distributed.tensor import DTensor, distribute_tensor
 
 TENSORS, STATE, RECORD = "state.safetensors", "trainer_state.json", "checkpoint.json"
 
 
 def save(trainer: Any, folder: Path) -> None:
-    """Write folder/checkpoint-<step> from a trainer between two steps, then remove the older ones."""
+    """Write folder/checkpoint-<step> from a trainer between two steps, then remove the older ones.
+
+    Of several processes all have to call it: each holds parts of what the first one writes.
+    """
+    optimizer = trainer.optimizer.state_dict()
+    tensors = {f"weight.{name}": whole(weight) for name, weight in _trained(trainer.model).items()}
+    for index, moments in optimizer["state"].items():
+        tensors |= {f"optimizer.{index}.{name}": whole(torch.as_tensor(v)) for name, v in moments.items()}
+    tensors |= _random_states(trainer.accelerator)
+    if not trainer.accelerator.is_main_process:
+        return
     target = folder / f"checkpoint-{trainer.state.global_step}"
     fresh = target.with_name(f"{target.name}.writing")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
-    optimizer = trainer.optimizer.state_dict()
-    tensors = {f"weight.{name}": weight.detach() for name, weight in _trained(trainer.model).items()}
-    for index, moments in optimizer["state"].items():
-        tensors |= {f"optimizer.{index}.{name}": torch.as_tensor(value) for name, value in moments.items()}
-    save_file({name: one.contiguous() for name, one in (tensors | _random_state()).items()}, fresh / TENSORS)
+    save_file({name: one.contiguous() for name, one in tensors.items()}, fresh / TENSORS)
     trainer.state.save_to_json(str(fresh / STATE))
     record = {
         "request": trainer.request,
@@ -69,34 +76,60 @@ def load_weights(trainer: Any, path: Path) -> None:
     tensors = load_file(path / TENSORS)
     with torch.no_grad():
         for name, weight in _trained(trainer.model).items():
-            weight.copy_(tensors[f"weight.{name}"])
+            weight.copy_(_placed_like(weight, tensors[f"weight.{name}"]))
 
 
 def load_optimizer(trainer: Any, path: Path) -> None:
     """Give the optimiser its moments, and the schedule its place."""
     record = json.loads((path / RECORD).read_text())
+    weights = [weight for group in trainer.optimizer.param_groups for weight in group["params"]]
     moments: dict[int, dict[str, Any]] = {}
     for name, tensor in load_file(path / TENSORS).items():
         if name.startswith("optimizer."):
             _, index, key = name.split(".")
-            moments.setdefault(int(index), {})[key] = tensor
+            weight = weights[int(index)]
+            placed = _placed_like(weight, tensor) if tensor.shape == weight.shape else tensor
+            moments.setdefault(int(index), {})[key] = placed
     trainer.optimizer.load_state_dict({"state": moments, "param_groups": record["groups"]})
     trainer.lr_scheduler.load_state_dict(record["scheduler"])
 
 
-def load_random_state(path: Path) -> None:
-    """Put torch's generators where they were; nothing else draws in a training step (it is dropout that does)."""
+def load_random_state(path: Path, process: int) -> None:
+    """Put torch's generators where they were; nothing else draws in a training step (it is dropout that does).
+
+    A process that was not there when the checkpoint was written takes the first one's state.
+    """
     tensors = load_file(path / TENSORS)
-    torch.set_rng_state(tensors["random.cpu"])
-    if torch.cuda.is_available() and "random.cuda" in tensors:
-        torch.cuda.set_rng_state(tensors["random.cuda"])
+    for device, put in (("cpu", torch.set_rng_state), ("cuda", torch.cuda.set_rng_state)):
+        states = tensors.get(f"random.{device}")
+        if states is not None and (device == "cpu" or torch.cuda.is_available()):
+            put(
+                states[process if process < len(states) else 0].clone()
+            )  # set_rng_state reads from a storage's start
 
 
-def _random_state() -> dict[str, torch.Tensor]:
-    state = {"random.cpu": torch.get_rng_state()}
+def whole(tensor: Any) -> torch.Tensor:
+    """A tensor's values on the CPU, put together if it is spread over processes; then all of them have to ask."""
+    together = tensor.detach()
+    return (together.full_tensor() if isinstance(together, DTensor) else together).cpu()
+
+
+def _placed_like(weight: Any, values: torch.Tensor) -> torch.Tensor:
+    """The values where a weight's are: on its device, and spread over processes as it is."""
+    values = values.to(weight.device, weight.dtype)
+    if isinstance(weight, DTensor):
+        return distribute_tensor(values, weight.device_mesh, weight.placements)
+    return values
+
+
+def _random_states(accelerator: Any) -> dict[str, torch.Tensor]:
+    """The states of all processes' generators, (processes, bytes) for each kind of device."""
+    states = {"random.cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
-        state["random.cuda"] = torch.cuda.get_rng_state()
-    return state
+        states["random.cuda"] = torch.cuda.get_rng_state()
+    return {
+        name: accelerator.gather(state[None].to(accelerator.device)).cpu() for name, state in states.items()
+    }
 
 
 def _trained(model: Any) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 import math
+import os
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -46,6 +47,9 @@ def train(
     The start is the model with all its adapters merged, which is also DPO's reference. `out` gets model.json,
     adapters/<i>/ (copies of the start's, and the new one as the last) and training.json.
 
+    Several processes that accelerate launched (see `launch.py`) share the work where all of them call it with the same
+    arguments; the first writes.
+
     Args:
         model_dir: a model artifact (see `w2s_core.models`).
         rows: {"id", "question", "response"} for SFT, {"id", "question", "chosen", "rejected"} for DPO and ORPO.
@@ -54,14 +58,15 @@ def train(
         out: an empty folder for the result.
         work: a folder for checkpoints. An interrupted training that is started again with the same `work` goes on
             from the last one and, on a CPU, ends with the same bytes.
-        device: "cpu" (float32) or "cuda" (bfloat16, gradient checkpointing).
+        device: "cpu", or "cuda", where activations are computed again on the way back (gradient checkpointing).
         progress: called as progress(done, total, unit="steps", note="loss 0.123").
         micro_batch: rows in memory at once; their gradients are added up to a batch. It changes nothing but rounding.
         checkpoint_s: seconds between checkpoints.
 
     Returns:
         The summary: method, steps, rows, dropped_long, batch_size, tokens (read, padding not counted), seconds,
-        loss_first and loss_last (means over a log entry), precision, and mean completion lengths in tokens.
+        loss_first and loss_last (means over a log entry), precision, quantization, processes, and mean completion
+        lengths in tokens.
 
     Raises:
         StopBranch: there are no rows.
@@ -80,20 +85,21 @@ def train(
             checkpoint_s=checkpoint_s,
         )
         record = _run(ready.trainer, work, ready.plan.batch)
-        _save(ready.trainer.model, model_dir, out)
-    trained = {
-        "method": settings.method,
-        "steps": ready.plan.steps,
-        "tokens": sum(ready.examples[i].tokens for i in ready.plan.order),
-        "seconds": round(record.seconds, 3),
-    }
-    write_json(out / "training.json", trained | {"log": record.log})
+        trained = {
+            "method": settings.method,
+            "steps": ready.plan.steps,
+            "tokens": sum(ready.examples[i].tokens for i in ready.plan.order),
+            "seconds": round(record.seconds, 3),
+        }
+        _save(ready.trainer, model_dir, out, trained | {"log": record.log})
     return trained | {
         "rows": len(rows),
         "dropped_long": ready.dropped,
         "batch_size": ready.plan.batch,
-        "precision": "float32" if device == "cpu" else "bfloat16",
+        "precision": settings.precision,
+        "quantization": settings.quantization,
         "gradient_checkpointing": device != "cpu",
+        "processes": ready.trainer.accelerator.num_processes,
         "loss_first": record.log[0]["loss"],
         "loss_last": record.log[-1]["loss"],
         **_mean_lengths(ready.examples),
@@ -129,7 +135,13 @@ def prepare(
     from w2s_core.training import trainers
     from w2s_core.training.watch import Record, Watch
 
-    model, tokenizer = load_model(model_dir, bases, device=device)
+    model, tokenizer = load_model(
+        model_dir,
+        bases,
+        device=_load_on(device, settings),
+        precision=settings.precision,
+        quantization=settings.quantization,
+    )
     _check_targets(model)
     limit = min(settings.max_length, getattr(model.config, "max_position_embeddings", settings.max_length))
     examples, dropped = encode_rows(tokenizer, rows, settings.method, limit)
@@ -150,6 +162,17 @@ def prepare(
     if settings.method == "dpo":
         trainer.know_reference(watch.on_reference)
     return Prepared(trainer, examples, order, dropped)
+
+
+def _load_on(device: str, settings: TrainSettings) -> str:
+    """Where to load: of several processes accelerate places the model, and shards what is too large for one device.
+
+    4-bit weights have to be loaded where they stay.
+    """
+    processes, own = int(os.environ.get("WORLD_SIZE", "1")), os.environ.get("LOCAL_RANK", "0")
+    if processes == 1 or device == "cpu":
+        return device
+    return f"{device}:{own}" if settings.quantization else "cpu"
 
 
 def _run(trainer: Any, work: Path, batch: int) -> "Record":
@@ -178,22 +201,27 @@ def _arguments(
 ) -> dict[str, Any]:
     """The settings in TRL's words. Logging and saving are off: `Watch` decides about both."""
     gpu = device != "cpu"
-    at_once = order.batch if micro_batch is None else min(micro_batch, order.batch)
-    if at_once < 1 or order.batch % at_once:
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    share = math.ceil(order.batch / processes)
+    at_once = share if micro_batch is None else min(micro_batch, share)
+    if at_once < 1 or (processes == 1 and order.batch % at_once):
         raise UserError(f"--micro-batch {at_once} does not divide the batch of {order.batch} rows")
     return {
         "output_dir": str(work),
         "max_steps": order.steps,
         "per_device_train_batch_size": at_once,
-        "gradient_accumulation_steps": order.batch // at_once,
+        "gradient_accumulation_steps": math.ceil(order.batch / (at_once * processes)),
         "learning_rate": settings.learning_rate,
         "lr_scheduler_type": settings.scheduler,
         "warmup_steps": math.ceil(settings.warmup_ratio * order.steps),
         "weight_decay": settings.weight_decay,
         "seed": settings.seed,
         "use_cpu": not gpu,
-        "bf16": gpu,
+        "bf16": settings.precision == "bfloat16",
         "gradient_checkpointing": gpu,
+        # Sharded weights are gathered by hooks that the older, reentrant kind of checkpointing passes by.
+        "gradient_checkpointing_kwargs": {"use_reentrant": False} if gpu and processes > 1 else None,
+        "ddp_find_unused_parameters": False,  # all adapters are in every loss
         "dataloader_pin_memory": gpu,
         "remove_unused_columns": False,
         "report_to": "none",
@@ -227,23 +255,28 @@ def _file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _save(model: Any, model_dir: Path, out: Path) -> None:
-    """Write the artifact: copies of the start's adapters, then the new one."""
+def _save(trainer: Any, model_dir: Path, out: Path, trained: dict[str, Any]) -> None:
+    """Write the artifact: copies of the start's adapters, the new one, and how it was trained.
+
+    The parts of sharded weights come from all processes, so all of them call it; the first writes.
+    """
     from peft import get_peft_model_state_dict
     from safetensors.torch import save_file
 
+    from w2s_core.training.checkpoints import whole
+
+    model = trainer.model
+    held = get_peft_model_state_dict(model, save_embedding_layers=False)
+    weights = {name: whole(one).contiguous() for name, one in sorted(held.items())}
+    if not trainer.accelerator.is_main_process:
+        return
     start = read_json(model_dir / "model.json")
     names = [f"adapters/{index}" for index in range(len(start["adapters"]) + 1)]
     for source, name in zip(start["adapters"], names, strict=False):
         shutil.copytree(model_dir / source, out / name)
     new = out / names[-1]
     new.mkdir(parents=True)
-    weights = get_peft_model_state_dict(model, save_embedding_layers=False)
-    save_file(
-        {name: one.detach().cpu().contiguous() for name, one in weights.items()},
-        new / "adapter_model.safetensors",
-        metadata={"format": "pt"},
-    )
+    save_file(weights, new / "adapter_model.safetensors", metadata={"format": "pt"})
     config = model.peft_config["default"]
     config.inference_mode = True
     config.save_pretrained(str(new))
@@ -251,6 +284,7 @@ def _save(model: Any, model_dir: Path, out: Path) -> None:
     # A set has no order, and a path is no part of a result: both would make equal adapters differ in bytes.
     written |= {"target_modules": sorted(written["target_modules"]), "base_model_name_or_path": None}
     write_json(new / "adapter_config.json", written)
+    write_json(out / "training.json", trained)
     write_json(out / "model.json", {"base": start["base"], "adapters": names})
 
 

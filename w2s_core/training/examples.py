@@ -89,6 +89,21 @@ class Plan:
     batch: int
     steps: int
 
+    def micro_batches(self, at_once: int, rank: int = 0, processes: int = 1) -> list[list[int]]:
+        """The row numbers that process `rank` of `processes` reads, at most `at_once` of them together, in order.
+
+        The rows of a step are cut up and dealt out in turn, so that any number of processes trains on the same rows at
+        each step. Where a step has too few rows for all, some get an empty micro-batch: all processes have to take part
+        in the sum of gradients.
+        """
+        dealt = []
+        for start in range(0, len(self.order), self.batch):
+            rows = self.order[start : start + self.batch]
+            cut = [rows[i : i + at_once] for i in range(0, len(rows), at_once)]
+            cut += [[]] * (-len(cut) % processes)
+            dealt += cut[rank::processes]
+        return dealt
+
 
 def plan(lengths: Sequence[int], settings: TrainSettings) -> Plan:
     """Every row that will be trained on, in order, as a function of the settings and the rows' lengths alone.

@@ -7,6 +7,7 @@ from typing import Literal, get_args
 from w2s_core.errors import UserError
 
 Method = Literal["sft", "dpo", "orpo"]
+Precision = Literal["float32", "bfloat16"]
 SCHEDULERS = ("constant", "constant_with_warmup", "cosine", "linear")
 
 
@@ -27,6 +28,9 @@ class TrainSettings:
         scheduler: what follows the warm-up: "cosine", "linear", "constant_with_warmup", or "constant" without one.
         weight_decay: of AdamW.
         max_length: tokens of a prompt with its completion. Longer rows are left out and counted, never cut.
+        precision: of the frozen weights and of the arithmetic, "float32" or "bfloat16" (autocast). Adapters, their
+            gradients and the optimiser are float32 in both.
+        quantization: of the frozen weights: None, or "nf4" and the version of bitsandbytes (QLoRA, 2305.14314).
         seed: of the adapter's initial weights, of the order of the rows and of dropout.
 
     Raises:
@@ -46,13 +50,12 @@ class TrainSettings:
     scheduler: str = "cosine"
     weight_decay: float = 0.0
     max_length: int = 1024
+    precision: Precision = "float32"
+    quantization: str | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.method not in get_args(Method):
-            raise UserError(f"training method '{self.method}': expected one of {', '.join(get_args(Method))}")
-        if self.scheduler not in SCHEDULERS:
-            raise UserError(f"scheduler '{self.scheduler}': expected one of {', '.join(SCHEDULERS)}")
+        self._check_names()
         if (self.epochs is None) == (self.max_steps is None):
             raise UserError("training: give either epochs or max_steps, and not both")
         for name in ("learning_rate", "batch_size", "epochs", "max_steps", "lora_r", "lora_alpha", "beta"):
@@ -68,3 +71,12 @@ class TrainSettings:
             raise UserError(f"training: weight_decay has to be at least 0, got {self.weight_decay}")
         if self.max_length < 2:
             raise UserError(f"training: max_length has to be at least 2 tokens, got {self.max_length}")
+
+    def _check_names(self) -> None:
+        for what, given, known in (
+            ("training method", self.method, get_args(Method)),
+            ("precision", self.precision, get_args(Precision)),
+            ("scheduler", self.scheduler, SCHEDULERS),
+        ):
+            if given not in known:
+                raise UserError(f"{what} '{given}': expected one of {', '.join(known)}")

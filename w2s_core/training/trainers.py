@@ -13,12 +13,13 @@ from typing import Any
 
 import torch
 from datasets import Dataset
+from torch.utils.data import DataLoader
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 from trl.trainer.dpo_trainer import DataCollatorForPreference
 
 from w2s_core.errors import UserError
 from w2s_core.training import checkpoints
-from w2s_core.training.examples import Example, Plan
+from w2s_core.training.examples import IGNORED, Example, Plan
 from w2s_core.training.quicken import quicken
 from w2s_core.training.settings import TrainSettings
 
@@ -33,6 +34,10 @@ LN2_TOLERANCE = {"float32": 1e-3, "bfloat16": 2e-2}
 
 ALMOST_CERTAIN = -1e-6
 """ORPO's odds p / (1 - p) are taken at log p <= this. In float32, exp(x) is 1 from x = -6e-8 on: 1 - p is then 0."""
+
+
+IDLE = "idle"
+"""Marks a row, and the micro-batch made of it, that only keeps a process in step with the others."""
 
 
 class Diverged(UserError):
@@ -55,7 +60,7 @@ class EncodedRows(Dataset):
         return made
 
     def __getitems__(self, keys: list[int]) -> list[dict[str, Any]]:
-        return [self.rows[key] for key in keys]
+        return [self.rows[key] for key in keys] or [idle(self.rows[0])]
 
     def map(self, *args: Any, **kwargs: Any) -> "EncodedRows":
         """Nothing to do."""
@@ -66,13 +71,25 @@ class EncodedRows(Dataset):
         return self
 
 
+def idle(row: dict[str, Any]) -> dict[str, Any]:
+    """A row to read where a process has none at a step: nothing of it is in the loss (see `Plan.micro_batches`)."""
+    labels = {"labels": [IGNORED] * len(row["labels"])} if "labels" in row else {}
+    return row | labels | {IDLE: True}
+
+
 class HouseRules:
     """Mixed into each of TRL's trainers: fixed order, safe checkpoints, finite numbers, silence."""
 
     plan: Plan
 
-    def _get_train_sampler(self, train_dataset: Any = None) -> list[int]:
-        return self.plan.order
+    def get_train_dataloader(self: Any) -> "DataLoader[Any]":
+        """The micro-batches of this process, in the plan's order."""
+        at_once, rank = self.args.per_device_train_batch_size, self.accelerator.process_index
+        dealt = self.plan.micro_batches(at_once, rank, self.accelerator.num_processes)
+        return DataLoader(self.train_dataset, batch_sampler=dealt, collate_fn=self._collate)
+
+    def _collate(self: Any, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        return {**self.data_collator(rows), **({IDLE: True} if IDLE in rows[0] else {})}
 
     def _send_telemetry(self) -> None:
         """TRL reports device, model family and so on to its makers at every start: not from here."""
@@ -83,6 +100,7 @@ class HouseRules:
 
     def compute_loss(self: Any, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         """The method's loss on a micro-batch, checked."""
+        inputs.pop(IDLE, None)
         loss = super().compute_loss(model, inputs, *args, **kwargs)  # type: ignore[misc]
         self._check_loss(loss.detach().item())
         return loss
@@ -119,8 +137,7 @@ class HouseRules:
     # Checkpoints: what TRL and transformers would write with torch.save, in formats that cannot run code when read.
 
     def _save_checkpoint(self: Any, model: Any, trial: Any) -> None:
-        if self.args.should_save:
-            checkpoints.save(self, Path(self.args.output_dir))
+        checkpoints.save(self, Path(self.args.output_dir))
 
     def _load_from_checkpoint(self: Any, resume_from_checkpoint: str, model: Any = None) -> None:
         checkpoints.load_weights(self, Path(resume_from_checkpoint))
@@ -131,7 +148,7 @@ class HouseRules:
 
     def _load_rng_state(self: Any, checkpoint: str | None) -> None:
         if checkpoint is not None:
-            checkpoints.load_random_state(Path(checkpoint))
+            checkpoints.load_random_state(Path(checkpoint), self.accelerator.process_index)
 
 
 class SFT(HouseRules, SFTTrainer):
@@ -139,22 +156,45 @@ class SFT(HouseRules, SFTTrainer):
 
 
 class MeanOverPairs(HouseRules):
-    """For losses that are a mean over pairs: each pair counts the same, however a batch is cut.
+    """For losses that are a mean over pairs: each pair counts the same, however a batch is cut and dealt out.
 
-    Transformers takes the mean of the micro-batches' means, which are unequal where the last one is shorter.
+    Transformers takes the mean of the micro-batches' means, over accumulation and over processes; these are unequal
+    where one is shorter than the others.
     """
 
     def get_batch_samples(self: Any, *args: Any) -> Any:
-        """The micro-batches of the next step; remembers how many sequences they hold together."""
+        """The micro-batches of the next step; remembers how many sequences all processes' hold together."""
         batches, count = super().get_batch_samples(*args)  # type: ignore[misc]
-        self.sequences = sum(len(one["input_ids"]) for one in batches)
+        held = torch.tensor(sum(map(_sequences, batches)), device=self.accelerator.device)
+        self.sequences = int(self.accelerator.gather(held).sum())
         return batches, count
 
     def compute_loss(self: Any, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-        """The micro-batch's share of the step's loss, times the number of micro-batches, which TRL divides by."""
+        """The micro-batch's share of the step's loss, times the number of parts that the mean is taken over."""
+        held = _sequences(inputs)
         loss = super().compute_loss(model, inputs, *args, **kwargs)
-        parts = self.current_gradient_accumulation_steps
-        return loss if parts == 1 else loss * (parts * len(inputs["input_ids"]) / self.sequences)
+        parts = self.current_gradient_accumulation_steps * self.accelerator.num_processes
+        return loss if parts == 1 else loss * (parts * held / self.sequences)
+
+
+def gather_unequal(accelerator: Any) -> Callable[[Any], Any]:
+    """An accelerator's `gather` for tensors whose lengths differ: TRL's log gathers a number for each pair, and of a
+    step's pairs processes may hold unequal numbers.
+    """
+    plain = accelerator.gather
+
+    def gather(tensor: Any) -> Any:
+        if not isinstance(tensor, torch.Tensor) or tensor.ndim == 0:
+            return plain(tensor)
+        lengths = plain(torch.tensor([len(tensor)], device=tensor.device)).tolist()
+        parts = plain(accelerator.pad_across_processes(tensor, dim=0)).split(max(lengths))
+        return torch.cat([part[:length] for part, length in zip(parts, lengths, strict=True)])
+
+    return gather
+
+
+def _sequences(inputs: dict[str, Any]) -> int:
+    return 0 if IDLE in inputs else len(inputs["input_ids"])
 
 
 class DPO(MeanOverPairs, DPOTrainer):
@@ -254,6 +294,8 @@ def build(
         callbacks=callbacks,
     )
     trainer.plan = order
-    if trainer.args.use_cpu:
+    if trainer.accelerator.num_processes > 1:
+        trainer.accelerator.gather = gather_unequal(trainer.accelerator)
+    if trainer.args.use_cpu and not trainer.is_fsdp_enabled:
         quicken(trainer.model)
     return trainer

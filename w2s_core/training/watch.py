@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
 from transformers import TrainerCallback
 
 from w2s_core.training.examples import Example, Plan
@@ -77,7 +78,7 @@ class Watch(TrainerCallback):
         step, last = state.global_step, state.global_step == self.plan.steps
         control.should_log = last or step == 1 or step % LOG_EVERY == 0
         due = time.monotonic() - self.saved >= self.checkpoint_s
-        control.should_save = due and control.should_log and not last
+        control.should_save = control.should_log and not last and _as_first_process(due, args.device)
         if control.should_save:
             self.saved = time.monotonic()
         if self.progress:
@@ -102,3 +103,12 @@ class Watch(TrainerCallback):
             f"lengths/{name}": sum(len(one.completions[side]) for one in seen) / len(seen)
             for side, name in enumerate(names)
         }
+
+
+def _as_first_process(decision: bool, device: Any) -> bool:
+    """The first process's decision: clocks differ, and all processes have to do the same."""
+    if not torch.distributed.is_initialized():
+        return decision
+    made = torch.tensor(int(decision), device=device)
+    torch.distributed.broadcast(made, src=0)
+    return bool(made.item())

@@ -1,0 +1,119 @@
+"""What can be told of base models before the first step, so that a bad strong model does not cost the weak one's
+training: config, tokenizer, code, tensors and context, by the same calls that a step makes. No tensor is read.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from w2s_core.errors import UserError
+
+REFUSED = 2
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A base model, and the longest that it is asked: prompts as (split, id, text), and tokens of a response."""
+
+    side: str
+    ref: str
+    source: str
+    prompts: tuple[tuple[str, str, str], ...]
+    new_tokens: int
+
+
+def check_graphs(graphs: Iterable[Any], store: Any, *, apart: bool) -> None:
+    """Refuse base models that no step could use; of a graph (`runs.Graph`) that is computed already nothing is asked.
+
+    Args:
+        apart: in a process of its own, so that a driver which computes nothing does not keep torch in its memory.
+
+    Raises:
+        UserError: the first model that cannot be used, and why.
+    """
+    alike: dict[tuple[Any, ...], list[Any]] = {}  # a sweep's thousands of graphs ask the same of a few models
+    for graph in graphs:
+        asked = (*graph.models.values(), graph.experiment.max_new_tokens, id(graph.splits))
+        alike.setdefault(asked, []).append(graph)
+    models = [one for same in alike.values() if _missing(same, store) for one in wanted_models(same[0])]
+    check_models(models, apart=apart)
+
+
+def _missing(graphs: Iterable[Any], store: Any) -> bool:
+    """Whether anything is left to compute."""
+    return any(not store.has(handle.key) for graph in graphs for handle in graph.targets.values())
+
+
+def wanted_models(graph: Any) -> list[Wanted]:
+    """The bases of a graph (`runs.Graph`), with the longest question of each split that they answer."""
+    from w2s_core.prompting import zero_shot
+
+    prompts = []
+    for split, problems in graph.splits.problems.items():
+        if split != "train_1":
+            one = max(problems, key=lambda problem: len(problem.question))
+            prompts.append((split, one.id, zero_shot(one.question)))
+    tokens = graph.experiment.max_new_tokens
+    return [Wanted(side, ref, graph.bases[ref], tuple(prompts), tokens) for side, ref in graph.models.items()]
+
+
+def check_models(models: Iterable[Wanted], *, apart: bool) -> None:
+    """Look at each model once; see `check_graphs`."""
+    listed = list(dict.fromkeys(models))
+    if not listed:
+        return
+    if not apart or "torch" in sys.modules:
+        for one in listed:
+            check_model(one)
+        return
+    job = json.dumps([asdict(one) for one in listed])
+    command = [sys.executable, "-m", "w2s_core.preflight"]
+    done = subprocess.run(command, input=job, capture_output=True, text=True, check=False)
+    if done.returncode == REFUSED:
+        raise UserError(done.stdout.strip())
+    if done.returncode:
+        raise RuntimeError(f"the check of the models broke off: {done.stderr.strip()}")
+
+
+def check_model(wanted: Wanted) -> None:
+    """Load what is small of a model. Raises UserError, naming the side."""
+    from w2s_core.models import open_base
+
+    try:
+        config, tokenizer = open_base(wanted.ref, {wanted.ref: wanted.source})
+        _check_context(wanted, config, tokenizer)
+    except UserError as error:
+        raise UserError(f"{wanted.side}: {error}") from None
+
+
+def _check_context(wanted: Wanted, config: Any, tokenizer: Any) -> None:
+    from w2s_core.prompting import encode_prompt
+
+    context = getattr(config.get_text_config(), "max_position_embeddings", None) or sys.maxsize
+    for split, name, text in wanted.prompts:
+        tokens = len(encode_prompt(tokenizer, text))
+        if tokens + wanted.new_tokens > context:
+            raise UserError(
+                f"{wanted.source}: its context of {context} tokens is too short for max_new_tokens = "
+                f"{wanted.new_tokens} after question '{name}' of {split} ({tokens} tokens): lower max_new_tokens"
+            )
+
+
+def _main() -> int:
+    """Check the models that stand on stdin as JSON."""
+    listed: list[Mapping[str, Any]] = json.load(sys.stdin)
+    for fields in listed:
+        prompts = tuple((split, name, text) for split, name, text in fields["prompts"])
+        try:
+            check_model(Wanted(**{**fields, "prompts": prompts}))
+        except UserError as error:
+            sys.stdout.write(str(error))
+            return REFUSED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(_main())
