@@ -1,5 +1,6 @@
 """What a model really takes: tiny random models, and the peak of what torch allocates while they train."""
 
+import gc
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -90,6 +91,7 @@ def peak_of_training(trainer: Any, trace: Path) -> int:
 
 def peak(work: Callable[[], Any], trace: Path) -> tuple[int, Any]:
     """The most bytes that torch holds at once while `work` works, over what it held at the start; and its result."""
+    gc.collect()  # an earlier trainer that is freed while this one works would count as memory given back
     with torch.profiler.profile(
         activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True
     ) as seen:

@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--only", action="append", metavar="BASE", help="make this base alone; may be repeated"
     )
     parser.add_argument("--out", type=Path, help="folder for the bases (default: bases/ beside the recipe)")
-    parser.add_argument("--work", type=Path, default=Path(".w2s/pretrain"), help="folder for checkpoints")
+    parser.add_argument("--work", type=Path, default=Path("out/pretrain"), help="folder for checkpoints")
     parser.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: %(default)s"
     )

@@ -199,7 +199,10 @@ def _run(trainer: Any, work: Path, batch: int) -> "Record":
 def _arguments(
     settings: TrainSettings, order: Plan, work: Path, device: str, micro_batch: int | None
 ) -> dict[str, Any]:
-    """The settings in TRL's words. Logging and saving are off: `Watch` decides about both."""
+    """The settings in TRL's words. Logging and saving are off: `Watch` decides about both.
+
+    Sharded weights are gathered by hooks, which the older, reentrant kind of checkpointing passes by.
+    """
     gpu = device != "cpu"
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     share = math.ceil(order.batch / processes)
@@ -219,8 +222,6 @@ def _arguments(
         "use_cpu": not gpu,
         "bf16": settings.precision == "bfloat16",
         "gradient_checkpointing": gpu,
-        # Sharded weights are gathered by hooks that the older, reentrant kind of checkpointing passes by.
-        "gradient_checkpointing_kwargs": {"use_reentrant": False} if gpu and processes > 1 else None,
         "ddp_find_unused_parameters": False,  # all adapters are in every loss
         "dataloader_pin_memory": gpu,
         "remove_unused_columns": False,
@@ -230,7 +231,7 @@ def _arguments(
         "logging_nan_inf_filter": False,  # it would replace a NaN by a mean, and go on
         "save_strategy": "no",
         "push_to_hub": False,
-    }
+    } | ({"gradient_checkpointing_kwargs": {"use_reentrant": False}} if gpu and processes > 1 else {})
 
 
 def _check_targets(model: Any) -> None:
