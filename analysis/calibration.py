@@ -14,7 +14,14 @@ import numpy.typing as npt
 
 from analysis.groups import Group, shared
 from analysis.methods import method_name
-from analysis.notes import missing_notes, run_notes, smallest_change, smallest_effect, to_compute
+from analysis.notes import (
+    in_templates,
+    missing_notes,
+    run_notes,
+    smallest_change,
+    smallest_effect,
+    to_compute,
+)
 from analysis.results import Graded, Ints, number_clusters
 from analysis.stage_two import METHODS
 from analysis.table import MISSING, Cell, Table, count, percent, percent_interval, share_cell, words
@@ -189,9 +196,8 @@ def change_of(group: Group, before: str, after: str, name: str) -> Estimate | No
     _check_same(first.ids, second.ids, (f"{before} of {members[0]}", f"{after} of {members[0]}"))
     systems = (first.confidence, first.right), (second.confidence, second.right)
     what = ("changes", first.members)
-    return shared(group, [before, after], what, lambda: calibration_changes(SHOWN, *systems, first.clusters))[
-        name
-    ]
+    found = shared(group, [before, after], what, lambda: calibration_changes(SHOWN, *systems, first.clusters))
+    return found[name]
 
 
 # Tables
@@ -377,9 +383,8 @@ def _notes(group: Group, smallest: str = "") -> list[str]:
     for label in labels:
         votes = votes_of(group, label)
         if votes is not None:
-            grouped = f" in {len(set(votes.clusters))} templates" if votes.clusters is not None else ""
             split = "train_2" if label == VOTE else group.split
-            asked[f"{votes.right.shape[1]:,} {split} questions{grouped}"] = None
+            asked[f"{votes.right.shape[1]:,} {split} questions{in_templates(votes.clusters)}"] = None
     scope = "over questions and seeds." if len(group.seeds) > 1 else "over questions only: one seed."
     seeds = ", ".join(map(str, group.seeds))
     first = f"n = {' and '.join(asked)}; seeds {seeds}; intervals 95 %, {scope}" if asked else ""

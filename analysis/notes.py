@@ -40,8 +40,12 @@ def _questions_note(groups: Sequence[Group]) -> str:
 
 def questions_of(group: Group) -> str:
     """`500 test questions in 371 templates`."""
-    grouped = f" in {len(set(group.clusters))} templates" if group.clusters is not None else ""
-    return f"{len(group.ids)} {group.split} questions{grouped}"
+    return f"{len(group.ids)} {group.split} questions{in_templates(group.clusters)}"
+
+
+def in_templates(clusters: Iterable[int] | None) -> str:
+    """` in 371 templates`, of the template's number of each question; nothing where no question has one."""
+    return f" in {len(set(clusters))} templates" if clusters is not None else ""
 
 
 def _responses_note(group: Group) -> list[str]:

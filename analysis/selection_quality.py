@@ -4,7 +4,7 @@ from analysis.contrasts import difference, precision_gain
 from analysis.groups import Group
 from analysis.labels import SetQuality, label_quality_over_seeds
 from analysis.methods import CONTROLS, method_name, ordered, ordered_sets, set_name
-from analysis.notes import footer, missing_notes, run_notes, smallest_effect
+from analysis.notes import footer, in_templates, missing_notes, run_notes, smallest_effect
 from analysis.table import (
     MISSING,
     Cell,
@@ -85,8 +85,7 @@ def _label_notes(group: Group) -> list[str]:
 def _templates(group: Group) -> str:
     """` in 687 templates`, as far as the graded labels tell."""
     graded = group.having("labels/weak_0")
-    clusters = group.graded("labels/weak_0", graded[0]).clusters if graded else None
-    return f" in {len(set(clusters.tolist()))} templates" if clusters is not None else ""
+    return in_templates(group.graded("labels/weak_0", graded[0]).clusters) if graded else ""
 
 
 def level_share_table(group: Group, quality: dict[str, SetQuality | None]) -> Table:

@@ -69,9 +69,8 @@ class Sweep:
         if how.dry_run and not has_study(url, self.study.name):
             url = IN_MEMORY
         self._url = url
-        for (
-            cell
-        ) in self.planner.space.each_value():  # before a study exists that only its own file could go on with
+        # Before a study exists that only its own file could go on with.
+        for cell in self.planner.space.each_value():
             self.plan(cell)
         definition = define(loaded, self.plan(self.planner.space.example()))
         with still_answers(url):

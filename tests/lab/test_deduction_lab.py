@@ -10,9 +10,6 @@ from w2s_core.experiment import load_experiment
 from w2s_core.runs import build_graph
 
 LAB = Path(__file__).parents[2] / "experiments" / "deduction"
-pytestmark = pytest.mark.skipif(
-    not (LAB / "bases").is_dir(), reason="needs its bases: make bases LAB=deduction"
-)
 FEW = [f"task.options.{split}={size}" for split, size in
        (("train_1", 16), ("train_2", 24), ("dev", 8), ("test", 8))]  # fmt: skip
 SHORT = ["weak_sft.max_steps=2", "sft.max_steps=2", "evaluation.samples=2", "stage2.samples=4", "stage2.keep=0",

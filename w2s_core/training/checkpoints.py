@@ -103,9 +103,8 @@ def load_random_state(path: Path, process: int) -> None:
     for device, put in (("cpu", torch.set_rng_state), ("cuda", torch.cuda.set_rng_state)):
         states = tensors.get(f"random.{device}")
         if states is not None and (device == "cpu" or torch.cuda.is_available()):
-            put(
-                states[process if process < len(states) else 0].clone()
-            )  # set_rng_state reads from a storage's start
+            # A copy: set_rng_state reads from the start of a tensor's storage, whatever the tensor's own.
+            put(states[process if process < len(states) else 0].clone())
 
 
 def whole(tensor: Any) -> torch.Tensor:

@@ -169,10 +169,14 @@ def _load_on(device: str, settings: TrainSettings) -> str:
 
     4-bit weights have to be loaded where they stay.
     """
-    processes, own = int(os.environ.get("WORLD_SIZE", "1")), os.environ.get("LOCAL_RANK", "0")
-    if processes == 1 or device == "cpu":
+    if _processes() == 1 or device == "cpu":
         return device
-    return f"{device}:{own}" if settings.quantization else "cpu"
+    return f"{device}:{os.environ['LOCAL_RANK']}" if settings.quantization else "cpu"
+
+
+def _processes() -> int:
+    """How many accelerate launched; it says so in the environment of each."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def _run(trainer: Any, work: Path, batch: int) -> "Record":
@@ -204,7 +208,7 @@ def _arguments(
     Sharded weights are gathered by hooks, which the older, reentrant kind of checkpointing passes by.
     """
     gpu = device != "cpu"
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    processes = _processes()
     share = math.ceil(order.batch / processes)
     at_once = share if micro_batch is None else min(micro_batch, share)
     if at_once < 1 or (processes == 1 and order.batch % at_once):

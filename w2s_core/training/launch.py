@@ -117,7 +117,9 @@ def _pass_on(path: Path, progress: "Progress | None") -> None:
 
 
 def _end(launcher: "subprocess.Popen[bytes]") -> None:
-    """End the launcher and all that it started: they are one process group."""
+    """End the launcher, and what is in its process group. Processes that it put into groups of their own end as they
+    find their parent's lock free.
+    """
     for number in (signal.SIGTERM, signal.SIGKILL):
         if launcher.poll() is None:
             with suppress(ProcessLookupError):

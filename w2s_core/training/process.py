@@ -48,9 +48,8 @@ def _train(job: dict[str, Any], work: Path) -> dict[str, Any]:
     on_cpu = job["device"] == "cpu"
     if on_cpu:
         torch.set_num_threads(1)
-    PartialState(
-        cpu=on_cpu
-    )  # joins the other processes: loading a model asks whether they will share its weights
+    # Joins the other processes: loading a model asks whether they will share its weights.
+    PartialState(cpu=on_cpu)
     return train(
         Path(job["model_dir"]),
         read_json(work / "rows.json"),
