@@ -15,6 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from w2s_core.engine import disk
 from w2s_core.errors import UserError
 from w2s_core.load_errors import reason
 
@@ -197,8 +198,7 @@ def _sha256(path: Path) -> str:
 
 @lru_cache(maxsize=4096)
 def _cached_sha256(path: str, mtime_ns: int, size: int) -> str:
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return disk.sha256_file(Path(path))
 
 
 def _tokenizer(source: str, revision: str | None, *, code: bool = False) -> Any:

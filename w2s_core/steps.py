@@ -380,17 +380,17 @@ def _sampling_engine(ctx: Context, model: Path, engine: str, precision: str) -> 
 def _train(
     ctx: Context, model: Path, examples: list[Row], method: Method, settings: dict[str, Any], seed: int
 ) -> Row:
-    from w2s_core.training import TrainSettings, train, train_launched
+    from w2s_core.training import TrainSettings, leave_launcher, train, train_launched
 
     if vllm := sys.modules.get("w2s_core.sampling.vllm_engine"):
         vllm.shut_down()  # it holds most of the device's memory
-    chosen = TrainSettings(method=method, seed=seed, **settings)
-    launch = ctx.runtime.get("accelerate")
+    if not (launch := ctx.runtime.get("accelerate")):
+        leave_launcher()
     compute = partial(train_launched, Path(launch)) if launch else train
     return compute(
         model,
         examples,
-        chosen,
+        TrainSettings(method=method, seed=seed, **settings),
         bases=ctx.runtime["bases"],
         out=ctx.out,
         work=ctx.work,

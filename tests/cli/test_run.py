@@ -42,6 +42,22 @@ def test_a_second_run_answers_from_the_store(lab: Path) -> None:
     assert list(saved.rglob("*.png"))
 
 
+def test_variables_of_a_launcher_in_the_shell_change_nothing(
+    lab: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Job scripts of clusters set them; a training in one process would wait for the others that they speak of."""
+    shutil.copytree(lab / "store", tmp_path / "store")
+    for name, value in (
+        ("WORLD_SIZE", "2"),
+        ("RANK", "0"),
+        ("LOCAL_RANK", "0"),
+        ("MASTER_ADDR", "127.0.0.1"),
+    ):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("MASTER_PORT", "29531")
+    w2s("run", lab / "tiny.yaml", "stage2.dpo.beta=0.2", store=tmp_path / "store", cwd=tmp_path)
+
+
 def test_one_worker_gives_the_same_bytes_as_two(lab: Path, tmp_path: Path) -> None:
     w2s("run", lab / "tiny.yaml", store=tmp_path / "store", cwd=tmp_path)
     for manifest in (tmp_path / "store" / "objects").rglob("manifest.json"):

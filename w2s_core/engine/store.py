@@ -1,16 +1,16 @@
 """The store: results under their keys, written once and checked when read; refs are names that point at keys.
 
-STORE.json                    {"format": 1}
-objects/<k[:2]>/<key>/        a result: its files and manifest.json, moved here as a whole, never changed
-again refs/<name>.json              a run, say: any JSON; each key in it keeps that result from `gc`
-tmp/<key>.<random>/           a result in the making
-work/<key>/                   scratch (checkpoints) and progress.json of a step; survives a kill, ends with
-the commit locks/<key>.lock              held by the process that computes the step
-graphs/<digest>.json          {key: [input keys]} of runs, so that `gc` knows what an unfinished run still
-needs sessions/<id>/                one a running command: its lock, and what failed in it
-quarantine/<key>.<time>/      results whose bytes no longer match their manifest
-logs/<key>.txt                the traceback of a step that failed
-history.jsonl                 durations, for estimates
+STORE.json                 {"format": 1}
+objects/<k[:2]>/<key>/     a result: its files and manifest.json, moved here as a whole, never changed again
+refs/<name>.json           a run, say: any JSON; each key in it keeps that result from `gc`
+tmp/<key>.<random>/        a result in the making
+work/<key>/                scratch (checkpoints) and progress.json of a step; survives a kill, ends with the commit
+locks/<key>.lock           held by the process that computes the step
+graphs/<digest>.json       {key: [input keys]} of runs, so that `gc` knows what an unfinished run still needs
+sessions/<id>/             one a running command: its lock, and what failed in it
+quarantine/<key>.<time>/   results whose bytes no longer match their manifest
+logs/<key>.txt             the traceback of a step that failed
+history.jsonl              durations, for estimates
 """
 
 import datetime

@@ -5,9 +5,7 @@ state.safetensors and plain values in trainer_state.json and checkpoint.json; th
 tensors, and the digest of what was being trained. A checkpoint is written beside its place and renamed into it.
 """
 
-import hashlib
 import json
-import os
 import shutil
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +14,8 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from torch.distributed.tensor import DTensor, distribute_tensor
+
+from w2s_core.engine import disk
 
 TENSORS, STATE, RECORD = "state.safetensors", "trainer_state.json", "checkpoint.json"
 
@@ -40,16 +40,16 @@ def save(trainer: Any, folder: Path) -> None:
     trainer.state.save_to_json(str(fresh / STATE))
     record = {
         "request": trainer.request,
-        "tensors": _sha256(fresh / TENSORS),
+        "tensors": disk.sha256_file(fresh / TENSORS),
         "groups": optimizer["param_groups"],
         "scheduler": trainer.lr_scheduler.state_dict(),
         "record": trainer.record.state(),
     }
     (fresh / RECORD).write_text(json.dumps(record))
     for one in (*fresh.iterdir(), fresh):
-        _flush(one)
+        disk.fsync(one)
     fresh.rename(target)
-    _flush(folder)
+    disk.fsync(folder)
     for old in folder.glob("checkpoint-*"):
         if old != target:
             shutil.rmtree(old, ignore_errors=True)
@@ -62,7 +62,7 @@ def latest(folder: Path, request: str) -> tuple[Path, dict[str, Any]] | None:
         with suppress(OSError, ValueError, KeyError):
             record = json.loads((one / RECORD).read_text())
             step = int(one.name.removeprefix("checkpoint-"))
-            if record["request"] == request and record["tensors"] == _sha256(one / TENSORS):
+            if record["request"] == request and record["tensors"] == disk.sha256_file(one / TENSORS):
                 json.loads((one / STATE).read_text())
                 found.append((step, one, record["record"]))
     if not found:
@@ -133,16 +133,3 @@ def _random_states(accelerator: Any) -> dict[str, torch.Tensor]:
 
 def _trained(model: Any) -> dict[str, Any]:
     return {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from w2s_core.engine import disk
 from w2s_core.errors import UserError
 from w2s_core.models import load_model
 from w2s_core.rows import read_json, write_json
@@ -174,6 +175,12 @@ def _load_on(device: str, settings: TrainSettings) -> str:
     return f"{device}:{os.environ['LOCAL_RANK']}" if settings.quantization else "cpu"
 
 
+def leave_launcher() -> None:
+    """Forget the processes that a shell or a cluster's scheduler speaks of: accelerate would wait for them for ever."""
+    for name in ("WORLD_SIZE", "RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
+        os.environ.pop(name, None)
+
+
 def _processes() -> int:
     """How many accelerate launched; it says so in the environment of each."""
     return int(os.environ.get("WORLD_SIZE", "1"))
@@ -250,14 +257,9 @@ def _check_targets(model: Any) -> None:
 
 def _request(settings: TrainSettings, examples: Sequence[Example], order: Plan, model_dir: Path) -> str:
     """A digest of what is trained, from what, on what: a checkpoint of anything else is of no use."""
-    start = {str(one.relative_to(model_dir)): _file_digest(one) for one in sorted(model_dir.rglob("*.*"))}
+    start = {str(one.relative_to(model_dir)): disk.sha256_file(one) for one in sorted(model_dir.rglob("*.*"))}
     content = [asdict(settings), start, order.order, [(one.prompt, one.completions) for one in examples]]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _file_digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _save(trainer: Any, model_dir: Path, out: Path, trained: dict[str, Any]) -> None:
