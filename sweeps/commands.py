@@ -63,7 +63,7 @@ def sweep(
         executor=executor,
         address=address,
         device=device,
-        hardware=hardware(micro_batch, tensor_parallel, gpu_memory, accelerate, executor),
+        hardware=hardware(micro_batch, tensor_parallel, gpu_memory, accelerate, executor, device),
         storage=storage,
         dry_run=dry_run,
         command=("w2s", *sys.argv[1:]),
@@ -116,7 +116,7 @@ def trial(
 
     loaded = load_study(study)
     store = Store(root)
-    machine = hardware(micro_batch, tensor_parallel, gpu_memory, accelerate, executor)
+    machine = hardware(micro_batch, tensor_parallel, gpu_memory, accelerate, executor, device)
     how = How(workers, executor, address, device, machine, storage, command=("w2s", *sys.argv[1:]))
     run = Sweep(loaded, store, how)
     cell = read_cell(loaded, run.planner, values)

@@ -49,21 +49,21 @@ def test_a_wrong_config_is_one_line_with_the_file(tmp_path: Path, text: str, sai
 def test_it_goes_into_the_runtime_with_its_whole_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "two.yaml").write_text(GOOD)
+    (tmp_path / "two.yaml").write_text(GOOD + "use_cpu: true\n")
     monkeypatch.chdir(tmp_path)
-    given = hardware(None, None, None, Path("two.yaml"), "local")
+    given = hardware(None, None, None, Path("two.yaml"), "local", "cpu")
     assert given == {"accelerate": str(tmp_path / "two.yaml")}
     with pytest.raises(UserError, match="not with --executor ray"):
-        hardware(None, None, None, Path("two.yaml"), "ray")
+        hardware(None, None, None, Path("two.yaml"), "ray", "cpu")
     with pytest.raises(UserError, match=r"nowhere\.yaml: cannot read"):
-        hardware(None, None, None, Path("nowhere.yaml"), "local")
+        hardware(None, None, None, Path("nowhere.yaml"), "local", "cpu")
 
 
 @pytest.mark.parametrize(
     ("fields", "device", "gpus", "said"),
     [
-        ({"use_cpu": True}, "cuda", 2, "use_cpu is True, which does not go with --device cuda"),
-        ({}, "cpu", 2, "use_cpu is False, which does not go with --device cpu"),
+        ({"use_cpu": True}, "cuda", 2, "use_cpu is True, but the device is cuda"),
+        ({}, "cpu", 2, "use_cpu is False, but the device is cpu"),
         ({}, "cuda", 1, "num_processes is 2, but there are 1 GPUs here"),
         ({}, "cuda", 2, None),
         ({"use_cpu": True}, "cpu", 0, None),

@@ -38,7 +38,7 @@ def check_device(path: Path, config: Mapping[str, Any], device: str) -> None:
     """
     on_cpu = bool(config.get("use_cpu"))
     if on_cpu != (device == "cpu"):
-        raise UserError(f"{path}: use_cpu is {on_cpu}, which does not go with --device {device}")
+        raise UserError(f"{path}: use_cpu is {on_cpu}, but the device is {device}")
     if not on_cpu:
         import torch
 

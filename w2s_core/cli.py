@@ -112,7 +112,7 @@ def run(
     from w2s_core.preflight import check_graphs
     from w2s_core.step_labels import label_steps
 
-    machine = hardware(micro_batch, tensor_parallel, gpu_memory, accelerate, executor)
+    machine = hardware(micro_batch, tensor_parallel, gpu_memory, accelerate, executor, device)
     graph = runs.build_graph(load_experiment(config, overrides, data), device)
     store = Store(root)
     name = name or graph.experiment.run_name

@@ -34,16 +34,18 @@ def hardware(
     gpu_memory: float | None,
     accelerate: Path | None,
     executor: str,
+    device: str,
 ) -> Hardware:
     """What steps find in their runtime besides the device: only what was given.
 
     Raises:
-        UserError: an accelerate config that cannot be used, here or together with Ray.
+        UserError: an accelerate config that cannot be used: on this machine and device, or together with Ray.
     """
     if accelerate is not None:
-        from w2s_core.accelerate_config import read_accelerate_config
+        from w2s_core.accelerate_config import check_device, read_accelerate_config
+        from w2s_core.models import resolve_device
 
-        read_accelerate_config(accelerate)
+        check_device(accelerate, read_accelerate_config(accelerate), resolve_device(device))
         if executor == "ray":
             raise UserError("--accelerate starts the processes of a training itself: not with --executor ray")
     given = {

@@ -31,7 +31,7 @@ def test_a_run_over_two_processes_has_the_keys_of_a_run_in_one(tmp_path: Path) -
     ("change", "said"),
     [
         ({"num_processes: 2": "num_processes: 1"}, "num_processes is 1, expected a number from 2 on"),
-        ({"use_cpu: true": "use_cpu: false"}, "use_cpu is False, which does not go with --device cpu"),
+        ({"use_cpu: true": "use_cpu: false"}, "use_cpu is False, but the device is cpu"),
     ],
 )
 def test_a_config_that_does_not_fit_is_one_line(tmp_path: Path, change: dict[str, str], said: str) -> None:
@@ -46,5 +46,6 @@ def test_a_config_that_does_not_fit_is_one_line(tmp_path: Path, change: dict[str
         cwd=tmp_path,
         check=False,
     )
-    assert done.returncode != 0
+    assert done.returncode == 2
     assert said in done.stderr
+    assert not (tmp_path / "store").exists()  # said before anything is computed
