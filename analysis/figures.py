@@ -5,6 +5,7 @@ from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
 import numpy.typing as npt
 
 from analysis.groups import Group, accuracy_estimate
@@ -45,19 +46,41 @@ _STYLE: Final[Any] = {
 }
 _PANEL: Final = (2.35, 2.5)  # inches; one panel alone gets a column's width
 _SINGLE: Final = (3.4, 2.8)
+_ACROSS: Final = 4  # panels; more go into further lines
 _LETTER: Final = 0.05  # inches, in a legend; its line and the gaps are as wide as six
 
 
-def new_figure(panels: int, rows: int = 1, *, sharey: bool = True) -> "tuple[Figure, npt.NDArray[Any]]":
+def new_figure(panels: int, heights: Sequence[float] = (1.0,)) -> "tuple[Figure, npt.NDArray[Any]]":
     """A figure in the house style with panels side by side, shape [rows, panels]: one column wide, or more for more.
 
+    Up to four panels stand in a line, and more in several lines, with all their rows; a row has one scale in all lines.
     Draw and save it inside `style()`.
+
+    Args:
+        heights: of the rows, where a panel by itself has 1.
     """
     from matplotlib.figure import Figure
 
-    width, height = _SINGLE if panels == 1 else (_PANEL[0] * panels, _PANEL[1])
-    figure = Figure(figsize=(width, height * rows + 0.35), layout="constrained")
-    return figure, figure.subplots(rows, panels, sharey="row" if sharey else False, squeeze=False)
+    rows, lines = len(heights), -(-panels // _ACROSS)
+    across = -(-panels // lines)
+    width, height = _SINGLE if panels == 1 else (_PANEL[0] * across, _PANEL[1])
+    figure = Figure(figsize=(width, height * sum(heights) * lines + 0.35), layout="constrained")
+    grid = figure.subplots(
+        rows * lines, across, sharey="row", squeeze=False, height_ratios=[*heights] * lines
+    )
+    for panel in grid[-rows:, (panels - 1) % across + 1 :].flat:
+        panel.remove()
+    for i, panel in enumerate(grid[rows:, 0]):
+        panel.sharey(grid[i % rows, 0])
+    return figure, np.concatenate([grid[i * rows : (i + 1) * rows] for i in range(lines)], axis=1)[:, :panels]
+
+
+def label_lines(row: "Iterable[Axes]", said: str) -> None:
+    """Say beside the first panel of each line what its height means."""
+    for panel in row:
+        place = panel.get_subplotspec()
+        if place is not None and place.is_first_col():
+            panel.set_ylabel(said)
 
 
 def style() -> Any:
@@ -87,7 +110,7 @@ def stage_one_figure(groups: Sequence[Group]) -> "Figure":
         figure, panels = new_figure(len(groups))
         for group, panel in zip(groups, panels[0], strict=True):
             _draw_panel(panel, group)
-        panels[0][0].set_ylabel(f"accuracy on {groups[0].split}, %")
+        label_lines(panels[0], f"accuracy on {groups[0].split}, %")
         order = [*_LINES.values(), "DPO", "ORPO", "weak floor", "strong ceiling"]
         add_legend(figure, panels.flat, order)
     return figure
@@ -144,7 +167,7 @@ def draw_points(
     panel.errorbar(
         [at for at, _ in known],
         [scale * one.value for _, one in known],
-        yerr=[[scale * arm for arm in side] for side in zip(*(_arms(one) for _, one in known), strict=True)],
+        yerr=[[scale * arm for arm in side] for side in zip(*(arms(one) for _, one in known), strict=True)],
         color=COLOURS[what],
         marker=(MARKERS | REFERENCES)[what],
         linestyle=line,
@@ -158,9 +181,11 @@ def draw_points(
     )
 
 
-def _arms(one: Estimate) -> tuple[float, float]:
-    arms = one.value - one.low, one.high - one.value
-    return (0.0, 0.0) if isnan(one.low) else (max(0.0, arms[0]), max(0.0, arms[1]))
+def arms(one: Estimate) -> tuple[float, float]:
+    """How far an interval reaches below and above its value; not at all where there is none."""
+    if isnan(one.low):
+        return 0.0, 0.0
+    return max(0.0, one.value - one.low), max(0.0, one.high - one.value)
 
 
 def _draw_level(panel: "Axes", group: Group, method: str, what: str, dashes: Any) -> None:

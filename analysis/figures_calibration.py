@@ -9,6 +9,7 @@ from analysis.figures import (
     add_grid,
     add_legend,
     draw_points,
+    label_lines,
     new_figure,
     panel_title,
     style,
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 _CURVE_POINTS = 200
 _HEIGHTS = (1.0, 0.35, 0.75)
-"""Of the rows, where a single panel has 1."""
 _SHIFTS = (-1.5, -0.5, 0.5, 1.5)
 """Votes are drawn beside each other, in points of confidence."""
 
@@ -36,18 +36,17 @@ def calibration_figure(groups: Sequence[Group]) -> "Figure | None":
     if not groups:
         return None
     with style():
-        figure, panels = new_figure(len(groups), 3)
-        panels[0][0].get_gridspec().set_height_ratios(_HEIGHTS)
-        figure.set_figheight(figure.get_figheight() * sum(_HEIGHTS) / len(_HEIGHTS))
+        figure, panels = new_figure(len(groups), _HEIGHTS)
         for group, column in zip(groups, panels.T, strict=True):
             _draw_reliability(column[0], group)
             _draw_shares(column[1], group)
             _draw_risk(column[2], group)
             column[0].set_title(panel_title(group), fontsize=8, pad=4)
-        for panel, said in zip(
-            panels[:, 0], ("right votes, %", "votes, %", "wrong among kept, %"), strict=True
-        ):
-            panel.set_ylabel(said)
+        for row, said in zip(panels, ("right votes, %", "votes, %", "wrong among kept, %"), strict=True):
+            label_lines(row, said)
+        panels[2][0].set_ylim(
+            bottom=0
+        )  # of all: before the last curve is drawn, it would cut off higher ones
         add_legend(figure, panels.flat)
     return figure
 
@@ -117,6 +116,5 @@ def _draw_risk(panel: "Axes", group: Group) -> None:
             label=name,
         )
     panel.set_xlim(-2, 102)
-    panel.set_ylim(bottom=0)
     panel.set_xlabel("votes kept, the surest first, %", labelpad=2)
     add_grid(panel)

@@ -9,6 +9,7 @@ from analysis.figures import (
     add_grid,
     add_legend,
     draw_points,
+    label_lines,
     new_figure,
     panel_title,
     style,
@@ -49,7 +50,7 @@ def level_figure(groups: Sequence[Group]) -> "Figure | None":
         figure, panels = new_figure(len(groups))
         for group, panel in zip(groups, panels[0], strict=True):
             _draw_levels(panel, group)
-        panels[0][0].set_ylabel(f"accuracy on {groups[0].split}, %")
+        label_lines(panels[0], f"accuracy on {groups[0].split}, %")
         add_legend(figure, panels.flat, [name for _, name in _NAMES.values()])
     return figure
 
@@ -79,7 +80,7 @@ def pgr_figure(groups: Sequence[Group]) -> "Figure | None":
         figure, panels = new_figure(len(groups))
         for group, panel in zip(groups, panels[0], strict=True):
             _draw_pgr(panel, group, pgr_methods(groups))
-        panels[0][0].set_ylabel("performance gap recovered")
+        label_lines(panels[0], "performance gap recovered")
     return figure
 
 

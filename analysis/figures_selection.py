@@ -8,6 +8,7 @@ from analysis.figures import (
     add_grid,
     add_legend,
     draw_points,
+    label_lines,
     new_figure,
     panel_title,
     style,
@@ -51,7 +52,7 @@ def selection_figure(groups: Sequence[Group]) -> "Figure | None":
             panel.set_xlabel("coverage of train_2, %", labelpad=2)
             panel.set_title(panel_title(group), fontsize=8, pad=4)
             add_grid(panel)
-        panels[0][0].set_ylabel("label precision, %")
+        label_lines(panels[0], "label precision, %")
         add_legend(figure, panels.flat, [label for _, label in _KINDS.values()])
     return figure
 
@@ -82,13 +83,13 @@ def threshold_figure(study: Study) -> "Figure | None":
         return None
     width = max(map(len, rows))
     with style():
-        figure, panels = new_figure(width, len(rows))
+        figure, panels = new_figure(width, [1.0] * len(rows))
         for line, series in zip(panels, rows, strict=True):
             for panel, one in zip(line, series, strict=False):
                 _draw_series(panel, one)
             for panel in line[len(series) :]:
                 panel.set_axis_off()
-            line[0].set_ylabel(f"%, judged on {series[0].groups[0].split}")
+            label_lines(line[: len(series)], f"%, judged on {series[0].groups[0].split}")
         add_legend(figure, panels.flat)
     return figure
 

@@ -37,6 +37,7 @@ class Group:
 
     Attributes:
         name: the weak model, and what else tells the group from the others of its frame.
+        weak: the weak model: its base, and where that was taught in several ways, in which.
         members: in order of their seeds.
         split: of the questions that `table` speaks of.
         train_2: questions to label; nan if not recorded.

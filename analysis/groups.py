@@ -25,6 +25,9 @@ __all__ = [
 ]
 
 MODELS: Final = ("weak", "strong")
+TAUGHT: Final = "weak_sft."
+WEAK_MODELS: Final = 12
+"""How many weak models a report tells apart: each has tables and panels of its own."""
 WHICH_RESULTS: Final = {
     "name",
     "seed",
@@ -56,6 +59,7 @@ def make_groups(
     for name, record in frames.records.items():
         together.setdefault(_identity(record), []).append(name)
     groups = [_make(frames, names, chosen, repeated) for names in together.values()]
+    _tell_weak_models_apart(groups)
     _name(groups)
     return groups
 
@@ -155,15 +159,31 @@ def _newest(records: Mapping[str, Any], names: list[str]) -> list[str]:
     return sorted(kept)
 
 
+def _tell_weak_models_apart(groups: list[Group]) -> None:
+    """A weak model is a base and how it was taught: where one base was taught in several ways, its name says which.
+
+    Many ways are a search for one of them, and stay settings of the base.
+    """
+    names: dict[Group, str] = {}
+    for rivals in _by(groups, lambda group: group.weak).values():
+        differing = [name for name in differing_fields(rivals) if name.startswith(TAUGHT)]
+        names |= {group: _qualified(group.weak, group, differing) for group in rivals}
+    if len(set(names.values())) <= WEAK_MODELS:
+        for group, name in names.items():
+            group.weak = name
+
+
+def _qualified(name: str, group: Group, fields: Iterable[str]) -> str:
+    return ", ".join([name, *(f"{field}={written_value(group.settings.get(field))}" for field in fields)])
+
+
 def _name(groups: list[Group]) -> None:
     """Tell groups of one weak model apart by the settings in which they differ."""
     for rivals in _by(groups, lambda group: group.weak).values():
         if len(rivals) > 1:
             differing = differing_fields(rivals)
             for group in rivals:
-                group.name = ", ".join(
-                    [group.weak, *(f"{f}={written_value(group.settings.get(f))}" for f in differing)]
-                )
+                group.name = _qualified(group.weak, group, differing)
             if len({group.name for group in rivals}) < len(rivals):  # one name, two contents
                 for number, group in enumerate(rivals, 1):
                     group.name = f"{group.name} ({number})"

@@ -15,6 +15,7 @@ from analysis.capability_gap import save_gap
 from analysis.cost import cost_tables
 from analysis.figures import save_figure, stage_one_figure
 from analysis.figures_calibration import calibration_figure
+from analysis.figures_choice import choice_figure
 from analysis.figures_levels import level_figure, pgr_figure
 from analysis.figures_selection import selection_figure, threshold_figure
 from analysis.findings_page import save_findings
@@ -30,6 +31,7 @@ from analysis.table import Table, escape, save_tables, to_terminal
 from analysis.tables import accuracy_table
 from analysis.thresholds import figure_groups, threshold_tables
 from analysis.typed import written
+from analysis.weak_choice import weak_choice_tables
 from analysis.weak_models import weak_model_tables
 from w2s_core.errors import UserError
 
@@ -118,6 +120,14 @@ PARTS = (
         weak_model_tables,
         lambda study: pgr_figure(study.bases),
         "Performance gap recovered, 0 = weak floor, 1 = strong ceiling; bars are 95 % intervals.",
+    ),
+    Part(
+        "weak_choice",
+        "The choice of the weak model",
+        weak_choice_tables,
+        lambda study: choice_figure(study.bases),
+        "What M_plus gains over the strong model's zero-shot accuracy, over what is measured of the weak model; "
+        "bars are 95 % intervals.",
     ),
     Part("cost", "Cost, and what sharing steps saves", cost_tables),
     Part("settings", "Settings and runs", settings_tables),

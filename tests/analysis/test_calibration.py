@@ -369,6 +369,17 @@ def test_the_figure_has_a_column_a_weak_model_and_the_same_bytes_each_time(
     assert saved[0] == saved[1]
 
 
+def test_no_curve_is_cut_off_by_a_lower_one_beside_it(store: TinyStore) -> None:
+    for weak, accuracy in (("good", 0.95), ("bad", 0.4)):
+        add_run(store, weak, weak=weak, truth={"hybrid_ft_2": accuracy})
+    figure = calibration_figure(make_groups(load_frames(store, ["good", "bad"])))
+    assert figure is not None
+    risks = figure.axes[-2:]
+    highest = [max(line.get_ydata().max() for line in panel.get_lines()) for panel in risks]
+    assert highest[1] > 2 * highest[0]
+    assert all(panel.get_ylim()[0] == 0 and panel.get_ylim()[1] > max(highest) for panel in risks)
+
+
 def test_the_figure_draws_the_numbers_of_the_table(voting: TinyStore) -> None:
     group = group_of(voting)
     figure = calibration_figure([group])

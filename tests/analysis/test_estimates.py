@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
 from analysis.labels import ratio_estimate
-from analysis.weak_models import mean_ranks, spearman
+from analysis.weak_choice import mean_ranks, spearman
 from w2s_core.statistics import score
 
 shapes = st.tuples(st.integers(1, 4), st.integers(2, 30), st.integers(0, 10**6))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from analysis.frame import load_frames
-from analysis.groups import make_groups
+from analysis.groups import WEAK_MODELS, make_groups
 from tests.analysis.synthetic import TinyStore, add_run
 from tests.tiny import write_experiment
 from w2s_core.experiment import load_experiment
@@ -56,3 +56,31 @@ def test_a_field_that_came_after_a_run_has_its_default_there(store: TinyStore, t
     assert grouped(store) == [["before", "now"]]
     add(store, "other", 2, "/a", experiment=whole | {"trust_remote_code": True, "seed": 2})
     assert grouped(store) == [["before", "now"], ["other"]]
+
+
+def taught(store: TinyStore, weak: str, steps: int, **stage1: Any) -> None:
+    name = f"{weak}-{steps}-{stage1.get('consistency', 1.0)}"
+    settings = {"weak_sft": {"max_steps": steps}, "stage1": {"iterations": 2, "consistency": 1.0} | stage1}
+    add_run(store, name, weak=weak, n=24, settings=settings)
+
+
+def test_a_base_taught_in_two_ways_is_two_weak_models(store: TinyStore) -> None:
+    for steps in (75, 300):
+        taught(store, "llama", steps)
+        taught(store, "llama", steps, consistency=0.5)
+    taught(store, "mistral", 300)
+    groups = make_groups(load_frames(store, list(store.refs.names())))
+    assert list(dict.fromkeys(group.weak for group in groups)) == [
+        "llama, weak_sft.max_steps=75",
+        "llama, weak_sft.max_steps=300",
+        "mistral",
+    ]
+    assert groups[1].name == "llama, weak_sft.max_steps=75, stage1.consistency=0.5"
+
+
+def test_a_search_for_the_best_way_to_teach_is_of_one_weak_model(store: TinyStore) -> None:
+    for steps in range(WEAK_MODELS + 1):
+        taught(store, "llama", steps)
+    groups = make_groups(load_frames(store, list(store.refs.names())))
+    assert {group.weak for group in groups} == {"llama"}
+    assert groups[0].name == "llama, weak_sft.max_steps=0"

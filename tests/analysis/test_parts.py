@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from analysis.figures import label_lines, new_figure
 from analysis.frame import GRADES, load_frames
 from analysis.groups import Group, make_groups
 from analysis.labels import label_quality_over_seeds
@@ -17,7 +18,8 @@ from analysis.stage_two import stage_two_tables
 from analysis.study import Study, make_study
 from analysis.table import Cell, Table
 from analysis.thresholds import series_of, threshold_tables
-from analysis.weak_models import error_overlap, weak_model_tables
+from analysis.weak_choice import error_overlap, weak_choice_tables
+from analysis.weak_models import weak_model_tables
 from tests.analysis.synthetic import SETS, TRUTH, TinyStore, add_run
 from w2s_core.evaluation import accuracy, by_level
 from w2s_core.rows import read_rows, write_rows
@@ -201,10 +203,50 @@ def test_error_overlap_is_the_share_of_shared_errors(one_run: TinyStore) -> None
 
 
 def test_three_weak_models_are_said_to_be_too_few(study: TinyStore) -> None:
-    table = weak_model_tables(study_of(study))[-1]
+    table = weak_choice_tables(study_of(study))[-1]
     assert [row["weak models"].text for row in table.rows] == ["3"] * len(table.rows)
     assert "n is too small" in table.notes[0]
     assert all(row["p"].value >= 1 / 3 for row in table.rows if not math.isnan(row["p"].value))
+
+
+def test_the_property_that_the_gain_follows_is_ranked_highest(store: TinyStore) -> None:
+    """Six weak models of two bases: the gain is planted to rise with their accuracy, and with nothing else."""
+    for i in range(6):
+        truth = TRUTH | {"weak_floor": 0.1 + 0.1 * i, "hybrid_ft_2": 0.5 + 0.08 * i}
+        settings = {"weak_sft": {"max_steps": 100 * (i // 2)}}
+        add_run(store, f"r{i}", weak="ab"[i % 2], truth=truth, settings=settings)
+    study = study_of(store)
+    properties, correlation = weak_choice_tables(study)
+    assert [row["weak model"].text for row in properties.rows[:2]] == [
+        "a, weak_sft.max_steps=0",
+        "b, weak_sft.max_steps=0",
+    ]
+    found = rows_of(correlation)["accuracy"]
+    assert found["Spearman's rho"].text == "+1.00"
+    assert found["p"].value == pytest.approx(2 / math.factorial(6))
+    assert found["weak models"].text == "6"
+    assert any("6 weak models as independent; they come from 2 bases" in note for note in correlation.notes)
+    figure = next(part for part in PARTS if part.name == "weak_choice").figure(study)
+    assert figure is not None
+    said = {panel.get_xlabel(): panel.get_title() for panel in figure.axes}
+    assert said["accuracy, %"] == "6 weak models, rho = +1.00"
+
+
+@pytest.mark.parametrize(("panels", "across", "lines"), [(1, 1, 1), (4, 4, 1), (5, 3, 2), (11, 4, 3)])
+def test_many_panels_stand_in_lines_with_one_scale(panels: int, across: int, lines: int) -> None:
+    figure, axes = new_figure(panels, (1.0, 0.5))
+    assert axes.shape == (2, panels)
+    assert len(figure.axes) == len(set(axes.flat)) == 2 * panels
+    label_lines(axes[0], "height")
+    assert [i for i, panel in enumerate(axes[0]) if panel.get_ylabel()] == [across * i for i in range(lines)]
+    axes[0][-1].set_ylim(0, 7)
+    assert all(panel.get_ylim() == (0, 7) for panel in axes[0])
+    assert axes[1][0].get_ylim() != (0, 7)
+    figure.draw_without_rendering()
+    boxes = [panel.get_position() for panel in axes.flat]
+    columns = [(axes[0][i].get_position(), axes[1][i].get_position()) for i in range(panels)]
+    assert all(upper.y0 > lower.y1 and upper.x0 == pytest.approx(lower.x0) for upper, lower in columns)
+    assert not any(one.overlaps(two) for i, one in enumerate(boxes) for two in boxes[:i])
 
 
 @pytest.mark.parametrize("part", PARTS, ids=lambda part: part.name)

@@ -42,7 +42,8 @@ def test_the_same_store_gives_the_same_bytes(
 def test_several_runs_have_findings_and_a_table_each(study: TinyStore, tmp_path: Path) -> None:
     shown = save_report(study, list(study.refs.names()), tmp_path, ["w2s", "tables"])
     names = {path.name for path in tmp_path.iterdir()}
-    for part in ("stage1", "stage2", "levels", "selection", "weak_models", "cost", "settings", "findings"):
+    parts = ("stage1", "stage2", "levels", "selection", "weak_models", "weak_choice", "cost", "settings")
+    for part in (*parts, "findings"):
         assert {f"{part}.md", f"{part}.tex", f"{part}.csv"} <= names, part
     assert "F9" in shown
 

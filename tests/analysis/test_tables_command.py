@@ -41,7 +41,17 @@ def report(planned: Store, tmp_path_factory: pytest.TempPathFactory) -> tuple[st
 def test_all_parts_are_saved_and_named(report: tuple[str, Path]) -> None:
     shown, out = report
     files = {path.name for path in out.iterdir()}
-    parts = ("stage1", "stage2", "levels", "selection", "thresholds", "weak_models", "cost", "settings")
+    parts = (
+        "stage1",
+        "stage2",
+        "levels",
+        "selection",
+        "thresholds",
+        "weak_models",
+        "weak_choice",
+        "cost",
+        "settings",
+    )
     for part in (*parts, "findings"):
         assert {f"{part}.md", f"{part}.tex"} <= files
         assert str(out / f"{part}.md") in shown
