@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from analysis.frame import Frames
@@ -24,6 +24,7 @@ class Kind:
         used: how often a run needs one of them, over all runs.
         distinct: how many there are; `done` of them are in the store.
         seconds, tokens: of those in the store, each once; `*_alone` as often as a run needs them.
+        processors: how many of those in the store each kind of processor computed, where that was recorded.
     """
 
     used: int = 0
@@ -33,6 +34,7 @@ class Kind:
     tokens: int = 0
     seconds_alone: float = 0.0
     tokens_alone: int = 0
+    processors: Counter[str] = field(default_factory=Counter)
 
     def add(self, uses: int, manifest: Mapping[str, Any] | None) -> None:
         """Count a step that so many runs need."""
@@ -45,6 +47,8 @@ class Kind:
         self.seconds, self.tokens = self.seconds + seconds, self.tokens + tokens
         self.seconds_alone += uses * seconds
         self.tokens_alone += uses * tokens
+        if name := manifest.get("processor"):
+            self.processors[str(name)] += 1
 
 
 def count_steps(frames: Frames) -> dict[str, Kind]:
@@ -108,6 +112,9 @@ def cost_tables(study: Study) -> list[Table]:
         table.notes.append(
             f"{missing:,} distinct steps are not in the store; their seconds and tokens are not known."
         )
+    if whole.processors:
+        listed = ", ".join(f"{name} ({n:,} steps)" for name, n in whole.processors.most_common())
+        table.notes.append(f"processor: {listed}.")
     table.notes += run_notes(study.groups)[:1]
     return [table]
 

@@ -14,6 +14,8 @@ import threading
 import time
 from pathlib import Path
 
+from w2s_core.engine.processor import processor_name
+
 HERE = Path(__file__).resolve().parent
 CORES = 2
 HELP_REPEATS = 15
@@ -86,7 +88,7 @@ def main() -> None:
     finally:
         shutil.rmtree(store, ignore_errors=True)
     lines = [
-        f"{_processor()}, {CORES} cores, Python {platform.python_version()}",
+        f"{processor_name()}, {CORES} cores, Python {platform.python_version()}",
         f"w2s --help                     {statistics.median(start):8.3f} s",
         f"python -c pass                 {statistics.median(bare):8.3f} s",
         f"the demo, empty store          {first:8.1f} s",
@@ -96,13 +98,6 @@ def main() -> None:
     text = "\n".join(lines) + "\n"
     print(text, end="")
     (HERE / "demo.txt").write_text(text)
-
-
-def _processor() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor()
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from math_verify import parse, verify
 
 from w2s_core.answer_forms import canonical, compare
 from w2s_core.answers import extract
+from w2s_core.engine.processor import processor_name
 from w2s_core.grading import Grader
 
 RESPONSES = 20_000
@@ -94,20 +95,12 @@ def rate(way: Callable[[Pairs], list[bool]], pairs: Pairs) -> float:
     return len(pairs) / (time.process_time() - start)
 
 
-def cpu_name() -> str:
-    """The processor as the kernel calls it."""
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor() or "unknown"
-
-
 def table(rates: dict[str, list[float]], agreeing: float) -> str:
     """The figures with what they were taken on."""
     middle = {name: statistics.median(some) for name, some in rates.items()}
     slowest = middle["math-verify"]
     lines = [
-        f"{cpu_name()}, one core",
+        f"{processor_name()}, one core",
         f"Python {platform.python_version()}, math-verify {version('math-verify')}, sympy {version('sympy')}",
         f"{RESPONSES} responses a turn ({HARD} for math-verify), {TURNS} turns, medians (lowest to highest)",
         "",

@@ -221,10 +221,12 @@ def main() -> None:
         made = time.perf_counter() - started
         results = len(list(store.keys()))
         plain, drawn = (fresh(folder / "store", folder / "out", figures=figures) for figures in (False, True))
+    from w2s_core.engine.processor import processor_name
+
     lines = [
         (
-            f"{_machine()}, {os.cpu_count()} cores, Python {platform.python_version()}; median of {REPEATS} processes; "
-            f"load {load:.1f} at the start"
+            f"{processor_name()}, {os.cpu_count()} cores, Python {platform.python_version()}; "
+            f"median of {REPEATS} processes; load {load:.1f} at the start"
         ),
         f"{plain['runs']} runs of {results} results (made in {made:.0f} s), {plain['read']} graded sets read",
         f"{'imports':30} {plain['imports']:6.2f} s",
@@ -234,11 +236,6 @@ def main() -> None:
     ]
     print("\n".join(lines))
     Path(__file__).with_suffix(".txt").write_text("\n".join(lines) + "\n")
-
-
-def _machine() -> str:
-    cpu = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-    return cpu[0].split(":")[1].strip() if cpu else platform.machine()
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,8 @@ def test_a_result_and_its_manifest(store: Store, log: Path) -> None:
     assert manifest["spec"]["libraries"].keys() == {"pyarrow"}
     assert manifest["files"]["value.txt"]["bytes"] == 2
     assert manifest["duration_s"] >= 0
+    known = Path("/proc/cpuinfo")
+    assert manifest["processor"] in (known.read_text() if known.exists() else platform.machine())
     assert outcome.done == {target.key, number(n=2).key, number(n=3).key}
     assert outcome.complete
     assert list(store.verify()) == []

@@ -27,6 +27,7 @@ from pathlib import Path
 
 from w2s_core.engine import disk, locks
 from w2s_core.engine.canonical import Json, digest, normalise
+from w2s_core.engine.processor import processor_name
 from w2s_core.engine.refs import Refs
 from w2s_core.engine.step import Handle, key_of, spec_inputs
 from w2s_core.errors import UserError
@@ -251,6 +252,7 @@ class Store:
             "host": socket.gethostname(),
             "python": platform.python_version(),
             "platform": platform.platform(),
+            "processor": processor_name(),
         }
         manifest["digest"] = digest(manifest)
         disk.write_durably(out / MANIFEST, json.dumps(manifest, indent=1, sort_keys=True) + "\n")
