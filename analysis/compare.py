@@ -8,7 +8,7 @@ from typing import Any, Final
 from analysis.methods import method_name, ordered
 from analysis.pair import SIDES, Pair, Part, changed_sides, compare_pair
 from analysis.results import GRADES, read_parquet
-from analysis.table import Cell, Table, percent, points_interval, save_tables, to_terminal, words
+from analysis.table import Cell, Table, p_value, percent, points_interval, save_tables, to_terminal, words
 from w2s_core.engine import Store
 from w2s_core.errors import UserError
 
@@ -109,7 +109,7 @@ def by_level(name: str, pair: Pair) -> Table:
         of=name,
     )
     for part in pair.levels:
-        adjusted = {"p, Holm": _p(pair.adjusted[part.level])}
+        adjusted = {"p, Holm": p_value(pair.adjusted[part.level])}
         table.rows.append({"level": words(str(part.level)), **_cells(part), **adjusted})
     return table
 
@@ -119,8 +119,8 @@ def _cells(part: Part) -> dict[str, Cell]:
         "A": percent(part.mean_a),
         "B": percent(part.mean_b),
         "B - A, points": points_interval(part.difference),
-        "p": _p(part.p),
-        "p, McNemar": _p(part.mcnemar),
+        "p": p_value(part.p),
+        "p, McNemar": p_value(part.mcnemar),
         "only A": _whole(part.sides[ONLY_A]),
         "only B": _whole(part.sides[ONLY_B]),
         "n": _whole(sum(part.sides.values())),
@@ -129,10 +129,6 @@ def _cells(part: Part) -> dict[str, Cell]:
 
 def _whole(number: int) -> Cell:
     return Cell(f"{number:,}", number)
-
-
-def _p(value: float) -> Cell:
-    return Cell("< 0.001" if value < 0.001 else f"{value:.3f}", value)
 
 
 def _method_note(pair: Pair) -> str:

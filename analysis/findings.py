@@ -24,7 +24,7 @@ from analysis.contrasts import (
     precision_gain,
     shared_seeds,
 )
-from analysis.groups import PASS_K, Group
+from analysis.groups import PASS_K, Group, names_of
 from analysis.methods import CONTROLS, method_name
 from w2s_core.statistics import Estimate, holm
 
@@ -163,7 +163,7 @@ def _f1(groups: Sequence[Group]) -> Finding:
 
 def _f2(groups: Sequence[Group]) -> Finding:
     far = [group for group in groups if _is_far_weaker(group)]
-    names = ", ".join(group.name for group in far) or "none"
+    names = names_of(far) or "none"
     return Finding(
         "F2",
         "Weak ICL beats full weak fine-tuning when the weak model is far weaker.",
@@ -290,8 +290,8 @@ def _f9(groups: Sequence[Group]) -> Finding:
         tau = _kendall([one[0] for one in ranked], [one[1] for one in ranked])
         note = (
             f"Best by floor: {best.name}, worst: {worst.name}; Kendall's tau of floor and M_plus over {number} weak "
-            f"models: {tau:+.2f}. {number} models have {factorial(number)} rank orders, so no rank test could give "
-            f"p below 1/{factorial(number)}; the p here speaks of these two weak models, over questions and seeds."
+            f"models: {tau:+.2f}. {_rank_orders(number)}The p here speaks of these two weak models, over questions and "
+            "seeds."
         )
     return Finding(
         "F9",
@@ -309,6 +309,14 @@ def _floor_and(group: Group, method: str) -> Iterator[tuple[float, float]]:
     if seeds:
         floor, strong = (float(mean_table([group], one, seeds).mean()) for one in ("weak_floor", method))
         yield floor, strong
+
+
+def _rank_orders(models: int) -> str:
+    """That a rank test could show nothing, where models are so few."""
+    orders = factorial(models)
+    if 1 / orders < 0.05:
+        return ""
+    return f"{models} models have {orders} rank orders, so no rank test could give p below 1/{orders}. "
 
 
 def _kendall(first: Sequence[float], second: Sequence[float]) -> float:

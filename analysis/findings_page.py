@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.findings import ALPHA, MARGIN, Claim, Finding, control_contrasts, findings
-from analysis.groups import Group, differing_fields
+from analysis.groups import Group, differing_fields, names_of
 from analysis.notes import questions_of, run_notes, smallest_effect
 from analysis.table import (
     Cell,
@@ -142,7 +142,7 @@ def beneath(groups: Sequence[Group], found: Sequence[Finding], command: str) -> 
     """What the table stands on: questions, seeds, the smallest effect that it can show, runs and commands."""
     seeds = sorted({seed for group in groups for seed in group.seeds})
     first = groups[0]
-    weak = ", ".join(group.name for group in groups)
+    weak = names_of(groups)
     smallest = smallest_effect("An effect", [claim.effect for one in found for claim in one.claims])
     notes = [
         f"n = {questions_of(first)}; seeds {', '.join(map(str, seeds))}.",

@@ -262,6 +262,12 @@ def _scores(graded: Graded, k: int) -> Floats:
     return np.array([known[pair] for pair in zip(n.tolist(), c.tolist(), strict=True)], dtype=np.float64)
 
 
+def names_of(groups: Sequence[Group]) -> str:
+    """The groups' names, one after another; with semicolons where a name has a comma itself."""
+    names = [group.name for group in groups]
+    return ("; " if any("," in name for name in names) else ", ").join(names)
+
+
 def once(
     make: Callable[Concatenate[Group, Args], Made],
 ) -> Callable[Concatenate[Group, Args], Made]:

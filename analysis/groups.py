@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from analysis.frame import Frames, flat
-from analysis.group import PASS_K, Group, Member, accuracy_estimate, once, shared
+from analysis.group import PASS_K, Group, Member, accuracy_estimate, names_of, once, shared
 from analysis.typed import written
 from w2s_core.errors import UserError
 
@@ -19,6 +20,7 @@ __all__ = [
     "default_split",
     "differing_fields",
     "make_groups",
+    "names_of",
     "once",
     "shared",
     "written_value",
@@ -59,7 +61,7 @@ def make_groups(
     for name, record in frames.records.items():
         together.setdefault(_identity(record), []).append(name)
     groups = [_make(frames, names, chosen, repeated) for names in together.values()]
-    _tell_weak_models_apart(groups)
+    groups = _tell_weak_models_apart(groups)
     _name(groups)
     return groups
 
@@ -159,18 +161,29 @@ def _newest(records: Mapping[str, Any], names: list[str]) -> list[str]:
     return sorted(kept)
 
 
-def _tell_weak_models_apart(groups: list[Group]) -> None:
+def _tell_weak_models_apart(groups: list[Group]) -> list[Group]:
     """A weak model is a base and how it was taught: where one base was taught in several ways, its name says which.
 
-    Many ways are a search for one of them, and stay settings of the base.
+    Many ways are a search for one of them, and stay settings of the base. Returns the groups, those of one base in
+    order of how it was taught.
     """
-    names: dict[Group, str] = {}
+    told: list[tuple[Group, str]] = []
     for rivals in _by(groups, lambda group: group.weak).values():
-        differing = [name for name in differing_fields(rivals) if name.startswith(TAUGHT)]
-        names |= {group: _qualified(group.weak, group, differing) for group in rivals}
-    if len(set(names.values())) <= WEAK_MODELS:
-        for group, name in names.items():
-            group.weak = name
+        ways = [name for name in differing_fields(rivals) if name.startswith(TAUGHT)]
+        ordered = sorted(rivals, key=partial(_taught, ways))
+        told += [(group, _qualified(group.weak, group, ways)) for group in ordered]
+    names = {name for _, name in told}
+    if names == {group.weak for group in groups} or len(names) > WEAK_MODELS:
+        return groups
+    for group, name in told:
+        group.weak = name
+    return [group for group, _ in told]
+
+
+def _taught(ways: Iterable[str], group: Group) -> list[tuple[bool, Any]]:
+    """Puts numbers in order, then words."""
+    values = (group.settings.get(name) for name in ways)
+    return [(False, one) if isinstance(one, int | float) else (True, str(one)) for one in values]
 
 
 def _qualified(name: str, group: Group, fields: Iterable[str]) -> str:

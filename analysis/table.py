@@ -111,7 +111,11 @@ def _signed(points: float) -> str:
 
 def probability(effect: Estimate | None) -> Cell:
     """The p of an effect."""
-    p = effect.p if effect is not None else nan
+    return p_value(effect.p if effect is not None else nan)
+
+
+def p_value(p: float) -> Cell:
+    """A p."""
     return Cell("–") if isnan(p) else Cell("< 0.001" if p < 0.001 else f"{p:.3f}", p)
 
 

@@ -19,11 +19,13 @@ from analysis.groups import Group, accuracy_estimate
 from analysis.labels import label_quality_over_seeds, label_tables, ratio_estimate, runs_with_sets
 from analysis.notes import footer, smallest_effect
 from analysis.study import Study
-from analysis.table import MISSING, Cell, Table, percent_interval, points_interval, words
+from analysis.table import MISSING, Cell, Table, p_value, percent_interval, points_interval, words
 from w2s_core.statistics import Estimate, score
 
 Floats = NDArray[np.float64]
 ALPHA = 0.05
+EXACT, DRAWS = 8, 20_000
+"""Up to so many weak models all rankings are counted; for more, so many are drawn."""
 
 
 @dataclass(frozen=True)
@@ -133,8 +135,8 @@ def _correlation_table(found: Sequence[Measured]) -> Table:
         table.rows.append(
             {
                 "property": words(name),
-                "Spearman's rho": _number(rho, "{:+.2f}"),
-                "p": _number(p, "{:.3f}"),
+                "Spearman's rho": Cell("–") if isnan(rho) else Cell(f"{rho:+.2f}", rho),
+                "p": p_value(p),
                 "weak models": words(str(size)),
             }
         )
@@ -158,21 +160,19 @@ def base_of(group: Group) -> str:
     return group.weak.partition(", ")[0]
 
 
-def _number(value: float, form: str) -> Cell:
-    return Cell("–") if isnan(value) else Cell(form.format(value), value)
-
-
 def _power_note(n: int) -> str:
     """Whether so many weak models can show anything at all."""
     if n < 2:
         return "Two weak models at least are needed for a rank correlation; more for one that means anything."
+    if n > EXACT:
+        return f"n = {n} weak models. p: over {DRAWS:,} rankings drawn at random; each of several tests."
     least = min(1.0, 2 / factorial(n))
     said = f"n = {n} weak models: the smallest p that any ranking could give is {least:.3g}"
     too_few = ", so n is too small for a claim (five weak models are needed)" if least > ALPHA else ""
-    return f"{said}{too_few}. p: exact, over all rankings (drawn for more than 8 weak models); each of several tests."
+    return f"{said}{too_few}. p: exact, over all rankings; each of several tests."
 
 
-def spearman(x: Sequence[float], y: Sequence[float], draws: int = 20_000) -> tuple[float, float]:
+def spearman(x: Sequence[float], y: Sequence[float], draws: int = DRAWS) -> tuple[float, float]:
     """Spearman's rank correlation (ties have their mean rank) and its two-sided permutation p.
 
     All rankings are counted for up to 8 pairs, else `draws` are drawn with a fixed seed. (nan, nan) where it is not
@@ -185,7 +185,7 @@ def spearman(x: Sequence[float], y: Sequence[float], draws: int = 20_000) -> tup
     if scale == 0:
         return nan, nan
     rho = float(first @ second) / scale
-    if len(x) <= 8:
+    if len(x) <= EXACT:
         drawn = np.array(list(permutations(second.tolist())), dtype=np.float64)
         hits, total = np.abs(drawn @ first) / scale >= abs(rho) - 1e-9, len(drawn)
         return rho, float(hits.sum()) / total

@@ -65,7 +65,7 @@ def taught(store: TinyStore, weak: str, steps: int, **stage1: Any) -> None:
 
 
 def test_a_base_taught_in_two_ways_is_two_weak_models(store: TinyStore) -> None:
-    for steps in (75, 300):
+    for steps in (300, 75):
         taught(store, "llama", steps)
         taught(store, "llama", steps, consistency=0.5)
     taught(store, "mistral", 300)

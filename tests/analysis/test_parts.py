@@ -219,7 +219,7 @@ def test_the_property_that_the_gain_follows_is_ranked_highest(store: TinyStore) 
     properties, correlation = weak_choice_tables(study)
     assert [row["weak model"].text for row in properties.rows[:2]] == [
         "a, weak_sft.max_steps=0",
-        "b, weak_sft.max_steps=0",
+        "a, weak_sft.max_steps=100",
     ]
     found = rows_of(correlation)["accuracy"]
     assert found["Spearman's rho"].text == "+1.00"
