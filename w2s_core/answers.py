@@ -35,9 +35,14 @@ def extract(response: str, rule: str) -> str | None:
         UserError: a rule that does not exist.
     """
     found = _rule(rule)(_before_next_question(response))
-    if found is None or len(found) > MAX_ANSWER or not found.strip(_NOTHING):
+    if found is None or len(found) > MAX_ANSWER or _says_nothing(found):
         return None
     return found
+
+
+def _says_nothing(text: str) -> bool:
+    """Whether there is only punctuation and white space, a control character or a no-break space included."""
+    return all(one in _NOTHING or one.isspace() for one in text)
 
 
 def check_rule(rule: str) -> None:
@@ -45,7 +50,7 @@ def check_rule(rule: str) -> None:
     _rule(rule)
 
 
-_NOTHING = " \t\r\n$%*.`:#\\[](){}"
+_NOTHING = frozenset("$%*.`:#\\[](){}")
 _NEXT_QUESTION = re.compile(r"(?:^|\n)[ \t*#>]*Question\b")
 _STARTS_AS_NUMBER = re.compile(r"[-+−–$€£¥₹(.\\ ]{0,4}\w?[\d½¼¾]")
 _BOXES = re.compile(r"\\(?:boxed|fbox)[ \t\n]*\{|\\.|[{}]", re.DOTALL)
@@ -88,7 +93,7 @@ def _line_after(text: str, start: int, end: int) -> str:
 def _math(text: str) -> str | None:
     for tail in reversed(_MARKER.split(text)[1:]):
         block = _leading_block(tail.partition("Question")[0])
-        if block.strip(_NOTHING):
+        if not _says_nothing(block):
             inside = _last_box(block)
             return block if inside is None else inside
     return _last_box(text)

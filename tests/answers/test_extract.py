@@ -120,6 +120,14 @@ PIECES = st.sampled_from([*MARKERS, *"{}$%\n =,./-−½٣1xA()²\x00\ud800", "00
 TEXTS = st.text() | st.lists(PIECES | st.characters(), max_size=40).map("".join)
 
 
+@pytest.mark.parametrize("nothing", ["\x1f", "\xa0", "\u3000", "$\xa0$", "\\(\x1c\\)", "**\u2009**."])
+@pytest.mark.parametrize(
+    ("rule", "marker"), [("gsm8k", "#### "), ("math", "The answer is: "), ("choice", "#### ")]
+)
+def test_white_space_of_any_kind_is_no_answer(rule, marker, nothing):
+    assert extract(f"2 + 3 = 5\n{marker}{nothing}", rule) is None
+
+
 @given(TEXTS, st.sampled_from(RULES))
 def test_any_text_has_an_answer_that_can_be_read_or_none(text, rule):
     answer = extract(text, rule)
