@@ -137,6 +137,8 @@ class Workers:
         self._start()
 
     def _mourn(self, process: "_Process", code: int) -> None:
+        if process.running and self._deaths[process.running] >= DEATHS_A_STEP:
+            return  # it had taken the step up before the last death was noticed: the step has ended, none takes over
         self._emit(
             {"event": "worker died", "key": process.running, "pid": process.pid, "manner": _manner(code)}
         )
