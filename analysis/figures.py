@@ -31,6 +31,8 @@ COLOURS: Final = {
 MARKERS: Final = {"weak": "o", "icl": "s", "hybrid": "D", "dpo": "^", "orpo": "v"}
 REFERENCES: Final = {"floor": "x", "ceiling": "*", "precision": "P", "coverage": "X"}
 """Markers of what is no method of the strong model; these have dashes of their own too."""
+MARKS: Final = ("o", "s", "D", "^", "v", "P", "X", "*")
+"""Markers of models, where a figure tells several apart; see `assigned`."""
 _LINES: Final = {"weak": "weak-ft", "icl": "icl-ft", "hybrid": "hybrid-ft"}
 _START: Final = {"weak": "full_weak_ft", "icl": "weak_icl"}
 _STYLE: Final[Any] = {
@@ -215,6 +217,11 @@ def _draw_axes(panel: "Axes", group: Group, last: int, stage_two: bool) -> None:
 def panel_title(group: Group) -> str:
     """A panel's title; a long name is broken at its commas."""
     return f"weak: {group.name}".replace(", ", "\n")
+
+
+def assigned(names: Iterable[str], looks: Sequence[str]) -> dict[str, str]:
+    """A look for each name, in order of first appearance; used again where there are more names."""
+    return {name: looks[i % len(looks)] for i, name in enumerate(dict.fromkeys(names))}
 
 
 def add_grid(panel: "Axes") -> None:

@@ -44,9 +44,8 @@ def calibration_figure(groups: Sequence[Group]) -> "Figure | None":
             column[0].set_title(panel_title(group), fontsize=8, pad=4)
         for row, said in zip(panels, ("right votes, %", "votes, %", "wrong among kept, %"), strict=True):
             label_lines(row, said)
-        panels[2][0].set_ylim(
-            bottom=0
-        )  # of all: before the last curve is drawn, it would cut off higher ones
+        # Of all panels, which share it; set before the last curve is drawn it would cut off higher ones.
+        panels[2][0].set_ylim(bottom=0)
         add_legend(figure, panels.flat)
     return figure
 

@@ -4,17 +4,15 @@ from collections.abc import Sequence
 from math import isnan
 from typing import TYPE_CHECKING, Final
 
-from analysis.figures import COLOURS, add_grid, arms, label_lines, new_figure, style
+from analysis.figures import COLOURS, MARKS, add_grid, arms, assigned, label_lines, new_figure, style
 from analysis.groups import Group
-from analysis.weak_choice import base_of, measured, property_names, ranked
+from analysis.weak_choice import measured, property_names, ranked
 from w2s_core.statistics import Estimate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_MARKS: Final = "osD^vPX*"
-"""A marker a base."""
 _FAINT: Final = "#9FD8C6"
 """Of the bars: the colour of M+, lightened, since bars of many models cross."""
 
@@ -25,21 +23,19 @@ def choice_figure(groups: Sequence[Group]) -> "Figure | None":
     names = property_names(found)
     if not names:
         return None
-    bases = list(dict.fromkeys(base_of(one.group) for one in found))
+    marks = assigned([one.group.base for one in found], MARKS)
     with style():
         figure, panels = new_figure(len(names))
         for panel, name in zip(panels[0], names, strict=True):
             for one in found:
                 if one.gain and name in one.properties:
-                    mark = _MARKS[bases.index(base_of(one.group)) % len(_MARKS)]
-                    _draw_model(panel, one.properties[name], one.gain, mark)
+                    _draw_model(panel, one.properties[name], one.gain, marks[one.group.base])
             size, rho, _ = ranked(found, name)
             panel.set_title(f"{size} weak models, rho = {rho:+.2f}", fontsize=8, pad=4)
             panel.set_xlabel(f"{name}, %", labelpad=2)
             add_grid(panel)
         label_lines(panels[0], "gain over zero-shot, points")
-        for i, base in enumerate(bases):
-            mark = _MARKS[i % len(_MARKS)]
+        for base, mark in marks.items():
             panels[0][0].plot(
                 [], [], color=COLOURS["hybrid"], marker=mark, linestyle="none", label=f"weak: {base}"
             )

@@ -5,7 +5,7 @@ from math import isnan
 from typing import TYPE_CHECKING, Final
 
 from analysis.contrasts import difference
-from analysis.figures import add_grid, new_figure, style
+from analysis.figures import MARKS, add_grid, arms, assigned, new_figure, style
 from analysis.groups import Group
 from analysis.tables import group_recovery
 
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _SHADES: Final = ("#0072B2", "#D55E00", "#009E73", "#4B2E63", "#E78AC3", "#767676")
-_MARKS: Final = ("o", "s", "D", "^", "v", "P", "X", "*")
 
 
 def gap_figure(cells: Sequence[Group]) -> "Figure | None":
@@ -25,15 +24,15 @@ def gap_figure(cells: Sequence[Group]) -> "Figure | None":
             points.append((group, 100 * gap.value, found.ratio))
     if not points:
         return None
-    shades = _assigned([group.strong for group in cells], _SHADES)
-    marks = _assigned([group.weak for group in cells], _MARKS)
+    shades = assigned([group.strong for group in cells], _SHADES)
+    marks = assigned([group.weak for group in cells], MARKS)
     with style():
         figure, ((panel,),) = new_figure(1)
         figure.set_figheight(3.6)
         for group, gap_points, ratio in points:
-            arms = [[max(0.0, ratio.value - ratio.low)], [max(0.0, ratio.high - ratio.value)]]
+            reach = [[arm] for arm in arms(ratio)]
             panel.errorbar(
-                [gap_points], [ratio.value], yerr=arms, color=shades[group.strong], marker=marks[group.weak],
+                [gap_points], [ratio.value], yerr=reach, color=shades[group.strong], marker=marks[group.weak],
                 markersize=4.5, elinewidth=0.8, capsize=1.8, capthick=0.8, linestyle="none", zorder=3,
             )  # fmt: skip
         for name, shade in shades.items():
@@ -49,7 +48,3 @@ def gap_figure(cells: Sequence[Group]) -> "Figure | None":
         add_grid(panel)
         figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=7.5)
     return figure
-
-
-def _assigned(names: Sequence[str], looks: Sequence[str]) -> dict[str, str]:
-    return {name: looks[i % len(looks)] for i, name in enumerate(dict.fromkeys(names))}

@@ -38,6 +38,7 @@ class Group:
     Attributes:
         name: the weak model, and what else tells the group from the others of its frame.
         weak: the weak model: its base, and where that was taught in several ways, in which.
+        base: the weak model's base alone.
         members: in order of their seeds.
         split: of the questions that `table` speaks of.
         train_2: questions to label; nan if not recorded.
@@ -47,6 +48,7 @@ class Group:
 
     name: str
     weak: str
+    base: str
     strong: str
     task: str
     members: list[Member]

@@ -121,6 +121,7 @@ def _make(frames: Frames, names: list[str], split: str, repeated: str) -> Group:
     return Group(
         name=str(first.get("weak", "?")),
         weak=str(first.get("weak", "?")),
+        base=str(first.get("weak", "?")),
         strong=str(first.get("strong", "?")),
         task=str(first.get("task", "?")),
         members=members,

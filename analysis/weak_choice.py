@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.contrasts import difference
-from analysis.groups import Group, accuracy_estimate
+from analysis.groups import Group, accuracy_estimate, once
 from analysis.labels import label_quality_over_seeds, label_tables, ratio_estimate, runs_with_sets
 from analysis.notes import footer, smallest_effect
 from analysis.study import Study
@@ -39,11 +39,7 @@ class Measured:
 
 def measured(groups: Sequence[Group]) -> list[Measured]:
     """The weak models of some groups, those that were judged."""
-    return [
-        Measured(group, properties(group), difference([group], group.m_plus, "zero_shot"))
-        for group in groups
-        if group.planned()
-    ]
+    return [Measured(group, properties(group), gain_of(group)) for group in groups if group.planned()]
 
 
 def property_names(found: Sequence[Measured]) -> list[str]:
@@ -66,6 +62,13 @@ def weak_choice_tables(study: Study) -> list[Table]:
     return [_property_table(found), _correlation_table(found)] if found else []
 
 
+@once
+def gain_of(group: Group) -> Estimate | None:
+    """What M_plus gains over the strong model's zero-shot accuracy."""
+    return difference([group], group.m_plus, "zero_shot")
+
+
+@once
 def properties(group: Group) -> dict[str, Estimate]:
     """What is measured of a weak model, by name; what is missing stands out."""
     found = {"accuracy": accuracy_estimate(group, "weak_floor")}
@@ -147,17 +150,12 @@ def _correlation_table(found: Sequence[Measured]) -> Table:
 
 def _base_note(groups: Sequence[Group]) -> list[str]:
     """That p takes weak models as drawn one by one, where some share a base."""
-    bases = {base_of(group) for group in groups}
+    bases = {group.base for group in groups}
     if len(bases) == len(groups):
         return []
     return [
         f"p takes the {len(groups)} weak models as independent; they come from {len(bases)} bases, so it is too small."
     ]
-
-
-def base_of(group: Group) -> str:
-    """The base of a group's weak model, without how it was taught."""
-    return group.weak.partition(", ")[0]
 
 
 def _power_note(n: int) -> str:

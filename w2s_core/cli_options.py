@@ -45,9 +45,9 @@ def hardware(
         from w2s_core.accelerate_config import check_device, read_accelerate_config
         from w2s_core.models import resolve_device
 
-        check_device(accelerate, read_accelerate_config(accelerate), resolve_device(device))
         if executor == "ray":
             raise UserError("--accelerate starts the processes of a training itself: not with --executor ray")
+        check_device(accelerate, read_accelerate_config(accelerate), resolve_device(device))
     given = {
         "micro_batch": micro_batch,
         "tensor_parallel": tensor_parallel,

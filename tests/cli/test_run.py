@@ -52,9 +52,9 @@ def test_variables_of_a_launcher_in_the_shell_change_nothing(
         ("RANK", "0"),
         ("LOCAL_RANK", "0"),
         ("MASTER_ADDR", "127.0.0.1"),
+        ("MASTER_PORT", "29531"),
     ):
         monkeypatch.setenv(name, value)
-    monkeypatch.setenv("MASTER_PORT", "29531")
     w2s("run", lab / "tiny.yaml", "stage2.dpo.beta=0.2", store=tmp_path / "store", cwd=tmp_path)
 
 
