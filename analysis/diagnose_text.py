@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
-from analysis.diagnose_rules import FAMILIES, VERDICTS
+from analysis.weak_to_strong.diagnose_rules import FAMILIES, VERDICTS
 
 if TYPE_CHECKING:
-    from analysis.diagnose import Finding
+    from analysis.weak_to_strong.diagnose import Finding
 
 WIDTH: Final = 100
 _MARGIN: Final = " " * 16

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from math import isnan
 from typing import TYPE_CHECKING, Final
 
-from analysis.figures import COLOURS, MARKS, add_grid, arms, assigned, label_lines, new_figure, style
-from analysis.groups import Group
-from analysis.weak_choice import measured, property_names, ranked
+from analysis.writing.figures import COLOURS, MARKS, add_grid, arms, assigned, label_lines, new_figure, style
+from analysis.reading.groups import Group
+from analysis.weak_to_strong.weak_choice import measured, property_names, ranked
 from w2s_core.statistics import Estimate
 
 if TYPE_CHECKING:

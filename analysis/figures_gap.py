@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from math import isnan
 from typing import TYPE_CHECKING, Final
 
-from analysis.contrasts import difference
-from analysis.figures import MARKS, add_grid, arms, assigned, new_figure, style
-from analysis.groups import Group
-from analysis.tables import group_recovery
+from analysis.reading.contrasts import difference
+from analysis.writing.figures import MARKS, add_grid, arms, assigned, new_figure, style
+from analysis.reading.groups import Group
+from analysis.parts.accuracy import group_recovery
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

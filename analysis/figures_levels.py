@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from analysis.figures import (
+from analysis.writing.figures import (
     COLOURS,
     MARKERS,
     add_grid,
@@ -14,10 +14,10 @@ from analysis.figures import (
     panel_title,
     style,
 )
-from analysis.groups import Group
-from analysis.levels import level_scores
-from analysis.tables import group_recovery, level_headings
-from analysis.weak_models import NOT_RESOLVED, pgr_methods
+from analysis.reading.groups import Group
+from analysis.parts.levels import level_scores
+from analysis.parts.accuracy import group_recovery, level_headings
+from analysis.weak_to_strong.weak_models import NOT_RESOLVED, pgr_methods
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from analysis.figures import (
+from analysis.writing.figures import (
     COLOURS,
     add_grid,
     add_legend,
@@ -13,11 +13,11 @@ from analysis.figures import (
     panel_title,
     style,
 )
-from analysis.groups import Group, accuracy_estimate
-from analysis.labels import SetQuality, label_quality_over_seeds
-from analysis.selection_quality import quality_of_sets
-from analysis.study import Study
-from analysis.thresholds import THRESHOLDS, Series, series_of
+from analysis.reading.groups import Group, accuracy_estimate
+from analysis.reading.labels import SetQuality, label_quality_over_seeds
+from analysis.weak_to_strong.selection import quality_of_sets
+from analysis.reading.study import Study
+from analysis.weak_to_strong.thresholds import THRESHOLDS, Series, series_of
 from w2s_core.statistics import Estimate
 from w2s_core.statistics.estimates import nothing
 

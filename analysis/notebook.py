@@ -8,12 +8,12 @@ import io
 import os
 from typing import Any
 
-from analysis.figures import style
-from analysis.findings_page import page
-from analysis.frame import StoreLike
+from analysis.writing.figures import style
+from analysis.weak_to_strong.findings_page import page
+from analysis.reading.frame import StoreLike
 from analysis.report import PARTS, Part
-from analysis.study import Study, make_study, open_frames
-from analysis.table import to_markdown
+from analysis.reading.study import Study, make_study, open_frames
+from analysis.writing.table import to_markdown
 from w2s_core.errors import UserError
 
 
@@ -48,7 +48,7 @@ def show(study: Study, name: str) -> None:
 
 def show_findings(study: Study) -> None:
     """Display the page of findings F1-F9."""
-    from analysis.findings import control_contrasts, findings
+    from analysis.weak_to_strong.findings import control_contrasts, findings
 
     _show_markdown(page(study.bases, findings(study.bases), control_contrasts(study.bases)))
 

@@ -54,7 +54,7 @@ def run_notebook(path: Path, out: Path, *, timeout_s: int = 600) -> Path:
 def execute(store: Path, study: str | None, out: Path, names: Sequence[str]) -> None:
     """Execute the notebooks of these NAMES, or all, into HTML."""
     from analysis.report import PARTS
-    from analysis.study import open_frames
+    from analysis.reading.study import open_frames
     from w2s_core.engine import Store
 
     open_frames(

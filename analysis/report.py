@@ -10,29 +10,29 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis.calibration import calibration_tables
-from analysis.capability_gap import save_gap
-from analysis.cost import cost_tables
-from analysis.figures import save_figure, stage_one_figure
-from analysis.figures_calibration import calibration_figure
+from analysis.weak_to_strong.calibration import calibration_tables
+from analysis.weak_to_strong.capability_gap import save_gap
+from analysis.parts.cost import cost_tables
+from analysis.writing.figures import save_figure, stage_one_figure
+from analysis.weak_to_strong.calibration_figure import calibration_figure
 from analysis.figures_choice import choice_figure
 from analysis.figures_levels import level_figure, pgr_figure
 from analysis.figures_selection import selection_figure, threshold_figure
-from analysis.findings_page import save_findings
-from analysis.frame import Frames, StoreLike, load_frames
-from analysis.groups import Group
-from analysis.levels import level_tables
-from analysis.notes import footer
-from analysis.selection_quality import selection_tables
-from analysis.settings_table import settings_tables
-from analysis.stage_two import stage_two_tables
-from analysis.study import Study, by_strong, make_study, one_of
-from analysis.table import Table, escape, save_tables, to_terminal
-from analysis.tables import accuracy_table
-from analysis.thresholds import figure_groups, threshold_tables
-from analysis.typed import written
-from analysis.weak_choice import weak_choice_tables
-from analysis.weak_models import weak_model_tables
+from analysis.weak_to_strong.findings_page import save_findings
+from analysis.reading.frame import Frames, StoreLike, load_frames
+from analysis.reading.groups import Group
+from analysis.parts.levels import level_tables
+from analysis.writing.notes import footer
+from analysis.weak_to_strong.selection import selection_tables
+from analysis.parts.settings import settings_tables
+from analysis.weak_to_strong.stage_two import stage_two_tables
+from analysis.reading.study import Study, by_strong, make_study, one_of
+from analysis.writing.table import Table, escape, save_tables, to_terminal
+from analysis.parts.accuracy import accuracy_table
+from analysis.weak_to_strong.thresholds import figure_groups, threshold_tables
+from analysis.reading.typed import written
+from analysis.weak_to_strong.weak_choice import weak_choice_tables
+from analysis.weak_to_strong.weak_models import weak_model_tables
 from w2s_core.errors import UserError
 
 if TYPE_CHECKING:

@@ -35,11 +35,11 @@ def tables(root: Path, run_names: tuple[str, ...], by_name: bool, study: str | N
     """
     quicken()
     from analysis.report import write_reports
-    from analysis.study import open_frames
-    from analysis.typed import written
+    from analysis.reading.study import open_frames
+    from analysis.reading.typed import written
     from w2s_core.engine import Store
     from w2s_core.errors import UserError
-    from w2s_core.inspection import find_run
+    from w2s_core.cli.inspection import find_run
 
     if study and run_names:
         raise UserError("give either --study or runs, not both")

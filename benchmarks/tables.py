@@ -176,7 +176,7 @@ def measure(folder: Path, out: Path, *, figures: bool) -> dict[str, float]:
     import scipy.special  # noqa: F401
 
     from analysis.report import PARTS, write_report
-    from analysis.study import make_study, open_frames
+    from analysis.reading.study import make_study, open_frames
     from w2s_core.engine import Store
 
     ready, cpu = time.perf_counter(), time.process_time()

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import click
 
-from w2s_core.cli_options import chosen_trackers, compute_options, hardware, tracker_options
+from w2s_core.cli.options import chosen_trackers, compute_options, hardware, tracker_options
 
 INTERRUPTED = 130
 FAILED = 1

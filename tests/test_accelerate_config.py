@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from accelerate.commands.config.config_args import load_config_from_file
 
-from w2s_core.accelerate_config import check_device, read_accelerate_config
-from w2s_core.cli_options import hardware
+from w2s_core.training.accelerate_config import check_device, read_accelerate_config
+from w2s_core.cli.options import hardware
 from w2s_core.errors import UserError
 
 SHIPPED = sorted((Path(__file__).resolve().parents[1] / "experiments/accelerate").glob("*.yaml"))

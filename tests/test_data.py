@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from w2s_core import data
-from w2s_core.data import gold_rows, load_splits, question_rows, rows_digest
+from w2s_core.data import splits as data
+from w2s_core.data.splits import gold_rows, load_splits, question_rows, rows_digest
 from w2s_core.errors import UserError
 from w2s_core.tasks import Problem
 

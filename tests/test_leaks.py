@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from w2s_core.leaks import DuplicateFinder, normalise_question
+from w2s_core.data.leaks import DuplicateFinder, normalise_question
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from tests.doctor.conftest import Answer, down, model_page, refused
 from tests.doctor.conftest import hub as hub  # a fixture
 from tests.tiny import BASES, write_experiment
 from w2s_core import preflight
-from w2s_core.cli import w2s
+from w2s_core.cli.main import w2s
 from w2s_core.errors import UserError
 from w2s_core.experiment import load_experiment
 from w2s_core.models import base_ref, load_model, locate, open_base

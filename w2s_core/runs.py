@@ -8,12 +8,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from w2s_core.data import Splits, gold_rows, load_splits, question_rows, rows_digest
+from w2s_core.data.splits import Splits, gold_rows, load_splits, question_rows, rows_digest
 from w2s_core.engine import Executor, Handle, Outcome, Store, make_display, run_graph
 from w2s_core.errors import UserError
 from w2s_core.experiment import Experiment, Split
 from w2s_core.models import base_ref, resolve_device
-from w2s_core.recipe import Inputs, weak_to_strong
+from w2s_core.recipes.weak_to_strong import Inputs, weak_to_strong
 from w2s_core.step_labels import label_steps
 from w2s_core.steps import base_model, gold, questions
 from w2s_core.tasks import load_task

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from analysis.figures import COLOURS
-from analysis.groups import PASS_K
-from analysis.methods import method_name, ordered, ordered_sets, set_name
+from analysis.writing.figures import COLOURS
+from analysis.reading.groups import PASS_K
+from analysis.reading.titles import method_name, ordered, ordered_sets, set_name
 
 PASS: Final = f"pass@{PASS_K}"
 ACCURACY: Final = "accuracy"
@@ -140,7 +140,7 @@ def differing(fields_by_run: Iterable[Mapping[str, Any]]) -> list[str]:
 
 
 def colour(metric: str) -> str:
-    """A method's colour is the same in every figure (`analysis.figures`); labels take that of their side."""
+    """A method's colour is the same in every figure (`analysis.writing.figures`); labels take that of their side."""
     name = metric.rpartition("/")[2]
     if name in (M_PLUS, LAST_AGREED) or name.startswith(("hybrid", "agreed")):
         return COLOURS["hybrid"]

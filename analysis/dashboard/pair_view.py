@@ -20,7 +20,7 @@ from analysis.dashboard.look import (
     trouble,
 )
 from analysis.dashboard.plots import levels_plot
-from analysis.pair import SIDES, Pair, Part, changed_sides, compare_pair
+from analysis.reading.pair import SIDES, Pair, Part, changed_sides, compare_pair
 from w2s_core.errors import UserError
 
 _EXPLAINED: Final = """The same questions were put to A and B, so the difference is taken question by question. Its

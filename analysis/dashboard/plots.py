@@ -10,7 +10,7 @@ from bokeh.plotting import figure
 from analysis.dashboard.catalogue import Snapshot
 from analysis.dashboard.columns import colour, title
 from analysis.dashboard.look import ACCENT
-from analysis.pair import Pair, Part
+from analysis.reading.pair import Pair, Part
 
 MOST_RUNS: Final = 60
 _TOP_PX: Final = 110

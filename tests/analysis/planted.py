@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from analysis.diagnose import Finding
-from analysis.frame import load_frames
-from analysis.groups import Group, make_groups
-from analysis.results import read_parquet
+from analysis.weak_to_strong.diagnose import Finding
+from analysis.reading.frame import load_frames
+from analysis.reading.groups import Group, make_groups
+from analysis.reading.results import read_parquet
 from tests.analysis.synthetic import TinyStore
 from w2s_core.statistics import Estimate
 

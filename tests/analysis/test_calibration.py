@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from analysis.calibration import (
+from analysis.weak_to_strong.calibration import (
     TARGETS,
     calibration_tables,
     interval_of,
@@ -17,13 +17,13 @@ from analysis.calibration import (
     vote_labels,
     votes_of,
 )
-from analysis.figures import save_figure
-from analysis.figures_calibration import calibration_figure
-from analysis.frame import GRADES, load_frames
-from analysis.groups import Group, make_groups
+from analysis.writing.figures import save_figure
+from analysis.weak_to_strong.calibration_figure import calibration_figure
+from analysis.reading.frame import GRADES, load_frames
+from analysis.reading.groups import Group, make_groups
 from analysis.report import save_report
-from analysis.results import read_graded
-from analysis.table import Cell, Table
+from analysis.reading.results import read_graded
+from analysis.writing.table import Cell, Table
 from tests.analysis.synthetic import TinyStore, add_run, grades, rng_of
 from w2s_core.errors import UserError
 from w2s_core.experiment import load_experiment

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from analysis.capability_gap import gap_tables
-from analysis.frame import load_frames
+from analysis.weak_to_strong.capability_gap import gap_tables
+from analysis.reading.frame import load_frames
 from analysis.report import write_reports
-from analysis.study import by_strong, make_study
-from analysis.weak_models import NOT_RESOLVED
+from analysis.reading.study import by_strong, make_study
+from analysis.weak_to_strong.weak_models import NOT_RESOLVED
 from tests.analysis.synthetic import TRUTH, TinyStore, add_run
 from w2s_core.errors import UserError
 

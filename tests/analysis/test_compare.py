@@ -7,9 +7,9 @@ import pytest
 from click.testing import CliRunner
 from scipy.stats import binomtest
 
-from analysis.compare import find_compared
+from analysis.parts.compare import find_compared
 from tests.dashboard.stores import add_run, shown_grades, targets_of
-from w2s_core.cli import w2s
+from w2s_core.cli.main import w2s
 from w2s_core.engine import Store
 from w2s_core.errors import UserError
 from w2s_core.rows import read_rows

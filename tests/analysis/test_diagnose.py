@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis import diagnose_rules as rules
-from analysis.diagnose import MEASURES, RULES, diagnose
-from analysis.diagnose_measures import (
+from analysis.weak_to_strong import diagnose_rules as rules
+from analysis.weak_to_strong.diagnose import MEASURES, RULES, diagnose
+from analysis.weak_to_strong.diagnose_measures import (
     halves_of_log,
     loss_halves,
 )
@@ -243,7 +243,7 @@ Type = Callable[..., Typed]
 @pytest.fixture
 def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Type:
     """Runs the whole command line as a shell would, with its handling of errors."""
-    from w2s_core.cli import main
+    from w2s_core.cli.main import main
 
     def run(root: Path, *arguments: str) -> Typed:
         monkeypatch.setattr("sys.argv", ["w2s", "--store", str(root), "diagnose", *arguments])

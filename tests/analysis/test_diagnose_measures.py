@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis import diagnose_measures as measures
-from analysis.diagnose import diagnose
-from analysis.diagnose_measures import (
+from analysis.weak_to_strong import diagnose_measures as measures
+from analysis.weak_to_strong.diagnose import diagnose
+from analysis.weak_to_strong.diagnose_measures import (
     halves_of,
     hard_over_easy,
     kept_and_dropped,

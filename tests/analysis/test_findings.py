@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.contrasts import difference, precision_gain
-from analysis.findings import Finding, control_contrasts, findings, hardest_levels, judge
-from analysis.findings_page import save_findings
-from analysis.frame import GRADES, load_frames
-from analysis.groups import Group, make_groups
+from analysis.reading.contrasts import difference, precision_gain
+from analysis.weak_to_strong.findings import Finding, control_contrasts, findings, hardest_levels, judge
+from analysis.weak_to_strong.findings_page import save_findings
+from analysis.reading.frame import GRADES, load_frames
+from analysis.reading.groups import Group, make_groups
 from tests.analysis.synthetic import SETS, TRUTH, TinyStore, add_run
 from w2s_core.errors import UserError
 from w2s_core.evaluation import accuracy

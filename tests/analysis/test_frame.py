@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.frame import GRADES, load_frames, read_grades
-from analysis.groups import make_groups
+from analysis.reading.frame import GRADES, load_frames, read_grades
+from analysis.reading.groups import make_groups
 from tests.analysis.synthetic import TRUTH, TinyStore, add_run
 from w2s_core.errors import UserError
 from w2s_core.evaluation import accuracy, counts, mean_pass_at_k
@@ -131,7 +131,7 @@ def test_bad_names_and_bad_files_are_one_line(store: TinyStore) -> None:
 
 
 def test_a_result_shared_by_runs_is_read_once(store: TinyStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    import analysis.results as module
+    import analysis.reading.results as module
 
     add_run(store, "a", seed=0)
     add_run(store, "b", seed=1)

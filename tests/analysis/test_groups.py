@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from analysis.frame import load_frames
-from analysis.groups import WEAK_MODELS, make_groups
+from analysis.reading.frame import load_frames
+from analysis.reading.groups import WEAK_MODELS, make_groups
 from tests.analysis.synthetic import TinyStore, add_run
 from tests.tiny import write_experiment
 from w2s_core.experiment import load_experiment

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from analysis.pair import SIDES, compare_pair
+from analysis.reading.pair import SIDES, compare_pair
 from tests.dashboard.stores import compute, shown_grades
 from w2s_core.engine import Handle, Store
 from w2s_core.errors import UserError

@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from analysis.frame import load_frames
-from analysis.groups import Group, make_groups
-from analysis.selection_quality import label_table
-from analysis.stage_two import pair_table
-from analysis.table import Cell, Table
+from analysis.reading.frame import load_frames
+from analysis.reading.groups import Group, make_groups
+from analysis.weak_to_strong.selection import label_table
+from analysis.weak_to_strong.stage_two import pair_table
+from analysis.writing.table import Cell, Table
 from tests.analysis.synthetic import TinyStore
-from w2s_core.answers import extract
-from w2s_core.grading import Grader
+from w2s_core.answers.extract import extract
+from w2s_core.answers.grading import Grader
 
 REFERENCE = Path(
     os.environ.get("W2S_REFERENCE") or Path(__file__).resolve().parents[3] / "shared" / "reference"

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from analysis.frame import GRADES, load_frames
-from analysis.methods import method_name, ordered, ordered_sets
-from analysis.published import published_figure
+from analysis.reading.frame import GRADES, load_frames
+from analysis.reading.titles import method_name, ordered, ordered_sets
+from analysis.weak_to_strong.published import published_figure
 from analysis.report import ONE_RUN
-from analysis.results import read_graded
-from analysis.study import make_study
-from analysis.table import Cell, Table, count, percent, tex, to_csv, to_latex, to_markdown, to_terminal
-from analysis.typed import written
+from analysis.reading.results import read_graded
+from analysis.reading.study import make_study
+from analysis.writing.table import Cell, Table, count, percent, tex, to_csv, to_latex, to_markdown, to_terminal
+from analysis.reading.typed import written
 from tests.analysis.synthetic import TRUTH, TinyStore, add_run
 from w2s_core.errors import UserError
 from w2s_core.evaluation import accuracy, by_level, label_quality, mean_pass_at_k

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 import sympy
 
-from w2s_core.grading import Grader
+from w2s_core.answers.grading import Grader
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from w2s_core.answers import RULES, Verdict
-from w2s_core.grading import Grader
+from w2s_core.answers.extract import RULES, Verdict
+from w2s_core.answers.grading import Grader
 
 NUMBER_RULES = ["gsm8k", "math"]
 GRADERS = {(rule, match): Grader(rule, match) for rule in RULES for match in ("value", "string")}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from w2s_core.grading import Grader
+from w2s_core.answers.grading import Grader
 
 
 @pytest.mark.parametrize(

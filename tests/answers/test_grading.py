@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from w2s_core.answers import Verdict
+from w2s_core.answers.extract import Verdict
 from w2s_core.errors import UserError
-from w2s_core.grading import Grader
-from w2s_core.grading_pool import ATTEMPTS
+from w2s_core.answers.grading import Grader
+from w2s_core.answers.pool import ATTEMPTS
 
 TOWER = "9^{9^{9^{9}}}"
 FACTORIAL = "(10^{10})!"
@@ -33,7 +33,7 @@ def children(parent: int | None = None) -> set[int]:
             command = (folder / "cmdline").read_bytes()
         except OSError:
             continue
-        if int(after_name[1]) == parent and after_name[0] != "Z" and b"w2s_core.grading" in command:
+        if int(after_name[1]) == parent and after_name[0] != "Z" and b"w2s_core.answers.grading" in command:
             found.add(int(folder.name))
     return found
 
@@ -269,7 +269,7 @@ def test_a_busy_machine_changes_no_verdict():
 @pytest.mark.slow
 def test_a_parent_that_is_killed_leaves_no_process():
     script = (
-        "import time\nfrom w2s_core.grading import Grader\n"
+        "import time\nfrom w2s_core.answers.grading import Grader\n"
         "with Grader('math') as grader:\n    print(grader.same('x+1', '1+x'), flush=True)\n    time.sleep(60)\n"
     )
     parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)

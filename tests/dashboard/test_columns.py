@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from analysis.dashboard.catalogue import Catalogue, Run
 from analysis.dashboard.columns import colour, default_metrics, differing, in_order, metrics_of, title
 from analysis.dashboard.frame import default_fields, header_filter, runs_frame, settings
-from analysis.figures import COLOURS
+from analysis.writing.figures import COLOURS
 from tests.dashboard.stores import add_run
 from w2s_core.engine import Store
 

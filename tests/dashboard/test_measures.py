@@ -8,7 +8,7 @@ import pytest
 
 from analysis.dashboard import measures
 from analysis.dashboard.measures import MeasureCache, measure
-from analysis.pair import cluster_labels
+from analysis.reading.pair import cluster_labels
 from tests.dashboard.stores import add_run, targets_of
 from w2s_core.engine import Store
 from w2s_core.errors import UserError
@@ -114,8 +114,8 @@ def test_a_file_that_is_no_database_is_said_and_left_alone(tmp_path: Path) -> No
 
 
 def test_measures_are_those_of_the_tables(store: Store) -> None:
-    from analysis.frame import load_frames
-    from analysis.groups import make_groups
+    from analysis.reading.frame import load_frames
+    from analysis.reading.groups import make_groups
     from w2s_core.statistics import score
 
     add_run(store, "one", targets=targets_of("one"))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from w2s_core.data_commands import data
+from w2s_core.data.commands import data
 from w2s_core.errors import UserError
 
 Rows = list[dict[str, Any]]

@@ -83,8 +83,8 @@ def test_kept_rows_grade_and_a_second_run_replaces(bench: Any, hashes: Any) -> N
 
 
 def test_an_undecided_comparison_is_a_count_of_its_own(bench: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr("w2s_core.grading.Grader.same", lambda *_: None)
-    monkeypatch.setattr("w2s_core.grading.Grader.classes", lambda *_: [0, 1])
+    monkeypatch.setattr("w2s_core.answers.grading.Grader.same", lambda *_: None)
+    monkeypatch.setattr("w2s_core.answers.grading.Grader.classes", lambda *_: [0, 1])
     rows = [{"id": 1, "response": "The answer is: x"}]
     weak, icl = bench.file("w.jsonl", rows), bench.file("i.jsonl", rows)
     summary = bench.run(

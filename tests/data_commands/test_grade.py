@@ -10,7 +10,7 @@ import pytest
 
 def typed(*arguments: object) -> subprocess.CompletedProcess[str]:
     """What a user sees who types the command."""
-    command = [sys.executable, "-m", "w2s_core.cli", "data", *map(str, arguments)]
+    command = [sys.executable, "-m", "w2s_core.cli.main", "data", *map(str, arguments)]
     return subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
 
 
@@ -92,5 +92,5 @@ def test_a_mistake_is_one_line_and_status_2(bench: Any) -> None:
 
 
 def test_no_torch_is_loaded() -> None:
-    code = "import sys, w2s_core.data_commands; sys.exit(any(m in sys.modules for m in ('torch', 'transformers')))"
+    code = "import sys, w2s_core.data.commands; sys.exit(any(m in sys.modules for m in ('torch', 'transformers')))"
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0

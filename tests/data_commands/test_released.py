@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from w2s_core.answers import extract
-from w2s_core.grading import Grader
+from w2s_core.answers.extract import extract
+from w2s_core.answers.grading import Grader
 
 REFERENCE = Path(
     os.environ.get("W2S_REFERENCE") or Path(__file__).resolve().parents[3] / "shared" / "reference"

@@ -13,7 +13,7 @@ from huggingface_hub import constants
 from huggingface_hub.utils._http import default_client_factory, httpx2
 
 from tests.tiny import BASES, write_experiment
-from w2s_core.doctor_command import doctor
+from w2s_core.doctor.command import doctor
 
 Answer = Callable[[Any], Any]
 Type = Callable[..., Result]

@@ -14,7 +14,7 @@ from tests.doctor.conftest import Answer, Type, down, missing, model_page, refus
 from tests.doctor.measured import make_base
 from tests.doctor.test_machine import line
 from tests.tiny import BASES
-from w2s_core import memory
+from w2s_core.doctor import memory
 
 HUB_MODEL = "weak=org/model@0123456789abcdef"
 

@@ -12,8 +12,10 @@ from huggingface_hub import constants
 from tests.doctor.conftest import Type, missing
 from tests.doctor.test_machine import line
 from tests.tiny import BASES, REPOSITORY, write_experiment
-from w2s_core import doctor_command, doctor_memory, memory
-from w2s_core.doctor import Device
+from w2s_core.doctor import command as doctor_command
+from w2s_core.doctor import fit as doctor_memory
+from w2s_core.doctor import memory
+from w2s_core.doctor.machine import Device
 from w2s_core.errors import UserError
 from w2s_core.experiment import load_experiment
 
@@ -91,7 +93,7 @@ def test_data_of_files(w2s_doctor: Type, tmp_path: Path, monkeypatch: pytest.Mon
     (moved / "test.jsonl").write_text("{")
     assert "test.jsonl, line 1" in line(w2s_doctor(config, "--data", moved).stdout, "data")
     moved.rename(folder)
-    monkeypatch.setattr("w2s_core.doctor.READ_AT_ONCE", 1)
+    monkeypatch.setattr("w2s_core.doctor.machine.READ_AT_ONCE", 1)
     assert "not read here" in line(w2s_doctor(config).stdout, "data")
 
 
@@ -186,8 +188,8 @@ def test_ray_is_needed_only_where_it_is_asked_for(
     w2s_doctor: Type, tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = doctor_command.machine_checks
-    monkeypatch.setattr("w2s_core.doctor._version", lambda name: None if name == "ray" else "1.0")
-    monkeypatch.setattr("w2s_core.doctor.library_checks", lambda: iter(()))
+    monkeypatch.setattr("w2s_core.doctor.machine._version", lambda name: None if name == "ray" else "1.0")
+    monkeypatch.setattr("w2s_core.doctor.machine.library_checks", lambda: iter(()))
     assert real is doctor_command.machine_checks
     assert w2s_doctor(tiny).exit_code == 0
     done = w2s_doctor(tiny, "--executor", "ray")

@@ -10,9 +10,9 @@ import pytest
 from huggingface_hub.utils._http import httpx2
 
 from tests.doctor.conftest import Answer, Type, down, silent
-from w2s_core import doctor as checks
-from w2s_core.doctor import Check
-from w2s_core.doctor_command import render
+from w2s_core.doctor import machine as checks
+from w2s_core.doctor.machine import Check
+from w2s_core.doctor.command import render
 
 
 def line(output: str, what: str) -> str:
@@ -33,7 +33,7 @@ def test_every_line_has_a_status_and_the_columns_are_aligned(w2s_doctor: Type) -
 
 def test_it_takes_less_than_three_seconds_and_loads_no_torch(tmp_path: Path) -> None:
     code = (
-        "import sys\nfrom w2s_core.doctor_command import doctor\n"
+        "import sys\nfrom w2s_core.doctor.command import doctor\n"
         "doctor.main([], obj=None, standalone_mode=False)\nprint('torch' in sys.modules)"
     )
     start = time.monotonic()

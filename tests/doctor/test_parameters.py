@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM
 
 from tests.doctor.measured import FAMILIES, make_base
 from tests.tiny import BASES
-from w2s_core import memory
+from w2s_core.doctor import memory
 from w2s_core.errors import UserError
 from w2s_core.training.core import TARGETS
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.doctor.measured import FAMILIES, make_base, peak, peak_of_training, trainer_of
-from w2s_core import memory
+from w2s_core.doctor import memory
 from w2s_core.models import load_tokenizer
 from w2s_core.sampling import SamplingParams
 

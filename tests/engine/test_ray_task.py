@@ -14,7 +14,7 @@ import pytest
 from tests.engine import toy
 from tests.engine.toy import executions, number, total, trains, value
 from w2s_core.engine import Handle, Store, locks, run_graph, step
-from w2s_core.engine.ray_task import _join, run_step
+from w2s_core.engine.executors.ray_task import _join, run_step
 from w2s_core.engine.session import Ending, Session
 from w2s_core.engine.step import topological
 from w2s_core.errors import UserError

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from tests.families.checkpoints import FAMILIES, write_checkpoint
 from tests.tiny import write_experiment
-from w2s_core.cli import w2s
+from w2s_core.cli.main import w2s
 from w2s_core.engine import Store
 
 STEPS = 150

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from safetensors.torch import load_file, save_file
 
 from tests.tiny import write_experiment
-from w2s_core.cli import w2s
+from w2s_core.cli.main import w2s
 from w2s_core.errors import UserError
 from w2s_core.sampling.vllm_engine import _one_adapter
 

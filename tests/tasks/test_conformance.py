@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from w2s_core.answers import RULES, extract
-from w2s_core.data import load_splits
+from w2s_core.answers.extract import RULES, extract
+from w2s_core.data.splits import load_splits
 from w2s_core.errors import UserError
 from w2s_core.experiment import load_experiment
 from w2s_core.runs import build_graph

@@ -360,8 +360,8 @@ def test_an_unknown_split_is_one_clear_line() -> None:
 
 
 def test_answers_in_words_are_read_and_compared() -> None:
-    from w2s_core.answers import Verdict, extract
-    from w2s_core.grading import Grader
+    from w2s_core.answers.extract import Verdict, extract
+    from w2s_core.answers.grading import Grader
 
     written = ["so it is.\n#### true", "#### **True**.", "#### False", "#### unknown\nQuestion: what", "true"]
     answers = [extract(one, "gsm8k") for one in written]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from w2s_core.answers import extract
+from w2s_core.answers.extract import extract
 from w2s_core.errors import UserError
 from w2s_core.tasks import load_task
 from w2s_core.tasks.deduction import ANSWERS, LEVELS, build, draw_plan, name_all, solve

@@ -130,7 +130,7 @@ def test_long_prompts_and_missing_models_are_one_line(problems: list[Any], tmp_p
 def test_the_whole_method_runs(tmp_path: Path) -> None:
     from click.testing import CliRunner
 
-    from w2s_core.cli import w2s
+    from w2s_core.cli.main import w2s
     from w2s_core.engine import Store
 
     path = write_experiment(tmp_path, engine="vllm", weak=str(STRONG))

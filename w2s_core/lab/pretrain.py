@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from w2s_core.errors import UserError
-from w2s_core.lab.recipe import Recipe, load_recipe
+from w2s_core.lab.bases import Recipe, load_recipe
 from w2s_core.rows import read_json, write_json
 
 RECORD = "pretraining.json"

@@ -38,7 +38,7 @@ class Task(Protocol):
 
     @property
     def answer_rule(self) -> str:
-        """How final answers are read: a rule of `w2s_core.answers`."""
+        """How final answers are read: a rule of `w2s_core.answers.extract`."""
         ...
 
     @property

@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from w2s_core.answers import extract
+from w2s_core.answers.extract import extract
 from w2s_core.errors import UserError
 from w2s_core.jsonl import JsonRow, read_jsonl
 from w2s_core.tasks import Problem, unknown

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from w2s_core.answers import check_rule, extract
+from w2s_core.answers.extract import check_rule, extract
 from w2s_core.errors import UserError
 from w2s_core.jsonl import JsonRow, read_jsonl
 from w2s_core.tasks import Problem, unknown

@@ -1,0 +1,241 @@
+"""`w2s compare`: two runs, or two methods of one, question by question."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from analysis.reading.titles import method_name, ordered
+from analysis.reading.pair import SIDES, Pair, Part, changed_sides, compare_pair
+from analysis.reading.results import GRADES, read_parquet
+from analysis.writing.table import Cell, Table, p_value, percent, points_interval, save_tables, to_terminal, words
+from w2s_core.engine import Store
+from w2s_core.errors import UserError
+
+SHOWN_CHANGES: Final = 10
+GREEDY: Final = "greedy/"
+ONLY_A, ONLY_B = SIDES[1], SIDES[2]
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One result of each side. `measure` is `share` of right responses (of 1 or n)."""
+
+    name: str
+    label_a: str
+    label_b: str
+    key_a: str
+    key_b: str
+
+
+def find_compared(
+    store: Store, run_a: str, run_b: str, target_a: str | None, target_b: str | None
+) -> list[Compared]:
+    """What there is to compare, in the order of the paper's methods: each greedy result that both runs have.
+
+    Args:
+        target_a, target_b: compare just these; one alone stands for both sides.
+
+    Raises:
+        UserError: a run has no such result, or the two share none.
+    """
+    a, b = (_targets(store, run) for run in (run_a, run_b))
+    if target_a or target_b:
+        of_a, of_b = target_a or target_b or "", target_b or target_a or ""
+        label_a, label_b = _find(a, of_a, run_a), _find(b, of_b, run_b)
+        name = _shown(label_a) if label_a == label_b else f"{_shown(label_a)} → {_shown(label_b)}"
+        return [Compared(name, label_a, label_b, a[label_a], b[label_b])]
+    found = []
+    for split in ("test", "dev"):
+        prefix = f"{GREEDY}{split}/"
+        both = [label.removeprefix(prefix) for label in a if label.startswith(prefix) and label in b]
+        ready = [m for m in ordered(both) if store.has(a[prefix + m]) and store.has(b[prefix + m])]
+        found += [
+            Compared(_shown(f"{prefix}{m}"), *(prefix + m,) * 2, a[prefix + m], b[prefix + m]) for m in ready
+        ]
+        if found:
+            return found
+    raise UserError(f"runs '{run_a}' and '{run_b}' have no greedy result in common; name two with --target")
+
+
+def _targets(store: Store, run: str) -> dict[str, str]:
+    targets: dict[str, str] = store.refs.read(run)["targets"]
+    return targets
+
+
+def _find(targets: Mapping[str, str], asked: str, run: str) -> str:
+    """A target by its label, or by its end: `dpo` is `greedy/test/dpo`, or that on dev where test has none."""
+    for label in (asked, f"{GREEDY}test/{asked}", f"{GREEDY}dev/{asked}"):
+        if label in targets:
+            return label
+    from difflib import get_close_matches
+
+    graded = [label for label in targets if label.startswith((GREEDY, "samples/", "labels/"))]
+    by_end = {label.rpartition("/")[2]: label for label in reversed(graded)}
+    close = get_close_matches(asked.rpartition("/")[2], by_end, 1)
+    hint = f"did you mean {by_end[close[0]]}?" if close else f"there are: {', '.join(sorted(graded))}"
+    raise UserError(f"run '{run}' has no result '{asked}'; {hint}")
+
+
+def _shown(label: str) -> str:
+    kind, _, rest = label.partition("/")
+    split, _, method = rest.partition("/")
+    return f"{method_name(method)} ({split})" if kind == "greedy" else label
+
+
+def overview(pairs: Mapping[str, Pair], names: tuple[str, str]) -> Table:
+    """A row a result that both have: shares, their difference with its interval, p, and the changed questions."""
+    table = Table(
+        f"{names[1]} against {names[0]}: right answers, per cent",
+        ["result", "A", "B", "B - A, points", "p", "p, McNemar", "only A", "only B", "n"],
+        spans=("B - A, points",),
+        name="compare",
+    )
+    for name, pair in pairs.items():
+        table.rows.append({"result": words(name), **_cells(pair.whole)})
+    table.notes = [f"A: {names[0]}. B: {names[1]}.", _method_note(next(iter(pairs.values())))]
+    if len(pairs) > 1:
+        table.notes.append("p is of each row by itself: of many rows, one in twenty is below 0.05 by chance.")
+    return table
+
+
+def by_level(name: str, pair: Pair) -> Table:
+    """The same by level, with p adjusted for the number of levels."""
+    table = Table(
+        f"{name} by level",
+        ["level", "A", "B", "B - A, points", "p", "p, Holm", "only A", "only B", "n"],
+        spans=("B - A, points",),
+        name="compare_levels",
+        of=name,
+    )
+    for part in pair.levels:
+        adjusted = {"p, Holm": p_value(pair.adjusted[part.level])}
+        table.rows.append({"level": words(str(part.level)), **_cells(part), **adjusted})
+    return table
+
+
+def _cells(part: Part) -> dict[str, Cell]:
+    return {
+        "A": percent(part.mean_a),
+        "B": percent(part.mean_b),
+        "B - A, points": points_interval(part.difference),
+        "p": p_value(part.p),
+        "p, McNemar": p_value(part.mcnemar),
+        "only A": _whole(part.sides[ONLY_A]),
+        "only B": _whole(part.sides[ONLY_B]),
+        "n": _whole(sum(part.sides.values())),
+    }
+
+
+def _whole(number: int) -> Cell:
+    return Cell(f"{number:,}", number)
+
+
+def _method_note(pair: Pair) -> str:
+    templates = pair.questions["template"]
+    clustered = templates.notna().any()
+    within = f", clustered by template ({templates.nunique()})" if clustered else ""
+    return (
+        f"Paired by question{within}: 95 % bootstrap interval; p of a permutation of A and B within "
+        f"{'templates' if clustered else 'questions'}; McNemar's exact p takes the questions as independent."
+    )
+
+
+def changes(store: Store, one: Compared, pair: Pair) -> Table:
+    """The questions that changed sides, those that only B has right first, with both answers."""
+    answers = [_answers(store, key) for key in (one.key_a, one.key_b)]
+    table = Table(
+        f"{one.name}: questions that changed sides",
+        ["question", "level", "right in", "answer of A", "answer of B"],
+        left=("right in", "answer of A", "answer of B"),
+        name="compare_changes",
+        of=one.name,
+    )
+    sides = changed_sides(pair.questions)
+    rows = list(zip(pair.questions["id"], pair.questions["level"], sides, strict=True))
+    for side in (ONLY_B, ONLY_A):
+        for name, level, found in rows:
+            if found == side:
+                of_a, of_b = (words(_short(one_side.get(name))) for one_side in answers)
+                cells = (
+                    words(str(name)),
+                    words("–" if level is None else str(level)),
+                    words(side[-1]),
+                    of_a,
+                    of_b,
+                )
+                table.rows.append(dict(zip(table.columns, cells, strict=True)))
+    return table
+
+
+def _answers(store: Store, key: str) -> dict[str, Any]:
+    """The first answer to each question."""
+    table = read_parquet(store.path(key) / GRADES, ["id", "answers"])
+    ids, answers = (table[name].to_pylist() for name in ("id", "answers"))
+    return {name: found[0] if found else None for name, found in zip(ids, answers, strict=True)}
+
+
+def _short(answer: Any) -> str:
+    text = "none found" if answer is None else " ".join(str(answer).split())
+    return text if len(text) <= 24 else f"{text[:23]}…"
+
+
+def compare_runs(
+    store: Store,
+    runs: tuple[str, str],
+    targets: tuple[str | None, str | None] = (None, None),
+    *,
+    common: bool = False,
+    out: Path | None = None,
+) -> str:
+    """Compare two runs and return what to print; with `out`, the tables are saved there too.
+
+    Raises:
+        UserError: as `find_compared`; or results on different questions, unless `common`.
+    """
+    found = find_compared(store, *runs, *targets)
+    pairs = {
+        one.name: compare_pair(
+            store,
+            one.key_a,
+            one.key_b,
+            common=common,
+            names=(f"{runs[0]}:{one.label_a}", f"{runs[1]}:{one.label_b}"),
+        )
+        for one in found
+    }
+    last = _detailed(found)
+    tables = [
+        overview(pairs, runs),
+        by_level(last.name, pairs[last.name]),
+        changes(store, last, pairs[last.name]),
+    ]
+    tables = [table for table in tables if table.rows]
+    saved = ""
+    if out is not None:
+        try:
+            paths = save_tables(tables, out, "compare", f"# {runs[1]} against {runs[0]}\n", "")
+        except OSError as error:
+            raise UserError(f"{out}: cannot write the comparison: {error.strerror}") from None
+        saved = "\nsaved:\n" + "\n".join(f"  {path}" for path in paths)
+    return "\n".join(to_terminal(_trimmed(table, out)) for table in tables) + saved
+
+
+def _detailed(found: Sequence[Compared]) -> Compared:
+    """The last of the student's methods: DPO or ORPO, else M_plus; not the ceiling, nor a control."""
+    students = [
+        one for one in found if one.label_a.rsplit("/", 1)[-1].startswith(("hybrid_ft", "dpo", "orpo"))
+    ]
+    return (students or list(found))[-1]
+
+
+def _trimmed(table: Table, out: Path | None) -> Table:
+    """What a terminal shows of a long list."""
+    if table.name != "compare_changes" or len(table.rows) <= 2 * SHOWN_CHANGES:
+        return table
+    from dataclasses import replace
+
+    by_side = {side: [row for row in table.rows if row["right in"].text == side] for side in ("B", "A")}
+    kept = [row for rows in by_side.values() for row in rows[:SHOWN_CHANGES]]
+    where = "compare_changes.csv" if out else "all with --out DIR"
+    return replace(table, rows=kept, notes=[f"{len(kept)} of {len(table.rows)} shown ({where})."])

@@ -1,0 +1,165 @@
+"""Paired contrasts over several weak models: the mean over weak models, with chance from questions and seeds.
+
+Weak models are few and chosen, so they are not resampled: an interval speaks of these weak models. Runs from different
+weak models count as independent of each other, so three weak models with three seeds have 6 degrees of freedom for the
+seeds. Not so against the ceiling: weak models share it, so a seed is one unit over all of them (2 degrees of freedom).
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from analysis.reading.groups import Group
+from analysis.reading.labels import label_tables, runs_with_sets
+from w2s_core.errors import UserError
+from w2s_core.statistics import Estimate, Spread, crossed_bootstrap, crossed_variance
+
+Floats = npt.NDArray[np.float64]
+
+
+def check_comparable(groups: Sequence[Group]) -> None:
+    """Refuse groups that differ in more than their weak model.
+
+    Raises:
+        UserError: no group; a weak model with two settings; other questions.
+    """
+    if not groups:
+        raise UserError("findings need at least one run")
+    names = [group.weak for group in groups]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise UserError(
+            f"findings compare weak models under one setting, but '{twice[0]}' has {names.count(twice[0])} settings"
+        )
+    strongs = sorted({group.strong for group in groups})
+    if len(strongs) > 1:
+        raise UserError(f"findings need one strong model, but these runs have {', '.join(strongs)}")
+    from w2s_core.statistics import same_ids
+
+    filled = [group for group in groups if group.ids]
+    for other in filled[1:]:
+        names_of = (f"weak model {filled[0].name}", f"weak model {other.name}")
+        same_ids(set(filled[0].ids), set(other.ids), names_of)
+
+
+def shared_seeds(groups: Sequence[Group], *methods: str, k: int = 1) -> list[int]:
+    """Seeds for which every group has all of the methods."""
+    sets = []
+    for group in groups:
+        present = set(group.present(*methods, k=k))
+        sets.append({seed for seed, run in zip(group.seeds, group.runs, strict=True) if run in present})
+    return sorted(set.intersection(*sets)) if sets else []
+
+
+def mean_table(groups: Sequence[Group], method: str, seeds: Sequence[int], *, k: int = 1) -> Floats:
+    """Scores averaged over weak models, shape [seeds, questions]."""
+    tables = []
+    for group in groups:
+        by_seed = dict(zip(group.seeds, group.runs, strict=True))
+        tables.append(group.table(method, k=k, runs=[by_seed[seed] for seed in seeds]))
+    return np.asarray(np.mean(tables, axis=0), dtype=np.float64)
+
+
+def difference(
+    groups: Sequence[Group],
+    second: str,
+    first: str,
+    *,
+    k: int = 1,
+    chosen: npt.NDArray[np.bool_] | None = None,
+) -> Estimate | None:
+    """Mean of `second - first` over weak models, seeds and questions; None where no seed has all that it needs.
+
+    Args:
+        chosen: which questions, a mask; all if not given.
+    """
+    seeds = shared_seeds(groups, second, first, k=k)
+    if not seeds:
+        return None
+    mask = np.ones(len(groups[0].ids), dtype=bool) if chosen is None else chosen
+    clusters = groups[0].clusters_at(mask)
+    if "ceiling" in (first, second):
+        tables = np.stack([mean_table(groups, method, seeds, k=k)[:, mask] for method in (first, second)])
+        return _bounded(crossed_bootstrap(tables, _minus, clusters=clusters))
+    tables = np.stack([_all_runs(groups, method, seeds, k=k)[:, mask] for method in (first, second)])
+    return _bounded(crossed_bootstrap(tables, _minus, clusters=clusters, strata=_strata(groups, seeds)))
+
+
+def _bounded(effect: Estimate) -> Estimate:
+    """Two shares differ by 1 at most, whatever the interval of few questions and seeds says."""
+    return replace(effect, low=max(-1.0, effect.low), high=min(1.0, effect.high))
+
+
+def _all_runs(groups: Sequence[Group], method: str, seeds: Sequence[int], *, k: int = 1) -> Floats:
+    """Scores of all runs, shape [weak models x seeds, questions]."""
+    return np.concatenate([mean_table([group], method, seeds, k=k) for group in groups])
+
+
+def _strata(groups: Sequence[Group], seeds: Sequence[int]) -> list[int]:
+    return [i for i in range(len(groups)) for _ in seeds]
+
+
+def between_groups(better: Group, worse: Group, method: str) -> Estimate | None:
+    """A method's score with one weak model minus its score with another, paired by question."""
+    seeds = shared_seeds([better, worse], method)
+    if not seeds:
+        return None
+    both = _all_runs([worse, better], method, seeds)
+    signs = np.repeat([-2.0, 2.0], len(seeds))  # the mean over both models' runs is then the difference
+    return crossed_bootstrap(
+        (both * signs[:, None])[None],
+        lambda means: means[..., 0],
+        clusters=better.clusters,
+        strata=_strata([worse, better], seeds),
+    )
+
+
+def setting_spread(second: Group, first: Group, method: str) -> Spread:
+    """The chance in a method's score under one setting minus another, paired by question and seed."""
+    seeds = shared_seeds([first, second], method)
+    if not seeds:
+        return Spread()
+    change = mean_table([second], method, seeds) - mean_table([first], method, seeds)
+    return crossed_variance(change, first.clusters)
+
+
+def _minus(means: Floats) -> Floats:
+    return np.asarray(means[..., 1] - means[..., 0])
+
+
+def precision_gain(groups: Sequence[Group], second: str, first: str) -> Estimate | None:
+    """Precision of one labelled set minus that of another, mean over weak models; None where no seed has all sets.
+
+    The sets hold different questions of train_2; both are resampled together, as ratios right / kept.
+    """
+    seeds = sorted(set.intersection(*(set(_seeds_with_sets(group, second, first)) for group in groups)))
+    if not seeds:
+        return None
+    stacks, clusters, ids = [], None, None
+    for group in groups:
+        by_seed = dict(zip(group.seeds, group.runs, strict=True))
+        found = label_tables(group, [first, second], [by_seed[seed] for seed in seeds])
+        if ids is not None and found.ids != ids:
+            raise UserError(
+                f"weak models {groups[0].name} and {group.name} labelled different questions of train_2"
+            )
+        ids, clusters = found.ids, found.clusters
+        stacks += [found.kept[first], found.right[first], found.kept[second], found.right[second]]
+    if not ids:
+        return None
+    return crossed_bootstrap(np.stack(stacks), _gain, clusters=clusters)
+
+
+def _gain(means: Floats) -> Floats:
+    """Mean over weak models of right/kept of the second set minus the first; four tables a weak model."""
+    parts = means.reshape(*means.shape[:-1], -1, 4)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        gains = parts[..., 3] / parts[..., 2] - parts[..., 1] / parts[..., 0]
+    return np.asarray(gains.mean(axis=-1))
+
+
+def _seeds_with_sets(group: Group, *names: str) -> list[int]:
+    runs = set(runs_with_sets(group, *names))
+    return [seed for seed, run in zip(group.seeds, group.runs, strict=True) if run in runs]

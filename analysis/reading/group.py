@@ -1,0 +1,313 @@
+"""One experiment over its seeds, as aligned tables of scores: what every table and finding stands on."""
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from analysis.reading.results import Graded, Ints, Pairs, Questions, Results
+from w2s_core.errors import UserError
+from w2s_core.evaluation import pass_at_k
+from w2s_core.statistics import Estimate, score
+
+Args = ParamSpec("Args")
+Made = TypeVar("Made")
+Floats = npt.NDArray[np.float64]
+PASS_K = 10
+
+
+@dataclass(frozen=True)
+class Member:
+    """One seed of an experiment: a run, or several that share their results, put together."""
+
+    name: str
+    seed: int
+    runs: tuple[str, ...]
+    targets: dict[str, str]
+    commands: tuple[str, ...]
+
+
+@dataclass(eq=False)
+class Group:
+    """One experiment over its seeds.
+
+    Attributes:
+        name: the weak model, and what else tells the group from the others of its frame.
+        weak: the weak model: its base, and where that was taught in several ways, in which.
+        base: the weak model's base alone.
+        members: in order of their seeds.
+        split: of the questions that `table` speaks of.
+        train_2: questions to label; nan if not recorded.
+        settings: the experiment, flat, without the fields that only decide which results there are.
+        memo: what was computed of the group already, see `once`.
+    """
+
+    name: str
+    weak: str
+    base: str
+    strong: str
+    task: str
+    members: list[Member]
+    split: str
+    train_2: float
+    settings: dict[str, Any]
+    results: Results
+    memo: dict[Any, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def runs(self) -> list[str]:
+        """The members' names."""
+        return [member.name for member in self.members]
+
+    @property
+    def seeds(self) -> list[int]:
+        """The members' seeds."""
+        return [member.seed for member in self.members]
+
+    @property
+    def all_runs(self) -> list[str]:
+        """The names of all runs behind the members."""
+        return [run for member in self.members for run in member.runs]
+
+    @property
+    def commands(self) -> list[str]:
+        """What was typed for these runs, each once."""
+        return list(dict.fromkeys(command for member in self.members for command in member.commands))
+
+    def on(self, split: str) -> "Group":
+        """The same experiment, judged on another split."""
+        return self if split == self.split else replace(self, split=split, memo={})
+
+    # Which results there are
+
+    @cached_property
+    def labels(self) -> list[str]:
+        """Every target that any member is to have."""
+        return list(dict.fromkeys(label for member in self.members for label in member.targets))
+
+    def planned(self, kind: str = "greedy") -> list[str]:
+        """The methods that any member is to evaluate on the split, whether they are there or not."""
+        prefix = f"{kind}/{self.split}/"
+        return [label.removeprefix(prefix) for label in self.labels if label.startswith(prefix)]
+
+    def sets(self) -> list[str]:
+        """The labelled sets of train_2 that any member is to have."""
+        names = [label.removeprefix("labels/") for label in self.labels if label.startswith("labels/")]
+        return [name for name in names if not name.startswith("pairs_")]
+
+    def having(self, *labels: str) -> list[str]:
+        """The names of the members that have all of these targets in the store."""
+        return [
+            member.name
+            for member in self.members
+            if all(label in member.targets and self.results.has(member.targets[label]) for label in labels)
+        ]
+
+    def present(self, *methods: str, k: int = 1) -> list[str]:
+        """The names of the members that have all of these methods: greedily, or with k samples a question for k > 1."""
+        labels = [self._label(method, k) for method in methods]
+        names = self.having(*labels)
+        return names if k == 1 else [one for one in names if all(self._drawn(x, one) >= k for x in labels)]
+
+    def _drawn(self, label: str, name: str) -> int:
+        """Samples that every question has."""
+        return int(self.graded(label, name).n.min(initial=sys.maxsize))
+
+    def absent(self) -> list[tuple[str, str]]:
+        """(label, member) of all that is missing in the store: the split's, and what is of no split."""
+        return [
+            (label, member.name)
+            for member in self.members
+            for label, key in member.targets.items()
+            if self._concerns(label) and not self.results.has(key)
+        ]
+
+    def _concerns(self, label: str) -> bool:
+        kind, _, rest = label.partition("/")
+        return kind not in ("greedy", "samples") or rest.startswith(f"{self.split}/")
+
+    def _label(self, method: str, k: int) -> str:
+        return f"{'samples' if k > 1 else 'greedy'}/{self.split}/{method}"
+
+    # What they are
+
+    def member(self, name: str) -> Member:
+        """A member by its name."""
+        return next(member for member in self.members if member.name == name)
+
+    def graded(self, label: str, member: str) -> Graded:
+        """A graded set of a member that has it."""
+        return self.results.graded(self.member(member).targets[label])
+
+    def pairs(self, member: str) -> Pairs:
+        """The pairs of a member that has them."""
+        targets = self.member(member).targets
+        sides = {side: targets.get(f"labels/pairs_{side}") for side in ("chosen", "rejected")}
+        known = {side: key if key and self.results.has(key) else None for side, key in sides.items()}
+        return self.results.pairs(targets["pairs"], known)
+
+    def table(self, method: str, *, k: int = 1, runs: Sequence[str] | None = None) -> Floats:
+        """Scores of a method, shape [seeds, questions]: greedy accuracy, or pass@k from samples for k > 1.
+
+        A member whose result is missing is left out: `present` says which are there.
+
+        Raises:
+            UserError: results on different questions, or a question that stands twice.
+        """
+        names = self.present(method, k=k) if runs is None else runs
+        rows = [self._row(method, k, name) for name in names]
+        return np.stack(rows) if rows else np.empty((0, len(self.ids)))
+
+    def _row(self, method: str, k: int, name: str) -> Floats:
+        place = ("row", method, k, name)
+        if place not in self.memo:
+            graded = self.graded(self._label(method, k), name)
+            scores = _scores(graded, k)
+            order = self._aligned(graded.questions, f"{method} of run {name}")
+            self.memo[place] = scores if order is None else scores[order]
+        found: Floats = self.memo[place]
+        return found
+
+    def _aligned(self, asked: Questions, where: str) -> npt.NDArray[np.int64] | None:
+        """How to order the rows of a result like the group's questions; None where they are so already."""
+        ours = self.questions
+        if asked is ours:
+            return ours.order
+        found = [asked.ids[i] for i in asked.order] if asked.order is not None else asked.ids
+        if found != self.ids:
+            from w2s_core.statistics import same_ids
+
+            same_ids(set(self.ids), set(found), (f"the other results on {self.split}", where))
+            raise UserError(f"{where}: a question stands twice")
+        return asked.order
+
+    # Of which questions
+
+    @cached_property
+    def _first(self) -> Graded | None:
+        """The first result on the split: its questions are those that all others must have."""
+        for kind in ("greedy", "samples"):
+            for method in self.planned(kind):
+                label = f"{kind}/{self.split}/{method}"
+                for name in self.having(label):
+                    found = self.graded(label, name)
+                    _once_each(found.questions, f"{method} of run {name}")
+                    return found
+        return None
+
+    @cached_property
+    def questions(self) -> Questions:
+        """The questions of the split, as the first result has them; none where there is no result yet."""
+        return self._first.questions if self._first else Questions([])
+
+    @cached_property
+    def ids(self) -> list[str]:
+        """The ids of the questions of the split, in order."""
+        return self.questions.ordered(self.questions.ids)
+
+    @cached_property
+    def levels(self) -> list[Any]:
+        """Their levels; None for a question without."""
+        return self.questions.ordered(self._first.levels) if self._first else []
+
+    @property
+    def clusters(self) -> Ints | None:
+        """The number of each question's template; None where no question has one."""
+        return self._first.clusters if self._first else None
+
+    def clusters_at(self, chosen: npt.NDArray[np.bool_]) -> list[int] | None:
+        """The clusters of some questions; not every number need be among them."""
+        return self.clusters[chosen].tolist() if self.clusters is not None else None
+
+    @property
+    def iterations(self) -> int:
+        """Of Stage I, as planned."""
+        prefixes = ("greedy/", "samples/")
+        names = (label.rsplit("/", 1)[-1] for label in self.labels if label.startswith(prefixes))
+        numbers = [int(one.removeprefix("hybrid_ft_")) for one in names if one.startswith("hybrid_ft_")]
+        return max(numbers, default=0)
+
+    @property
+    def m_plus(self) -> str:
+        """The method that M_plus is an alias of."""
+        return f"hybrid_ft_{self.iterations}"
+
+    def counts(self, kind: str) -> dict[str, int]:
+        """Responses of a kind on the split, and how many of them were unparsed, timed out, truncated."""
+        found = {"responses": 0, "unparsed": 0, "timed_out": 0, "truncated": 0}
+        for method in self.planned(kind):
+            label = f"{kind}/{self.split}/{method}"
+            for name in self.having(label):
+                graded = self.graded(label, name)
+                found["responses"] += len(graded.verdicts)
+                found["truncated"] += int(graded.truncated.sum())
+                for verdict in ("unparsed", "timed_out"):
+                    found[verdict] += int(graded.count(verdict).sum())
+        return found
+
+
+def _once_each(asked: Questions, where: str) -> None:
+    if len(asked.index) < len(asked.ids):
+        twice = next(name for i, name in enumerate(asked.ids) if asked.index[name] != i)
+        raise UserError(f"grades of {where}: question '{twice}' stands twice")
+
+
+def _scores(graded: Graded, k: int) -> Floats:
+    n, c = graded.n, graded.c
+    if k == 1:
+        return np.asarray(c / n, dtype=np.float64)
+    known = {pair: pass_at_k(*pair, k) for pair in {*zip(n.tolist(), c.tolist(), strict=True)}}
+    return np.array([known[pair] for pair in zip(n.tolist(), c.tolist(), strict=True)], dtype=np.float64)
+
+
+def names_of(groups: Sequence[Group]) -> str:
+    """The groups' names, one after another; with semicolons where a name has a comma itself."""
+    names = [group.name for group in groups]
+    return ("; " if any("," in name for name in names) else ", ").join(names)
+
+
+def once(
+    make: Callable[Concatenate[Group, Args], Made],
+) -> Callable[Concatenate[Group, Args], Made]:
+    """Remember what a function makes of a group, since several tables and figures show the same numbers."""
+
+    @wraps(make)
+    def remembered(group: Group, /, *args: Args.args, **kwargs: Args.kwargs) -> Made:
+        place = (make.__module__, make.__qualname__, args, tuple(sorted(kwargs.items())))
+        if place not in group.memo:
+            group.memo[place] = make(group, *args, **kwargs)
+        found: Made = group.memo[place]
+        return found
+
+    return remembered
+
+
+def shared(group: Group, labels: Sequence[str], what: object, make: Callable[[], Made]) -> Made:
+    """Remember what is made of some targets of a group, and of `what`, for all groups that have the same results."""
+    keys = (tuple(member.targets.get(label) for label in labels) for member in group.members)
+    place = (what, *keys)
+    memo = group.results.memo
+    if place not in memo:
+        memo[place] = make()
+    found: Made = memo[place]
+    return found
+
+
+def accuracy_estimate(group: Group, method: str) -> Estimate | None:
+    """A method's greedy accuracy on the split, over seeds and questions; None where it is missing.
+
+    Raises:
+        UserError: results on different questions.
+    """
+    if not group.present(method):
+        return None
+    return shared(
+        group,
+        [f"greedy/{group.split}/{method}"],
+        ("accuracy", group.questions),
+        lambda: score(group.table(method), group.clusters),
+    )

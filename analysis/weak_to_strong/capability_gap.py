@@ -1,0 +1,140 @@
+"""The capability gap: PGR over weak and strong models, of studies that each have one strong model.
+
+Does a student recover less of the gap the further it lies above its teacher? Each cell is one pair of a weak and a
+strong model under the base setting of its study.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from analysis.reading.contrasts import difference
+from analysis.writing.figures import save_figure
+from analysis.figures_gap import gap_figure
+from analysis.reading.groups import Group
+from analysis.reading.titles import method_name
+from analysis.writing.notes import footer, smallest_effect
+from analysis.weak_to_strong.stage_two import METHODS
+from analysis.reading.study import Study
+from analysis.writing.table import (
+    MISSING,
+    Cell,
+    Table,
+    points_interval,
+    ratio_interval,
+    save_tables,
+    to_terminal,
+    words,
+)
+from analysis.parts.accuracy import accuracy_of, group_recovery
+from analysis.weak_to_strong.weak_models import NOT_RESOLVED
+
+NAME = "capability_gap"
+TITLE = "PGR over weak and strong models"
+CAPTION = (
+    "PGR of M+ over the gap between floor and ceiling, one point a pair of models; bars are 95 % intervals. "
+    "Pairs whose gap is not resolved have no point."
+)
+Cells = dict[tuple[str, str], Group]
+
+
+def save_gap(studies: Sequence[Study], out: Path) -> str:
+    """Save the grid of some studies, one a strong model, as tables and a figure. Returns what to print."""
+    tables = gap_tables(studies)
+    if studies[0].command:
+        for table in tables:
+            table.notes.append(f"made by: {studies[0].command}")
+    figure = gap_figure(list(_cells(studies).values()))
+    drawn: list[Path] = save_figure(figure, out, NAME) if figure is not None else []
+    below = f"{CAPTION}\n\n![{TITLE}]({NAME}.png)\n" if drawn else ""
+    saved = [*save_tables(tables, out, NAME, f"# {TITLE}\n", below), *drawn]
+    listed = "\n".join(f"  {path}" for path in saved)
+    return "\n".join(to_terminal(table) for table in tables) + f"\nsaved:\n{listed}"
+
+
+def gap_tables(studies: Sequence[Study]) -> list[Table]:
+    """For each method a grid of PGR, rows weak and columns strong models; then the floors, ceilings and gaps."""
+    cells = _cells(studies)
+    strongs = _by_ceiling(cells)
+    judged = list(cells.values())
+    planned = {method for group in judged for method in group.planned()}
+    wanted = ["m_plus", *(method for method in METHODS if method in planned)]
+    return [*(_pgr_grid(cells, strongs, method) for method in wanted), _gap_grid(cells, strongs)]
+
+
+def _cells(studies: Sequence[Study]) -> Cells:
+    return {(base.weak, base.strong): base for study in studies for base in study.bases if base.planned()}
+
+
+def _by_ceiling(cells: Cells) -> list[str]:
+    """The strong models, the least able one first."""
+    found: dict[str, list[float]] = {}
+    for (_, strong), group in cells.items():
+        estimate = accuracy_of(group, "ceiling")
+        found.setdefault(strong, []).append(estimate.value)
+    return sorted(found, key=lambda strong: (max(found[strong]), strong))
+
+
+def _grid(
+    cells: Cells, strongs: Sequence[str], title: str, name: str, cell_of: Callable[[Group], Cell]
+) -> Table:
+    table = Table(title, ["weak model", *strongs], spans=tuple(strongs), name=name)
+    for weak in dict.fromkeys(weak for weak, _ in cells):
+        row = {
+            strong: cell_of(cells[weak, strong]) if (weak, strong) in cells else words(MISSING)
+            for strong in strongs
+        }
+        table.rows.append({"weak model": words(weak), **row})
+    return table
+
+
+def _pgr_grid(cells: Cells, strongs: Sequence[str], method: str) -> Table:
+    judged = list(cells.values())
+
+    def cell_of(group: Group) -> Cell:
+        found = group_recovery(group, group.m_plus if method == "m_plus" else method)
+        if found is None:
+            return words(MISSING)
+        return ratio_interval(found.ratio) if found.resolved else words(NOT_RESOLVED)
+
+    shown = "M_plus" if method == "m_plus" else method_name(method, judged[0].m_plus)
+    table = _grid(
+        cells, strongs, f"PGR of {shown} on {judged[0].split}, by strong model", f"{NAME}_{method}", cell_of
+    )
+    table.notes = [
+        (
+            "PGR = (x - weak floor) / (strong ceiling - weak floor), with Fieller's interval. Strong models in "
+            f"order of their ceilings. “{NOT_RESOLVED}”: the interval of the gap includes 0, or comes near it."
+        ),
+        *footer(judged),
+    ]
+    return table
+
+
+def _gap_grid(cells: Cells, strongs: Sequence[str]) -> Table:
+    judged = list(cells.values())
+    gaps = {pair: difference([group], "ceiling", "weak_floor") for pair, group in cells.items()}
+    table = Table(
+        f"Floor, ceiling and gap on {judged[0].split}, per cent",
+        ["weak model", "strong model", "floor", "M_plus", "ceiling", "gap, points", "M_plus - zero-shot, points"],
+        spans=("floor", "M_plus", "ceiling", "gap, points", "M_plus - zero-shot, points"),
+        left=("strong model",),
+        name=f"{NAME}_pairs",
+    )  # fmt: skip
+    for weak in dict.fromkeys(weak for weak, _ in cells):
+        for strong in (one for one in strongs if (weak, one) in cells):
+            group = cells[weak, strong]
+            table.rows.append(
+                {
+                    "weak model": words(weak),
+                    "strong model": words(strong),
+                    "floor": accuracy_of(group, "weak_floor"),
+                    "M_plus": accuracy_of(group, group.m_plus),
+                    "ceiling": accuracy_of(group, "ceiling"),
+                    "gap, points": points_interval(gaps[weak, strong]),
+                    "M_plus - zero-shot, points": points_interval(
+                        difference([group], group.m_plus, "zero_shot")
+                    ),
+                }
+            )
+    table.notes = footer(judged, smallest_effect("A gap", gaps.values()))
+    return table

@@ -1,0 +1,39 @@
+"""`w2s diagnose`. Heavy imports stand inside: `w2s --help` must answer at once."""
+
+import json
+import os
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("run_name", metavar="RUN")
+@click.option(
+    "--json", "file", type=click.Path(path_type=Path, dir_okay=False), help="Save the findings here too."
+)
+@click.pass_obj
+def diagnose(root: Path, run_name: str, file: Path | None) -> None:
+    """Say which of the method's failure signatures a run shows, with the evidence, the rule and what to try.
+
+    Each rule holds a measured quantity with its 95 % interval against a limit: shown, not shown, not resolved, or no
+    data. The beginning of the run's name will do.
+    """
+    # The products behind a measure are small: threads of BLAS would only wait for each other.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    from analysis.weak_to_strong.diagnose import diagnose as apply_rules
+    from analysis.diagnose_text import as_json, render
+    from w2s_core.engine import Store
+    from w2s_core.errors import UserError
+    from w2s_core.cli.inspection import find_run
+
+    store = Store(root)
+    run = find_run(store, run_name)
+    findings = apply_rules(store, run)
+    if file is not None:
+        saved = json.dumps(as_json(run, findings), indent=1, allow_nan=False) + "\n"
+        try:
+            file.write_text(saved, encoding="utf-8")
+        except OSError as error:
+            raise UserError(f"{file}: cannot write the findings: {error.strerror}") from None
+    click.echo(render(run, findings), nl=False)

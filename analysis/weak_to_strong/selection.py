@@ -1,0 +1,145 @@
+"""Where the labels come from: precision, coverage and levels of each labelled set, and controls at matched steps."""
+
+from analysis.reading.contrasts import difference, precision_gain
+from analysis.reading.groups import Group
+from analysis.reading.labels import SetQuality, label_quality_over_seeds
+from analysis.reading.titles import CONTROLS, method_name, ordered, ordered_sets, set_name
+from analysis.writing.notes import footer, in_templates, missing_notes, run_notes, smallest_effect
+from analysis.writing.table import (
+    MISSING,
+    Cell,
+    Table,
+    count,
+    percent,
+    percent_interval,
+    points_interval,
+    probability,
+    words,
+)
+from analysis.parts.accuracy import accuracy_of, named_method, title
+
+CONTROLS_NOTE = (
+    "all ICL: every few-shot answer, no filter. random: as many of them as agree, at random. gold: gold answers to the "
+    "agreed questions. p of one paired test, not corrected."
+)
+
+
+def selection_tables(group: Group) -> list[Table]:
+    """Quality of the labelled sets, and the controls where the runs have any."""
+    quality = quality_of_sets(group)
+    made = (label_table(group, quality), level_share_table(group, quality), control_table(group))
+    return [table for table in made if table.rows]
+
+
+def quality_of_sets(group: Group) -> dict[str, SetQuality | None]:
+    """Every labelled set in the order of the method, with the rest that each agreement drops; None if missing."""
+    planned = group.sets()
+    rest = [f"dropped_{one.removeprefix('agreed_')}" for one in planned if one.startswith("agreed_")]
+    return {name: label_quality_over_seeds(group, name) for name in ordered_sets([*planned, *rest])}
+
+
+def label_table(group: Group, quality: dict[str, SetQuality | None] | None = None) -> Table:
+    """Precision and coverage of the labelled sets of train_2: all answers, those kept by agreement, and the rest."""
+    found = quality_of_sets(group) if quality is None else quality
+    table = Table(
+        title(group, "Labels on train_2, per cent"),
+        ["set", "precision", "coverage", "rows", "unparsed"],
+        spans=("precision",),
+        name="selection",
+        of=group.name,
+    )
+    table.rows = [{"set": words(set_name(name)), **_quality_row(one)} for name, one in found.items()]
+    if not table.rows:
+        return table
+    if len(group.runs) > 1:
+        table.notes.append("Rows and unparsed are means over seeds.")
+    if any(name.startswith("dropped") for name in found):
+        table.notes.append("dropped: the weak side's labels of all questions that agreement does not keep.")
+    table.notes += _label_notes(group)
+    return table
+
+
+def _quality_row(quality: SetQuality | None) -> dict[str, Cell]:
+    if quality is None:
+        return {"precision": words(MISSING)}
+    return {
+        "precision": percent_interval(quality.precision),
+        "coverage": percent(quality.coverage),
+        "rows": count(quality.rows),
+        "unparsed": count(quality.unparsed),
+    }
+
+
+def _label_notes(group: Group) -> list[str]:
+    asked = f"{group.train_2:,.0f} questions of train_2" if group.train_2 == group.train_2 else "train_2"
+    scope = "over questions and seeds." if len(group.seeds) > 1 else "over questions only: one seed."
+    notes = [
+        f"n = {asked}{_templates(group)}; seeds {', '.join(map(str, group.seeds))}; intervals 95 %, {scope}"
+    ]
+    agreed = [name for name in group.sets() if name.startswith("agreed_")]
+    gains = [precision_gain([group], name, "weak_0") for name in agreed if group.having("labels/weak_0")]
+    notes += filter(None, [smallest_effect("A difference in precision from D_weak", gains)])
+    return notes + missing_notes([group], lambda label: label.startswith("labels/")) + run_notes([group])
+
+
+def _templates(group: Group) -> str:
+    """` in 687 templates`, as far as the graded labels tell."""
+    graded = group.having("labels/weak_0")
+    return in_templates(group.graded("labels/weak_0", graded[0]).clusters) if graded else ""
+
+
+def level_share_table(group: Group, quality: dict[str, SetQuality | None]) -> Table:
+    """What each set is made of: the share of its rows by level, and the precision there."""
+    known = {name: one for name, one in quality.items() if one is not None}
+    levels = sorted(
+        {level for one in known.values() for level in one.by_level}, key=lambda x: (str(type(x)), x)
+    )
+    shares = {level: f"share L{level}" for level in levels}
+    right = {level: f"precision L{level}" for level in levels}
+    table = Table(
+        title(group, "Labels on train_2 by level, per cent"),
+        ["set", *shares.values(), *right.values()],
+        name="selection_levels",
+        of=group.name,
+    )
+    if not levels:
+        return table
+    for name, one in known.items():
+        row = {"set": words(set_name(name))}
+        for level, (share, precision) in sorted(one.by_level.items(), key=lambda item: levels.index(item[0])):
+            row |= {shares[level]: percent(share, 0), right[level]: percent(precision, 0)}
+        table.rows.append(row)
+    table.notes = ["share: of the set's rows. Means over seeds, without intervals: see precision above."]
+    table.notes += _label_notes(group)
+    return table
+
+
+def control_table(group: Group) -> Table:
+    """icl-ft of iteration 1 against the controls that were trained for as many steps, by greedy accuracy."""
+    controls = [one for one in ordered(group.planned()) if one in CONTROLS]
+    less = "icl-ft 1 minus it"
+    table = Table(
+        title(group, f"Controls at matched steps, accuracy on {group.split}, per cent and points"),
+        ["trained on", "accuracy", less, "p"],
+        spans=("accuracy", less),
+        name="selection_controls",
+        of=group.name,
+    )
+    if not controls:
+        return table
+    first = {"trained on": words(named_method(group, "icl_ft_1")), "accuracy": accuracy_of(group, "icl_ft_1")}
+    effects = {control: difference([group], "icl_ft_1", control) for control in controls}
+    table.rows = [first] + [
+        {
+            "trained on": words(method_name(control)),
+            "accuracy": accuracy_of(group, control),
+            less: points_interval(effect),
+            "p": probability(effect),
+        }
+        for control, effect in effects.items()
+    ]
+    table.notes = [
+        CONTROLS_NOTE,
+        *footer([group], smallest_effect("A difference from icl-ft 1", effects.values())),
+    ]
+    return table

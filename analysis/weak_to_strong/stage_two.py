@@ -1,0 +1,159 @@
+"""Stage II of one experiment over its seeds: what DPO and ORPO gain over M_plus, and the pairs they learned from."""
+
+from math import nan
+
+import numpy as np
+import numpy.typing as npt
+
+from analysis.reading.contrasts import difference
+from analysis.reading.groups import PASS_K, Group
+from analysis.reading.labels import ratio_estimate
+from analysis.reading.titles import method_name
+from analysis.writing.notes import footer, missing_notes, run_notes, smallest_change, smallest_effect
+from analysis.weak_to_strong.published import published_figure
+from analysis.reading.results import Pairs
+from analysis.writing.table import MISSING, Cell, Table, count, percent_interval, points_interval, probability, words
+from analysis.parts.accuracy import SAMPLED, accuracy_of, named_method, title
+from w2s_core.statistics import Estimate
+
+Floats = npt.NDArray[np.float64]
+METHODS = ("dpo", "orpo")
+KINDS = {"all": None, "weak response chosen": "weak_chosen", "weak response rejected": "weak_rejected"}
+
+
+def stage_two_tables(group: Group) -> list[Table]:
+    """Gains and pairs; none for runs that stop after Stage I."""
+    return [table for table in (gain_table(group), pair_table(group)) if table.rows]
+
+
+def gain_table(group: Group) -> Table:
+    """Accuracy after Stage II, and the paired gain over M_plus, greedily and in pass@10."""
+    gain, sampled = "gain over M_plus", f"gain, {SAMPLED}"
+    table = Table(
+        title(group, f"Stage II on {group.split}, per cent and points"),
+        ["method", "accuracy", gain, "p", sampled],
+        spans=("accuracy", gain, sampled),
+        name="stage2",
+        of=group.name,
+    )
+    planned = [method for method in METHODS if method in group.planned()]
+    if not planned:
+        return table
+    effects = {method: difference([group], method, group.m_plus) for method in planned}
+    first = {"method": words(named_method(group, group.m_plus)), "accuracy": accuracy_of(group, group.m_plus)}
+    table.rows.append(first)
+    for method, effect in effects.items():
+        table.rows.append(
+            {
+                "method": words(named_method(group, method)),
+                "accuracy": accuracy_of(group, method),
+                gain: points_interval(effect),
+                "p": probability(effect),
+                sampled: points_interval(_sampled_gain(group, method)),
+            }
+        )
+    _add_paper(table, group, [group.m_plus, *planned])
+    table.notes.append("p of one paired test, not corrected; findings.md corrects over all claims.")
+    table.notes += footer(
+        [group], smallest_effect(f"A gain over {method_name(group.m_plus)}", effects.values())
+    )
+    return table
+
+
+def _sampled_gain(group: Group, method: str) -> Estimate | None:
+    if not group.present(method, group.m_plus, k=PASS_K):
+        return None
+    labels = (f"samples/{group.split}/{one}" for one in (method, group.m_plus))
+    drawn = min(int(group.graded(label, group.having(label)[0]).n.min(initial=10**6)) for label in labels)
+    return difference([group], method, group.m_plus, k=PASS_K) if drawn >= PASS_K else None
+
+
+def _add_paper(table: Table, group: Group, methods: list[str]) -> None:
+    found = [published_figure(group.task, group.weak, method, group.m_plus) for method in methods]
+    if any(one is not None for one in found):
+        table.columns.append("paper")
+        for one, row in zip(found, table.rows, strict=True):
+            row["paper"] = Cell(f"{one:.2f}", one) if one is not None else Cell("–")
+
+
+def pair_table(group: Group) -> Table:
+    """The pairs by the side of the weak response: how many, how often each side is right, and how long it is."""
+    columns = ["pairs", "number", "chosen right, %", "rejected right, %", "chosen, words", "rejected, words"]
+    table = Table(
+        title(group, "Pairs for Stage II"),
+        columns,
+        spans=tuple(columns[2:4]),
+        name="stage2_pairs",
+        of=group.name,
+    )
+    if "pairs" not in group.labels:
+        return table
+    members = group.having("pairs")
+    if not members:
+        table.rows.append({"pairs": words("all"), "number": words(MISSING)})
+        table.notes = footer([group])
+        return table
+    pairs = [group.pairs(name) for name in members]
+    clusters = _clusters(group, members)
+    table.rows = [_pair_row(name, kind, pairs, clusters) for name, kind in KINDS.items()]
+    ids = {name for made in pairs for name in made.ids}
+    grouped = f" in {len({clusters.get(one, one) for one in ids})} templates" if clusters else ""
+    scope = "over questions and seeds" if len(members) > 1 else "over questions only: one seed"
+    table.notes = [
+        (
+            f"n = {len(ids)} questions of train_2{grouped}; seeds {', '.join(map(str, group.seeds))}; "
+            f"means over seeds; intervals 95 %, {scope}."
+        ),
+        *filter(None, [smallest_change("How often the chosen side is right", [side_right(group, "chosen")])]),
+        *missing_notes([group], lambda label: "pairs" in label),
+        *run_notes([group]),
+    ]
+    return table
+
+
+def _clusters(group: Group, members: list[str]) -> dict[str, str]:
+    """The template of each question of train_2 that has a pair, where it is known."""
+    found: dict[str, str] = {}
+    for name in group.having("labels/pairs_chosen"):
+        if name in members:
+            graded = group.graded("labels/pairs_chosen", name)
+            rows = zip(graded.questions.ids, graded.templates, strict=True)
+            found |= {one: template for one, template in rows if template is not None}
+    return found
+
+
+def _pair_row(name: str, kind: str | None, pairs: list[Pairs], clusters: dict[str, str]) -> dict[str, Cell]:
+    chosen = [np.array([kind in (None, one) for one in made.kinds], dtype=bool) for made in pairs]
+    row = {"pairs": words(name), "number": count(sum(int(one.sum()) for one in chosen) / len(pairs))}
+    for side in ("chosen", "rejected"):
+        lengths = np.concatenate([made.words[side][mask] for made, mask in zip(pairs, chosen, strict=True)])
+        row[f"{side}, words"] = count(round(float(lengths.mean()), 1) if lengths.size else nan)
+        estimate = _side_right(side, pairs, chosen, clusters)
+        row[f"{side} right, %"] = percent_interval(estimate) if estimate else words("–")
+    return row
+
+
+def side_right(group: Group, side: str) -> Estimate | None:
+    """How often a side of the pairs, `chosen` or `rejected`, is right; None where no graded pair is there."""
+    members = group.having("pairs")
+    pairs = [group.pairs(name) for name in members]
+    everything = [np.ones(len(made.ids), dtype=bool) for made in pairs]
+    return _side_right(side, pairs, everything, _clusters(group, members))
+
+
+def _side_right(
+    side: str, pairs: list[Pairs], chosen: list[npt.NDArray[np.bool_]], clusters: dict[str, str]
+) -> Estimate | None:
+    """How often a side of the pairs is right, over the seeds that are graded."""
+    graded = [(made, mask) for made, mask in zip(pairs, chosen, strict=True) if made.right[side] is not None]
+    ids = sorted({name for made, mask in graded for name in np.array(made.ids, dtype=object)[mask]})
+    if not ids:
+        return None
+    index = {name: i for i, name in enumerate(ids)}
+    whole, part = np.zeros((2, len(graded), len(ids)))
+    for row, (made, mask) in enumerate(graded):
+        at = [index[name] for name, kept in zip(made.ids, mask, strict=True) if kept]
+        np.add.at(whole[row], at, 1.0)
+        np.add.at(part[row], at, np.asarray(made.right[side], dtype=np.float64)[mask])
+    labels = [clusters.get(name, f"#{name}") for name in ids] if clusters else None
+    return ratio_estimate(part, whole, labels)

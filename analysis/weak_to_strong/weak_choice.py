@@ -1,0 +1,200 @@
+"""The choice of the weak model: what is measured of it, and which of that goes with a better student.
+
+Measured on train_2: the precision of its labels, and of what agreement keeps; the share that agreement drops
+(disagreement); error overlap with the strong model (the share of its wrong labels where the strong model's few-shot
+answer is wrong too). On the evaluation split: its accuracy. The gain is M_plus minus the strong model's zero-shot
+accuracy.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import permutations
+from math import factorial, isnan, nan
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.reading.contrasts import difference
+from analysis.reading.groups import Group, accuracy_estimate, once
+from analysis.reading.labels import label_quality_over_seeds, label_tables, ratio_estimate, runs_with_sets
+from analysis.writing.notes import footer, smallest_effect
+from analysis.reading.study import Study
+from analysis.writing.table import MISSING, Cell, Table, p_value, percent_interval, points_interval, words
+from w2s_core.statistics import Estimate, score
+
+Floats = NDArray[np.float64]
+ALPHA = 0.05
+EXACT, DRAWS = 8, 20_000
+"""Up to so many weak models all rankings are counted; for more, so many are drawn."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A weak model: what is measured of it, by name, and the strong model's gain; what is missing is None or absent."""
+
+    group: Group
+    properties: Mapping[str, Estimate]
+    gain: Estimate | None
+
+
+def measured(groups: Sequence[Group]) -> list[Measured]:
+    """The weak models of some groups, those that were judged."""
+    return [Measured(group, properties(group), gain_of(group)) for group in groups if group.planned()]
+
+
+def property_names(found: Sequence[Measured]) -> list[str]:
+    """The properties that any of them has, in order."""
+    return list(dict.fromkeys(name for one in found for name in one.properties))
+
+
+def ranked(found: Sequence[Measured], name: str) -> tuple[int, float, float]:
+    """How many weak models have a property and a gain; Spearman's correlation of the two, and its p."""
+    pairs = [
+        (one.properties[name].value, one.gain.value) for one in found if name in one.properties and one.gain
+    ]
+    rho, p = spearman([x for x, _ in pairs], [y for _, y in pairs])
+    return len(pairs), rho, p
+
+
+def weak_choice_tables(study: Study) -> list[Table]:
+    """The weak models' measured properties, and the rank correlations of these with the strong model's gain."""
+    found = measured(study.bases)
+    return [_property_table(found), _correlation_table(found)] if found else []
+
+
+@once
+def gain_of(group: Group) -> Estimate | None:
+    """What M_plus gains over the strong model's zero-shot accuracy."""
+    return difference([group], group.m_plus, "zero_shot")
+
+
+@once
+def properties(group: Group) -> dict[str, Estimate]:
+    """What is measured of a weak model, by name; what is missing stands out."""
+    found = {"accuracy": accuracy_estimate(group, "weak_floor")}
+    for name, one in (("label precision", "weak_0"), ("agreement precision", "agreed_1")):
+        quality = label_quality_over_seeds(group, one)
+        found[name] = quality.precision if quality else None
+    found["disagreement"] = _disagreement(group)
+    found["error overlap"] = error_overlap(group)
+    return {name: one for name, one in found.items() if one is not None and not isnan(one.value)}
+
+
+def error_overlap(group: Group) -> Estimate | None:
+    """Of the questions of train_2 that the weak label gets wrong, the share where D_icl is wrong too."""
+    members = runs_with_sets(group, "weak_0", "icl_0")
+    if not members:
+        return None
+    tables = label_tables(group, ["weak_0", "icl_0"], members)
+    both = tables.kept["weak_0"] * tables.kept["icl_0"]
+    weak_wrong = both * (1 - tables.right["weak_0"])
+    return ratio_estimate(weak_wrong * (1 - tables.right["icl_0"]), weak_wrong, tables.clusters)
+
+
+def _disagreement(group: Group) -> Estimate | None:
+    """The share of train_2 that the first agreement drops."""
+    members = runs_with_sets(group, "weak_0", "agreed_1")
+    if not members:
+        return None
+    tables = label_tables(group, ["weak_0", "agreed_1"], members)
+    return score(tables.kept["weak_0"] * (1 - tables.kept["agreed_1"]), tables.clusters)
+
+
+def _property_table(found: Sequence[Measured]) -> Table:
+    groups, names = [one.group for one in found], property_names(found)
+    gain = "gain of M_plus over zero-shot, points"
+    table = Table(
+        f"Weak models measured, per cent, and the strong model's gain on {groups[0].split}",
+        ["weak model", *names, gain],
+        spans=(*names, gain),
+        name="weak_choice",
+    )
+    for one in found:
+        cells = {
+            name: percent_interval(one.properties[name]) if name in one.properties else words(MISSING)
+            for name in names
+        }
+        table.rows.append({"weak model": words(one.group.name), **cells, gain: points_interval(one.gain)})
+    table.notes = [
+        (
+            "disagreement: questions of train_2 that the first agreement drops. error overlap: of the weak "
+            "model's wrong labels, those where the strong model's few-shot answer is wrong too."
+        ),
+        *footer(groups, smallest_effect("A gain", [one.gain for one in found])),
+    ]
+    return table
+
+
+def _correlation_table(found: Sequence[Measured]) -> Table:
+    table = Table(
+        "Rank correlation of the weak models' properties with the strong model's gain",
+        ["property", "Spearman's rho", "p", "weak models"],
+        name="weak_choice_correlation",
+    )
+    sizes = []
+    for name in property_names(found):
+        size, rho, p = ranked(found, name)
+        sizes.append(size)
+        table.rows.append(
+            {
+                "property": words(name),
+                "Spearman's rho": Cell("–") if isnan(rho) else Cell(f"{rho:+.2f}", rho),
+                "p": p_value(p),
+                "weak models": words(str(size)),
+            }
+        )
+    groups = [one.group for one in found]
+    table.notes = [_power_note(min(sizes, default=0)), *_base_note(groups), *footer(groups)]
+    return table
+
+
+def _base_note(groups: Sequence[Group]) -> list[str]:
+    """That p takes weak models as drawn one by one, where some share a base."""
+    bases = {group.base for group in groups}
+    if len(bases) == len(groups):
+        return []
+    return [
+        f"p takes the {len(groups)} weak models as independent; they come from {len(bases)} bases, so it is too small."
+    ]
+
+
+def _power_note(n: int) -> str:
+    """Whether so many weak models can show anything at all."""
+    if n < 2:
+        return "Two weak models at least are needed for a rank correlation; more for one that means anything."
+    if n > EXACT:
+        return f"n = {n} weak models. p: over {DRAWS:,} rankings drawn at random; each of several tests."
+    least = min(1.0, 2 / factorial(n))
+    said = f"n = {n} weak models: the smallest p that any ranking could give is {least:.3g}"
+    too_few = ", so n is too small for a claim (five weak models are needed)" if least > ALPHA else ""
+    return f"{said}{too_few}. p: exact, over all rankings; each of several tests."
+
+
+def spearman(x: Sequence[float], y: Sequence[float], draws: int = DRAWS) -> tuple[float, float]:
+    """Spearman's rank correlation (ties have their mean rank) and its two-sided permutation p.
+
+    All rankings are counted for up to 8 pairs, else `draws` are drawn with a fixed seed. (nan, nan) where it is not
+    defined: fewer than two pairs, or all equal on one side.
+    """
+    if len(x) < 2:
+        return nan, nan
+    first, second = (mean_ranks(side) - (len(x) + 1) / 2 for side in (x, y))
+    scale = float(np.sqrt((first @ first) * (second @ second)))
+    if scale == 0:
+        return nan, nan
+    rho = float(first @ second) / scale
+    if len(x) <= EXACT:
+        drawn = np.array(list(permutations(second.tolist())), dtype=np.float64)
+        hits, total = np.abs(drawn @ first) / scale >= abs(rho) - 1e-9, len(drawn)
+        return rho, float(hits.sum()) / total
+    rng = np.random.default_rng(0)
+    drawn = np.stack([rng.permutation(second) for _ in range(draws)])
+    hits = np.abs(drawn @ first) / scale >= abs(rho) - 1e-9
+    return rho, float(hits.sum() + 1) / (draws + 1)
+
+
+def mean_ranks(values: Sequence[float]) -> Floats:
+    """Ranks from 1; values that tie share the mean of their ranks."""
+    listed = np.asarray(values, dtype=np.float64)
+    below = (listed[:, None] > listed).sum(axis=1)
+    return below + ((listed[:, None] == listed).sum(axis=1) + 1) / 2

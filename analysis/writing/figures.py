@@ -1,0 +1,251 @@
+"""How figures look and are saved, and that of Stage I (the paper's Figure 4): accuracy over iterations."""
+
+from collections.abc import Iterable, Sequence
+from math import isnan
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from analysis.reading.groups import Group, accuracy_estimate
+from w2s_core.statistics import Estimate
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLOURS: Final = {
+    "weak": "#D55E00",
+    "icl": "#0072B2",
+    "hybrid": "#009E73",
+    "dpo": "#E78AC3",
+    "orpo": "#4B2E63",
+    "floor": "#767676",
+    "ceiling": "#000000",
+    "precision": "#000000",
+    "coverage": "#767676",
+}
+"""One colour a method, in every figure: distinct for colour-blind eyes (after Okabe and Ito); markers differ too."""
+
+MARKERS: Final = {"weak": "o", "icl": "s", "hybrid": "D", "dpo": "^", "orpo": "v"}
+REFERENCES: Final = {"floor": "x", "ceiling": "*", "precision": "P", "coverage": "X"}
+"""Markers of what is no method of the strong model; these have dashes of their own too."""
+MARKS: Final = ("o", "s", "D", "^", "v", "P", "X", "*")
+"""Markers of models, where a figure tells several apart; see `assigned`."""
+_LINES: Final = {"weak": "weak-ft", "icl": "icl-ft", "hybrid": "hybrid-ft"}
+_START: Final = {"weak": "full_weak_ft", "icl": "weak_icl"}
+_STYLE: Final[Any] = {
+    "font.size": 8,
+    "font.family": "DejaVu Sans",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.7,
+    "xtick.major.width": 0.7,
+    "ytick.major.width": 0.7,
+    "svg.hashsalt": "w2s",  # names inside an SVG are else drawn at random
+    "svg.fonttype": "none",
+}
+_PANEL: Final = (2.35, 2.5)  # inches; one panel alone gets a column's width
+_SINGLE: Final = (3.4, 2.8)
+_ACROSS: Final = 4  # panels; more go into further lines
+_LETTER: Final = 0.05  # inches, in a legend; its line and the gaps are as wide as six
+
+
+def new_figure(panels: int, heights: Sequence[float] = (1.0,)) -> "tuple[Figure, npt.NDArray[Any]]":
+    """A figure in the house style with panels side by side, shape [rows, panels]: one column wide, or more for more.
+
+    Up to four panels stand in a line, and more in several lines, with all their rows; a row has one scale in all lines.
+    Draw and save it inside `style()`.
+
+    Args:
+        heights: of the rows, where a panel by itself has 1.
+    """
+    from matplotlib.figure import Figure
+
+    rows, lines = len(heights), -(-panels // _ACROSS)
+    across = -(-panels // lines)
+    width, height = _SINGLE if panels == 1 else (_PANEL[0] * across, _PANEL[1])
+    figure = Figure(figsize=(width, height * sum(heights) * lines + 0.35), layout="constrained")
+    grid = figure.subplots(
+        rows * lines, across, sharey="row", squeeze=False, height_ratios=[*heights] * lines
+    )
+    for panel in grid[-rows:, (panels - 1) % across + 1 :].flat:
+        panel.remove()
+    for i, panel in enumerate(grid[rows:, 0]):
+        panel.sharey(grid[i % rows, 0])
+    return figure, np.concatenate([grid[i * rows : (i + 1) * rows] for i in range(lines)], axis=1)[:, :panels]
+
+
+def label_lines(row: "Iterable[Axes]", said: str) -> None:
+    """Say beside the first panel of each line what its height means."""
+    for panel in row:
+        place = panel.get_subplotspec()
+        if place is not None and place.is_first_col():
+            panel.set_ylabel(said)
+
+
+def style() -> Any:
+    """The context in which figures are drawn and saved."""
+    import matplotlib as mpl
+
+    return mpl.rc_context(_STYLE)
+
+
+def save_figure(figure: "Figure", folder: Path, name: str) -> list[Path]:
+    """Write a figure as `name.png` and `name.svg`; the same figure gives the same bytes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{name}.png", folder / f"{name}.svg"]
+    with style():
+        figure.savefig(paths[0], dpi=200, metadata={"Software": None})
+        figure.set_layout_engine("none")  # the places found for the first form are those of the second
+        figure.savefig(paths[1], metadata={"Date": None, "Creator": None})
+    return paths
+
+
+def stage_one_figure(groups: Sequence[Group]) -> "Figure":
+    """One panel a weak model: lines of weak-ft, icl-ft, hybrid-ft over iterations, floor and ceiling, Stage II marks.
+
+    Iteration 0 of the weak line is full weak FT, of the icl line weak ICL. Bars are 95 % intervals.
+    """
+    with style():
+        figure, panels = new_figure(len(groups))
+        for group, panel in zip(groups, panels[0], strict=True):
+            _draw_panel(panel, group)
+        label_lines(panels[0], f"accuracy on {groups[0].split}, %")
+        order = [*_LINES.values(), "DPO", "ORPO", "weak floor", "strong ceiling"]
+        add_legend(figure, panels.flat, order)
+    return figure
+
+
+def _draw_panel(panel: "Axes", group: Group) -> None:
+    last = group.iterations
+    for shift, side in zip((-0.08, 0.0, 0.08), _LINES, strict=True):
+        _draw_line(panel, group, side, shift, last)
+    _mark_m_plus(panel, group, last)
+    _draw_level(panel, group, "weak_floor", "floor", (0, (1, 1.5)))
+    _draw_level(panel, group, "ceiling", "ceiling", (0, (5, 2)))
+    stage_two = [m for m in ("dpo", "orpo") if m in group.planned()]
+    for i, method in enumerate(stage_two):
+        at = last + 1 + 0.24 * (i - (len(stage_two) - 1) / 2)
+        draw_points(panel, [at], [accuracy_estimate(group, method)], method, method.upper(), line="none")
+    _draw_axes(panel, group, last, bool(stage_two))
+
+
+def _draw_line(panel: "Axes", group: Group, side: str, shift: float, last: int) -> None:
+    steps = {i: f"{side}_ft_{i}" for i in range(1, last + 1)}
+    if side in _START:
+        steps = {0: _START[side], **steps}
+    places = [i + shift for i in steps]
+    draw_points(panel, places, [accuracy_estimate(group, m) for m in steps.values()], side, _LINES[side])
+
+
+def _mark_m_plus(panel: "Axes", group: Group, last: int) -> None:
+    estimate = accuracy_estimate(group, group.m_plus)
+    if estimate is not None:
+        at = (last + 0.18, 100 * estimate.value)
+        panel.text(*at, "M+", color=COLOURS["hybrid"], fontsize=7, va="center", ha="left", zorder=4)
+
+
+def draw_points(
+    panel: "Axes",
+    places: Sequence[float],
+    found: Sequence[Estimate | None],
+    what: str,
+    label: str,
+    line: str = "-",
+    *,
+    scale: float = 100,
+) -> None:
+    """Points with intervals, by default in per cent; a missing one leaves a gap, one without interval has no bar.
+
+    `what` names the colour and the marker.
+    """
+    known = [
+        (at, one) for at, one in zip(places, found, strict=True) if one is not None and not isnan(one.value)
+    ]
+    if not known:
+        return
+    panel.errorbar(
+        [at for at, _ in known],
+        [scale * one.value for _, one in known],
+        yerr=[[scale * arm for arm in side] for side in zip(*(arms(one) for _, one in known), strict=True)],
+        color=COLOURS[what],
+        marker=(MARKERS | REFERENCES)[what],
+        linestyle=line,
+        label=label,
+        linewidth=1.3,
+        markersize=4,
+        elinewidth=0.8,
+        capsize=1.8,
+        capthick=0.8,
+        zorder=3,
+    )
+
+
+def arms(one: Estimate) -> tuple[float, float]:
+    """How far an interval reaches below and above its value; not at all where there is none."""
+    if isnan(one.low):
+        return 0.0, 0.0
+    return max(0.0, one.value - one.low), max(0.0, one.high - one.value)
+
+
+def _draw_level(panel: "Axes", group: Group, method: str, what: str, dashes: Any) -> None:
+    estimate = accuracy_estimate(group, method)
+    if estimate is None:
+        return
+    label = "weak floor" if what == "floor" else "strong ceiling"
+    panel.axhline(
+        100 * estimate.value, color=COLOURS[what], linestyle=dashes, linewidth=1.1, label=label, zorder=2
+    )
+    panel.axhspan(
+        100 * estimate.low, 100 * estimate.high, color=COLOURS[what], alpha=0.10, linewidth=0, zorder=1
+    )
+
+
+def _draw_axes(panel: "Axes", group: Group, last: int, stage_two: bool) -> None:
+    ticks = list(range(last + 1)) + [last + 1] * stage_two
+    panel.set_xticks(ticks, [str(i) for i in range(last + 1)] + ["Stage II"] * stage_two)
+    panel.set_xlim(-0.35, ticks[-1] + 0.45)
+    if stage_two:
+        panel.axvline(last + 0.55, color="#D0D0D0", linewidth=0.7, zorder=0)
+    panel.set_xlabel("Stage I iteration", labelpad=2)
+    panel.set_title(panel_title(group), fontsize=8, pad=4)
+    add_grid(panel)
+
+
+def panel_title(group: Group) -> str:
+    """A panel's title; a long name is broken at its commas."""
+    return f"weak: {group.name}".replace(", ", "\n")
+
+
+def assigned(names: Iterable[str], looks: Sequence[str]) -> dict[str, str]:
+    """A look for each name, in order of first appearance; used again where there are more names."""
+    return {name: looks[i % len(looks)] for i, name in enumerate(dict.fromkeys(names))}
+
+
+def add_grid(panel: "Axes") -> None:
+    """Faint lines across, behind the points."""
+    panel.grid(axis="y", color="#E6E6E6", linewidth=0.6, zorder=0)
+    panel.set_axisbelow(True)
+
+
+def add_legend(figure: "Figure", panels: Iterable["Axes"], order: Sequence[str] = ()) -> None:
+    """One legend below all panels; what any panel shows is in it, in this order, others after."""
+    shown: dict[str, Any] = {}
+    for panel in panels:
+        handles, labels = panel.get_legend_handles_labels()
+        shown = dict(zip(labels, handles, strict=True)) | shown
+    labels = [label for label in order if label in shown]
+    labels += [label for label in shown if label not in labels]
+    figure.legend(
+        [shown[label] for label in labels],
+        labels,
+        loc="outside lower center",
+        ncols=max(1, int(figure.get_figwidth() / (_LETTER * (6 + max(map(len, labels), default=1))))),
+        frameon=False,
+        fontsize=7.5,
+        handlelength=1.8,
+        columnspacing=1.0,
+        handletextpad=0.5,
+    )

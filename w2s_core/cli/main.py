@@ -1,0 +1,283 @@
+"""The command line. Imports stay inside the commands: `w2s --help` must answer at once."""
+
+import importlib
+import json
+import os
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+
+from w2s_core.cli.options import (
+    chosen_trackers,
+    compute_options,
+    data_option,
+    device_option,
+    hardware,
+    tracker_options,
+)
+from w2s_core.errors import UserError
+
+INTERRUPTED = 130
+FAILED = 1
+USER_ERROR = 2
+
+
+LAZY = {
+    "compare": "analysis.commands:compare",
+    "dashboard": "analysis.dashboard.command:dashboard",
+    "data": "w2s_core.data.commands:data",
+    "diagnose": "analysis.weak_to_strong.diagnose_command:diagnose",
+    "doctor": "w2s_core.doctor.command:doctor",
+    "sweep": "sweeps.commands:sweep",
+    "tables": "analysis.tables_command:tables",
+    "trial": "sweeps.commands:trial",
+    "wandb-sweep": "sweeps.commands:wandb_sweep",
+}
+"""Commands that stand in other modules, imported when they are called or listed."""
+
+
+class LazyGroup(click.Group):
+    """A group whose larger commands stand in modules of their own."""
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The sub-command of that name."""
+        if cmd_name not in LAZY:
+            return super().get_command(ctx, cmd_name)
+        module, _, name = LAZY[cmd_name].partition(":")
+        found: click.Command = getattr(importlib.import_module(module), name)
+        return found
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All names, for the help."""
+        return sorted([*super().list_commands(ctx), *LAZY])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--store",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path(".w2s"),
+    envvar="W2S_STORE",
+    show_default=True,
+    help="Folder of all results (or set W2S_STORE).",
+)
+@click.version_option(package_name="w2s")
+@click.pass_context
+def w2s(ctx: click.Context, store: Path) -> None:
+    """Weak-to-strong reasoning: run the method as cached steps, ablate it, compare runs."""
+    ctx.obj = store
+
+
+@w2s.command()
+@click.argument("config", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("overrides", nargs=-1)
+@click.option("--name", help="Name of the run; by default the experiment's name and a digest of its fields.")
+@data_option
+@compute_options
+@click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), default=Path("out"), show_default=True
+)
+@tracker_options
+@click.pass_obj
+def run(
+    root: Path,
+    config: Path,
+    overrides: tuple[str, ...],
+    name: str | None,
+    data: Path | None,
+    workers: int | None,
+    executor: Literal["local", "ray"],
+    address: str | None,
+    device: str,
+    micro_batch: int | None,
+    accelerate: Path | None,
+    tensor_parallel: int | None,
+    gpu_memory: float | None,
+    out: Path,
+    wandb: bool,
+    trackio: bool,
+    online: bool,
+) -> None:
+    """Run an experiment: compute what is missing, then print and save its table and figure.
+
+    OVERRIDES are field=value, for example stage1.iterations=1 weak=path/to/model.
+    """
+    from analysis.report import save_report
+    from w2s_core import runs
+    from w2s_core.engine import Store
+    from w2s_core.experiment import load_experiment
+    from w2s_core.preflight import check_graphs
+    from w2s_core.step_labels import label_steps
+
+    machine = hardware(micro_batch, tensor_parallel, gpu_memory, accelerate, executor, device)
+    graph = runs.build_graph(load_experiment(config, overrides, data), device)
+    store = Store(root)
+    name = name or graph.experiment.run_name
+    _say_duplicates(graph)
+    check_graphs([graph], store, apart=executor == "ray" or (workers or 1) > 1)
+    outcome = runs.run_experiment(
+        graph,
+        store,
+        name=name,
+        workers=workers,
+        executor=executor,
+        address=address,
+        device=device,
+        hardware=machine,
+        command=_command(),
+    )
+    if outcome.interrupted:
+        sys.exit(INTERRUPTED)
+    _say_stopped(outcome, label_steps(graph.targets))
+    _mirror(store, name, root, chosen_trackers(wandb=wandb, trackio=trackio), online)
+    click.echo(save_report(store, [name], out / name, command=_command()))
+    if outcome.failed or outcome.stopped:
+        sys.exit(FAILED)
+
+
+@w2s.command()
+@click.argument("config", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("overrides", nargs=-1)
+@data_option
+@device_option
+@click.pass_obj
+def plan(root: Path, config: Path, overrides: tuple[str, ...], data: Path | None, device: str) -> None:
+    """Show the graph of an experiment: each step, cached or not, and the time it is expected to take."""
+    from w2s_core.engine import Store
+    from w2s_core.experiment import load_experiment
+    from w2s_core.cli.inspection import render_plan
+    from w2s_core.runs import build_graph
+
+    click.echo(render_plan(build_graph(load_experiment(config, overrides, data), device), Store(root)))
+
+
+@w2s.command(name="runs")
+@click.pass_obj
+def list_runs(root: Path) -> None:
+    """List the runs in the store."""
+    from w2s_core.engine import Store
+    from w2s_core.cli.inspection import render_runs
+
+    click.echo(render_runs(Store(root)))
+
+
+@w2s.command()
+@click.argument("run_name", metavar="RUN")
+@click.pass_obj
+def show(root: Path, run_name: str) -> None:
+    """Show a run: its experiment, its steps, and its table as far as it is computed."""
+    from analysis.report import render_run
+    from w2s_core.engine import Store
+    from w2s_core.cli.inspection import find_run, render_record
+
+    store = Store(root)
+    name = find_run(store, run_name)
+    click.echo(render_record(store, name))
+    click.echo(render_run(store, name))
+
+
+@w2s.command()
+@click.argument("run_name", metavar="RUN")
+@click.argument("step_name", metavar="STEP")
+@click.option("--against", metavar="RUN", help="Another run: say which input makes this step differ there.")
+@click.pass_obj
+def explain(root: Path, run_name: str, step_name: str, against: str | None) -> None:
+    """Explain why a step has its key; with --against, what differs from the same step of another run."""
+    from w2s_core.engine import Store
+    from w2s_core.cli.inspection import find_run, render_explanation
+
+    store = Store(root)
+    other = find_run(store, against) if against else None
+    click.echo(render_explanation(store, find_run(store, run_name), step_name, other))
+
+
+@w2s.command()
+@click.pass_obj
+def verify(root: Path) -> None:
+    """Check the digest of every file of every result in the store."""
+    from w2s_core.engine import Store
+
+    store = Store(root)
+    problems = list(store.verify())
+    for problem in problems:
+        click.echo(str(problem), err=True)
+    checked = len(list(store.keys()))
+    click.echo(json.dumps({"objects": checked, "problems": len(problems)}))
+    if problems:
+        sys.exit(FAILED)
+
+
+@w2s.command()
+@click.option("--dry-run", is_flag=True, help="Say what would go; remove nothing.")
+@click.pass_obj
+def gc(root: Path, dry_run: bool) -> None:
+    """Remove the results that no run points at."""
+    from w2s_core.engine import Store
+
+    freed = Store(root).gc(dry_run=dry_run)
+    click.echo(json.dumps({"dry_run": dry_run, **freed}))
+
+
+def _command() -> list[str]:
+    return ["w2s", *sys.argv[1:]]
+
+
+def _say_duplicates(graph: Any) -> None:
+    """The leak gate's finding, on stderr: what stands twice, and what was done about it."""
+    found = graph.splits.duplicates
+    if not found:
+        return
+    counts = Counter(f"{one.split} repeats {one.first_split}" for one in found)
+    said = ", ".join(f"{name}: {n}" for name, n in sorted(counts.items()))
+    done = (
+        f"{graph.splits.dropped} dropped"
+        if graph.splits.dropped
+        else "kept (duplicates: drop takes them out)"
+    )
+    click.echo(f"duplicate questions: {said}; {done}", err=True)
+
+
+def _say_stopped(outcome: Any, labels: dict[str, str]) -> None:
+    """One line for all that could not run because another step failed; the display has told of that one."""
+    names = sorted(
+        labels.get(key, key[:12]) for key, reason in outcome.stopped.items() if reason.startswith("needs ")
+    )
+    if names:
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        click.echo(
+            f"w2s: {len(names)} steps could not run for that reason: {', '.join(names[:3])}{more}", err=True
+        )
+
+
+def _mirror(store: Any, name: str, root: Path, trackers: list[str], online: bool) -> None:
+    """Show the run's record to the trackers; they may fail, the run does not."""
+    if trackers:
+        from w2s_core.tracking import mirror_run
+
+        mirror_run(store, name, trackers, folder=root / "trackers", online=online)
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one line on stderr and status 2, an interrupt status 130."""
+    try:
+        status = w2s.main(standalone_mode=False)
+        sys.exit(status if isinstance(status, int) else 0)
+    except UserError as error:
+        click.echo(f"w2s: {error}", err=True)
+        sys.exit(USER_ERROR)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("w2s: interrupted; the same command goes on where it stopped", err=True)
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(FAILED)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,371 @@
+"""How large a model is, and how much memory its training and sampling take: from headers and configs, never tensors.
+
+Sizes are in bytes. Estimates are for rows of the greatest length; tests/doctor holds each part against what a real
+model takes. Sources of the formulas: LoRA (Hu et al. 2106.09685), AdamW (Loshchilov and Hutter 1711.05101),
+activations as counted by Korthikanti et al. 2205.05198 (section 4) for what PyTorch keeps of a gated layer.
+"""
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from w2s_core.errors import UserError
+
+FLOAT32, HALF = 4, 2
+"""Bytes of a number."""
+FOUR_BITS = (4 + 0.127) / 8
+"""Bytes of a weight in 4 bits with its share of scales, which are rounded too (2305.14314, section 3)."""
+MAX_HEADER_BYTES = 100_000_000
+"""The safetensors format's own limit for a header."""
+MAX_LAYERS = 500
+"""More layers than any model has: a config that says so is damaged, and would take hours to build."""
+PREFILL_TOKENS = 2_048
+"""Tokens of prompts that are read at once (`w2s_core.sampling.decoding`)."""
+TILE_TOKENS, TILE_WORDS = 4_096, 32_768
+"""TRL takes the likelihoods of SFT and DPO in tiles of tokens by words (its kernels/chunked_logprob.py)."""
+TIED = ("lm_head.weight", "embed_tokens.weight")
+_NUMBER_BYTES = {
+    "F64": 8,
+    "I64": 8,
+    "U64": 8,
+    "F32": 4,
+    "I32": 4,
+    "U32": 4,
+    "F16": 2,
+    "BF16": 2,
+    "I16": 2,
+    "U16": 2,
+}
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What of a config decides memory: a decoder of `layers` equal layers with gated MLPs, as Llama has them."""
+
+    layers: int
+    hidden: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    intermediate: int
+    vocabulary: int
+    context: int | None
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any], place: object) -> "Shape":
+        """Read a config.json; `place` is named in errors. What a config leaves out has transformers' usual default:
+        as many key heads as heads, and a head's size of hidden / heads.
+
+        Raises UserError for a field that is missing or no positive whole number, and for mixtures of experts.
+        """
+        inner = config.get("text_config")
+        fields = inner if isinstance(inner, dict) else config
+        for name in ("num_local_experts", "num_experts", "n_routed_experts"):
+            if fields.get(name):
+                raise UserError(f"{place}: a mixture of experts, whose memory is not estimated here")
+
+        def number(name: str, default: int | None = None) -> int:
+            value = fields.get(name)
+            value = default if value is None else value
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise UserError(f"{place}: '{name}' should be a positive whole number (given: {value!r:.40})")
+            return value
+
+        heads, hidden = number("num_attention_heads"), number("hidden_size")
+        layers = number("num_hidden_layers")
+        if layers > MAX_LAYERS:
+            raise UserError(f"{place}: 'num_hidden_layers' is {layers}: no model has more than {MAX_LAYERS}")
+        return cls(
+            layers=layers,
+            hidden=hidden,
+            heads=heads,
+            kv_heads=number("num_key_value_heads", heads),
+            head_dim=number("head_dim", max(1, hidden // heads)),
+            intermediate=number("intermediate_size"),
+            vocabulary=number("vocab_size"),
+            context=None
+            if fields.get("max_position_embeddings") is None
+            else number("max_position_embeddings"),
+        )
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What a folder's safetensors hold: parameters, their bytes on disk, and the names of the tensors."""
+
+    parameters: int
+    size: int
+    names: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training of the recipe: which side's base, how, and the ranks of all adapters of the model that it makes."""
+
+    side: str
+    method: str
+    settings: dict[str, Any]
+    ranks: tuple[int, ...]
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The content of config.json. Raises UserError where it is missing or no JSON object."""
+    path = folder / "config.json"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{folder}: not a model, config.json is missing") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not valid JSON ({error})") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: expected a JSON object")
+    return content
+
+
+def read_weights(folder: Path, config: Mapping[str, Any]) -> Weights:
+    """Count the parameters of a checkpoint from the headers of the files that transformers would load.
+
+    A matrix that config ties to the embeddings counts once even where a file holds both, as does the loaded model;
+    rotary frequencies, which old checkpoints hold, are no parameters.
+
+    Raises UserError for a missing, damaged or cut off file.
+    """
+    tensors: dict[str, int] = {}
+    size = 0
+    for path in weight_files(folder):
+        header, held = _header(path)
+        tensors |= {name: math.prod(shape) for name, shape in header.items()}
+        size += held
+    counted = {name: count for name, count in tensors.items() if not name.endswith("rotary_emb.inv_freq")}
+    ends = {end for end in TIED for name in counted if name.endswith(end)}
+    if len(ends) == 2 and _tied(config):
+        counted = {name: count for name, count in counted.items() if not name.endswith(TIED[0])}
+    return Weights(sum(counted.values()), size, frozenset(tensors))
+
+
+def _tied(config: Mapping[str, Any]) -> bool:
+    """Whether the output matrix is the embeddings'; where a config is silent, a file with both has two."""
+    return bool(config.get("tie_word_embeddings", False))
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors that transformers loads: model.safetensors, or the shards of its index.
+
+    Raises UserError where there is neither, or where a shard is missing.
+    """
+    whole, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
+    if whole.is_file():
+        return [whole]
+    if not index.is_file():
+        raise UserError(f"{folder}: no model.safetensors, nor model.safetensors.index.json with its shards")
+    try:
+        placed = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        shards = sorted(set(placed.values()))
+        if not shards or any(not isinstance(one, str) or Path(one).name != one for one in shards):
+            raise ValueError
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise UserError(f"{index}: expected {{'weight_map': {{tensor: file in this folder}}}}") from None
+    if missing := [one for one in shards if not (folder / one).is_file()]:
+        raise UserError(f"{folder}: {len(missing)} of {len(shards)} shards missing, {missing[0]} among them")
+    return [folder / one for one in shards]
+
+
+def _header(path: Path) -> tuple[dict[str, list[int]], int]:
+    """The shapes of a file's tensors by name, and their bytes. The format: huggingface.co/docs/safetensors."""
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if not 2 <= length <= MAX_HEADER_BYTES:
+                raise ValueError
+            content = json.loads(file.read(length))
+        entries = {name: one for name, one in content.items() if name != "__metadata__"}
+        shapes = {name: _shape(one) for name, one in entries.items()}
+        held = max((int(one["data_offsets"][1]) for one in entries.values()), default=0)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
+        raise UserError(f"{path}: not a safetensors file, or a damaged one: fetch or save it again") from None
+    if (real := path.stat().st_size) != 8 + length + held:
+        raise UserError(f"{path}: cut off: {real} of {8 + length + held} bytes: fetch or save it again")
+    return shapes, held
+
+
+def _shape(entry: Mapping[str, Any]) -> list[int]:
+    """The checked shape of a header's entry: its offsets hold exactly the numbers that it speaks of."""
+    shape, (start, end) = entry["shape"], entry["data_offsets"]
+    if not all(type(one) is int and one >= 0 for one in (*shape, start, end)):
+        raise ValueError
+    width = _NUMBER_BYTES.get(entry["dtype"])
+    if width is not None and math.prod(shape) * width != end - start:
+        raise ValueError
+    return list(shape)
+
+
+def count_parameters(folder: Path) -> int:
+    """The parameters of the model that config.json describes, built without memory (torch's meta device).
+
+    Raises UserError where transformers knows no such model, or would need code of the checkpoint.
+    """
+    Shape.of(read_config(folder), folder / "config.json")  # a hostile number of layers would take hours
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    try:
+        config = AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    except Exception as error:  # noqa: BLE001 - from json, transformers and torch alike
+        said = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"{folder}: its config describes no model that transformers can build: {said}"
+        ) from None
+    model.tie_weights()
+    return sum(one.numel() for one in model.parameters())
+
+
+def lora_parameters(shape: Shape, rank: int) -> int:
+    """Parameters of one adapter on the seven projections of each layer: rank x (inputs + outputs) of each of them
+    (Hu et al. 2106.09685, section 4.1).
+    """
+    query, keys = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
+    attention = 2 * (shape.hidden + query) + 2 * (shape.hidden + keys)
+    return rank * shape.layers * (attention + 3 * (shape.hidden + shape.intermediate))
+
+
+def _projections(shape: Shape) -> int:
+    """Parameters of a layer's seven projections."""
+    query, keys = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
+    return shape.hidden * (2 * query + 2 * keys + 3 * shape.intermediate)
+
+
+def kv_cache(shape: Shape, tokens: int, width: int) -> int:
+    """Bytes of keys and values of `tokens` tokens, over all rows: 2 x layers x key heads x head size x width each."""
+    return 2 * shape.layers * shape.kv_heads * shape.head_dim * width * tokens
+
+
+def sampling_memory(
+    shape: Shape, parameters: int, *, rows: int, own: int, shared: int, width: int
+) -> dict[str, int]:
+    """Bytes while `rows` responses of `own` tokens each are drawn, after `shared` tokens of prompts in all.
+
+    draw: the logits of a step, in float32 also scaled and as shares, and the shares' running sum in float64.
+    """
+    logits = rows * shape.vocabulary * (width + 2 * FLOAT32 + 8)
+    reading = PREFILL_TOKENS * (4 * shape.hidden + 3 * shape.intermediate) * width
+    return {
+        "weights": parameters * width,
+        "KV cache": kv_cache(shape, rows * own + shared, width),
+        "draw": logits + reading,
+    }
+
+
+@dataclass(frozen=True)
+class Held:
+    """How the frozen weights are held: bytes of a number, whether their projections are rounded to 4 bits, and over how
+    many devices they are spread.
+    """
+
+    width: int
+    four_bits: bool = False
+    spread: int = 1
+
+    def size(self, shape: Shape, parameters: int) -> int:
+        """Bytes on each device. Spread weights are put together a layer at a time, while the next is on its way."""
+        projections = shape.layers * _projections(shape)
+        if self.four_bits:
+            return round(projections * FOUR_BITS) + max(0, parameters - projections) * self.width
+        together = 0 if self.spread == 1 else 2 * _projections(shape)
+        return (parameters // self.spread + together) * self.width
+
+
+def training_memory(
+    shape: Shape, parameters: int, *, method: str, rank: int, rows: int, tokens: int, gpu: bool, held: Held
+) -> dict[str, int]:
+    """Bytes of a LoRA training step of `rows` rows (SFT) or pairs (DPO, ORPO) of `tokens` tokens a side.
+
+    The adapter, its gradients and AdamW's two moments are float32 everywhere, and spread as the weights are. DPO's
+    reference is the same weights with the adapter off, so it adds nothing.
+
+    activations: what the backward pass needs. On a CPU all layers' (see `_kept`); on a GPU each layer's input, and one
+    layer's activations, which are computed again (gradient checkpointing).
+
+    loss: tiles of likelihoods for SFT and DPO, all logits for ORPO, with their gradients.
+    """
+    adapter = lora_parameters(shape, rank) // held.spread
+    read = rows * tokens * (1 if method == "sft" else 2)
+    if gpu:
+        kept = read * (shape.layers * shape.hidden * HALF + _kept(shape, rank) * (HALF + FLOAT32))
+    else:
+        kept = read * shape.layers * _kept(shape, rank) * FLOAT32
+    return {
+        "weights": held.size(shape, parameters),
+        "adapter": adapter * FLOAT32,
+        "gradients": adapter * FLOAT32,
+        "optimiser": 2 * adapter * FLOAT32,
+        "activations": kept + 2 * read * shape.hidden * FLOAT32,
+        "loss": _loss(shape, method, read, gpu),
+    }
+
+
+def _kept(shape: Shape, rank: int) -> int:
+    """Numbers a token that a layer's backward pass needs: both norms' inputs and outputs (4 x hidden), queries, keys
+    and values as attention reads them and its output (4 x heads x head size), four of the gated MLP's width, and the
+    seven adapters' inner ones.
+    """
+    return 4 * shape.hidden + 4 * shape.heads * shape.head_dim + 4 * shape.intermediate + 7 * rank
+
+
+def _loss(shape: Shape, method: str, tokens: int, gpu: bool) -> int:
+    """The output layer. ORPO: logits, log shares and gradients. SFT and DPO: TRL's buffer, as wide as a tile whatever
+    the vocabulary, and on a CPU, where no kernel works in place, seven float32 copies of what is used of it.
+    """
+    if method == "orpo":
+        return tokens * shape.vocabulary * (4 * HALF if gpu else 3 * FLOAT32)
+    rows = min(tokens, TILE_TOKENS)
+    buffer = rows * TILE_WORDS * (HALF if gpu else FLOAT32)
+    return buffer if gpu else buffer + 7 * rows * min(shape.vocabulary, TILE_WORDS) * FLOAT32
+
+
+def fitting_rows(needs: Iterable[tuple[int, int]], available: int) -> int | None:
+    """The largest of the row counts of `needs` [(rows, bytes)] that fits; None where not even the smallest does."""
+    return max((rows for rows, size in needs if size <= available), default=None)
+
+
+def planned(x: Any) -> tuple[list[Training], list[tuple[int, int, str]]]:
+    """The trainings of the recipe, and its samplings as (responses a question, tokens of a response, split)."""
+    from w2s_core.engine.step import topological
+    from w2s_core.recipes.weak_to_strong import Inputs, weak_to_strong
+    from w2s_core.steps import base_model, gold, questions
+
+    x = x.model_copy(update={"engine": "transformers"})  # which of them samples makes no difference here
+    names = ("train_1", "train_2", *x.evaluation.splits)
+    asked = {name: questions(source={}, split=name, digest="") for name in names}
+    known = {name: gold(source={}, split=name, digest="") for name in names}
+    bases = base_model(ref="weak"), base_model(ref="strong")
+    steps = topological(weak_to_strong(x, Inputs(asked, known, *bases, "gsm8k")).values())
+    trainings, samples = [], []
+    for one in steps:
+        arguments = one.params
+        if one.name in ("sft", "prefer"):
+            side, ranks = _lineage(one)
+            trainings.append(
+                Training(side, str(arguments.get("method", "sft")), arguments["settings"], ranks)
+            )
+        elif one.name == "sample":
+            split = one.inputs["questions"].params["split"]
+            samples.append((int(arguments.get("n", 1)), int(arguments["max_new_tokens"]), split))
+    return trainings, samples
+
+
+def _lineage(handle: Any) -> tuple[str, tuple[int, ...]]:
+    """The side whose base a trained model stands on, and the ranks of its adapters."""
+    ranks = []
+    while handle.name != "base_model":
+        ranks.append(int(handle.params["settings"]["lora_r"]))
+        handle = handle.inputs["model"]
+    return str(handle.params["ref"]), tuple(reversed(ranks))

@@ -1,0 +1,263 @@
+"""The driver of worker processes: starts them, passes their events on, replaces those that die, and ends
+them all.
+"""
+
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from w2s_core.engine import disk
+from w2s_core.engine.canonical import normalise
+from w2s_core.engine.disk import DiskFullError
+from w2s_core.engine.planning import distinct
+from w2s_core.engine.session import Ending, Session
+from w2s_core.engine.step import Handle
+from w2s_core.engine.store import Store
+from w2s_core.engine.walk import Emit, Event, Outcome
+from w2s_core.engine.executors.worker import EXIT_INTERRUPTED
+from w2s_core.errors import UserError
+
+STOP_GRACE_S = 10.0
+DEATHS_A_STEP = 3
+
+
+class Workers:
+    """`count` processes over one graph. The driver computes nothing; `run` returns when all have ended.
+
+    Raises (from `run`):
+        DiskFullError: a worker had no space for a result; the others were stopped.
+        UserError: a worker could not begin, since the code changed meanwhile or it died at once.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        targets: Mapping[str, Handle],
+        store: Store,
+        session: Session,
+        runtime: Mapping[str, Any],
+        emit: Emit,
+    ) -> None:
+        self.outcome = Outcome()
+        self._store, self._session, self._emit = store, session, emit
+        self._count = count
+        self._handles = distinct(targets.values())
+        self._job = session.folder / "job.json"
+        disk.write_durably(self._job, json.dumps(_job(targets, self._handles, store, runtime)))
+        self._live: dict[int, _Process] = {}
+        self._selector = selectors.DefaultSelector()
+        self._deaths: Counter[str] = Counter()
+        self._started = 0
+
+    def run(self) -> None:
+        """Run to the end. Whatever happens, no worker and nothing that one started is left behind."""
+        self.outcome.cached = {key for key in self._handles if self._store.has(key)}
+        try:
+            for _ in range(self._count):
+                self._start()
+            while self._live:
+                self._listen(timeout_s=0.2)
+                for process in [process for process in self._live.values() if process.has_ended()]:
+                    self._bury(process)
+        finally:
+            self._stop_all()
+            self._selector.close()
+
+    def _start(self) -> None:
+        self._started += 1
+        log = self._store.root / "logs" / f"worker-{self._session.folder.name}.{self._started}.txt"
+        process = _Process(self._job, log)
+        self._live[process.pid] = process
+        self._selector.register(process.events, selectors.EVENT_READ, process)
+
+    def _listen(self, timeout_s: float) -> None:
+        for selected, _ in self._selector.select(timeout_s):
+            for event in selected.data.read():
+                self._receive(selected.data, event)
+
+    def _receive(self, process: "_Process", event: Event) -> None:
+        kind, key = event["event"], event.get("key", "")
+        if kind == "abort":
+            raise (DiskFullError if event["kind"] == "DiskFullError" else UserError)(event["message"])
+        if kind == "ready":
+            process.ready = True
+            return
+        if kind == "started":
+            process.running = key
+        elif kind in ("finished", "failed", "stopped") and process.running == key:
+            process.running = None
+        if self._note(kind, key, event):
+            self._emit(event)
+
+    def _note(self, kind: str, key: str, event: Event) -> bool:
+        """Whether an event is news: what one worker did, the others find and tell again."""
+        if kind == "corrupt":
+            self.outcome.done.discard(key)
+            self.outcome.cached.discard(key)
+        elif kind == "finished":
+            self.outcome.done.add(key)
+        elif kind == "found":
+            if key in self.outcome.done or any(one.running == key for one in self._live.values()):
+                return False
+            self.outcome.done.add(key)
+        elif kind in ("failed", "stopped"):
+            table = self.outcome.failed if kind == "failed" else self.outcome.stopped
+            fresh = key not in table
+            table.setdefault(key, event["reason"])
+            return fresh
+        elif kind == "waiting":
+            return event.get("pid") not in self._live
+        return True
+
+    def _bury(self, process: "_Process") -> None:
+        """Sort out a worker that ended: read its last words, and start another if it died."""
+        for event in process.read():
+            self._receive(process, event)
+        self._forget(process)
+        code = process.reap()
+        if process.running and self._store.has(process.running):  # it died with the words on its lips
+            seconds = self._store.manifest(process.running)["duration_s"]
+            self._receive(process, {"event": "finished", "key": process.running, "seconds": seconds})
+        if code in (0, EXIT_INTERRUPTED):
+            return
+        if not process.ready:
+            raise UserError(
+                f"a worker process ended at once ({_manner(code)}); what it said is in {process.log}"
+            )
+        self._mourn(process, code)
+        self._start()
+
+    def _mourn(self, process: "_Process", code: int) -> None:
+        if process.running and self._deaths[process.running] >= DEATHS_A_STEP:
+            return  # it had taken the step up before the last death was noticed: the step has ended, none takes over
+        self._emit(
+            {"event": "worker died", "key": process.running, "pid": process.pid, "manner": _manner(code)}
+        )
+        if process.running is None:
+            self._deaths[""] += 1
+            if self._deaths[""] > self._count * DEATHS_A_STEP:
+                raise UserError(f"worker processes keep dying ({_manner(code)}); see {process.log}")
+            return
+        self._deaths[process.running] += 1
+        if self._deaths[process.running] >= DEATHS_A_STEP:
+            reason = (
+                f"its process died {DEATHS_A_STEP} times ({_manner(code)}); what it said is in {process.log}"
+            )
+            self._session.end_step(process.running, Ending("failed", reason, str(process.log)))
+
+    def _forget(self, process: "_Process") -> None:
+        self._live.pop(process.pid)
+        self._selector.unregister(process.events)
+
+    def _stop_all(self) -> None:
+        """Ask the living to stop, wait a little, then kill them and everything they started."""
+        for process in self._live.values():
+            process.signal(signal.SIGTERM)
+        try:
+            deadline = time.monotonic() + STOP_GRACE_S
+            while time.monotonic() < deadline and not all(one.has_ended() for one in self._live.values()):
+                self._drain()
+        finally:
+            for process in list(self._live.values()):
+                self._forget(process)
+                process.reap()
+
+    def _drain(self) -> None:
+        """Keep reading, so that no worker blocks on a full pipe while it stops."""
+        for selected, _ in self._selector.select(0.05):
+            if not selected.data.read_bytes():
+                time.sleep(0.02)
+
+
+class _Process:
+    """One worker process, in a process group of its own: Ctrl-C in a terminal reaches the driver alone."""
+
+    def __init__(self, job: Path, log: Path) -> None:
+        self.log = log
+        self.ready = False
+        self.running: str | None = None
+        self._buffer = b""
+        self.events, theirs = os.pipe()
+        os.set_blocking(self.events, False)
+        path = os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)
+        with log.open("ab") as said:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "w2s_core.engine.executors.worker", str(job), str(theirs)],
+                stdin=subprocess.PIPE,
+                stdout=said,
+                stderr=said,
+                pass_fds=[theirs],
+                start_new_session=True,
+                env={**os.environ, "PYTHONPATH": path},
+            )
+        os.close(theirs)
+        self.pid = self._process.pid
+
+    def read(self) -> Iterator[Event]:
+        """The events that have arrived whole. A line that a killed worker left unfinished is no event."""
+        while data := self.read_bytes():
+            *lines, self._buffer = (self._buffer + data).split(b"\n")
+            for line in lines:
+                yield json.loads(line)
+
+    def read_bytes(self) -> bytes:
+        try:
+            return os.read(self.events, 1 << 16)
+        except BlockingIOError:
+            return b""
+
+    def has_ended(self) -> bool:
+        """Whether it ended; it stays a zombie until `reap`, so that its process group keeps its number."""
+        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+    def signal(self, number: int) -> None:
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, number)
+
+    def reap(self) -> int:
+        """Kill what is left of its process group, and return its exit status."""
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+        code = self._process.wait()
+        if self._process.stdin:
+            self._process.stdin.close()
+        os.close(self.events)
+        if code == 0 or self.log.stat().st_size == 0:
+            self.log.unlink(missing_ok=True)
+        return code
+
+
+def _job(
+    targets: Mapping[str, Handle], handles: Mapping[str, Handle], store: Store, runtime: Mapping[str, Any]
+) -> dict[str, Any]:
+    return {
+        "root": str(store.root),
+        "modules": modules_of(handles.values()),
+        "specs": [handle.spec() for handle in handles.values()],
+        "targets": {label: handle.key for label, handle in targets.items()},
+        "runtime": normalise(dict(runtime), "runtime"),
+    }
+
+
+def modules_of(handles: Iterable[Handle]) -> list[str]:
+    """The modules that a process must import to have these steps."""
+    modules = sorted({handle.definition.function.__module__ for handle in handles})
+    if "__main__" in modules:
+        raise ValueError("steps defined in a script cannot run in worker processes: move them to a module")
+    return modules
+
+
+def _manner(code: int) -> str:
+    if code >= 0:
+        return f"exit status {code}"
+    hint = ", perhaps for lack of memory" if -code == signal.SIGKILL else ""
+    return f"signal {signal.Signals(-code).name}{hint}"
