@@ -8,11 +8,11 @@ import io
 import os
 from typing import Any
 
-from analysis.writing.figures import style
-from analysis.weak_to_strong.findings_page import page
 from analysis.reading.frame import StoreLike
-from analysis.report import PARTS, Part
 from analysis.reading.study import Study, make_study, open_frames
+from analysis.report import PARTS, Part
+from analysis.weak_to_strong.findings_page import page
+from analysis.writing.figures import style
 from analysis.writing.table import to_markdown
 from w2s_core.errors import UserError
 

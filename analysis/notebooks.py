@@ -53,8 +53,8 @@ def run_notebook(path: Path, out: Path, *, timeout_s: int = 600) -> Path:
 @click.argument("names", nargs=-1)
 def execute(store: Path, study: str | None, out: Path, names: Sequence[str]) -> None:
     """Execute the notebooks of these NAMES, or all, into HTML."""
-    from analysis.report import PARTS
     from analysis.reading.study import open_frames
+    from analysis.report import PARTS
     from w2s_core.engine import Store
 
     open_frames(

@@ -10,29 +10,27 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis.weak_to_strong.calibration import calibration_tables
-from analysis.weak_to_strong.capability_gap import save_gap
+from analysis.parts.accuracy import accuracy_table
 from analysis.parts.cost import cost_tables
-from analysis.writing.figures import save_figure, stage_one_figure
-from analysis.weak_to_strong.calibration_figure import calibration_figure
-from analysis.figures_choice import choice_figure
-from analysis.figures_levels import level_figure, pgr_figure
-from analysis.figures_selection import selection_figure, threshold_figure
-from analysis.weak_to_strong.findings_page import save_findings
+from analysis.parts.levels import level_figure, level_tables
+from analysis.parts.settings import settings_tables
 from analysis.reading.frame import Frames, StoreLike, load_frames
 from analysis.reading.groups import Group
-from analysis.parts.levels import level_tables
-from analysis.writing.notes import footer
-from analysis.weak_to_strong.selection import selection_tables
-from analysis.parts.settings import settings_tables
-from analysis.weak_to_strong.stage_two import stage_two_tables
 from analysis.reading.study import Study, by_strong, make_study, one_of
-from analysis.writing.table import Table, escape, save_tables, to_terminal
-from analysis.parts.accuracy import accuracy_table
-from analysis.weak_to_strong.thresholds import figure_groups, threshold_tables
 from analysis.reading.typed import written
-from analysis.weak_to_strong.weak_choice import weak_choice_tables
-from analysis.weak_to_strong.weak_models import weak_model_tables
+from analysis.weak_to_strong.calibration import calibration_tables
+from analysis.weak_to_strong.calibration_figure import calibration_figure
+from analysis.weak_to_strong.capability_gap import save_gap
+from analysis.weak_to_strong.findings_page import save_findings
+from analysis.weak_to_strong.selection import selection_figure, selection_tables
+from analysis.weak_to_strong.stage_one import stage_one_figure
+from analysis.weak_to_strong.stage_two import stage_two_tables
+from analysis.weak_to_strong.thresholds import figure_groups, threshold_figure, threshold_tables
+from analysis.weak_to_strong.weak_choice import choice_figure, weak_choice_tables
+from analysis.weak_to_strong.weak_models import pgr_figure, weak_model_tables
+from analysis.writing.figures import save_figure
+from analysis.writing.notes import footer
+from analysis.writing.table import Table, escape, save_tables, to_terminal
 from w2s_core.errors import UserError
 
 if TYPE_CHECKING:

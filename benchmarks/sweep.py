@@ -141,7 +141,7 @@ def planning(folder: Path) -> tuple[float, float]:
     command = [
         sys.executable,
         "-m",
-        "w2s_core.cli.main",
+        "w2s_core.cli",
         "--store",
         str(folder / "many"),
         "sweep",

@@ -162,7 +162,7 @@ def measure(folder: Path, out: Path, *, figures: bool) -> dict[str, float]:
 
     CPU seconds too: on a machine that others use, the clock counts their work.
     """
-    from analysis.tables_command import quicken
+    from analysis.commands import quicken
 
     quicken()
     started = time.perf_counter()
@@ -175,8 +175,8 @@ def measure(folder: Path, out: Path, *, figures: bool) -> dict[str, float]:
     import pyarrow.parquet  # noqa: F401
     import scipy.special  # noqa: F401
 
-    from analysis.report import PARTS, write_report
     from analysis.reading.study import make_study, open_frames
+    from analysis.report import PARTS, write_report
     from w2s_core.engine import Store
 
     ready, cpu = time.perf_counter(), time.process_time()

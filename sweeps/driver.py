@@ -15,8 +15,7 @@ from sweeps.progress import SweepDisplay
 from sweeps.space import Cell
 from sweeps.storage import IN_MEMORY, default_url, has_study, still_answers
 from sweeps.study_file import LoadedStudy
-from w2s_core.engine import Executor, Handle, Outcome, Store, locks, run_graph
-from w2s_core.engine.executors import ray_cluster
+from w2s_core.engine import Executor, Handle, Outcome, Store, locks, ray_cluster, run_graph
 from w2s_core.errors import UserError
 from w2s_core.preflight import check_graphs
 from w2s_core.runs import record

@@ -35,7 +35,7 @@ def sweep_config(loaded: LoadedStudy, store: Path) -> dict[str, Any]:
         "metric": {"name": objective.metric, "goal": objective.direction},
         "parameters": {one.field: _parameter(one) for one in planner.space.dimensions},
         "command": [
-            "${env}", sys.executable, "-m", "w2s_core.cli.main", "--store", str(store.absolute()),
+            "${env}", sys.executable, "-m", "w2s_core.cli", "--store", str(store.absolute()),
             "trial", str(loaded.path.absolute()), "--wandb", "--online", "${args_no_hyphens}",
         ],
     }  # fmt: skip

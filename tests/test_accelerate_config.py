@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from accelerate.commands.config.config_args import load_config_from_file
 
-from w2s_core.training.accelerate_config import check_device, read_accelerate_config
 from w2s_core.cli.options import hardware
 from w2s_core.errors import UserError
+from w2s_core.training.accelerate_config import check_device, read_accelerate_config
 
 SHIPPED = sorted((Path(__file__).resolve().parents[1] / "experiments/accelerate").glob("*.yaml"))
 GOOD = "distributed_type: MULTI_GPU\nnum_processes: 2\n"

@@ -36,7 +36,8 @@ def test_planning_and_pure_rooms_load_nothing_heavy(name: str) -> None:
 
 def test_help_loads_nothing_slow() -> None:
     found = loaded_by(
-        "from w2s_core.cli.main import main\nsys.argv = ['w2s', '--help']\ntry:\n    main()\nexcept SystemExit as end:\n"
+        "from w2s_core.cli.main import main\nsys.argv = ['w2s', '--help']\n"
+        "try:\n    main()\nexcept SystemExit as end:\n"
         "    assert not end.code, end.code"
     )
     assert not found & SLOW_TO_LOAD

@@ -8,7 +8,7 @@ import pytest
 from w2s_core.engine import Handle
 from w2s_core.experiment import Experiment
 from w2s_core.recipes.weak_to_strong import Inputs, weak_to_strong
-from w2s_core.steps import base_model, gold, questions
+from w2s_core.steps.data import base_model, gold, questions
 
 SPLITS = ("train_1", "train_2", "dev", "test")
 SOURCE = {"task": "mini", "options": {}, "duplicates": "report", "names": list(SPLITS)}

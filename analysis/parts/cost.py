@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from analysis.reading.frame import Frames
-from analysis.writing.notes import run_notes
-from analysis.reading.study import Study
-from analysis.writing.table import Cell, Table, count, percent, words
 from analysis.parts.accuracy import share_of
+from analysis.reading.frame import Frames
+from analysis.reading.study import Study
+from analysis.writing.notes import run_notes
+from analysis.writing.table import Cell, Table, count, percent, words
 
 CHEAP = "others"
 STEPS = ("sample", "sft", "prefer", "grade")

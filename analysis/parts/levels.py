@@ -1,19 +1,43 @@
 """Accuracy by difficulty (the paper's Figure 6), and whether Stage II passes the ceiling on the hardest level."""
 
+from collections.abc import Sequence
 from math import isnan
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from analysis.parts.accuracy import level_headings, named_method, title
 from analysis.reading.contrasts import difference
 from analysis.reading.groups import Group
 from analysis.reading.titles import method_name
-from analysis.writing.notes import footer, smallest_change, smallest_effect
 from analysis.weak_to_strong.stage_two import METHODS
-from analysis.writing.table import MISSING, Cell, Table, count, percent_interval, points_interval, probability, words
-from analysis.parts.accuracy import level_headings, named_method, title
+from analysis.writing.figures import (
+    add_grid,
+    add_legend,
+    draw_points,
+    label_lines,
+    new_figure,
+    panel_title,
+    style,
+)
+from analysis.writing.notes import footer, smallest_change, smallest_effect
+from analysis.writing.table import (
+    MISSING,
+    Cell,
+    Table,
+    count,
+    percent_interval,
+    points_interval,
+    probability,
+    words,
+)
 from w2s_core.statistics import Estimate, score
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 
 Mask = npt.NDArray[np.bool_]
 ALL = "all"
@@ -126,3 +150,42 @@ def hardest_answer(group: Group, gaps: dict[str, dict[Any, Estimate | None]]) ->
 
 def _plain(cell: Cell) -> str:
     return cell.text.removeprefix("= ")
+
+
+_NAMES: Final = {
+    "weak_floor": ("floor", "weak floor"),
+    "M_plus": ("hybrid", "M+"),
+    "dpo": ("dpo", "DPO"),
+    "orpo": ("orpo", "ORPO"),
+    "ceiling": ("ceiling", "strong ceiling"),
+}
+
+
+def level_figure(groups: Sequence[Group]) -> "Figure | None":
+    """One panel a weak model: accuracy by level of floor, M_plus, DPO, ORPO and ceiling. None without levels."""
+    groups = [group for group in groups if level_headings(group)]
+    if not groups:
+        return None
+    with style():
+        figure, panels = new_figure(len(groups))
+        for group, panel in zip(groups, panels[0], strict=True):
+            _draw_levels(panel, group)
+        label_lines(panels[0], f"accuracy on {groups[0].split}, %")
+        add_legend(figure, panels.flat, [name for _, name in _NAMES.values()])
+    return figure
+
+
+def _draw_levels(panel: "Axes", group: Group) -> None:
+    headings = level_headings(group)
+    shifts = dict(zip(_NAMES, (-0.16, -0.08, 0.0, 0.08, 0.16), strict=True))
+    for method, (what, name) in _NAMES.items():
+        found = level_scores(group, group.m_plus if method == "M_plus" else method)
+        if found:
+            places = [i + shifts[method] for i in range(len(headings))]
+            line = {"floor": ":", "ceiling": "--"}.get(what, "-")
+            draw_points(panel, places, [found[level] for level in headings], what, name, line)
+    panel.set_xticks(range(len(headings)), [str(level) for level in headings])
+    panel.set_ylim(-3, 103)
+    panel.set_xlabel("level", labelpad=2)
+    panel.set_title(panel_title(group), fontsize=8, pad=4)
+    add_grid(panel)

@@ -1,11 +1,11 @@
 """An overview of a study: one row a setting, and a list of all runs."""
 
+from analysis.parts.accuracy import accuracy_of
 from analysis.reading.groups import Group, accuracy_estimate
 from analysis.reading.labels import label_quality_over_seeds
-from analysis.writing.notes import questions_of, run_notes, smallest_change
 from analysis.reading.study import Study, setting_of
+from analysis.writing.notes import questions_of, run_notes, smallest_change
 from analysis.writing.table import EMPTY, Cell, Table, percent, percent_interval, words
-from analysis.parts.accuracy import accuracy_of
 from w2s_core.statistics import Estimate
 
 METHODS = {"weak floor": "weak_floor", "M_plus": "", "DPO": "dpo", "ORPO": "orpo", "ceiling": "ceiling"}

@@ -1,0 +1,1 @@
+"""From the store to aligned tables of scores; nothing here draws."""

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from analysis.reading.results import Graded, Ints, Pairs, Questions, Results
 from w2s_core.errors import UserError
-from w2s_core.evaluation import pass_at_k
 from w2s_core.statistics import Estimate, score
+from w2s_core.statistics.scores import pass_at_k
 
 Args = ParamSpec("Args")
 Made = TypeVar("Made")

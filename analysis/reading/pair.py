@@ -94,7 +94,7 @@ def _scores(store: Store, key: str, measure: str, name: str) -> "pd.DataFrame":
     import pandas as pd
 
     from analysis.reading.groups import PASS_K
-    from w2s_core.evaluation import pass_at_k
+    from w2s_core.statistics.scores import pass_at_k
 
     if not store.has(key):
         raise UserError(f"{name}: the result {key[:12]} is not computed yet")

@@ -10,8 +10,8 @@ from typing import Any, Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from w2s_core.answers.verdicts import RIGHT, TRUNCATED, VERDICTS
 from w2s_core.errors import UserError
-from w2s_core.evaluation import RIGHT, TRUNCATED, VERDICTS
 
 GRADES: Final = "grades.parquet"
 ROWS: Final = "rows.parquet"

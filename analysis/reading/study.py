@@ -7,7 +7,14 @@ from pathlib import PurePath
 from typing import Any, Literal
 
 from analysis.reading.frame import Frames, StoreLike, load_frames
-from analysis.reading.groups import Group, by_weak, default_split, differing_fields, make_groups, written_value
+from analysis.reading.groups import (
+    Group,
+    by_weak,
+    default_split,
+    differing_fields,
+    make_groups,
+    written_value,
+)
 from analysis.reading.results import Results
 from w2s_core.errors import UserError
 

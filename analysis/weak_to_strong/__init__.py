@@ -1,0 +1,1 @@
+"""What a report says of weak-to-strong reasoning alone."""

@@ -12,8 +12,11 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from analysis.parts.accuracy import title
 from analysis.reading.groups import Group, shared
+from analysis.reading.results import Graded, Ints, number_clusters
 from analysis.reading.titles import method_name
+from analysis.weak_to_strong.stage_two import METHODS
 from analysis.writing.notes import (
     in_templates,
     missing_notes,
@@ -22,10 +25,7 @@ from analysis.writing.notes import (
     smallest_effect,
     to_compute,
 )
-from analysis.reading.results import Graded, Ints, number_clusters
-from analysis.weak_to_strong.stage_two import METHODS
 from analysis.writing.table import MISSING, Cell, Table, count, percent, percent_interval, share_cell, words
-from analysis.parts.accuracy import title
 from w2s_core.errors import UserError
 from w2s_core.statistics import (
     AtomAccuracy,

@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from analysis.reading.groups import Group
 from analysis.weak_to_strong.calibration import VOTE, atoms_of, curve_of, vote_labels
+from analysis.weak_to_strong.stage_two import METHODS
 from analysis.writing.figures import (
     COLOURS,
     add_grid,
@@ -14,8 +16,6 @@ from analysis.writing.figures import (
     panel_title,
     style,
 )
-from analysis.reading.groups import Group
-from analysis.weak_to_strong.stage_two import METHODS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

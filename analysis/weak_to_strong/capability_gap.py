@@ -5,16 +5,19 @@ strong model under the base setting of its study.
 """
 
 from collections.abc import Callable, Sequence
+from math import isnan
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
+from analysis.parts.accuracy import accuracy_of, group_recovery
 from analysis.reading.contrasts import difference
-from analysis.writing.figures import save_figure
-from analysis.figures_gap import gap_figure
 from analysis.reading.groups import Group
-from analysis.reading.titles import method_name
-from analysis.writing.notes import footer, smallest_effect
-from analysis.weak_to_strong.stage_two import METHODS
 from analysis.reading.study import Study
+from analysis.reading.titles import method_name
+from analysis.weak_to_strong.stage_two import METHODS
+from analysis.weak_to_strong.weak_models import NOT_RESOLVED
+from analysis.writing.figures import MARKS, add_grid, arms, assigned, new_figure, save_figure, style
+from analysis.writing.notes import footer, smallest_effect
 from analysis.writing.table import (
     MISSING,
     Cell,
@@ -25,8 +28,10 @@ from analysis.writing.table import (
     to_terminal,
     words,
 )
-from analysis.parts.accuracy import accuracy_of, group_recovery
-from analysis.weak_to_strong.weak_models import NOT_RESOLVED
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 
 NAME = "capability_gap"
 TITLE = "PGR over weak and strong models"
@@ -138,3 +143,41 @@ def _gap_grid(cells: Cells, strongs: Sequence[str]) -> Table:
             )
     table.notes = footer(judged, smallest_effect("A gap", gaps.values()))
     return table
+
+
+_SHADES: Final = ("#0072B2", "#D55E00", "#009E73", "#4B2E63", "#E78AC3", "#767676")
+
+
+def gap_figure(cells: Sequence[Group]) -> "Figure | None":
+    """Colour and dashes say the strong model, the marker the weak one. None where no pair has a resolved gap."""
+    points = []
+    for group in cells:
+        found, gap = group_recovery(group, group.m_plus), difference([group], "ceiling", "weak_floor")
+        if found is not None and found.resolved and gap is not None and not isnan(found.ratio.value):
+            points.append((group, 100 * gap.value, found.ratio))
+    if not points:
+        return None
+    shades = assigned([group.strong for group in cells], _SHADES)
+    marks = assigned([group.weak for group in cells], MARKS)
+    with style():
+        figure, ((panel,),) = new_figure(1)
+        figure.set_figheight(3.6)
+        for group, gap_points, ratio in points:
+            reach = [[arm] for arm in arms(ratio)]
+            panel.errorbar(
+                [gap_points], [ratio.value], yerr=reach, color=shades[group.strong], marker=marks[group.weak],
+                markersize=4.5, elinewidth=0.8, capsize=1.8, capthick=0.8, linestyle="none", zorder=3,
+            )  # fmt: skip
+        for name, shade in shades.items():
+            panel.plot([], [], color=shade, linewidth=3, label=f"strong: {name}")
+        for name, mark in marks.items():
+            panel.plot(
+                [], [], color="#444444", marker=mark, linestyle="none", markersize=4.5, label=f"weak: {name}"
+            )
+        for level, dashes in ((0, (0, (1, 1.5))), (1, (0, (5, 2)))):
+            panel.axhline(level, color="#767676", linestyle=dashes, linewidth=1.0, zorder=2)
+        panel.set_xlabel("gap: strong ceiling minus weak floor, points", labelpad=2)
+        panel.set_ylabel("performance gap recovered by M+")
+        add_grid(panel)
+        figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=7.5)
+    return figure

@@ -3,13 +3,17 @@
 Each rule is applied to a measured quantity with its interval. Gold answers are read for this only.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from math import isnan
-from typing import Final
+from typing import Any, Final
 
-from analysis.weak_to_strong.calibration import VOTE, interval_of
 from analysis.reading.contrasts import difference
+from analysis.reading.frame import StoreLike, load_frames
+from analysis.reading.groups import Group, default_split, make_groups
+from analysis.reading.titles import method_name
+from analysis.weak_to_strong.calibration import VOTE, interval_of
 from analysis.weak_to_strong.diagnose_measures import (
     agreement,
     calibration_error,
@@ -29,6 +33,7 @@ from analysis.weak_to_strong.diagnose_rules import (
     DRIFT,
     EASY,
     ELICITED,
+    FAMILIES,
     GAIN,
     IMPURE,
     LATER,
@@ -40,12 +45,10 @@ from analysis.weak_to_strong.diagnose_rules import (
     REJECTED,
     RULES,
     SHARED,
+    VERDICTS,
     Rule,
     Verdict,
 )
-from analysis.reading.frame import StoreLike, load_frames
-from analysis.reading.groups import Group, default_split, make_groups
-from analysis.reading.titles import method_name
 from analysis.weak_to_strong.stage_two import METHODS
 from w2s_core.statistics import Estimate
 
@@ -206,3 +209,52 @@ def _with_loss(found: Finding, losses: tuple[float, float] | None) -> Finding:
 def _without_stage_two(rule: Rule, names: Names) -> Finding:
     named = {**names, "method": "METHOD", "title": "DPO or ORPO", "label": "DPO, ORPO", "beta": "change"}
     return _no_data(rule, named, "the run trains neither DPO nor ORPO (stage2.methods)")
+
+
+WIDTH: Final = 100
+
+
+_MARGIN: Final = " " * 16
+
+
+_MEANING: Final = (
+    "shown: the whole 95 % interval lies beyond the rule's limit; not shown: on the other side; not resolved: the "
+    "interval holds the limit, which more questions would narrow. Intervals are over questions, grouped by template "
+    "where templates are named; they are not corrected for the number of rules, and say nothing about other seeds."
+)
+
+
+def render(run: str, findings: Sequence["Finding"], width: int = WIDTH) -> str:
+    """All findings by family, in the order of the method: verdict, evidence, rule; what to try where shown."""
+    counts = {verdict: sum(one.verdict == verdict for one in findings) for verdict in VERDICTS}
+    lines = [*_wrapped(f"{run}: " + ", ".join(f"{n} {name}" for name, n in counts.items() if n), "", width)]
+    for family in FAMILIES:
+        lines += ["", f"{family}?"]
+        for one in findings:
+            if one.family == family:
+                lines += _lines(one, width)
+    return "\n".join([*lines, "", *_wrapped(_MEANING, "", width)]) + "\n"
+
+
+def as_json(run: str, findings: Sequence["Finding"]) -> dict[str, Any]:
+    """The findings as plain data; what is not known is null."""
+    return {"run": run, "findings": [asdict(one) for one in findings]}
+
+
+def _lines(one: "Finding", width: int) -> list[str]:
+    told = _wrapped(f"{one.signature}: {one.evidence}", f"  {one.verdict:<14}", width)
+    told += _wrapped(f"rule: {one.rule}", _MARGIN, width)
+    return told + (_wrapped(f"try: {one.advice}", _MARGIN, width) if one.verdict == "shown" else [])
+
+
+def _wrapped(text: str, start: str, width: int) -> list[str]:
+    """Lines of at most `width` columns; names are never cut in two."""
+    rest = " " * len(start)
+    return textwrap.wrap(
+        text,
+        width,
+        initial_indent=start,
+        subsequent_indent=rest,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

@@ -21,11 +21,11 @@ def diagnose(root: Path, run_name: str, file: Path | None) -> None:
     """
     # The products behind a measure are small: threads of BLAS would only wait for each other.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    from analysis.weak_to_strong.diagnose import as_json, render
     from analysis.weak_to_strong.diagnose import diagnose as apply_rules
-    from analysis.diagnose_text import as_json, render
+    from w2s_core.cli.inspection import find_run
     from w2s_core.engine import Store
     from w2s_core.errors import UserError
-    from w2s_core.cli.inspection import find_run
 
     store = Store(root)
     run = find_run(store, run_name)

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from analysis.weak_to_strong.calibration import VOTE, interval_of, votes_of
 from analysis.reading.groups import Group
 from analysis.reading.labels import label_tables, ratio_estimate, runs_with_sets
 from analysis.reading.results import Ints, StoreLike, read_parquet
+from analysis.weak_to_strong.calibration import VOTE, interval_of, votes_of
 from analysis.weak_to_strong.stage_two import side_right
 from w2s_core.statistics import Estimate, crossed_bootstrap, score
 

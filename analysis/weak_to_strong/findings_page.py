@@ -7,8 +7,8 @@ from math import isnan
 from pathlib import Path
 from typing import Any
 
-from analysis.weak_to_strong.findings import ALPHA, MARGIN, Claim, Finding, control_contrasts, findings
 from analysis.reading.groups import Group, differing_fields, names_of
+from analysis.weak_to_strong.findings import ALPHA, MARGIN, Claim, Finding, control_contrasts, findings
 from analysis.writing.notes import questions_of, run_notes, smallest_effect
 from analysis.writing.table import (
     Cell,

@@ -6,6 +6,10 @@ Source: the numbers printed in Figure 4; Stage II on GSM8K second-hand, from a s
 import re
 from typing import Final
 
+from analysis.parts.accuracy import SAMPLED
+from analysis.reading.groups import Group
+from analysis.writing.table import Cell, Table
+
 _WEAK: Final = ("llama2_7b", "gemma_2b", "mistral_7b")
 
 STAGE_ONE: Final[dict[str, dict[str, tuple[float, float, float]]]] = {
@@ -77,3 +81,20 @@ def _column(weak: str) -> int | None:
         if plain.startswith(known.replace("_", "")):
             return i
     return None
+
+
+def _add_published(table: Table, group: Group, planned: list[str]) -> None:
+    """The paper's own figures beside ours, where it has this weak model and task."""
+    for heading, sampled in (("paper", False), (f"paper, {SAMPLED}", True)):
+        found = {
+            method: published_figure(group.task, group.weak, method, group.m_plus, pass_at_10=sampled)
+            for method in planned
+        }
+        if any(one is not None for one in found.values()):
+            table.columns.append(heading)
+            for one, row in zip(found.values(), table.rows, strict=True):
+                row[heading] = Cell(f"{one:.2f}", one) if one is not None else Cell("–")
+    if "paper" in table.columns:
+        table.notes.append(
+            "paper: arXiv 2407.13647, Figure 4; its Stage II on GSM8K from a survey that cites its text."
+        )

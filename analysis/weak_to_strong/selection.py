@@ -1,9 +1,23 @@
 """Where the labels come from: precision, coverage and levels of each labelled set, and controls at matched steps."""
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from analysis.parts.accuracy import accuracy_of, named_method, title
 from analysis.reading.contrasts import difference, precision_gain
 from analysis.reading.groups import Group
 from analysis.reading.labels import SetQuality, label_quality_over_seeds
 from analysis.reading.titles import CONTROLS, method_name, ordered, ordered_sets, set_name
+from analysis.writing.figures import (
+    COLOURS,
+    add_grid,
+    add_legend,
+    draw_points,
+    label_lines,
+    new_figure,
+    panel_title,
+    style,
+)
 from analysis.writing.notes import footer, in_templates, missing_notes, run_notes, smallest_effect
 from analysis.writing.table import (
     MISSING,
@@ -16,7 +30,11 @@ from analysis.writing.table import (
     probability,
     words,
 )
-from analysis.parts.accuracy import accuracy_of, named_method, title
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 
 CONTROLS_NOTE = (
     "all ICL: every few-shot answer, no filter. random: as many of them as agree, at random. gold: gold answers to the "
@@ -143,3 +161,56 @@ def control_table(group: Group) -> Table:
         *footer([group], smallest_effect("A difference from icl-ft 1", effects.values())),
     ]
     return table
+
+
+_KINDS: Final[dict[str, tuple[str, str]]] = {
+    "weak": ("weak", "weak side"),
+    "icl": ("icl", "ICL side"),
+    "agreed": ("hybrid", "agreed"),
+    "dropped": ("floor", "dropped"),
+}
+
+
+_SHIFTS: Final = {"weak": -2.5, "icl": 2.5}
+"""Both sides cover everything: they are drawn beside each other, in points of coverage."""
+
+
+def selection_figure(groups: Sequence[Group]) -> "Figure | None":
+    """One panel a weak model: precision of each labelled set against its coverage; the number is the iteration."""
+    found = {group.name: quality_of_sets(group) for group in groups}
+    groups = [group for group in groups if any(found[group.name].values())]
+    if not groups:
+        return None
+    with style():
+        figure, panels = new_figure(len(groups))
+        for group, panel in zip(groups, panels[0], strict=True):
+            for name, quality in found[group.name].items():
+                if quality is not None:
+                    _draw_set(panel, name, quality)
+            panel.set_xlim(-4, 113)
+            panel.set_ylim(-3, 105)
+            panel.set_xlabel("coverage of train_2, %", labelpad=2)
+            panel.set_title(panel_title(group), fontsize=8, pad=4)
+            add_grid(panel)
+        label_lines(panels[0], "label precision, %")
+        add_legend(figure, panels.flat, [label for _, label in _KINDS.values()])
+    return figure
+
+
+def _draw_set(panel: "Axes", name: str, quality: SetQuality) -> None:
+    side, _, number = name.rpartition("_")
+    if side not in _KINDS or quality.precision.value != quality.precision.value:
+        return
+    what, label = _KINDS[side]
+    at = 100 * quality.coverage + _SHIFTS.get(side, 0)
+    draw_points(panel, [at], [quality.precision], what, label, "none")
+    # D_weak and D_icl are number 0: the sides of an iteration are the answers after the one before
+    panel.annotate(
+        number,
+        (at, 100 * quality.precision.value),
+        xytext=(3.5, 2) if int(number) else (-3.5, 2),
+        ha="left" if int(number) else "right",
+        textcoords="offset points",
+        fontsize=6.5,
+        color=COLOURS[what],
+    )

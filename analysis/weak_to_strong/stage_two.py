@@ -5,15 +5,24 @@ from math import nan
 import numpy as np
 import numpy.typing as npt
 
+from analysis.parts.accuracy import SAMPLED, accuracy_of, named_method, title
 from analysis.reading.contrasts import difference
 from analysis.reading.groups import PASS_K, Group
 from analysis.reading.labels import ratio_estimate
-from analysis.reading.titles import method_name
-from analysis.writing.notes import footer, missing_notes, run_notes, smallest_change, smallest_effect
-from analysis.weak_to_strong.published import published_figure
 from analysis.reading.results import Pairs
-from analysis.writing.table import MISSING, Cell, Table, count, percent_interval, points_interval, probability, words
-from analysis.parts.accuracy import SAMPLED, accuracy_of, named_method, title
+from analysis.reading.titles import method_name
+from analysis.weak_to_strong.published import published_figure
+from analysis.writing.notes import footer, missing_notes, run_notes, smallest_change, smallest_effect
+from analysis.writing.table import (
+    MISSING,
+    Cell,
+    Table,
+    count,
+    percent_interval,
+    points_interval,
+    probability,
+    words,
+)
 from w2s_core.statistics import Estimate
 
 Floats = npt.NDArray[np.float64]

@@ -6,16 +6,24 @@ A series is the runs of one weak model that differ from its base setting in the 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import nan
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from analysis.reading.contrasts import setting_spread
-from analysis.reading.groups import Group
-from analysis.reading.labels import label_quality_over_seeds
-from analysis.writing.notes import footer, run_notes, smallest_note, to_compute
-from analysis.weak_to_strong.stage_two import METHODS
-from analysis.reading.study import Study
-from analysis.writing.table import Cell, Table, count, percent, percent_interval, words
 from analysis.parts.accuracy import accuracy_of
+from analysis.reading.contrasts import setting_spread
+from analysis.reading.groups import Group, accuracy_estimate
+from analysis.reading.labels import label_quality_over_seeds
+from analysis.reading.study import Study
+from analysis.weak_to_strong.stage_two import METHODS
+from analysis.writing.figures import add_grid, add_legend, draw_points, label_lines, new_figure, style
+from analysis.writing.notes import footer, run_notes, smallest_note, to_compute
+from analysis.writing.table import Cell, Table, count, percent, percent_interval, words
+from w2s_core.statistics import Estimate
+from w2s_core.statistics.estimates import nothing
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 
 THRESHOLDS: Final = {
     "stage1.consistency": "consistency",
@@ -145,3 +153,43 @@ def _accuracies(group: Group) -> dict[str, Cell]:
     methods = [group.m_plus, *(one for one in METHODS if one in group.planned())]
     names = {group.m_plus: "M_plus", "dpo": "DPO", "orpo": "ORPO"}
     return {f"{names[method]}, accuracy": accuracy_of(group, method) for method in methods}
+
+
+def threshold_figure(study: Study) -> "Figure | None":
+    """A row a threshold, a panel a weak model: precision, coverage (Stage I) and accuracies over the threshold."""
+    rows = [series for field in THRESHOLDS if (series := series_of(study, field))]
+    if not rows:
+        return None
+    width = max(map(len, rows))
+    with style():
+        figure, panels = new_figure(width, [1.0] * len(rows))
+        for line, series in zip(panels, rows, strict=True):
+            for panel, one in zip(line, series, strict=False):
+                _draw_series(panel, one)
+            for panel in line[len(series) :]:
+                panel.set_axis_off()
+            label_lines(line[: len(series)], f"%, judged on {series[0].groups[0].split}")
+        add_legend(figure, panels.flat)
+    return figure
+
+
+def _draw_series(panel: "Axes", series: Series) -> None:
+    lines: list[tuple[str, str, str, list[Estimate | None]]] = [
+        ("hybrid", "M+ accuracy", "-", [accuracy_estimate(one, one.m_plus) for one in series.groups]),
+        ("dpo", "DPO accuracy", "-", [accuracy_estimate(one, "dpo") for one in series.groups]),
+        ("orpo", "ORPO accuracy", "-", [accuracy_estimate(one, "orpo") for one in series.groups]),
+    ]
+    if series.field == "stage1.consistency":  # it decides the first agreed set; the last hangs on much else
+        found = [label_quality_over_seeds(group, "agreed_1") for group in series.groups]
+        lines.append(
+            ("precision", "label precision", "--", [one.precision if one else None for one in found])
+        )
+        shares = [nothing(value=one.coverage) if one else None for one in found]
+        lines.append(("coverage", "coverage", ":", shares))
+    step = 0.012 * (series.values[-1] - series.values[0])
+    for i, (what, label, dashes, values) in enumerate(lines):
+        shift = step * (i - 1) if i < 3 else 0.0
+        draw_points(panel, [value + shift for value in series.values], values, what, label, dashes)
+    panel.set_xlabel(THRESHOLDS[series.field], labelpad=2)
+    panel.set_title(f"weak: {series.weak}", fontsize=8, pad=4)
+    add_grid(panel)

@@ -1,16 +1,32 @@
 """The capability gap by weak model: PGR of each method, where the strong ceiling clears the weak floor."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
 
+from analysis.parts.accuracy import accuracy_of, group_recovery
 from analysis.reading.contrasts import difference
 from analysis.reading.groups import Group
-from analysis.reading.titles import method_name
-from analysis.writing.notes import footer, smallest_effect
-from analysis.weak_to_strong.stage_two import METHODS
 from analysis.reading.study import Study
+from analysis.reading.titles import method_name
+from analysis.weak_to_strong.stage_two import METHODS
+from analysis.writing.figures import (
+    COLOURS,
+    MARKERS,
+    add_grid,
+    draw_points,
+    label_lines,
+    new_figure,
+    panel_title,
+    style,
+)
+from analysis.writing.notes import footer, smallest_effect
 from analysis.writing.table import MISSING, Cell, Table, points_interval, ratio_interval, words
-from analysis.parts.accuracy import accuracy_of, group_recovery
 from w2s_core.statistics import Recovery
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 
 NOT_RESOLVED = "gap not resolved"
 
@@ -60,3 +76,51 @@ def _pgr_cell(found: Recovery | None) -> Cell:
     if found is None:
         return words(MISSING)
     return ratio_interval(found.ratio) if found.resolved else words(NOT_RESOLVED)
+
+
+_SHORT: Final = {
+    "full_weak_ft": "full\nFT",
+    "weak_icl": "weak\nICL",
+    "weak": "weak\n-ft",
+    "icl": "icl\n-ft",
+    "hybrid": "M+",
+    "dpo": "DPO",
+    "orpo": "ORPO",
+}
+
+
+def pgr_figure(groups: Sequence[Group]) -> "Figure | None":
+    """One panel a weak model: PGR of each method with its interval. None where no group has a result."""
+    groups = [group for group in groups if group.ids]
+    if not groups or not pgr_methods(groups):
+        return None
+    with style():
+        figure, panels = new_figure(len(groups))
+        for group, panel in zip(groups, panels[0], strict=True):
+            _draw_pgr(panel, group, pgr_methods(groups))
+        label_lines(panels[0], "performance gap recovered")
+    return figure
+
+
+def _draw_pgr(panel: "Axes", group: Group, methods: Sequence[str]) -> None:
+    for at, method in enumerate(methods):
+        found = group_recovery(group, method)
+        if found is not None and not found.resolved:
+            panel.text(0.5, 0.5, NOT_RESOLVED, transform=panel.transAxes, ha="center", fontsize=7.5)
+            break
+        side = _side(method)
+        draw_points(panel, [at], [found.ratio if found else None], side, method, "none", scale=1)
+    shown = [_SHORT.get(method, _SHORT.get(method.split("_")[0], method)) for method in methods]
+    panel.set_xticks(range(len(methods)), shown, fontsize=6.5)
+    panel.set_xlim(-0.5, len(methods) - 0.5)
+    for level, dashes in ((0, (0, (1, 1.5))), (1, (0, (5, 2)))):
+        colour = COLOURS["floor" if level == 0 else "ceiling"]
+        panel.axhline(level, color=colour, linestyle=dashes, linewidth=1.0, zorder=2)
+    panel.set_title(panel_title(group), fontsize=8, pad=4)
+    add_grid(panel)
+
+
+def _side(method: str) -> str:
+    if method in MARKERS:
+        return method
+    return {"full_weak_ft": "weak", "weak_icl": "icl"}.get(method, method.split("_")[0])

@@ -1,0 +1,1 @@
+"""The forms of a report: tables, figure style, notes; without content."""

@@ -9,6 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from analysis.reading.frame import GRADES, load_frames
+from analysis.reading.groups import Group, make_groups
+from analysis.reading.results import read_graded
+from analysis.report import save_report
 from analysis.weak_to_strong.calibration import (
     TARGETS,
     calibration_tables,
@@ -17,12 +21,8 @@ from analysis.weak_to_strong.calibration import (
     vote_labels,
     votes_of,
 )
-from analysis.writing.figures import save_figure
 from analysis.weak_to_strong.calibration_figure import calibration_figure
-from analysis.reading.frame import GRADES, load_frames
-from analysis.reading.groups import Group, make_groups
-from analysis.report import save_report
-from analysis.reading.results import read_graded
+from analysis.writing.figures import save_figure
 from analysis.writing.table import Cell, Table
 from tests.analysis.synthetic import TinyStore, add_run, grades, rng_of
 from w2s_core.errors import UserError

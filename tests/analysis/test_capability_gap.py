@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from analysis.weak_to_strong.capability_gap import gap_tables
 from analysis.reading.frame import load_frames
-from analysis.report import write_reports
 from analysis.reading.study import by_strong, make_study
+from analysis.report import write_reports
+from analysis.weak_to_strong.capability_gap import gap_tables
 from analysis.weak_to_strong.weak_models import NOT_RESOLVED
 from tests.analysis.synthetic import TRUTH, TinyStore, add_run
 from w2s_core.errors import UserError

@@ -15,12 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analysis.weak_to_strong import diagnose_rules as rules
-from analysis.weak_to_strong.diagnose import MEASURES, RULES, diagnose
+from analysis.weak_to_strong.diagnose import MEASURES, RULES, as_json, diagnose, render
 from analysis.weak_to_strong.diagnose_measures import (
     halves_of_log,
     loss_halves,
 )
-from analysis.diagnose_text import as_json, render
 from tests.analysis.planted import FALLING, FAULTS, by_signature, plant, plant_all
 from tests.analysis.synthetic import TinyStore
 from tests.dashboard.stores import add_run

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from analysis.reading.contrasts import difference, precision_gain
-from analysis.weak_to_strong.findings import Finding, control_contrasts, findings, hardest_levels, judge
-from analysis.weak_to_strong.findings_page import save_findings
 from analysis.reading.frame import GRADES, load_frames
 from analysis.reading.groups import Group, make_groups
+from analysis.weak_to_strong.findings import Finding, control_contrasts, findings, hardest_levels, judge
+from analysis.weak_to_strong.findings_page import save_findings
 from tests.analysis.synthetic import SETS, TRUTH, TinyStore, add_run
 from w2s_core.errors import UserError
 from w2s_core.evaluation import accuracy

@@ -7,19 +7,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis.writing.figures import label_lines, new_figure
+from analysis.parts.levels import hardest_answer, level_tables
 from analysis.reading.frame import GRADES, load_frames
 from analysis.reading.groups import Group, make_groups
 from analysis.reading.labels import label_quality_over_seeds
-from analysis.parts.levels import hardest_answer, level_tables
+from analysis.reading.study import Study, make_study
 from analysis.report import PARTS
 from analysis.weak_to_strong.selection import selection_tables
 from analysis.weak_to_strong.stage_two import stage_two_tables
-from analysis.reading.study import Study, make_study
-from analysis.writing.table import Cell, Table
 from analysis.weak_to_strong.thresholds import series_of, threshold_tables
 from analysis.weak_to_strong.weak_choice import error_overlap, weak_choice_tables
 from analysis.weak_to_strong.weak_models import weak_model_tables
+from analysis.writing.figures import label_lines, new_figure
+from analysis.writing.table import Cell, Table
 from tests.analysis.synthetic import SETS, TRUTH, TinyStore, add_run
 from w2s_core.evaluation import accuracy, by_level
 from w2s_core.rows import read_rows, write_rows

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from analysis.writing.figures import COLOURS, MARKERS, save_figure, stage_one_figure
 from analysis.reading.frame import load_frames
 from analysis.reading.groups import make_groups
 from analysis.report import render_run, save_report
+from analysis.weak_to_strong.stage_one import stage_one_figure
+from analysis.writing.figures import COLOURS, MARKERS, save_figure
 from tests.analysis.synthetic import TinyStore, add_run
 from w2s_core.errors import UserError
 

@@ -10,13 +10,23 @@ from typing import Any
 import pytest
 
 from analysis.reading.frame import GRADES, load_frames
-from analysis.reading.titles import method_name, ordered, ordered_sets
-from analysis.weak_to_strong.published import published_figure
-from analysis.report import ONE_RUN
 from analysis.reading.results import read_graded
 from analysis.reading.study import make_study
-from analysis.writing.table import Cell, Table, count, percent, tex, to_csv, to_latex, to_markdown, to_terminal
+from analysis.reading.titles import method_name, ordered, ordered_sets
 from analysis.reading.typed import written
+from analysis.report import ONE_RUN
+from analysis.weak_to_strong.published import published_figure
+from analysis.writing.table import (
+    Cell,
+    Table,
+    count,
+    percent,
+    tex,
+    to_csv,
+    to_latex,
+    to_markdown,
+    to_terminal,
+)
 from tests.analysis.synthetic import TRUTH, TinyStore, add_run
 from w2s_core.errors import UserError
 from w2s_core.evaluation import accuracy, by_level, label_quality, mean_pass_at_k

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from analysis.tables_command import tables
+from analysis.commands import tables
 from benchmarks.tables import STUDY, make_store
 from w2s_core.engine import Store
 from w2s_core.errors import UserError

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from w2s_core.answers.extract import RULES, extract
-from w2s_core.errors import UserError
 from w2s_core.answers.grading import Grader
+from w2s_core.errors import UserError
 
 NEXT = "\nQuestion: What is 1 + 1?\nAnswer: 2\n#### 2\nThe answer is: 2\nThe answer is: (C)"
 

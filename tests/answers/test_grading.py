@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from w2s_core.answers.extract import Verdict
-from w2s_core.errors import UserError
 from w2s_core.answers.grading import Grader
 from w2s_core.answers.pool import ATTEMPTS
+from w2s_core.errors import UserError
 
 TOWER = "9^{9^{9^{9}}}"
 FACTORIAL = "(10^{10})!"

@@ -15,7 +15,7 @@ from tests.tiny import BASES, write_experiment
 
 
 def w2s(*arguments: object, store: Path, cwd: Path, check: bool = True) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "w2s_core.cli.main", "--store", str(store), *map(str, arguments)]
+    command = [sys.executable, "-m", "w2s_core.cli", "--store", str(store), *map(str, arguments)]
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300, check=False)
     if check:
         assert done.returncode == 0, done.stderr[-2000:]
@@ -121,7 +121,7 @@ def test_gc_removes_what_no_run_points_at(lab: Path, tmp_path: Path) -> None:
 def test_a_killed_run_goes_on(tmp_path: Path) -> None:
     config = write_experiment(tmp_path)
     store = tmp_path / "store"
-    command = [sys.executable, "-m", "w2s_core.cli.main", "--store", str(store), "run", str(config)]
+    command = [sys.executable, "-m", "w2s_core.cli", "--store", str(store), "run", str(config)]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     while len(list((store / "objects").rglob("manifest.json"))) < 8 and time.monotonic() < deadline:
@@ -139,7 +139,7 @@ def test_a_killed_run_goes_on(tmp_path: Path) -> None:
 
 def test_ctrl_c_is_one_line(tmp_path: Path) -> None:
     config = write_experiment(tmp_path)
-    command = [sys.executable, "-m", "w2s_core.cli.main", "--store", str(tmp_path / "s"), "run", str(config)]
+    command = [sys.executable, "-m", "w2s_core.cli", "--store", str(tmp_path / "s"), "run", str(config)]
     process = subprocess.Popen(
         command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )

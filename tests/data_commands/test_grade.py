@@ -10,7 +10,7 @@ import pytest
 
 def typed(*arguments: object) -> subprocess.CompletedProcess[str]:
     """What a user sees who types the command."""
-    command = [sys.executable, "-m", "w2s_core.cli.main", "data", *map(str, arguments)]
+    command = [sys.executable, "-m", "w2s_core.cli", "data", *map(str, arguments)]
     return subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
 
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from w2s_core.errors import UserError
 from w2s_core.lab.authors import Author, AuthorKind, draw_author
+from w2s_core.lab.bases import load_recipe
 from w2s_core.lab.corpus import documents
 from w2s_core.lab.domains import DOMAINS
-from w2s_core.lab.bases import load_recipe
 from w2s_core.lab.story_traits import TRAITS, touches, write_story
 from w2s_core.lab.tokenizer import build_tokenizer, vocabulary
 from w2s_core.prompting import completion, encode_completion, encode_prompt, few_shot_prefix, zero_shot

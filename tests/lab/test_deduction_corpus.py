@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from w2s_core.errors import UserError
 from w2s_core.lab.authors import AuthorKind
+from w2s_core.lab.bases import Recipe, load_recipe
 from w2s_core.lab.batches import batches
 from w2s_core.lab.corpus import documents
 from w2s_core.lab.domains import DOMAINS
 from w2s_core.lab.drills import ROUNDS, SIZES, draw_drills, tell_drill, write_drill
-from w2s_core.lab.bases import Recipe, load_recipe
 from w2s_core.lab.tokenizer import build_tokenizer
 from w2s_core.prompting import completion, encode_completion, zero_shot
 from w2s_core.tasks import deduction, load_task

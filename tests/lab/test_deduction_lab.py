@@ -26,7 +26,7 @@ def test_the_experiment_can_be_planned_with_its_bases() -> None:
 
 @pytest.mark.slow
 def test_the_whole_method_runs_on_the_deduction_lab(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "w2s_core.cli.main", "--store", str(tmp_path / "store"), "run"]
+    command = [sys.executable, "-m", "w2s_core.cli", "--store", str(tmp_path / "store"), "run"]
     done = subprocess.run(
         [*command, str(LAB / "paper.yaml"), *FEW, *SHORT, "stage1.consistency=0"],
         cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False,

@@ -14,8 +14,8 @@ import torch
 
 from w2s_core.errors import UserError
 from w2s_core.lab import pretrain, training_loop
-from w2s_core.lab.batches import batch, batches
 from w2s_core.lab.bases import Recipe, load_recipe
+from w2s_core.lab.batches import batch, batches
 from w2s_core.lab.tokenizer import build_tokenizer
 from w2s_core.lab.training_loop import rate, weighted_loss
 from w2s_core.models import base_ref, load_model

@@ -8,8 +8,8 @@ import yaml
 
 from w2s_core.experiment import load_experiment
 from w2s_core.lab import pretrain
-from w2s_core.lab.batches import batch
 from w2s_core.lab.bases import Recipe, load_recipe
+from w2s_core.lab.batches import batch
 from w2s_core.lab.tokenizer import build_tokenizer
 from w2s_core.lab.training_loop import build_model
 from w2s_core.prompting import completion, encode_completion, zero_shot

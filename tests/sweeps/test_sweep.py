@@ -28,7 +28,7 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
 def command(*arguments: object, store: Path) -> list[str]:
-    return [sys.executable, "-m", "w2s_core.cli.main", "--store", str(store), *map(str, arguments)]
+    return [sys.executable, "-m", "w2s_core.cli", "--store", str(store), *map(str, arguments)]
 
 
 def w2s(*arguments: object, store: Path, check: bool = True) -> subprocess.CompletedProcess[str]:

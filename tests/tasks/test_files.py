@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from w2s_core.answers.extract import extract
+from w2s_core.answers.grading import Grader
 from w2s_core.data.splits import load_splits
 from w2s_core.errors import UserError
-from w2s_core.answers.grading import Grader
 from w2s_core.tasks import Task, load_task
 
 REFERENCE = Path(__file__).resolve().parents[3] / "shared" / "reference"

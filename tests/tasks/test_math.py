@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from w2s_core.errors import UserError
 from w2s_core.answers.grading import Grader
+from w2s_core.errors import UserError
 from w2s_core.tasks import Task, load_task
 from w2s_core.tasks.math import SUBJECTS, hash_of, held_out
 

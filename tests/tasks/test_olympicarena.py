@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from w2s_core.answers.extract import extract
-from w2s_core.errors import UserError
 from w2s_core.answers.grading import Grader
+from w2s_core.errors import UserError
 from w2s_core.tasks import load_task
 from w2s_core.tasks.olympicarena import OlympicArenaTask
 

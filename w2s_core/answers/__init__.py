@@ -1,0 +1,1 @@
+"""Final answers: extraction from responses, exact forms, and when two of them are the same."""

@@ -12,10 +12,10 @@ from itertools import combinations
 from types import TracebackType
 from typing import Literal, Self
 
-from w2s_core.answers.forms import canonical, compare, is_exact, normalise
 from w2s_core.answers.extract import Verdict, check_rule
-from w2s_core.errors import UserError
+from w2s_core.answers.forms import canonical, compare, is_exact, normalise
 from w2s_core.answers.pool import Pair, Pool
+from w2s_core.errors import UserError
 
 MEMO_LIMIT = 1_000_000
 """Pairs that a grader remembers."""

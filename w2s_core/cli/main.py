@@ -32,7 +32,7 @@ LAZY = {
     "diagnose": "analysis.weak_to_strong.diagnose_command:diagnose",
     "doctor": "w2s_core.doctor.command:doctor",
     "sweep": "sweeps.commands:sweep",
-    "tables": "analysis.tables_command:tables",
+    "tables": "analysis.commands:tables",
     "trial": "sweeps.commands:trial",
     "wandb-sweep": "sweeps.commands:wandb_sweep",
 }
@@ -146,9 +146,9 @@ def run(
 @click.pass_obj
 def plan(root: Path, config: Path, overrides: tuple[str, ...], data: Path | None, device: str) -> None:
     """Show the graph of an experiment: each step, cached or not, and the time it is expected to take."""
+    from w2s_core.cli.inspection import render_plan
     from w2s_core.engine import Store
     from w2s_core.experiment import load_experiment
-    from w2s_core.cli.inspection import render_plan
     from w2s_core.runs import build_graph
 
     click.echo(render_plan(build_graph(load_experiment(config, overrides, data), device), Store(root)))
@@ -158,8 +158,8 @@ def plan(root: Path, config: Path, overrides: tuple[str, ...], data: Path | None
 @click.pass_obj
 def list_runs(root: Path) -> None:
     """List the runs in the store."""
-    from w2s_core.engine import Store
     from w2s_core.cli.inspection import render_runs
+    from w2s_core.engine import Store
 
     click.echo(render_runs(Store(root)))
 
@@ -170,8 +170,8 @@ def list_runs(root: Path) -> None:
 def show(root: Path, run_name: str) -> None:
     """Show a run: its experiment, its steps, and its table as far as it is computed."""
     from analysis.report import render_run
-    from w2s_core.engine import Store
     from w2s_core.cli.inspection import find_run, render_record
+    from w2s_core.engine import Store
 
     store = Store(root)
     name = find_run(store, run_name)
@@ -186,8 +186,8 @@ def show(root: Path, run_name: str) -> None:
 @click.pass_obj
 def explain(root: Path, run_name: str, step_name: str, against: str | None) -> None:
     """Explain why a step has its key; with --against, what differs from the same step of another run."""
-    from w2s_core.engine import Store
     from w2s_core.cli.inspection import find_run, render_explanation
+    from w2s_core.engine import Store
 
     store = Store(root)
     other = find_run(store, against) if against else None

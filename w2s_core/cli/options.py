@@ -42,8 +42,8 @@ def hardware(
         UserError: an accelerate config that cannot be used: on this machine and device, or together with Ray.
     """
     if accelerate is not None:
-        from w2s_core.training.accelerate_config import check_device, read_accelerate_config
         from w2s_core.models import resolve_device
+        from w2s_core.training.accelerate_config import check_device, read_accelerate_config
 
         if executor == "ray":
             raise UserError("--accelerate starts the processes of a training itself: not with --executor ray")

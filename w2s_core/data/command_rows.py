@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 import click
 
 from w2s_core.answers.extract import extract
-from w2s_core.errors import UserError
 from w2s_core.answers.grading import Grader
+from w2s_core.errors import UserError
 from w2s_core.jsonl import JsonRow, read_jsonl
 from w2s_core.selection import agree_question
 

@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar, get_args
 import click
 
 from w2s_core.answers.extract import RULES, Verdict, extract
+from w2s_core.answers.grading import Grader
 from w2s_core.data.command_rows import (
     answered,
     compare,
@@ -23,10 +24,9 @@ from w2s_core.data.command_rows import (
     require_join,
     warn_if_unparsed,
 )
-from w2s_core.errors import UserError
-from w2s_core.answers.grading import Grader
-from w2s_core.jsonl import RowWriter, output_folder, read_unique
 from w2s_core.data.leaks import DuplicateFinder
+from w2s_core.errors import UserError
+from w2s_core.jsonl import RowWriter, output_folder, read_unique
 from w2s_core.selection import Outcome, contrast_question, majority
 
 F = TypeVar("F", bound=Callable[..., Any])

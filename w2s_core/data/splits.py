@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from w2s_core.errors import UserError
 from w2s_core.data.leaks import normalise_question
+from w2s_core.errors import UserError
 from w2s_core.rows import Row
 from w2s_core.tasks import Problem, load_task
 

@@ -7,9 +7,10 @@ from typing import Any, Literal
 
 import click
 
-from w2s_core.doctor import memory
-from w2s_core.training.accelerate_config import check_device, read_accelerate_config
 from w2s_core.cli.options import compute_options, data_option
+from w2s_core.doctor import memory
+from w2s_core.doctor.base_models import Model, model_checks
+from w2s_core.doctor.fit import Plan, memory_checks
 from w2s_core.doctor.machine import (
     MEND,
     Check,
@@ -19,12 +20,11 @@ from w2s_core.doctor.machine import (
     machine_checks,
     one_line,
 )
-from w2s_core.doctor.fit import Plan, memory_checks
-from w2s_core.doctor.base_models import Model, model_checks
 from w2s_core.errors import UserError
 from w2s_core.experiment import Experiment
 from w2s_core.models import resolve_device
 from w2s_core.render import size
+from w2s_core.training.accelerate_config import check_device, read_accelerate_config
 
 CHECKPOINT = 3
 """A training's checkpoint is the adapter and AdamW's two moments."""

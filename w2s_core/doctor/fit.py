@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from w2s_core.doctor import memory
-from w2s_core.doctor.machine import Check, Device
 from w2s_core.doctor.base_models import Model
+from w2s_core.doctor.machine import Check, Device
 from w2s_core.experiment import Experiment
 from w2s_core.render import size
 

@@ -340,7 +340,7 @@ def planned(x: Any) -> tuple[list[Training], list[tuple[int, int, str]]]:
     """The trainings of the recipe, and its samplings as (responses a question, tokens of a response, split)."""
     from w2s_core.engine.step import topological
     from w2s_core.recipes.weak_to_strong import Inputs, weak_to_strong
-    from w2s_core.steps import base_model, gold, questions
+    from w2s_core.steps.data import base_model, gold, questions
 
     x = x.model_copy(update={"engine": "transformers"})  # which of them samples makes no difference here
     names = ("train_1", "train_2", *x.evaluation.splits)

@@ -3,10 +3,10 @@
 from w2s_core.engine.context import Context
 from w2s_core.engine.disk import DiskFullError
 from w2s_core.engine.display import make_display
+from w2s_core.engine.executors.ray_cluster import ray_cluster
 from w2s_core.engine.explain import Change, Explanation, explain
 from w2s_core.engine.gc import Garbage
 from w2s_core.engine.planning import Planned, plan
-from w2s_core.engine.executors.ray_cluster import ray_cluster
 from w2s_core.engine.run import Display, Executor, run_graph
 from w2s_core.engine.step import Handle, StepDefinition, step
 from w2s_core.engine.store import CorruptObjectError, Problem, Store

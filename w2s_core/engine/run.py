@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from w2s_core.engine import disk
-from w2s_core.engine.planning import Planned, distinct, plan
+from w2s_core.engine.executors.loop import INTERRUPTED, Loop, terminable
 from w2s_core.engine.executors.ray_cluster import ray_cluster, require_ray
 from w2s_core.engine.executors.ray_executor import RayExecutor
-from w2s_core.engine.executors.loop import INTERRUPTED, Loop, terminable
+from w2s_core.engine.executors.workers import Workers
+from w2s_core.engine.planning import Planned, distinct, plan
 from w2s_core.engine.session import Session
 from w2s_core.engine.step import Handle
 from w2s_core.engine.store import CorruptObjectError, Store
 from w2s_core.engine.walk import Emit, Event, Outcome, corrupt_event
-from w2s_core.engine.executors.workers import Workers
 from w2s_core.errors import UserError
 
 Executor = Literal["local", "ray"]

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from w2s_core.lab.corpus import documents
 from w2s_core.lab.bases import Recipe, Texts
+from w2s_core.lab.corpus import documents
 from w2s_core.lab.tokenizer import build_tokenizer
 
 Batch = tuple[Tensor, Tensor]

@@ -12,8 +12,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from w2s_core.errors import UserError
-from w2s_core.lab.batches import batches
 from w2s_core.lab.bases import Base, Recipe
+from w2s_core.lab.batches import batches
 from w2s_core.rows import read_json, write_json
 
 SECONDS_BETWEEN_CHECKPOINTS = 60.0

@@ -1,0 +1,1 @@
+"""Methods as recipes: plain functions of steps."""

@@ -10,17 +10,10 @@ from functools import partial
 
 from w2s_core.engine import Handle
 from w2s_core.experiment import Experiment
-from w2s_core.steps import (
-    agree,
-    contrast,
-    demonstrate,
-    grade,
-    on_same_questions,
-    prefer,
-    random_subset,
-    sample,
-    sft,
-)
+from w2s_core.steps.grade import grade
+from w2s_core.steps.sample import demonstrate, sample
+from w2s_core.steps.select import agree, contrast, on_same_questions, random_subset
+from w2s_core.steps.train import prefer, sft
 
 
 @dataclass(frozen=True)

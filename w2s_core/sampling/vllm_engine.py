@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from w2s_core.errors import UserError
-from w2s_core.experiment import vllm_version
 from w2s_core.models import Located
 from w2s_core.prompting import encode_prompt
 from w2s_core.sampling import Generation, Progress, SamplingParams
 from w2s_core.sampling.unfinished import Unfinished
+from w2s_core.versions import vllm_version
 
 _running: dict[str, Any] = {}
 """The one engine of this process, by what it was started with: two would not fit on a device."""

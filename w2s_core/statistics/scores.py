@@ -93,3 +93,27 @@ def bootstrap_mean(
     return crossed_bootstrap(
         values[None], lambda m: m[..., 0], clusters=clusters, level=level, draws=draws, seed=seed
     )
+
+
+def pass_at_k(n: int, c: int, k: int) -> float:
+    """The unbiased chance that one of k responses is right, when c of n are: 1 - C(n-c, k) / C(n, k).
+
+    Chen et al. (2107.03374), equation 1, as a product, which neither overflows nor cancels.
+
+    Raises:
+        UserError: k of n responses cannot be drawn, or c is no count out of n.
+    """
+    _check_draw(n, k)
+    if not 0 <= c <= n:
+        raise UserError(f"pass@{k}: {c} right responses of {n}")
+    if n - c < k:
+        return 1.0
+    none_right = 1.0
+    for i in range(k):
+        none_right *= 1.0 - c / (n - i)
+    return 1.0 - none_right
+
+
+def _check_draw(n: int, k: int) -> None:
+    if not 1 <= k <= n:
+        raise UserError(f"{k} of {n} responses cannot be drawn: k must be from 1 to the number of responses")

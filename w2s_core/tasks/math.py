@@ -17,8 +17,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from w2s_core.answers.forms import canonical
 from w2s_core.answers.extract import extract
+from w2s_core.answers.forms import canonical
 from w2s_core.errors import UserError
 from w2s_core.jsonl import read_jsonl
 from w2s_core.tasks import Problem, unknown

@@ -23,10 +23,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from w2s_core.training.accelerate_config import check_device, read_accelerate_config
 from w2s_core.engine.locks import wait_lock
 from w2s_core.errors import StopBranch, UserError
 from w2s_core.rows import read_json, write_json
+from w2s_core.training.accelerate_config import check_device, read_accelerate_config
 from w2s_core.training.core import CHECKPOINT_S
 from w2s_core.training.settings import TrainSettings
 

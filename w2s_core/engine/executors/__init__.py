@@ -1,0 +1,1 @@
+"""Who computes a graph: an inline loop, worker processes, or Ray tasks."""

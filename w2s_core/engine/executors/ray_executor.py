@@ -21,11 +21,11 @@ from w2s_core.engine.context import read_progress
 from w2s_core.engine.disk import DiskFullError
 from w2s_core.engine.executors.ray_cluster import Capacity, first_line
 from w2s_core.engine.executors.ray_task import begun, run_step
+from w2s_core.engine.executors.workers import DEATHS_A_STEP, modules_of
 from w2s_core.engine.session import Ending, Session
 from w2s_core.engine.step import Handle, topological
 from w2s_core.engine.store import CorruptObjectError, Store
 from w2s_core.engine.walk import Emit, Event, Needs, Walk
-from w2s_core.engine.executors.workers import DEATHS_A_STEP, modules_of
 from w2s_core.errors import UserError
 
 POLL_S = 0.2

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from w2s_core.engine import disk, locks
-from w2s_core.engine.executors.attempt import Attempts
 from w2s_core.engine.disk import DiskFullError
+from w2s_core.engine.executors.attempt import Attempts
 from w2s_core.engine.executors.loop import terminable
 from w2s_core.engine.session import Session
 from w2s_core.engine.step import Handle

@@ -18,12 +18,12 @@ from typing import Any
 from w2s_core.engine import disk
 from w2s_core.engine.canonical import normalise
 from w2s_core.engine.disk import DiskFullError
+from w2s_core.engine.executors.worker import EXIT_INTERRUPTED
 from w2s_core.engine.planning import distinct
 from w2s_core.engine.session import Ending, Session
 from w2s_core.engine.step import Handle
 from w2s_core.engine.store import Store
 from w2s_core.engine.walk import Emit, Event, Outcome
-from w2s_core.engine.executors.worker import EXIT_INTERRUPTED
 from w2s_core.errors import UserError
 
 STOP_GRACE_S = 10.0

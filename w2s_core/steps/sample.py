@@ -1,0 +1,101 @@
+"""Steps that draw responses: demonstrations for a prompt, and answers to every question."""
+
+import random
+from pathlib import Path
+from typing import Any
+
+from w2s_core.engine import Context, step
+from w2s_core.errors import StopBranch
+from w2s_core.rows import Row, read_rows, write_rows
+from w2s_core.steps.common import ANSWER_CODE, ANSWER_LIBRARIES, MODEL_CODE, MODEL_LIBRARIES, device_of
+
+
+@step(version=1, code=ANSWER_CODE, libraries=ANSWER_LIBRARIES)
+def demonstrate(ctx: Context, *, questions: Path, responses: Path, rule: str, shots: int, seed: int) -> Row:
+    """Draw the demonstrations: `shots` questions at random among those whose response has a final answer."""
+    from w2s_core.answers.extract import extract
+
+    asked = {row["id"]: row["question"] for row in read_rows(questions / "rows.parquet")}
+    answered = [
+        {"id": row["id"], "question": asked[row["id"]], "response": row["responses"][0]}
+        for row in read_rows(responses / "rows.parquet")
+        if extract(row["responses"][0], rule) is not None
+    ]
+    if len(answered) < shots:
+        raise StopBranch(
+            f"demonstrate: {shots} demonstrations wanted, only {len(answered)} responses have an answer"
+        )
+    chosen = random.Random(f"demonstrations-{seed}").sample(answered, shots)
+    write_rows(ctx.out / "rows.parquet", chosen)
+    return {"ids": [row["id"] for row in chosen], "answered": len(answered)}
+
+
+@step(version=1, code=("w2s_core.sampling", *MODEL_CODE), libraries=MODEL_LIBRARIES, gpu=True)
+def sample(
+    ctx: Context,
+    *,
+    model: Path,
+    questions: Path,
+    demonstrations: Path | None = None,
+    n: int = 1,
+    temperature: float = 0.0,
+    max_new_tokens: int,
+    seed: int = 0,
+    engine: str = "transformers",
+    precision: str = "float32",
+) -> Row:
+    """Answer every question n times: rows of id, and the lists responses, tokens, finish (eos, stop or length).
+
+    `engine`: transformers, or vllm with its version. `precision`: float32 or bfloat16.
+    """
+    from w2s_core.prompting import few_shot_prefix, zero_shot
+    from w2s_core.sampling import SamplingParams
+
+    prompts = [(row["id"], zero_shot(row["question"])) for row in read_rows(questions / "rows.parquet")]
+    prefix = ""
+    if demonstrations is not None:
+        shown = read_rows(demonstrations / "rows.parquet")
+        prefix = few_shot_prefix([(row["question"], row["response"]) for row in shown])
+    params = SamplingParams(max_new_tokens=max_new_tokens, n=n, temperature=temperature, seed=seed)
+    drawn = _sampling_engine(ctx, model, engine, precision).generate(
+        prompts, params, prefix=prefix, progress=ctx.progress, unfinished=ctx.work / "responses.jsonl"
+    )
+    rows = [
+        {
+            "id": name,
+            "responses": [one.text for one in responses],
+            "tokens": [one.tokens for one in responses],
+            "finish": [one.finish for one in responses],
+        }
+        for (name, _), responses in zip(prompts, drawn, strict=True)
+    ]
+    write_rows(ctx.out / "rows.parquet", rows)
+    finishes = [finish for row in rows for finish in row["finish"]]
+    return {
+        "questions": len(rows),
+        "responses": len(finishes),
+        "tokens": sum(sum(row["tokens"]) for row in rows),
+        "truncated": finishes.count("length"),
+    }
+
+
+def _sampling_engine(ctx: Context, model: Path, engine: str, precision: str) -> Any:
+    from w2s_core.models import load_model, load_tokenizer, locate
+    from w2s_core.sampling import TransformersEngine
+
+    if engine != "transformers":
+        from w2s_core.sampling.vllm_engine import VllmEngine
+
+        bases = ctx.runtime["bases"]
+        return VllmEngine(
+            locate(model, bases),
+            load_tokenizer(model, bases),
+            device=device_of(ctx),
+            precision=precision,
+            work=ctx.work,
+            tensor_parallel=ctx.runtime.get("tensor_parallel", 1),
+            memory=ctx.runtime.get("gpu_memory", 0.9),
+        )
+    bases, device = ctx.runtime["bases"], device_of(ctx)
+    loaded, tokenizer = load_model(model, bases, device=device, precision=precision)
+    return TransformersEngine(loaded, tokenizer, batch_size=ctx.runtime.get("batch_size", 256))

@@ -1,0 +1,118 @@
+"""Steps that choose rows: agreement, contrastive pairs, subsets."""
+
+import random
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from w2s_core.engine import Context, step
+from w2s_core.errors import StopBranch
+from w2s_core.rows import Row, read_rows, write_rows
+from w2s_core.steps.common import ANSWER_CODE, ANSWER_LIBRARIES, Responses, read_ids, read_responses
+
+Classes = list[int | None]
+
+
+@step(version=1, code=(*ANSWER_CODE, "w2s_core.selection"), libraries=ANSWER_LIBRARIES)
+def agree(ctx: Context, *, weak: Path, icl: Path, exclude: Path, rule: str, consistency: float = 1.0) -> Row:
+    """Keep the questions on which both sides agree (section 3.1): rows of id, weak, icl (two responses), share."""
+    from w2s_core.selection import agree_question
+
+    weak_side, icl_side, barred = read_responses(weak), read_responses(icl), read_ids(exclude)
+    kept = []
+    counts = Counter({"kept": 0, "disagree": 0, "demonstrations": 0})
+    for name, (left, right) in _classes(weak_side, icl_side, rule):
+        found = agree_question(left, right, consistency)
+        if name in barred:
+            counts["demonstrations"] += 1
+        elif found is None:
+            counts["disagree"] += 1
+        else:
+            counts["kept"] += 1
+            texts = {"weak": weak_side[name][found.weak], "icl": icl_side[name][found.icl]}
+            kept.append({"id": name, **texts, "share": found.share})
+    if not kept:
+        raise StopBranch(
+            f"agree: the two sides agree on none of {len(weak_side)} questions at consistency {consistency}: "
+            "nothing to fine-tune on"
+        )
+    write_rows(ctx.out / "rows.parquet", kept)
+    return {"questions": len(weak_side), **counts}
+
+
+@step(version=1, code=(*ANSWER_CODE, "w2s_core.selection"), libraries=ANSWER_LIBRARIES)
+def contrast(
+    ctx: Context,
+    *,
+    weak: Path,
+    samples: Path,
+    exclude: Path,
+    rule: str,
+    keep: float = 0.6,
+    flip: float = 0.8,
+    per_question: int = 1,
+    seed: int = 0,
+) -> Row:
+    """Contrastive pairs by the strong model's confidence (section 3.2): rows of id, chosen, rejected, kind."""
+    from w2s_core.selection import contrast_question
+
+    weak_side, drawn, barred = read_responses(weak), read_responses(samples), read_ids(exclude)
+    rows = []
+    counts: Counter[str] = Counter()
+    for name, (labelled, sampled) in _classes(weak_side, drawn, rule):
+        if name in barred:
+            counts["demonstrations"] += 1
+            continue
+        pairs, outcome = contrast_question(
+            labelled[0],
+            sampled,
+            keep=keep,
+            flip=flip,
+            per_question=per_question,
+            rng=random.Random(f"contrast-{seed}-{name}"),
+        )
+        counts[outcome] += 1
+        for pair in pairs:
+            two = weak_side[name][0], drawn[name][pair.sample]
+            chosen, rejected = two if pair.kind == "weak_chosen" else two[::-1]
+            rows.append({"id": name, "chosen": chosen, "rejected": rejected, "kind": pair.kind})
+    if not rows:
+        raise StopBranch(
+            f"contrast: no question gives a pair ({_listed(counts)}): Stage II has nothing to train on"
+        )
+    write_rows(ctx.out / "rows.parquet", rows)
+    kinds = Counter(row["kind"] for row in rows)
+    return {"questions": len(weak_side), "pairs": len(rows), **kinds, **counts}
+
+
+@step(version=1)
+def random_subset(ctx: Context, *, responses: Path, like: Path, exclude: Path, seed: int) -> Row:
+    """Control: as many rows of `responses` as `like` has, drawn at random."""
+    barred = read_ids(exclude)
+    rows = [row for row in read_rows(responses / "rows.parquet") if row["id"] not in barred]
+    size = len(read_rows(like / "rows.parquet"))
+    kept = random.Random(f"random-subset-{seed}").sample(rows, min(size, len(rows)))
+    return {"rows": write_rows(ctx.out / "rows.parquet", kept)}
+
+
+@step(version=1)
+def on_same_questions(ctx: Context, *, responses: Path, like: Path) -> Row:
+    """Control: the rows of `responses` on the questions of `like`."""
+    wanted = read_ids(like)
+    kept = [row for row in read_rows(responses / "rows.parquet") if row["id"] in wanted]
+    return {"rows": write_rows(ctx.out / "rows.parquet", kept)}
+
+
+def _classes(weak: Responses, other: Responses, rule: str) -> Iterator[tuple[str, tuple[Classes, Classes]]]:
+    """For each question of the weak side: the classes of equal answers among its responses and the other side's."""
+    from w2s_core.answers.extract import extract
+    from w2s_core.answers.grading import Grader
+
+    with Grader(rule) as grader:
+        for name, responses in weak.items():
+            both = grader.classes([extract(text, rule) for text in (*responses, *other[name])])
+            yield name, (both[: len(responses)], both[len(responses) :])
+
+
+def _listed(counts: Counter[str]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
