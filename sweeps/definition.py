@@ -4,9 +4,9 @@ from typing import Any
 
 from sweeps.cells import PlannedCell
 from sweeps.study_file import LoadedStudy, Range
+from w2s_core.cli.render import fields
 from w2s_core.engine.step import topological
 from w2s_core.errors import UserError
-from w2s_core.render import fields
 from w2s_core.runs import resolve_base
 
 Definition = dict[str, str]

@@ -7,9 +7,9 @@ from statistics import mean
 from sweeps.cells import PlannedCell, final_model, no_gc, share_right, union
 from sweeps.driver import Sweep
 from sweeps.study_file import Objective
+from w2s_core.cli.render import seconds, size, table
 from w2s_core.engine import Store, plan
 from w2s_core.engine.planning import Estimates
-from w2s_core.render import seconds, size, table
 
 SHOWN_CELLS = 30
 COUNTED_CELLS = 500

@@ -1,6 +1,8 @@
 """What an experiment is: one YAML file, read strictly, with errors that name the file, the line and the field."""
 
+import json
 import os
+from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -9,13 +11,12 @@ import yaml
 from pydantic import Field, model_validator
 
 from w2s_core.errors import UserError
+from w2s_core.plugins import RECIPES
 from w2s_core.strict_yaml import Lines, Loader, Place, Section, read_yaml, set_field, validate
 from w2s_core.versions import bitsandbytes_version, vllm_version
 
 Split = Literal["dev", "test"]
 """A split that models are judged on."""
-MODELS = ("weak", "strong")
-"""The fields that name base models."""
 
 
 class TaskConfig(Section):
@@ -54,30 +55,6 @@ class Preference(Training):
     beta: float = Field(default=0.1, gt=0)
 
 
-class StageOne(Section):
-    """Stage I: iterations of agreement and fine-tuning (paper, section 3.1)."""
-
-    iterations: int = Field(default=2, ge=1)
-    samples: int = Field(
-        default=1, ge=1, description="answers a side and question; 1 = greedy, as in the paper"
-    )
-    consistency: float = Field(default=1.0, ge=0, le=1, description="least share of agreeing pairs")
-    temperature: float = Field(default=1.0, gt=0, description="used where samples > 1")
-
-
-class StageTwo(Section):
-    """Stage II: contrastive pairs by the model's own confidence, then preference training (paper, section 3.2)."""
-
-    methods: tuple[Literal["dpo", "orpo"], ...] = ("dpo", "orpo")
-    samples: int = Field(default=10, ge=2, description="solutions sampled a question")
-    temperature: float = Field(default=1.0, gt=0)
-    keep: float = Field(default=0.6, ge=0, le=1, description="least confidence of the majority answer")
-    flip: float = Field(default=0.8, ge=0, le=1, description="least confidence to overrule the weak answer")
-    per_question: int = Field(default=1, ge=1, description="pairs a question, at most")
-    dpo: Preference
-    orpo: Preference
-
-
 class Evaluation(Section):
     """Which splits are graded, and with how many samples pass@k is estimated."""
 
@@ -89,15 +66,13 @@ class Evaluation(Section):
 
 
 class Experiment(Section):
-    """Everything that decides a run's result."""
+    """Everything that decides a run's result: what every recipe has. A recipe adds its own fields in a subclass."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    recipe: str = Field(default="weak_to_strong", description="the method; `w2s recipes` lists them")
     task: TaskConfig
-    weak: str = Field(description="folder of the weak base model (relative to this file), or hub id@revision")
-    strong: str = Field(description="folder of the strong base model, or hub id@revision")
     trust_remote_code: bool = Field(default=False, description="run Python code that a checkpoint brings")
     seed: int = Field(default=0, ge=0)
-    shots: int = Field(default=4, ge=1, description="demonstrations in the strong model's prompt")
     max_new_tokens: int = Field(default=512, ge=1, description="longest response, in tokens")
     engine: Literal["transformers", "vllm"] = Field(
         default="transformers", description="what samples; vLLM draws other samples"
@@ -105,12 +80,7 @@ class Experiment(Section):
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         default="auto", description="of weights and arithmetic; auto = bfloat16 on a GPU, else float32"
     )
-    weak_sft: Training
-    sft: Training
-    stage1: StageOne = StageOne()
-    stage2: StageTwo
     evaluation: Evaluation = Evaluation()
-    controls: bool = Field(default=False, description="add the comparisons at matched steps")
     duplicates: Literal["report", "drop", "refuse"] = "report"
 
     @property
@@ -164,12 +134,11 @@ def load_experiment(path: Path, overrides: tuple[str, ...] = (), data: Path | No
         UserError: the file cannot be read, or a field is unknown, missing, or of the wrong type or range.
     """
     tree, lines = read_yaml(path, "an experiment")
-    folders = dict.fromkeys(MODELS, path.parent)
+    folders: dict[str, Path] = defaultdict(lambda: path.parent)
     for override in overrides:
         place = _override(tree, override)
         lines[place] = 0
-        if place[0] in MODELS:
-            folders[str(place[0])] = Path.cwd()
+        folders[str(place[0])] = Path.cwd()
     if data is not None:
         _use_local_data(tree, data)
     return build_experiment(tree, path, lines, folders)
@@ -186,10 +155,34 @@ def _use_local_data(tree: dict[str, Any], data: Path) -> None:
 def build_experiment(
     tree: dict[str, Any], path: Path, lines: Lines, folders: Mapping[str, Path]
 ) -> Experiment:
-    """An experiment from plain data; `folders` tells what its model folders (`MODELS`) are relative to."""
-    experiment = validate(Experiment, tree, path, lines)
-    located = {name: locate_model(getattr(experiment, name), folders[name]) for name in MODELS}
+    """An experiment from plain data, as the recipe that it names has it; `folders` tells what the folder of each
+    base model is relative to, by field.
+    """
+    recipe = recipe_of(tree, path, lines)
+    experiment: Experiment = validate(recipe.fields, tree, path, lines)
+    located = {name: locate_model(getattr(experiment, name), folders[name]) for name in recipe.models}
     return experiment.model_copy(update=located)
+
+
+def recipe_of(tree: Mapping[str, Any], path: Path, lines: Lines) -> Any:
+    """The recipe that an experiment names; by default the first.
+
+    Raises:
+        UserError: there is no recipe of that name.
+    """
+    name = tree.get("recipe", Experiment.model_fields["recipe"].default)
+    try:
+        return RECIPES.get(str(name))
+    except UserError as error:
+        line = lines.get(("recipe",))
+        raise UserError(f"{path}{f':{line}' if line else ''}: recipe: {error}") from None
+
+
+def read_recorded(record: Mapping[str, Any]) -> Experiment:
+    """The experiment that a run's record keeps. Raises UserError where its recipe cannot be had any more."""
+    tree = record["experiment"]
+    fields: type[Experiment] = recipe_of(tree, Path(f"record of run {record['run']}"), {}).fields
+    return fields.model_validate_json(json.dumps(tree))
 
 
 def _override(tree: dict[str, Any], override: str) -> Place:

@@ -13,7 +13,9 @@ from w2s_core.engine import Executor, Handle, Outcome, Store, make_display, run_
 from w2s_core.errors import UserError
 from w2s_core.experiment import Experiment, Split
 from w2s_core.models import base_ref, resolve_device
-from w2s_core.recipes.weak_to_strong import Inputs, weak_to_strong
+from w2s_core.plugins import RECIPES
+from w2s_core.recipes.recipe import Given, Outline, Recipe, outline_entry
+from w2s_core.recipes.record import model_name
 from w2s_core.step_labels import label_steps
 from w2s_core.steps.data import base_model, gold, questions
 from w2s_core.tasks import load_task
@@ -25,11 +27,16 @@ STEPS_MODULE = "w2s_core.steps"
 class Graph:
     """What a run computes: its targets by label, and what the steps need to know that is in no key.
 
-    `bases` says where each base model lies, by its content's name; `models` which of them is weak and which strong.
+    Attributes:
+        targets: handles by label.
+        outline: what each target is, in the order in which the recipe lists them.
+        bases: where each base model lies, by its content's name.
+        models: the names of the base models by the field that names them.
     """
 
     experiment: Experiment
     targets: dict[str, Handle]
+    outline: tuple[Outline, ...]
     bases: dict[str, str]
     splits: Splits
     models: dict[str, str]
@@ -61,19 +68,28 @@ class GraphBuilder:
         if judged_on is not None:
             judged = experiment.evaluation.model_copy(update={"splits": judged_on})
             experiment = experiment.model_copy(update={"evaluation": judged})
-        weak_ref, weak_source, weak = self._base(experiment.weak, experiment.trust_remote_code)
-        strong_ref, strong_source, strong = self._base(experiment.strong, experiment.trust_remote_code)
-        given = Inputs(data.questions, data.gold, weak, strong, data.answer_rule)
-        bases = {weak_ref: weak_source, strong_ref: strong_source}
-        models = {"weak": weak_ref, "strong": strong_ref}
-        return Graph(experiment, weak_to_strong(experiment, given), bases, data.splits, models)
+        recipe: Recipe[Any] = RECIPES.get(experiment.recipe)
+        bases = {
+            field: self._base(getattr(experiment, field), experiment.trust_remote_code)
+            for field in recipe.models
+        }
+        handles = {field: handle for field, (_, _, handle) in bases.items()}
+        targets = recipe.targets(experiment, Given(data.questions, data.gold, handles, data.answer_rule))
+        return Graph(
+            experiment,
+            {label: target.handle for label, target in targets.items()},
+            tuple(targets.values()),
+            {ref: source for ref, source, _ in bases.values()},
+            data.splits,
+            {field: ref for field, (ref, _, _) in bases.items()},
+        )
 
     def _read(self, experiment: Experiment) -> "_Data":
         source: dict[str, Any] = {
             "task": experiment.task.name,
             "options": experiment.task.options,
             "duplicates": experiment.duplicates,
-            "names": ["train_1", "train_2", *experiment.evaluation.splits],
+            "names": [*RECIPES.get(experiment.recipe).splits, *experiment.evaluation.splits],
         }
         known = json.dumps(source, sort_keys=True)
         if known not in self._data:
@@ -157,13 +173,14 @@ def record(graph: Graph, name: str, command: list[str]) -> dict[str, Any]:
     experiment = graph.experiment
     return {
         "run": name,
+        "recipe": experiment.recipe,
         "experiment": experiment.model_dump(mode="json"),
-        "weak": Path(experiment.weak).name,
-        "strong": Path(experiment.strong).name,
+        "bases": {field: model_name(getattr(experiment, field)) for field in graph.models},
         "models": graph.models,
         "task": experiment.task.name,
         "seed": experiment.seed,
         "targets": {label: handle.key for label, handle in graph.targets.items()},
+        "outline": [outline_entry(target) for target in graph.outline],
         "steps": {label: key for key, label in label_steps(graph.targets).items()},
         "questions": {split: len(problems) for split, problems in graph.splits.problems.items()},
         "duplicates": {"found": len(graph.splits.duplicates), "dropped": graph.splits.dropped},

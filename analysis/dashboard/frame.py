@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from analysis.dashboard.catalogue import Run, Snapshot
 from analysis.dashboard.columns import differing
-from w2s_core.render import when
+from w2s_core.cli.render import when
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,9 +9,9 @@ from analysis.dashboard.catalogue import Catalogue, Run, Snapshot
 from analysis.dashboard.links import Links
 from analysis.dashboard.look import TABLE_CSS, as_text, facts, html, text, trouble
 from w2s_core.cli.inspection import render_explanation
+from w2s_core.cli.render import seconds, when
 from w2s_core.engine import CorruptObjectError, Store
 from w2s_core.errors import UserError
-from w2s_core.render import seconds, when
 
 NOBODY: Final = "–"
 

@@ -3,11 +3,11 @@
 import json
 from collections.abc import Sequence
 
+from w2s_core.cli.render import counted, fields, seconds, table, when
 from w2s_core.engine import Handle, Planned, Store, plan
 from w2s_core.engine.step import topological
 from w2s_core.errors import UserError
 from w2s_core.experiment import Experiment
-from w2s_core.render import counted, fields, seconds, table, when
 from w2s_core.runs import Graph, build_graph
 from w2s_core.step_labels import closest, label_steps
 

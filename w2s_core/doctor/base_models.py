@@ -9,11 +9,11 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
+from w2s_core.cli.render import size
 from w2s_core.doctor import memory
 from w2s_core.doctor.machine import Asked, Check, free_disk, one_line
 from w2s_core.errors import UserError
 from w2s_core.load_errors import hub_reason
-from w2s_core.render import size
 
 ALIKE = ("llama", "mistral", "gemma", "gemma2", "qwen2", "qwen3")
 """Kinds of models whose layers all hold the same tensors."""

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import click
 
 from w2s_core.cli.options import compute_options, data_option
+from w2s_core.cli.render import size
 from w2s_core.doctor import memory
 from w2s_core.doctor.base_models import Model, model_checks
 from w2s_core.doctor.fit import Plan, memory_checks
@@ -23,7 +24,6 @@ from w2s_core.doctor.machine import (
 from w2s_core.errors import UserError
 from w2s_core.experiment import Experiment
 from w2s_core.models import resolve_device
-from w2s_core.render import size
 from w2s_core.training.accelerate_config import check_device, read_accelerate_config
 
 CHECKPOINT = 3

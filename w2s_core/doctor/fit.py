@@ -5,11 +5,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from w2s_core.cli.render import size
 from w2s_core.doctor import memory
 from w2s_core.doctor.base_models import Model
 from w2s_core.doctor.machine import Check, Device
 from w2s_core.experiment import Experiment
-from w2s_core.render import size
 
 SAMPLING_ROWS = 256
 """Responses drawn at once (`batch_size` of the step `sample`)."""

@@ -17,9 +17,9 @@ from shlex import quote
 from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
+from w2s_core.cli.render import size
 from w2s_core.errors import UserError
 from w2s_core.models import GPU_DRIVERS, resolve_device
-from w2s_core.render import size
 
 Status = Literal["ok", "missing", "unknown"]
 T = TypeVar("T")

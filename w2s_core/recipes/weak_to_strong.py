@@ -1,174 +1,291 @@
 """Weak-to-strong reasoning (arXiv 2407.13647), as a plain function of steps.
 
 Calling a step computes nothing: it returns a handle, and the handles form the graph that a run computes. Read
-`weak_to_strong` beside section 3 of the paper; what each step does stands in `steps.py`.
+`weak_to_strong` beside section 3 of the paper; what each step does stands in `w2s_core.steps`.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Literal
+
+from pydantic import Field
 
 from w2s_core.engine import Handle
-from w2s_core.experiment import Experiment
-from w2s_core.steps.grade import grade
-from w2s_core.steps.sample import demonstrate, sample
-from w2s_core.steps.select import agree, contrast, on_same_questions, random_subset
-from w2s_core.steps.train import prefer, sft
+from w2s_core.errors import UserError
+from w2s_core.experiment import Experiment, Preference, Section, Training
+from w2s_core.recipes.recipe import Answerer, Given, Outline, Recipe, Role, Targets, answer
+from w2s_core.steps import agree, contrast, demonstrate, grade, on_same_questions, prefer, random_subset, sft
+
+SIDES = {"weak": ("weak",), "icl": ("icl",), "hybrid": ("weak", "icl")}
+"""The columns of an agreed set that each of Stage I's models is trained on."""
 
 
-@dataclass(frozen=True)
-class Inputs:
-    """Handles of what the method starts from. Questions and gold are apart, so that gold cannot slip into a prompt."""
+class StageOne(Section):
+    """Stage I: iterations of agreement and fine-tuning (paper, section 3.1)."""
 
-    questions: dict[str, Handle]
-    gold: dict[str, Handle]
-    weak_base: Handle
-    strong_base: Handle
-    answer_rule: str
-
-
-@dataclass(frozen=True)
-class Answerer:
-    """A model and how it is asked: zero-shot, or after demonstrations."""
-
-    model: Handle
-    demonstrations: Handle | None = None
+    iterations: int = Field(default=2, ge=1)
+    samples: int = Field(
+        default=1, ge=1, description="answers a side and question; 1 = greedy, as in the paper"
+    )
+    consistency: float = Field(default=1.0, ge=0, le=1, description="least share of agreeing pairs")
+    temperature: float = Field(default=1.0, gt=0, description="used where samples > 1")
 
 
-def weak_to_strong(x: Experiment, given: Inputs) -> dict[str, Handle]:
-    """The whole method with its baselines. Returns the handles of everything that a table reads, by label."""
-    asked = given.questions["train_2"]
-    answer = partial(_answer, x)
-    tune = partial(sft, model=given.strong_base, questions=asked, settings=x.training(x.sft), seed=x.seed)
-    rule = given.answer_rule
+class StageTwo(Section):
+    """Stage II: contrastive pairs by the model's own confidence, then preference training (paper, section 3.2)."""
+
+    methods: tuple[Literal["dpo", "orpo"], ...] = ("dpo", "orpo")
+    samples: int = Field(default=10, ge=2, description="solutions sampled a question")
+    temperature: float = Field(default=1.0, gt=0)
+    keep: float = Field(default=0.6, ge=0, le=1, description="least confidence of the majority answer")
+    flip: float = Field(default=0.8, ge=0, le=1, description="least confidence to overrule the weak answer")
+    per_question: int = Field(default=1, ge=1, description="pairs a question, at most")
+    dpo: Preference
+    orpo: Preference
+
+
+class WeakToStrong(Experiment):
+    """The fields of the method."""
+
+    weak: str = Field(description="folder of the weak base model (relative to this file), or hub id@revision")
+    strong: str = Field(description="folder of the strong base model, or hub id@revision")
+    shots: int = Field(default=4, ge=1, description="demonstrations in the strong model's prompt")
+    weak_sft: Training
+    sft: Training
+    stage1: StageOne = StageOne()
+    stage2: StageTwo
+    controls: bool = Field(default=False, description="add the comparisons at matched steps")
+
+
+def weak_to_strong(x: WeakToStrong, given: Given, targets: Targets) -> None:
+    """The whole method with its baselines."""
+    questions = given.questions["train_2"]
+    tune = partial(
+        sft, model=given.base["strong"], questions=questions, settings=x.training(x.sft), seed=x.seed
+    )
+    judge = partial(_judge, targets, x)
 
     # The weak model learns from gold answers on train_1 and labels train_2; its answers, used as
     # demonstrations, draw a second set of answers from the strong model (section 3.1, D_weak and D_icl).
     weak = sft(
-        model=given.weak_base,
+        model=given.base["weak"],
         questions=given.questions["train_1"],
         responses=given.gold["train_1"],
-        side="solution",
+        columns=("solution",),
         settings=x.training(x.weak_sft),
         seed=x.seed,
     )
-    d_weak = answer(Answerer(weak), asked)
-    shown = demonstrate(questions=asked, responses=d_weak, rule=rule, shots=x.shots, seed=x.seed)
-    icl = Answerer(given.strong_base, shown)
-    d_icl = answer(icl, asked)
-
-    models = {
-        "weak_floor": Answerer(weak),
-        "zero_shot": Answerer(given.strong_base),
-        "full_weak_ft": Answerer(tune(responses=d_weak)),
-        "weak_icl": icl,
-    }
-    sets = {"weak_0": d_weak, "icl_0": d_icl}
+    d_weak = answer(x, Answerer(weak), questions)
+    demonstrations = demonstrate(
+        questions=questions, responses=d_weak, rule=given.rule, shots=x.shots, seed=x.seed
+    )
+    icl = Answerer(given.base["strong"], demonstrations)
+    d_icl = answer(x, icl, questions)
+    judge("weak_floor", Answerer(weak))
+    judge("zero_shot", Answerer(given.base["strong"]))
+    judge("full_weak_ft", Answerer(tune(responses=d_weak)))
+    judge("weak_icl", icl)
 
     # Stage I: fine-tune the strong base where the two sides agree; the tuned models are the next two sides.
-    sides, tuned_first = (Answerer(weak), icl), None
+    sides = {"weak": Answerer(weak), "icl": icl}
+    label_sets: dict[str, Handle] = {}
+    first: tuple[Handle, Handle] | None = None
     for i in range(1, x.stage1.iterations + 1):
-        weak_side, icl_side = (answer(side, asked, k=x.stage1.samples) for side in sides)
-        agreed = agree(
-            weak=weak_side, icl=icl_side, exclude=shown, rule=rule, consistency=x.stage1.consistency
-        )
-        tuned = {side: Answerer(tune(responses=agreed, side=side)) for side in ("weak", "icl", "hybrid")}
-        models |= {f"{side}_ft_{i}": model for side, model in tuned.items()}
-        sets = {f"weak_{i - 1}": weak_side, f"icl_{i - 1}": icl_side, f"agreed_{i}": agreed} | sets
-        sides = (tuned["weak"], tuned["icl"])
-        tuned_first = tuned_first or (agreed, tuned["icl"].model)
+        responses = {
+            side: answer(x, answerer, questions, n=x.stage1.samples, temperature=x.stage1.temperature)
+            for side, answerer in sides.items()
+        }
+        agreed = agree(**responses, exclude=demonstrations, rule=given.rule, consistency=x.stage1.consistency)
+        tuned = {side: Answerer(tune(responses=agreed, columns=columns)) for side, columns in SIDES.items()}
+        for side, answerer in tuned.items():
+            judge(f"{side}_ft_{i}", answerer)
+        label_sets |= {f"{side}_{i - 1}": handle for side, handle in responses.items()} | {
+            f"agreed_{i}": agreed
+        }
+        sides = {side: tuned[side] for side in ("weak", "icl")}
+        first = first or (agreed, tuned["icl"].model)
     m_plus = tuned["hybrid"]
 
     # Stage II: contrastive pairs by the confidence of M_plus, then preference training from M_plus (section 3.2).
-    votes = answer(m_plus, asked, k=x.stage2.samples, temperature=x.stage2.temperature)
+    votes = answer(x, m_plus, questions, n=x.stage2.samples, temperature=x.stage2.temperature)
     pairs = contrast(
         weak=d_weak,
         samples=votes,
-        exclude=shown,
-        rule=rule,
+        exclude=demonstrations,
+        rule=given.rule,
         keep=x.stage2.keep,
         flip=x.stage2.flip,
         per_question=x.stage2.per_question,
         seed=x.seed,
     )
+    train = partial(prefer, model=m_plus.model, questions=questions, pairs=pairs, seed=x.seed)
     for method in x.stage2.methods:
-        settings = x.training(getattr(x.stage2, method))
-        models[method] = Answerer(
-            prefer(
-                model=m_plus.model,
-                questions=asked,
-                pairs=pairs,
-                method=method,
-                settings=settings,
-                seed=x.seed,
-            )
-        )
+        judge(method, Answerer(train(method=method, settings=x.training(getattr(x.stage2, method)))))
 
     # What gold answers would have given: the ceiling, and the comparisons that make the claims testable.
-    models["ceiling"] = Answerer(tune(responses=given.gold["train_2"], side="solution"))
-    if x.controls and tuned_first:
-        models |= _controls(given, tune, d_icl, shown, *tuned_first, seed=x.seed)
-    return _evaluate(x, given, models, sets, votes, pairs)
+    judge("ceiling", Answerer(tune(responses=given.gold["train_2"], columns=("solution",))))
+    if x.controls and first:
+        for name, model in _controls(given, tune, d_icl, demonstrations, *first, seed=x.seed).items():
+            judge(name, Answerer(model))
+    _label(targets, given, label_sets | {"weak_0": d_weak, "icl_0": d_icl}, pairs)
+    vote = grade(responses=votes, gold=given.gold["train_2"], rule=given.rule)
+    targets.keep("vote", vote, title="votes of M_plus")
+    targets.keep("pairs", pairs, title="contrastive pairs")
 
 
-def _answer(x: Experiment, who: Answerer, asked: Handle, k: int = 1, temperature: float = 1.0) -> Handle:
-    """One greedy answer a question, or k sampled ones."""
-    drawn = {"n": k, "temperature": temperature, "seed": x.seed} if k > 1 else {}
-    return sample(
-        model=who.model,
-        questions=asked,
-        demonstrations=who.demonstrations,
-        max_new_tokens=x.max_new_tokens,
-        engine=x.sampling_engine,
-        precision=x.precision,
-        **drawn,
+def _judge(targets: Targets, x: WeakToStrong, name: str, answerer: Answerer) -> None:
+    last = x.stage1.iterations
+    sampled = {f"icl_ft_{last}", f"hybrid_ft_{last}", "ceiling", *x.stage2.methods}
+    targets.judge(
+        name,
+        answerer,
+        title=model_title(name, last),
+        role=model_role(name, last),
+        samples=name in sampled,
     )
 
 
 def _controls(
-    given: Inputs,
+    given: Given,
     tune: Callable[..., Handle],
     d_icl: Handle,
-    shown: Handle,
+    demonstrations: Handle,
     agreed: Handle,
     icl_ft: Handle,
     seed: int,
-) -> dict[str, Answerer]:
+) -> dict[str, Handle]:
     """What icl-ft of iteration 1 is to be held against, each trained for exactly as many steps."""
-    alike = random_subset(responses=d_icl, like=agreed, exclude=shown, seed=seed)
+    random = random_subset(responses=d_icl, like=agreed, exclude=demonstrations, seed=seed)
     gold = on_same_questions(responses=given.gold["train_2"], like=agreed)
     return {
-        "icl_all": Answerer(tune(responses=d_icl, exclude=shown, steps_of=icl_ft)),
-        "random_subset": Answerer(tune(responses=alike, steps_of=icl_ft)),
-        "gold_on_agreed": Answerer(tune(responses=gold, side="solution", steps_of=icl_ft)),
+        "icl_all": tune(responses=d_icl, exclude=demonstrations, steps_of=icl_ft),
+        "random_subset": tune(responses=random, steps_of=icl_ft),
+        "gold_on_agreed": tune(responses=gold, columns=("solution",), steps_of=icl_ft),
     }
 
 
-def _evaluate(
-    x: Experiment,
-    given: Inputs,
-    models: dict[str, Answerer],
-    sets: dict[str, Handle],
-    votes: Handle,
-    pairs: Handle,
-) -> dict[str, Handle]:
-    """Grades of every model, of every labelled set, of the votes and of both sides of the pairs."""
-    marked = partial(grade, rule=given.answer_rule)
-    results = {}
-    last = x.stage1.iterations
-    sampled = {f"icl_ft_{last}", f"hybrid_ft_{last}", "ceiling", *x.stage2.methods}
-    for split in x.evaluation.splits:
-        asked, gold = given.questions[split], given.gold[split]
-        for name, who in models.items():
-            results[f"greedy/{split}/{name}"] = marked(responses=_answer(x, who, asked), gold=gold)
-            if name in sampled and x.evaluation.samples:
-                drawn = _answer(x, who, asked, k=x.evaluation.samples, temperature=x.evaluation.temperature)
-                results[f"samples/{split}/{name}"] = marked(responses=drawn, gold=gold)
-    gold = given.gold["train_2"]
-    for name, labelled in sets.items():
-        side = "weak" if name.startswith("agreed") else "responses"
-        results[f"labels/{name}"] = marked(responses=labelled, gold=gold, side=side)
-    for side in ("chosen", "rejected"):
-        results[f"labels/pairs_{side}"] = marked(responses=pairs, gold=gold, side=side)
-    results["vote"] = marked(responses=votes, gold=gold)
-    return results | {"pairs": pairs}
+def _label(targets: Targets, given: Given, label_sets: dict[str, Handle], pairs: Handle) -> None:
+    """Grades of every labelled set, and of both sides of the pairs."""
+    for name in sorted(label_sets, key=_set_rank):
+        column = "weak" if name.startswith("agreed") else "responses"
+        targets.label(name, label_sets[name], "train_2", title=set_title(name), column=column)
+    for column in ("chosen", "rejected"):
+        name = f"pairs_{column}"
+        targets.label(name, pairs, "train_2", title=set_title(name), column=column)
+
+
+# What tables call the targets. Records keep it; those written before they did are read by `old_outline`.
+
+_BASELINES = {
+    "zero_shot": "strong, zero-shot",
+    "full_weak_ft": "full weak FT",
+    "weak_icl": "weak ICL",
+}
+_CONTROLS = {
+    "icl_all": "control: all ICL",
+    "random_subset": "control: random",
+    "gold_on_agreed": "control: gold",
+}
+_TITLES = {
+    "weak_floor": "weak floor",
+    "dpo": "M_plus + DPO",
+    "orpo": "M_plus + ORPO",
+    "ceiling": "strong ceiling",
+    **_BASELINES,
+    **_CONTROLS,
+}
+_ROLES: dict[str, Role] = {
+    "weak_floor": "floor",
+    "ceiling": "ceiling",
+    **dict.fromkeys(_BASELINES, "baseline"),
+    **dict.fromkeys(_CONTROLS, "control"),
+}
+_STAGE_ONE = re.compile(r"(weak|icl|hybrid)_ft_(\d+)")
+_SET = re.compile(r"(weak|icl|agreed)_(\d+)")
+
+
+def model_title(name: str, last: int) -> str:
+    """What tables call a model; the hybrid-ft of iteration `last` is marked as M_plus."""
+    if stage_one := _STAGE_ONE.fullmatch(name):
+        alias = " = M_plus" if name == f"hybrid_ft_{last}" else ""
+        return f"{stage_one[1]}-ft {stage_one[2]}{alias}"
+    return _TITLES.get(name, name)
+
+
+def model_role(name: str, last: int) -> Role:
+    """What a model is to the method."""
+    if _STAGE_ONE.fullmatch(name) and name != f"hybrid_ft_{last}":
+        return "variant"
+    return _ROLES.get(name, "method")
+
+
+def set_title(name: str) -> str:
+    """What tables call a labelled set of train_2."""
+    side, _, number = name.rpartition("_")
+    if name in ("weak_0", "icl_0"):
+        return f"D_{side}"
+    if side == "agreed":
+        return f"agreed {number}"
+    return f"{side}-ft {number}, answers" if _SET.fullmatch(name) else name
+
+
+def _set_rank(name: str) -> tuple[int, int, str]:
+    """Labelled sets by iteration: the two sides, then what they agree on; then the sides of the pairs."""
+    if (known := _SET.fullmatch(name)) is None:
+        return 10**6, 0, name
+    return int(known[2]) - (known[1] == "agreed"), ("weak", "icl", "agreed").index(known[1]), name
+
+
+def _old_outline(labels: Sequence[str]) -> list[Outline]:
+    """The targets of a record that kept their labels only, in the order of the paper."""
+    parts = [label.split("/") for label in labels]
+    last = max((int(m[2]) for *_, name in parts if (m := _STAGE_ONE.fullmatch(name))), default=0)
+    models = [
+        Outline(kind, name, model_title(name, last), model_role(name, last), split)  # type: ignore[arg-type]
+        for kind, split, name in (part for part in parts if len(part) == 3)
+    ]
+    sets = [Outline("labels", part[1], set_title(part[1])) for part in parts if len(part) == 2]
+    others = [Outline("data", part[0], part[0]) for part in parts if len(part) == 1]
+    return [
+        *sorted(models, key=lambda entry: (entry.split, _model_rank(entry.name), entry.kind)),
+        *sorted(sets, key=lambda entry: _set_rank(entry.name)),
+        *sorted(others, key=lambda entry: entry.name, reverse=True),
+    ]
+
+
+def _model_rank(name: str) -> tuple[int, int, int]:
+    """Baselines, Stage I by iteration, Stage II, ceiling, controls: the order in which the recipe judges them."""
+    if stage_one := _STAGE_ONE.fullmatch(name):
+        return 1, int(stage_one[2]), list(SIDES).index(stage_one[1])
+    order = ["weak_floor", *_BASELINES, "", "dpo", "orpo", "ceiling", *_CONTROLS]
+    place = order.index(name) if name in order else len(order)
+    return (0 if place < order.index("") else 2), place, 0
+
+
+def _final(x: WeakToStrong) -> str:
+    """What a run ends with: its one Stage II method, or M_plus where there is none.
+
+    Raises:
+        UserError: there are several Stage II methods.
+    """
+    if len(x.stage2.methods) > 1:
+        raise UserError(
+            "stage2.methods has several: vary stage2.methods, fix it to one, or name the target, for example "
+            "greedy/dev/dpo"
+        )
+    return x.stage2.methods[0] if x.stage2.methods else f"hybrid_ft_{x.stage1.iterations}"
+
+
+RECIPE = Recipe(
+    name="weak_to_strong",
+    summary="Weak-to-Strong Reasoning (arXiv 2407.13647): agreement fine-tuning, then DPO or ORPO",
+    fields=WeakToStrong,
+    models=("weak", "strong"),
+    splits=("train_1", "train_2"),
+    build=weak_to_strong,
+    final=_final,
+    rungs=lambda x: [f"hybrid_ft_{i}" for i in range(1, x.stage1.iterations + 1)],
+    report="analysis.weak_to_strong.report:REPORT",
+    old_outline=_old_outline,
+)

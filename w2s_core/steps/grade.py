@@ -9,7 +9,7 @@ from w2s_core.steps.common import ANSWER_CODE, ANSWER_LIBRARIES
 
 
 @step(version=1, code=ANSWER_CODE, libraries=ANSWER_LIBRARIES)
-def grade(ctx: Context, *, responses: Path, gold: Path, rule: str, side: str = "responses") -> Row:
+def grade(ctx: Context, *, responses: Path, gold: Path, rule: str, column: str = "responses") -> Row:
     """Grade responses against gold: rows of id, level, template, and the lists answers, verdicts, tokens, finish."""
     from w2s_core.answers.extract import extract
     from w2s_core.answers.grading import Grader
@@ -18,9 +18,8 @@ def grade(ctx: Context, *, responses: Path, gold: Path, rule: str, side: str = "
     rows = []
     with Grader(rule) as grader:
         for row in read_rows(responses / "rows.parquet"):
-            answers = [
-                extract(text, rule) for text in (row["responses"] if side == "responses" else [row[side]])
-            ]
+            texts = [row[column]] if isinstance(row[column], str) else row[column]
+            answers = [extract(text, rule) for text in texts]
             known = truth[row["id"]]
             rows.append(
                 {

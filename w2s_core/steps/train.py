@@ -1,7 +1,7 @@
 """Steps that train: supervised fine-tuning and preference optimisation."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -20,13 +20,13 @@ def sft(
     model: Path,
     questions: Path,
     responses: Path,
-    side: str = "responses",
+    columns: Sequence[str] = ("responses",),
     settings: dict[str, Any],
     seed: int,
     exclude: Path | None = None,
     steps_of: Path | None = None,
 ) -> Row:
-    """Fine-tune on one side of a set: its responses or solution, or the weak, icl or both sides of an agreed set.
+    """Fine-tune on these columns of a set, each a training text of its row (of a list, the first).
 
     With `steps_of` the run takes exactly as many optimiser steps as that trained model did.
     """
@@ -36,7 +36,7 @@ def sft(
     examples = [
         {"id": row["id"], "question": asked[row["id"]], "response": text}
         for row in rows
-        for text in _texts(row, side)
+        for text in _texts(row, columns)
     ]
     if steps_of is not None:
         from w2s_core.rows import read_json
@@ -65,13 +65,11 @@ def prefer(
     return _train(ctx, model, examples, method, settings, seed)
 
 
-def _texts(row: Row, side: str) -> Iterable[str]:
-    """The training texts that a row gives for a side."""
-    if side == "hybrid":
-        return (row["weak"], row["icl"])
-    if side == "responses":
-        return row["responses"][:1]
-    return (row[side],)
+def _texts(row: Row, columns: Sequence[str]) -> Iterator[str]:
+    """The training texts that a row gives."""
+    for column in columns:
+        value = row[column]
+        yield value if isinstance(value, str) else value[0]
 
 
 def _train(

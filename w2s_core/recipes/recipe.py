@@ -1,0 +1,199 @@
+"""What a method is to the harness: its fields, its graph of steps, and what its results mean."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Literal, TypeVar
+
+from w2s_core.engine import Handle
+from w2s_core.errors import UserError
+from w2s_core.experiment import Experiment
+from w2s_core.steps.grade import grade
+from w2s_core.steps.sample import sample
+
+Kind = Literal["greedy", "samples", "labels", "data"]
+Role = Literal["floor", "ceiling", "baseline", "control", "variant", "method"]
+ROLES: tuple[Role, ...] = ("floor", "ceiling", "baseline", "control", "variant", "method")
+C = TypeVar("C", bound=Experiment)
+
+
+@dataclass(frozen=True)
+class Outline:
+    """What a run's record keeps of a target, besides its key.
+
+    Attributes:
+        kind: greedy (one graded response a question), samples (several), labels (a graded set of training
+            questions), data (any other result that reports read).
+        name: unique among the targets of its kind and split.
+        title: what tables call it.
+        role: what a judged model is to the method: floor and ceiling bound the gap that is to be recovered; a
+            baseline or control is compared with; a variant is a model on the way; a method is what is proposed.
+        split: the split that a model is judged on.
+    """
+
+    kind: Kind
+    name: str
+    title: str
+    role: Role | None = None
+    split: str | None = None
+
+    @property
+    def label(self) -> str:
+        """`greedy/test/dpo`, `labels/agreed_1`, `pairs`: what records and commands call the target."""
+        if self.kind == "data":
+            return self.name
+        return "/".join(part for part in (self.kind, self.split, self.name) if part)
+
+
+@dataclass(frozen=True)
+class Target(Outline):
+    """A result that a run is to produce."""
+
+    handle: Handle | None = None
+
+
+@dataclass(frozen=True)
+class Given:
+    """Handles of what a method starts from. Questions and gold are apart, so that gold cannot slip into a prompt.
+
+    Attributes:
+        questions, gold: by split.
+        base: base models by the field that names them.
+        rule: how final answers are read.
+    """
+
+    questions: Mapping[str, Handle]
+    gold: Mapping[str, Handle]
+    base: Mapping[str, Handle]
+    rule: str
+
+
+@dataclass(frozen=True)
+class Answerer:
+    """A model and how it is asked: zero-shot, or after demonstrations."""
+
+    model: Handle
+    demonstrations: Handle | None = None
+
+
+class Targets:
+    """Collects the targets of a recipe, in the order in which reports list them."""
+
+    def __init__(self, experiment: Experiment, given: Given) -> None:
+        self._experiment = experiment
+        self._given = given
+        self._judged: list[tuple[str, Answerer, str, Role, bool]] = []
+        self._others: list[Target] = []
+
+    def judge(self, name: str, answerer: Answerer, *, title: str, role: Role, samples: bool = False) -> None:
+        """Evaluate a model on every evaluation split: greedily, and with `samples` for pass@k and votes too."""
+        self._judged.append((name, answerer, title, role, samples))
+
+    def label(
+        self, name: str, responses: Handle, split: str, *, title: str, column: str = "responses"
+    ) -> None:
+        """Grade a set of responses to training questions; gold enters this grade only."""
+        graded = grade(
+            responses=responses, gold=self._given.gold[split], rule=self._given.rule, column=column
+        )
+        self._others.append(Target("labels", name, title, handle=graded))
+
+    def keep(self, name: str, handle: Handle, *, title: str) -> None:
+        """Keep a result that reports read: pairs, votes."""
+        self._others.append(Target("data", name, title, handle=handle))
+
+    def all(self) -> dict[str, Target]:
+        """The targets by label.
+
+        Raises:
+            UserError: a label is given twice.
+        """
+        targets: dict[str, Target] = {}
+        for target in [*self._evaluations(), *self._others]:
+            if target.label in targets:
+                raise UserError(
+                    f"recipe '{self._experiment.recipe}' names the target '{target.label}' twice: "
+                    "each needs a name of its own"
+                )
+            targets[target.label] = target
+        return targets
+
+    def _evaluations(self) -> list[Target]:
+        evaluation = self._experiment.evaluation
+        targets = []
+        for split in evaluation.splits:
+            for name, answerer, title, role, sampled in self._judged:
+                greedy = self._grade(answer(self._experiment, answerer, self._given.questions[split]), split)
+                targets.append(Target("greedy", name, title, role, split, greedy))
+                if sampled and evaluation.samples:
+                    drawn = answer(
+                        self._experiment,
+                        answerer,
+                        self._given.questions[split],
+                        n=evaluation.samples,
+                        temperature=evaluation.temperature,
+                    )
+                    targets.append(Target("samples", name, title, role, split, self._grade(drawn, split)))
+        return targets
+
+    def _grade(self, responses: Handle, split: str) -> Handle:
+        return grade(responses=responses, gold=self._given.gold[split], rule=self._given.rule)
+
+
+def answer(
+    experiment: Experiment, answerer: Answerer, questions: Handle, *, n: int = 1, temperature: float = 1.0
+) -> Handle:
+    """Responses of a model to questions: one greedy response each, or n sampled ones for n > 1."""
+    drawn = {"n": n, "temperature": temperature, "seed": experiment.seed} if n > 1 else {}
+    return sample(
+        model=answerer.model,
+        questions=questions,
+        demonstrations=answerer.demonstrations,
+        max_new_tokens=experiment.max_new_tokens,
+        engine=experiment.sampling_engine,
+        precision=experiment.precision,
+        **drawn,
+    )
+
+
+@dataclass(frozen=True)
+class Recipe(Generic[C]):
+    """A method.
+
+    Attributes:
+        name: what experiments call it (`recipe: NAME`).
+        summary: one line for `w2s recipes`.
+        fields: its experiment file; a subclass of `Experiment` that adds the method's own fields.
+        models: the fields that name base models.
+        splits: the splits that it trains on; those of `evaluation.splits` are added.
+        build: the method itself, a plain function of steps. It calls the methods of its `Targets`.
+        final: the name of the model that a study's `accuracy` means.
+        rungs: names of models, in order, after whose grade a pruner may give a trial up.
+        report: "module:attribute" of the `analysis` parts that the method adds to a report; "" for none.
+        old_outline: the targets of records that were written before records kept them, from their labels.
+    """
+
+    name: str
+    summary: str
+    fields: type[C]
+    models: tuple[str, ...]
+    splits: tuple[str, ...]
+    build: Callable[[C, Given, Targets], None]
+    final: Callable[[C], str]
+    rungs: Callable[[C], Sequence[str]] = lambda experiment: ()
+    report: str = ""
+    old_outline: Callable[[Sequence[str]], list[Outline]] | None = None
+
+    def targets(self, experiment: C, given: Given) -> dict[str, Target]:
+        """The targets of an experiment by label. Computes no step.
+
+        Raises:
+            UserError: a target named twice, or steps wired to results of the wrong kind.
+        """
+        targets = Targets(experiment, given)
+        self.build(experiment, given, targets)
+        return targets.all()
+
+
+def outline_entry(target: Outline) -> dict[str, Any]:
+    """A target as a record keeps it."""
+    return {part: getattr(target, part) for part in ("kind", "name", "title", "role", "split")}
