@@ -1,7 +1,7 @@
 """What a method is to the harness: its fields, its graph of steps, and what its results mean."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
 
 from w2s_core.engine import Handle
@@ -48,7 +48,7 @@ class Outline:
 class Target(Outline):
     """A result that a run is to produce."""
 
-    handle: Handle | None = None
+    handle: Handle = field(kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class Targets:
         for split in evaluation.splits:
             for name, answerer, title, role, sampled in self._judged:
                 greedy = self._grade(answer(self._experiment, answerer, self._given.questions[split]), split)
-                targets.append(Target("greedy", name, title, role, split, greedy))
+                targets.append(Target("greedy", name, title, role, split, handle=greedy))
                 if sampled and evaluation.samples:
                     drawn = answer(
                         self._experiment,
@@ -132,7 +132,8 @@ class Targets:
                         n=evaluation.samples,
                         temperature=evaluation.temperature,
                     )
-                    targets.append(Target("samples", name, title, role, split, self._grade(drawn, split)))
+                    sampled_grade = self._grade(drawn, split)
+                    targets.append(Target("samples", name, title, role, split, handle=sampled_grade))
         return targets
 
     def _grade(self, responses: Handle, split: str) -> Handle:

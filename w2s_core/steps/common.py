@@ -6,29 +6,11 @@ from w2s_core.engine import Context
 from w2s_core.rows import read_rows
 
 Responses = dict[str, list[str]]
-
-
-ANSWER_CODE = (
-    "w2s_core.answers.extract",
-    "w2s_core.answers.forms",
-    "w2s_core.answers.grading",
-    "w2s_core.answers.pool",
-    "w2s_core.answers.child",
-)
-
-
+ANSWER_CODE = ("w2s_core.answers",)
 ANSWER_LIBRARIES = ("math-verify", "sympy")
-
-
 MODEL_CODE = ("w2s_core.models", "w2s_core.prompting")
-
-
 MODEL_LIBRARIES = ("torch", "transformers", "peft")
-
-
 TRAINING_CODE = ("w2s_core.training", *MODEL_CODE)
-
-
 TRAINING_LIBRARIES = (*MODEL_LIBRARIES, "trl", "accelerate", "datasets")
 
 

@@ -103,6 +103,63 @@ def on_same_questions(ctx: Context, *, responses: Path, like: Path) -> Row:
     return {"rows": write_rows(ctx.out / "rows.parquet", kept)}
 
 
+@step(
+    version=1,
+    code=ANSWER_CODE,
+    libraries=ANSWER_LIBRARIES,
+    gives="responses",
+    takes={"responses": ("responses",), "gold": ("gold",)},
+)
+def keep_right(ctx: Context, *, responses: Path, gold: Path, rule: str) -> Row:
+    """Rejection sampling: of each question the first response that gold calls right: rows of id, responses (one).
+
+    Questions without a right response are left out, and counted.
+    """
+    from w2s_core.answers.extract import extract
+    from w2s_core.answers.grading import Grader
+    from w2s_core.answers.verdicts import RIGHT
+
+    truth = {row["id"]: row["gold"] for row in read_rows(gold / "rows.parquet")}
+    rows = []
+    samples = read_responses(responses)
+    with Grader(rule) as grader:
+        for name, texts in samples.items():
+            verdicts = grader.grade([(extract(text, rule), truth[name]) for text in texts])
+            right = [text for text, verdict in zip(texts, verdicts, strict=True) if verdict == RIGHT]
+            rows += [{"id": name, "responses": right[:1]}] if right else []
+    return _write_kept(ctx, rows, len(samples), "no response is right")
+
+
+@step(
+    version=1,
+    code=(*ANSWER_CODE, "w2s_core.selection"),
+    libraries=ANSWER_LIBRARIES,
+    gives="responses",
+    takes={"responses": ("responses",)},
+)
+def keep_majority(ctx: Context, *, responses: Path, rule: str, confidence: float) -> Row:
+    """Majority vote: of each question the first response with the commonest answer: rows of id, responses (one).
+
+    Left out, and counted, are questions whose commonest answer is empty or has a share under `confidence`.
+    """
+    from w2s_core.selection import majority
+
+    rows = []
+    samples = read_responses(responses)
+    no_other_side = {name: list[str]() for name in samples}
+    for name, (classes, _) in _classes(samples, no_other_side, rule):
+        answer, share = majority(classes)
+        if answer is not None and share >= confidence - 1e-9:
+            rows.append({"id": name, "responses": [samples[name][classes.index(answer)]]})
+    return _write_kept(ctx, rows, len(samples), f"no answer has a share of {confidence}")
+
+
+def _write_kept(ctx: Context, rows: list[Row], questions: int, reason: str) -> Row:
+    if not rows:
+        raise StopBranch(f"{reason} in {questions} questions: nothing to fine-tune on")
+    return {"questions": questions, "rows": write_rows(ctx.out / "rows.parquet", rows)}
+
+
 def _classes(weak: Responses, other: Responses, rule: str) -> Iterator[tuple[str, tuple[Classes, Classes]]]:
     """For each question of the weak side: the classes of equal answers among its responses and the other side's."""
     from w2s_core.answers.extract import extract
