@@ -13,9 +13,10 @@ from pydantic import Field
 
 from w2s_core.engine import Handle
 from w2s_core.errors import UserError
-from w2s_core.experiment import Experiment, Preference, Section, Training
+from w2s_core.experiment import Experiment, Preference, Training
 from w2s_core.recipes.recipe import Answerer, Given, Outline, Recipe, Role, Targets, answer
 from w2s_core.steps import agree, contrast, demonstrate, grade, on_same_questions, prefer, random_subset, sft
+from w2s_core.strict_yaml import Section
 
 SIDES = {"weak": ("weak",), "icl": ("icl",), "hybrid": ("weak", "icl")}
 """The columns of an agreed set that each of Stage I's models is trained on."""

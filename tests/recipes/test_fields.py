@@ -1,0 +1,281 @@
+"""Each field of an experiment, changed alone, changes the keys of exactly the steps that its row names.
+
+The table is complete by construction: a field without a row fails. Rows of steps are those of `test_wiring`. What
+stands on a changed step changes with it, and nothing else does.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from tests.recipes.placeholders import experiment, handles_of
+from tests.recipes.test_wiring import (
+    JUDGED,
+    SAMPLED,
+    SELF,
+    SELF_JUDGED,
+    W2S,
+    leaves_of,
+    self_training_table,
+    unfold,
+    unfold_handle,
+    weak_to_strong_table,
+)
+from w2s_core.engine import Handle
+from w2s_core.experiment import Experiment
+from w2s_core.plugins import RECIPES
+
+Changes = dict[str, set[str]]
+"""Row -> the parameters that differ. A target that vanishes has the parameter "gone", a new one "new"."""
+
+ELSEWHERE = {
+    "name": "names the run",
+    "recipe": "chooses the graph",
+    "task.name": "splits are named by the content of their rows",
+    "task.options": "likewise",
+    "duplicates": "takes rows out of splits, which are named by content",
+    "trust_remote_code": "stands in the name of the base model's content",
+}
+"""Fields that a recipe does not read: they act on what it starts from."""
+
+TRAINING: dict[str, Any] = {
+    "learning_rate": 2e-3,
+    "batch_size": 8,
+    "epochs": 2.0,
+    "max_steps": 4,
+    "lora_r": 9,
+    "lora_alpha": 9,
+    "lora_dropout": 0.5,
+    "warmup_ratio": 0.5,
+    "scheduler": "linear",
+    "weight_decay": 0.5,
+    "max_length": 9,
+    "load_in_4bit": True,
+    "beta": 0.7,
+}
+"""Another value for each field of a training."""
+SETTING = {"load_in_4bit": "quantization"}
+"""What a field is called among a step's settings, where that is not its own name."""
+
+
+def all_fields(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    for name, info in model.model_fields.items():
+        section = info.annotation
+        if isinstance(section, type) and issubclass(section, BaseModel):
+            yield from all_fields(section, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
+
+
+def changed_experiment(recipe: str, base: Mapping[str, Any], field: str, value: Any) -> Experiment:
+    """The base experiment with one field changed; epochs and max_steps take each other's place."""
+    tree = experiment(recipe, **base).model_dump()
+    branch = tree
+    *parents, last = field.split(".")
+    for parent in parents:
+        branch = branch[parent]
+    if last in ("epochs", "max_steps"):
+        branch |= {"epochs": None, "max_steps": None}
+    branch[last] = value
+    fields: type[Experiment] = RECIPES.get(recipe).fields
+    return fields.model_validate(tree)
+
+
+def differences(
+    before: Mapping[str, Handle], after: Mapping[str, Handle], names: Mapping[str, str]
+) -> Changes:
+    """What differs in the steps themselves, followed from each target through both graphs side by side."""
+    changes: Changes = {}
+    pairs = [(label, before.get(label), after.get(label)) for label in before.keys() | after.keys()]
+    while pairs:
+        where, old, new = pairs.pop()
+        if old is None or new is None:
+            changes.setdefault(where, set()).add("gone" if new is None else "new")
+        elif old.key != new.key:
+            assert old.name == new.name
+            row = names[old.key]
+            differing = {
+                p for p in old.params.keys() | new.params.keys() if old.params.get(p) != new.params.get(p)
+            }
+            if differing:
+                changes.setdefault(row, set()).update(differing)
+            if old.inputs.keys() != new.inputs.keys():
+                changes.setdefault(row, set()).add("inputs")
+                continue
+            pairs += [(f"{row}.{part}", old.inputs[part], new.inputs[part]) for part in old.inputs]
+    return changes
+
+
+def rows_where(table: Mapping[str, Any], step: str, **params: Any) -> set[str]:
+    """The rows of a step, of those that have these parameters at all."""
+    return {
+        name for name, (kind, _, known) in table.items() if kind == step and all(p in known for p in params)
+    }
+
+
+def expected_weak_to_strong(table: Mapping[str, Any]) -> dict[str, tuple[Any, Changes]]:
+    """Field -> (another value, the rows whose own parameters change)."""
+    samples = rows_where(table, "sample")
+    drawn = rows_where(table, "sample", seed=0)
+    trained = rows_where(table, "sft") | rows_where(table, "prefer")
+    sides = {f"{side}_side_{i}" for side in ("weak", "icl") for i in (1, 2)}
+    judged_samples = {f"samples:{split}:{name}" for split in ("dev", "test") for name in SAMPLED}
+    rows: dict[str, tuple[Any, Changes]] = {
+        "weak": ("other", {"weak": {"ref"}}),
+        "strong": ("other", {"strong": {"ref"}}),
+        "seed": (6, {key: {"seed"} for key in drawn | trained | {"shown", "pairs", "random"}}),
+        "shots": (2, {"shown": {"shots"}}),
+        "max_new_tokens": (78, {key: {"max_new_tokens"} for key in samples}),
+        "engine": ("vllm", {key: {"engine"} for key in samples}),
+        "precision": (
+            "bfloat16",
+            {key: {"precision"} for key in samples} | {key: {"settings"} for key in trained},
+        ),
+        "stage1.iterations": (1, fewer_iterations()),
+        "stage1.samples": (3, {key: {"n"} for key in sides}),
+        "stage1.temperature": (0.5, {key: {"temperature"} for key in sides}),
+        "stage1.consistency": (0.6, {"a1": {"consistency"}, "a2": {"consistency"}}),
+        "stage2.methods": (("orpo",), gone(("dpo",), SAMPLED)),
+        "stage2.samples": (7, {"votes": {"n"}}),
+        "stage2.temperature": (0.5, {"votes": {"temperature"}}),
+        "stage2.keep": (0.4, {"pairs": {"keep"}}),
+        "stage2.flip": (0.7, {"pairs": {"flip"}}),
+        "stage2.per_question": (3, {"pairs": {"per_question"}}),
+        "evaluation.splits": (("dev",), gone_split(JUDGED, SAMPLED)),
+        "evaluation.samples": (8, {key: {"n"} for key in judged_samples}),
+        "evaluation.temperature": (0.5, {key: {"temperature"} for key in judged_samples}),
+        "controls": (False, gone(("icl_all", "random_subset", "gold_on_agreed"), SAMPLED)),
+    }
+    strong = {name for name in rows_where(table, "sft") if table[name][1]["model"] == "strong"}
+    rows |= training_rows("weak_sft", {"m"})
+    rows |= training_rows("sft", strong)
+    rows |= training_rows("stage2.dpo", {"dpo"}, beta=True)
+    rows |= training_rows("stage2.orpo", {"orpo"}, beta=True)
+    return rows
+
+
+def expected_self_training(table: Mapping[str, Any]) -> dict[str, tuple[Any, Changes]]:
+    samples = rows_where(table, "sample")
+    drawn = rows_where(table, "sample", seed=0)
+    trained = rows_where(table, "sft")
+    sampled = [name for name in SELF_JUDGED if name != "zero_shot"]
+    judged_samples = {f"samples:{split}:{name}" for split in ("dev", "test") for name in sampled}
+    rows: dict[str, tuple[Any, Changes]] = {
+        "model": ("other", {"model": {"ref"}}),
+        "seed": (6, {key: {"seed"} for key in drawn | trained}),
+        "max_new_tokens": (78, {key: {"max_new_tokens"} for key in samples}),
+        "engine": ("vllm", {key: {"engine"} for key in samples}),
+        "precision": (
+            "bfloat16",
+            {key: {"precision"} for key in samples} | {key: {"settings"} for key in trained},
+        ),
+        "samples": (5, {key: {"n"} for key in ("own", "votes")}),
+        "temperature": (0.5, {key: {"temperature"} for key in ("own", "votes")}),
+        "confidence": (0.5, {"majority": {"confidence"}}),
+        "evaluation.splits": (("dev",), gone_split(SELF_JUDGED, sampled)),
+        "evaluation.samples": (8, {key: {"n"} for key in judged_samples}),
+        "evaluation.temperature": (0.5, {key: {"temperature"} for key in judged_samples}),
+    }
+    return rows | training_rows("sft", trained)
+
+
+def training_rows(section: str, steps: set[str], beta: bool = False) -> dict[str, tuple[Any, Changes]]:
+    fields = TRAINING if beta else {name: value for name, value in TRAINING.items() if name != "beta"}
+    return {
+        f"{section}.{name}": (value, {key: {"settings"} for key in steps}) for name, value in fields.items()
+    }
+
+
+def gone(names: tuple[str, ...], sampled: Any) -> Changes:
+    greedy = {f"greedy/{split}/{name}" for split in ("dev", "test") for name in names}
+    drawn = {f"samples/{split}/{name}" for split in ("dev", "test") for name in names if name in sampled}
+    return {key: {"gone"} for key in greedy | drawn}
+
+
+def gone_split(judged: Any, sampled: Any) -> Changes:
+    targets = {f"greedy/test/{name}" for name in judged} | {f"samples/test/{name}" for name in sampled}
+    return {key: {"gone"} for key in targets}
+
+
+def fewer_iterations() -> Changes:
+    """One iteration: no targets of the second; Stage II starts from hybrid-ft 1, whose set is a1."""
+    later = gone(("weak_ft_2", "icl_ft_2", "hybrid_ft_2"), SAMPLED)
+    sets = {key: {"gone"} for key in ("labels/weak_1", "labels/icl_1", "labels/agreed_2")}
+    new = {f"samples/{s}/{name}": {"new"} for s in ("dev", "test") for name in ("icl_ft_1", "hybrid_ft_1")}
+    return later | sets | new
+
+
+CASES = {
+    "weak_to_strong": (W2S, weak_to_strong_table, expected_weak_to_strong),
+    "self_training": (SELF, self_training_table, expected_self_training),
+}
+
+
+def names_of_rows(recipe: str) -> tuple[Experiment, Mapping[str, Any], dict[str, str]]:
+    """The base experiment, its table, and the row of each key of its graph."""
+    base, make_table, _ = CASES[recipe]
+    x = experiment(recipe, **base)
+    table, leaves = make_table(x), leaves_of(x)
+    keys = {handle.key for handle in leaves.values()}
+    by_tree = {repr(unfold(name, table, leaves)): name for name in table}
+    names = {handle.key: name for name, handle in leaves.items()}
+    queue = list(handles_of(x).values())
+    while queue:
+        handle = queue.pop()
+        if handle.key not in names:
+            names[handle.key] = by_tree[repr(unfold_handle(handle, keys))]
+            queue += handle.parents()
+    return x, table, names
+
+
+PARAMS = [
+    (recipe, field)
+    for recipe in CASES
+    for field in all_fields(RECIPES.get(recipe).fields)
+    if field not in ELSEWHERE
+]
+
+
+@pytest.mark.parametrize(("recipe", "field"), PARAMS)
+def test_a_field_changes_the_steps_of_its_row_and_no_other(
+    recipe: str, field: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("w2s_core.experiment.vllm_version", lambda: "0.0")
+    monkeypatch.setattr("w2s_core.experiment.bitsandbytes_version", lambda: "0.0")
+    base, table, names = names_of_rows(recipe)
+    rows = CASES[recipe][2](table)
+    assert field in rows, f"{field} has no row: say which steps it changes"
+    value, expected = rows[field]
+    before, after = handles_of(base), handles_of(changed_experiment(recipe, CASES[recipe][0], field, value))
+    changes = differences(before, after, names)
+    if field == "stage1.iterations":  # M_plus is another row then: compared by targets only
+        changes = {row: parts for row, parts in changes.items() if parts <= {"gone", "new"}}
+    assert changes == expected
+    assert_settings_differ_in(field, before, after)
+
+
+def assert_settings_differ_in(field: str, before: Mapping[str, Handle], after: Mapping[str, Handle]) -> None:
+    """A field of a training changes the setting of its own name, and no neighbour's."""
+    *section, name = field.split(".")
+    if not section or section[-1] not in ("weak_sft", "sft", "dpo", "orpo"):
+        return
+    allowed = {"epochs", "max_steps"} if name in ("epochs", "max_steps") else {SETTING.get(name, name)}
+    for label in before.keys() & after.keys():
+        queue = [(before[label], after[label])]
+        while queue:
+            old, new = queue.pop()
+            if old.key == new.key:
+                continue
+            was, now = (handle.params.get("settings", {}) for handle in (old, new))
+            assert {part for part in was if was[part] != now[part]} <= allowed, label
+            queue += [(old.inputs[part], new.inputs[part]) for part in old.inputs]
+
+
+@pytest.mark.parametrize("recipe", CASES)
+def test_every_row_is_a_field(recipe: str) -> None:
+    """A row of a field that is gone would prove nothing."""
+    _, table, _ = names_of_rows(recipe)
+    fields = set(all_fields(RECIPES.get(recipe).fields))
+    assert set(CASES[recipe][2](table)) | set(ELSEWHERE) == fields
