@@ -94,8 +94,10 @@ def differences(
         if old is None or new is None:
             changes.setdefault(where, set()).add("gone" if new is None else "new")
         elif old.key != new.key:
-            assert old.name == new.name
             row = names[old.key]
+            if old.name != new.name:
+                changes.setdefault(row, set()).add("step")
+                continue
             differing = {
                 p for p in old.params.keys() | new.params.keys() if old.params.get(p) != new.params.get(p)
             }
