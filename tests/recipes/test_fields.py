@@ -5,10 +5,11 @@ stands on a changed step changes with it, and nothing else does.
 """
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from tests.recipes.placeholders import experiment, handles_of
 from tests.recipes.test_wiring import (
@@ -215,6 +216,7 @@ CASES = {
 }
 
 
+@cache
 def names_of_rows(recipe: str) -> tuple[Experiment, Mapping[str, Any], dict[str, str]]:
     """The base experiment, its table, and the row of each key of its graph."""
     base, make_table, _ = CASES[recipe]
@@ -281,3 +283,155 @@ def test_every_row_is_a_field(recipe: str) -> None:
     _, table, _ = names_of_rows(recipe)
     fields = set(all_fields(RECIPES.get(recipe).fields))
     assert set(CASES[recipe][2](table)) | set(ELSEWHERE) == fields
+
+
+TRAINING_DEFAULTS: dict[str, Any] = {
+    "batch_size": 32,
+    "epochs": None,
+    "max_steps": None,
+    "lora_r": 32,
+    "lora_alpha": 64,
+    "lora_dropout": 0.0,
+    "warmup_ratio": 0.03,
+    "scheduler": "cosine",
+    "weight_decay": 0.0,
+    "max_length": 1024,
+    "load_in_4bit": False,
+}
+COMMON_DEFAULTS: dict[str, Any] = {
+    "recipe": "weak_to_strong",
+    "task.options": {},
+    "trust_remote_code": False,
+    "seed": 0,
+    "max_new_tokens": 512,
+    "engine": "transformers",
+    "precision": "auto",
+    "evaluation.splits": ("test",),
+    "evaluation.samples": 10,
+    "evaluation.temperature": 1.0,
+    "duplicates": "report",
+}
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "weak_to_strong": COMMON_DEFAULTS
+    | {
+        "shots": 4,
+        "stage1.iterations": 2,
+        "stage1.samples": 1,
+        "stage1.consistency": 1.0,
+        "stage1.temperature": 1.0,
+        "stage2.methods": ("dpo", "orpo"),
+        "stage2.samples": 10,
+        "stage2.temperature": 1.0,
+        "stage2.keep": 0.6,
+        "stage2.flip": 0.8,
+        "stage2.per_question": 1,
+        "controls": False,
+    }
+    | {
+        f"{part}.{n}": v
+        for part in ("weak_sft", "sft", "stage2.dpo", "stage2.orpo")
+        for n, v in TRAINING_DEFAULTS.items()
+    }
+    | {"stage2.dpo.beta": 0.1, "stage2.orpo.beta": 0.1},
+    "self_training": COMMON_DEFAULTS
+    | {"samples": 8, "temperature": 1.0, "confidence": 0.6}
+    | {f"sft.{n}": v for n, v in TRAINING_DEFAULTS.items()},
+}
+"""The paper's settings where it has them (section 4.1 and appendix A)."""
+
+
+@pytest.mark.parametrize("recipe", CASES)
+def test_defaults_are_those_of_the_paper(recipe: str) -> None:
+    fields: type[Experiment] = RECIPES.get(recipe).fields
+    defaults = {}
+    for field in all_fields(fields):
+        info = field_info(fields, field)
+        if not info.is_required():
+            defaults[field] = info.get_default(call_default_factory=True)
+    assert defaults == DEFAULTS[recipe]
+
+
+def field_info(model: type[BaseModel], dotted: str) -> Any:
+    *parents, last = dotted.split(".")
+    for parent in parents:
+        section = model.model_fields[parent].annotation
+        assert isinstance(section, type)
+        assert issubclass(section, BaseModel)
+        model = section
+    return model.model_fields[last]
+
+
+TRAINING_EDGES: dict[str, tuple[list[Any], list[Any]]] = {
+    "learning_rate": ([0.0, -1.0], [1e-12]),
+    "batch_size": ([0], [1]),
+    "epochs": ([0.0], [0.5]),
+    "max_steps": ([0], [1]),
+    "lora_r": ([0], [1]),
+    "lora_alpha": ([0], [1]),
+    "lora_dropout": ([-0.1, 1.0], [0.0, 0.99]),
+    "warmup_ratio": ([-0.1, 1.1], [0.0, 1.0]),
+    "scheduler": (["cosinus"], ["cosine", "linear", "constant"]),
+    "weight_decay": ([-0.1], [0.0]),
+    "max_length": ([0], [1]),
+    "beta": ([0.0], [1e-9]),
+}
+EDGES: dict[str, dict[str, tuple[list[Any], list[Any]]]] = {
+    "weak_to_strong": {
+        "name": (["-a", ""], ["a", "a.b-c_1"]),
+        "seed": ([-1], [0]),
+        "shots": ([0], [1]),
+        "max_new_tokens": ([0], [1]),
+        "stage1.iterations": ([0], [1]),
+        "stage1.samples": ([0], [1]),
+        "stage1.consistency": ([-0.1, 1.1], [0.0, 1.0]),
+        "stage1.temperature": ([0.0], [0.1]),
+        "stage2.methods": ([("ppo",)], [(), ("dpo",)]),
+        "stage2.samples": ([1], [2]),
+        "stage2.temperature": ([0.0], [0.1]),
+        "stage2.keep": ([-0.1, 1.1], [0.0, 1.0]),
+        "stage2.flip": ([-0.1, 1.1], [0.0, 1.0]),
+        "stage2.per_question": ([0], [1]),
+        "evaluation.samples": ([-1], [0]),
+        "evaluation.temperature": ([0.0], [0.1]),
+        "evaluation.splits": ([("train_1",)], [("dev",), ("dev", "test")]),
+        **{
+            f"{part}.{n}": v for part in ("weak_sft", "sft") for n, v in TRAINING_EDGES.items() if n != "beta"
+        },
+        **{f"stage2.{part}.{n}": v for part in ("dpo", "orpo") for n, v in TRAINING_EDGES.items()},
+    },
+    "self_training": {
+        "samples": ([1], [2]),
+        "temperature": ([0.0], [0.1]),
+        "confidence": ([-0.1, 1.1], [0.0, 1.0]),
+    },
+}
+"""Field -> values outside its range, values at its edge."""
+
+
+@pytest.mark.parametrize(
+    ("recipe", "field"), [(recipe, field) for recipe in EDGES for field in EDGES[recipe]]
+)
+def test_ranges_of_fields(recipe: str, field: str) -> None:
+    base = CASES[recipe][0]
+    outside, edge = EDGES[recipe][field]
+    for value in outside:
+        with pytest.raises(ValidationError):
+            changed_experiment(recipe, base, field, value)
+    for value in edge:
+        assert changed_experiment(recipe, base, field, value)
+
+
+@pytest.mark.parametrize("recipe", CASES)
+def test_sections_and_models_are_required(recipe: str) -> None:
+    tree = experiment(recipe, **CASES[recipe][0]).model_dump()
+    fields: type[Experiment] = RECIPES.get(recipe).fields
+    for name in ("name", "task", *[n for n, info in fields.model_fields.items() if info.is_required()]):
+        with pytest.raises(ValidationError):
+            fields.model_validate({part: value for part, value in tree.items() if part != name})
+
+
+def test_without_samples_models_are_judged_greedily_only() -> None:
+    for recipe, (base, _, _) in CASES.items():
+        targets = handles_of(changed_experiment(recipe, base, "evaluation.samples", 0))
+        assert not [label for label in targets if label.startswith("samples/")]
+        assert [label for label in targets if label.startswith("greedy/")]
