@@ -39,6 +39,8 @@ def step(
     same_code: Mapping[str, str] | None = None,
     cpus: int = 1,
     gpu: bool = False,
+    gives: str | None = None,
+    takes: Mapping[str, Sequence[str]] | None = None,
 ) -> Callable[[Callable[..., Any]], "StepDefinition"]:
     """Declare a function `(ctx, *, ...) -> JSON summary` as a step.
 
@@ -52,20 +54,26 @@ def step(
             edit stay valid. Any further edit has another digest and ends that.
         cpus: how many it uses. A cluster's scheduler reserves them; no key has them in it.
         gpu: whether it uses one GPU where the run's device is one; likewise.
+        gives: the kind of artefact that the result is ("responses"), in no key. `Handle.kind` tells it.
+        takes: the kinds that a parameter allows, by its name, in no key: {"weak": ("responses",)}. Such a parameter
+            must be given handles (or None where that is its default). A handle whose step declares no kind passes.
 
     Raises:
-        ValueError: the name is taken by another function, the signature is not of that form, or `cpus` is below 1.
+        ValueError: the name is taken by another function, the signature is not of that form, `cpus` is below 1, or
+            `takes` names what is no parameter or an unkeyed one.
     """
     if cpus < 1:
         raise ValueError(f"cpus must be at least 1, not {cpus}")
 
     def define(function: Callable[..., Any]) -> StepDefinition:
-        made = StepDefinition(
+        definition = StepDefinition(
             function, version, tuple(code), tuple(libraries), frozenset(unkeyed), dict(same_code or {})
         )
-        made.cpus, made.gpu = cpus, gpu
-        functools.update_wrapper(made, function)
-        return made
+        definition.cpus, definition.gpu = cpus, gpu
+        definition.declare_kinds(gives, takes or {})
+        _register(definition)
+        functools.update_wrapper(definition, function)
+        return definition
 
     return define
 
@@ -90,12 +98,22 @@ class StepDefinition:
         self.unkeyed = unkeyed
         self._same_code = same_code
         self.cpus, self.gpu = 1, False
+        self.gives: str | None = None
+        self.takes: dict[str, tuple[str, ...]] = {}
         self._defaults, self._required = _parameters(function)
         self._source_stamp = _stamp(function)
         self._made: weakref.WeakValueDictionary[Call, Handle] = weakref.WeakValueDictionary()
         if unknown := unkeyed - self._defaults.keys() - self._required:
             raise ValueError(f"step {self.name}: unkeyed names no parameter: {', '.join(sorted(unknown))}")
-        _register(self)
+
+    def declare_kinds(self, gives: str | None, takes: Mapping[str, Sequence[str]]) -> None:
+        """Say which kind of artefact the step gives, and which kinds its parameters take."""
+        if unknown := takes.keys() - (self._names - self.unkeyed):
+            raise ValueError(
+                f"step {self.name}: takes names no keyed parameter: {', '.join(sorted(unknown))}"
+            )
+        self.gives = gives
+        self.takes = {name: tuple(kinds) for name, kinds in takes.items()}
 
     def needs(self, *, gpu: bool) -> tuple[float, float]:
         """The CPUs and GPUs that the step takes, in a run with GPUs or without."""
@@ -119,6 +137,8 @@ class StepDefinition:
     def _make(self, arguments: Mapping[str, Any]) -> "Handle":
         if not self._required <= arguments.keys() or not arguments.keys() <= self._names:
             raise TypeError(self._misfit(arguments))
+        for name, kinds in self.takes.items():
+            self._check_kind(name, kinds, arguments.get(name))
         params, unkeyed, inputs = {}, {}, {}
         for name, value in arguments.items():
             if _holds_handles(value):
@@ -168,6 +188,17 @@ class StepDefinition:
         _ = self.fingerprint
         confirm_loaded(self.code)
 
+    def _check_kind(self, name: str, kinds: tuple[str, ...], value: Any) -> None:
+        """Refuse what cannot be an input of these kinds, leaf by leaf."""
+        where, allowed = f"step {self.name}: '{name}' takes", " or ".join(kinds)
+        if value is None and name in self._required:
+            raise UserError(f"{where} {allowed}, and got none")
+        for leaf in _leaves(value):
+            if not isinstance(leaf, Handle):
+                raise UserError(f"{where} {allowed} from a step, not the plain value {leaf!r:.60}")
+            if leaf.kind not in (None, *kinds):
+                raise UserError(f"{where} {allowed}, not {leaf.kind} (from step {leaf.title})")
+
     def _misfit(self, arguments: Mapping[str, Any]) -> str:
         missing = ", ".join(sorted(self._required - arguments.keys()))
         unknown = ", ".join(sorted(arguments.keys() - self._names))
@@ -206,13 +237,23 @@ class Handle:
         return self._key[0]
 
     @property
-    def label(self) -> str:
-        """A short name for people: `sft(side=weak, seed=0) 3fa9c1d2`."""
-        shown = [
+    def kind(self) -> str | None:
+        """The kind of artefact that the result is; None where its step does not declare it."""
+        return self.definition.gives
+
+    @property
+    def title(self) -> str:
+        """The step with its short parameters, for messages: `sft(side=weak, seed=0)`. Needs no key."""
+        settings = [
             f"{name}={value}" for name, value in self.params.items() if isinstance(value, str | int | float)
         ]
-        shown = [text for text in shown if len(text) <= 24][:4]
-        return f"{self.name}({', '.join(shown)}) {self.key[:8]}"
+        settings = [text for text in settings if len(text) <= 24][:4]
+        return f"{self.name}({', '.join(settings)})"
+
+    @property
+    def label(self) -> str:
+        """A short name for people: `sft(side=weak, seed=0) 3fa9c1d2`."""
+        return f"{self.title} {self.key[:8]}"
 
     def parents(self) -> Iterator["Handle"]:
         """The handles among the inputs, each argument's in turn."""
