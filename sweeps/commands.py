@@ -4,11 +4,14 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from w2s_core.cli.options import chosen_trackers, compute_options, hardware, tracker_options
+from w2s_core.cli.options import TrackerChoice, compute_options, tracker_options
+
+if TYPE_CHECKING:
+    from w2s_core.runs import Machine
 
 INTERRUPTED = 130
 FAILED = 1
@@ -33,18 +36,9 @@ def sweep(
     root: Path,
     study: Path,
     dry_run: bool,
-    workers: int | None,
-    executor: Literal["local", "ray"],
-    address: str | None,
-    device: str,
-    micro_batch: int | None,
-    accelerate: Path | None,
-    tensor_parallel: int | None,
-    gpu_memory: float | None,
+    machine: "Machine",
     storage: str | None,
-    wandb: bool,
-    trackio: bool,
-    online: bool,
+    trackers: TrackerChoice,
 ) -> None:
     """Run a study: every cell, each step once, judged on dev; then read test for the final cells.
 
@@ -57,17 +51,16 @@ def sweep(
 
     loaded = load_study(study)
     store = Store(root)
-    trackers = chosen_trackers(wandb=wandb, trackio=trackio)
     how = How(
-        workers=workers or (loaded.study.workers if executor == "local" else None),
-        executor=executor,
-        address=address,
-        device=device,
-        hardware=hardware(micro_batch, tensor_parallel, gpu_memory, accelerate, executor, device),
+        workers=machine.workers or (loaded.study.workers if machine.executor == "local" else None),
+        executor=machine.executor,
+        address=machine.address,
+        device=machine.device,
+        hardware=machine.runtime,
         storage=storage,
         dry_run=dry_run,
         command=("w2s", *sys.argv[1:]),
-        mirror=_mirror(store, root, loaded.study.name, trackers, online) if trackers else None,
+        mirror=_mirror(store, root, loaded.study.name, trackers) if trackers else None,
     )
     run = Sweep(loaded, store, how)
     if dry_run:
@@ -95,18 +88,9 @@ def trial(
     root: Path,
     study: Path,
     values: tuple[str, ...],
-    workers: int | None,
-    executor: Literal["local", "ray"],
-    address: str | None,
-    device: str,
-    micro_batch: int | None,
-    accelerate: Path | None,
-    tensor_parallel: int | None,
-    gpu_memory: float | None,
+    machine: "Machine",
     storage: str | None,
-    wandb: bool,
-    trackio: bool,
-    online: bool,
+    trackers: TrackerChoice,
 ) -> None:
     """Run one cell of a study, with a value for each field that varies. This is what the agents of W&B sweeps call."""
     from sweeps.driver import How, Sweep
@@ -116,8 +100,15 @@ def trial(
 
     loaded = load_study(study)
     store = Store(root)
-    machine = hardware(micro_batch, tensor_parallel, gpu_memory, accelerate, executor, device)
-    how = How(workers, executor, address, device, machine, storage, command=("w2s", *sys.argv[1:]))
+    how = How(
+        machine.workers,
+        machine.executor,
+        machine.address,
+        machine.device,
+        machine.runtime,
+        storage,
+        command=("w2s", *sys.argv[1:]),
+    )
     run = Sweep(loaded, store, how)
     cell = read_cell(loaded, run.planner, values)
     found = run.run_cell(cell)
@@ -127,11 +118,11 @@ def trial(
         click.echo(f"w2s: no result: {'; '.join(run.swept.failed.values())}", err=True)
         sys.exit(FAILED)
     named = dict(zip((one.metric for one in loaded.study.objectives), found, strict=True))
-    if trackers := chosen_trackers(wandb=wandb, trackio=trackio):
+    if trackers:
         first = (
             run.plan(cell).runs[0].name
         )  # an agent has one run a trial; the values are the means over seeds
-        _mirror(store, root, loaded.study.name, trackers, online)(first, named)
+        _mirror(store, root, loaded.study.name, trackers)(first, named)
     click.echo(", ".join(f"{metric} {value:.6g}" for metric, value in named.items()))
 
 
@@ -158,7 +149,7 @@ def wandb_sweep(root: Path, study: Path, out: Path | None) -> None:
     click.echo(f"wrote {out}; next: wandb sweep {out}, then wandb agent on each machine that shares {root}")
 
 
-def _mirror(store: Any, root: Path, group: str, trackers: list[str], online: bool) -> Mirror:
+def _mirror(store: Any, root: Path, group: str, trackers: TrackerChoice) -> Mirror:
     """Shows a run to the trackers, with its objectives; they may fail, the sweep does not.
 
     A warning is said once, not once a trial, and after the first trial that W&B did not take online all are offline.
@@ -168,6 +159,7 @@ def _mirror(store: Any, root: Path, group: str, trackers: list[str], online: boo
     from w2s_core.tracking.trackers import to_stderr
 
     told: set[str] = set()
+    names = list(trackers.names)
 
     def warn(line: str) -> None:
         if line not in told:
@@ -175,8 +167,8 @@ def _mirror(store: Any, root: Path, group: str, trackers: list[str], online: boo
         told.add(line)
 
     def mirror(name: str, values: Mapping[str, float]) -> None:
-        goes_online = online and not any(NO_WAY_ONLINE in line for line in told)
+        goes_online = trackers.online and not any(NO_WAY_ONLINE in line for line in told)
         folder = root / "trackers"
-        mirror_run(store, name, trackers, folder, online=goes_online, group=group, values=values, warn=warn)
+        mirror_run(store, name, names, folder, online=goes_online, group=group, values=values, warn=warn)
 
     return mirror

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from accelerate.commands.config.config_args import load_config_from_file
 
-from w2s_core.cli.options import hardware
 from w2s_core.errors import UserError
+from w2s_core.runs import Machine
 from w2s_core.training.accelerate_config import check_device, read_accelerate_config
 
 SHIPPED = sorted((Path(__file__).resolve().parents[1] / "experiments/accelerate").glob("*.yaml"))
@@ -51,12 +51,12 @@ def test_it_goes_into_the_runtime_with_its_whole_path(
 ) -> None:
     (tmp_path / "two.yaml").write_text(GOOD + "use_cpu: true\n")
     monkeypatch.chdir(tmp_path)
-    given = hardware(None, None, None, Path("two.yaml"), "local", "cpu")
-    assert given == {"accelerate": str(tmp_path / "two.yaml")}
+    machine = Machine(accelerate=Path("two.yaml"), device="cpu").checked()
+    assert machine.runtime == {"device": "cpu", "accelerate": str(tmp_path / "two.yaml")}
     with pytest.raises(UserError, match="not with --executor ray"):
-        hardware(None, None, None, Path("two.yaml"), "ray", "cpu")
+        Machine(accelerate=Path("two.yaml"), executor="ray", device="cpu").checked()
     with pytest.raises(UserError, match=r"nowhere\.yaml: cannot read"):
-        hardware(None, None, None, Path("nowhere.yaml"), "local", "cpu")
+        Machine(accelerate=Path("nowhere.yaml"), device="cpu").checked()
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,8 @@
 
 import datetime
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from w2s_core.data.splits import Splits, gold_rows, load_splits, question_rows, rows_digest
@@ -17,10 +15,68 @@ from w2s_core.plugins import RECIPES
 from w2s_core.recipes.recipe import Given, Outline, Recipe, outline_entry
 from w2s_core.recipes.record import model_name
 from w2s_core.step_labels import label_steps
+from w2s_core.steps.common import rule_key
 from w2s_core.steps.data import base_model, gold, questions
 from w2s_core.tasks import load_task
 
 STEPS_MODULE = "w2s_core.steps"
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where and how wide steps are computed. Nothing of it changes a result, so nothing of it is in a key.
+
+    Attributes:
+        workers: processes side by side; None: one, or with Ray all CPUs.
+        address: a Ray cluster to join; None starts one on this machine.
+        micro_batch: rows of a training batch in memory at once.
+        accelerate: a config of accelerate's, over whose processes trainings run.
+        tensor_parallel: GPUs that vLLM spreads a model over.
+        gpu_memory: share of each GPU's memory that vLLM may take.
+    """
+
+    workers: int | None = None
+    executor: Executor = "local"
+    address: str | None = None
+    device: str = "auto"
+    micro_batch: int | None = None
+    accelerate: Path | None = None
+    tensor_parallel: int | None = None
+    gpu_memory: float | None = None
+
+    def checked(self) -> "Machine":
+        """The same.
+
+        Raises:
+            UserError: an accelerate config that cannot be used: on this machine and device, or together with Ray.
+        """
+        if self.accelerate is not None:
+            from w2s_core.training.accelerate_config import check_device, read_accelerate_config
+
+            if self.executor == "ray":
+                raise UserError(
+                    "--accelerate starts the processes of a training itself: not with --executor ray"
+                )
+            config = read_accelerate_config(self.accelerate)
+            check_device(self.accelerate, config, resolve_device(self.device))
+        return self
+
+    @property
+    def apart(self) -> bool:
+        """Whether steps are computed in other processes than the one that plans them."""
+        return self.executor == "ray" or (self.workers or 1) > 1
+
+    @property
+    def runtime(self) -> dict[str, int | float | str]:
+        """What steps find in `ctx.runtime`, besides where the base models lie: the device, and what was given."""
+        options = {
+            "micro_batch": self.micro_batch,
+            "tensor_parallel": self.tensor_parallel,
+            "gpu_memory": self.gpu_memory,
+            "accelerate": str(self.accelerate.resolve()) if self.accelerate else None,
+        }
+        given = {name: value for name, value in options.items() if value is not None}
+        return {"device": self.device, **given}
 
 
 @dataclass(frozen=True)
@@ -48,7 +104,7 @@ def build_graph(experiment: Experiment, device: str = "auto") -> Graph:
     `device`: where it will be computed, which settles its precision where that is `auto`.
 
     Raises:
-        UserError: a task, split or model folder that cannot be used.
+        UserError: a task, split, model folder or recipe that cannot be used.
     """
     return GraphBuilder(device).build(experiment)
 
@@ -115,13 +171,16 @@ class _Data:
 
 def _read_data(source: dict[str, Any]) -> _Data:
     splits = load_splits(**source)
-    asked = {name: rows_digest(question_rows(splits.problems[name])) for name in source["names"]}
-    known = {name: rows_digest(gold_rows(splits.problems[name])) for name in source["names"]}
+    question_digests = {name: rows_digest(question_rows(rows)) for name, rows in splits.problems.items()}
+    gold_digests = {name: rows_digest(gold_rows(rows)) for name, rows in splits.problems.items()}
     return _Data(
         splits,
-        {name: questions(source=source, split=name, digest=digest) for name, digest in asked.items()},
-        {name: gold(source=source, split=name, digest=digest) for name, digest in known.items()},
-        load_task(source["task"], source["options"]).answer_rule,
+        {
+            name: questions(source=source, split=name, digest=digest)
+            for name, digest in question_digests.items()
+        },
+        {name: gold(source=source, split=name, digest=digest) for name, digest in gold_digests.items()},
+        rule_key(load_task(source["task"], source["options"]).answer_rule),
     )
 
 
@@ -141,30 +200,17 @@ def resolve_base(model: str, *, code: bool = False) -> tuple[str, str]:
     return f"hub{'+code' if code else ''}:{name}@{revision}", name
 
 
-def run_experiment(
-    graph: Graph,
-    store: Store,
-    *,
-    name: str,
-    workers: int | None = 1,
-    executor: Executor = "local",
-    address: str | None = None,
-    device: str = "cpu",
-    hardware: Mapping[str, int | float | str] = MappingProxyType({}),
-    command: list[str],
-) -> Outcome:
+def run_experiment(graph: Graph, store: Store, machine: Machine, *, name: str, command: list[str]) -> Outcome:
     """Record the run, then compute what is missing. The record comes first: gc keeps what an unfinished run made."""
     store.refs.write(name, record(graph, name, command))
-    runtime = {"bases": graph.bases, "device": device, **hardware}
-    display = make_display(labels=label_steps(graph.targets))
     return run_graph(
         graph.targets,
         store,
-        workers=workers,
-        runtime=runtime,
-        display=display,
-        executor=executor,
-        address=address,
+        workers=machine.workers,
+        runtime={"bases": graph.bases, **machine.runtime},
+        display=make_display(labels=label_steps(graph.targets)),
+        executor=machine.executor,
+        address=machine.address,
     )
 
 

@@ -248,7 +248,7 @@ def test_the_store_of_a_run_is_no_larger_than_said(w2s_doctor: Type, tiny: Path,
 
     x = load_experiment(tiny)
     graph, root = runs.build_graph(x), tmp_path / "made"
-    assert not runs.run_experiment(graph, Store(root), name="tiny", command=[]).failed
+    assert not runs.run_experiment(graph, Store(root), runs.Machine(), name="tiny", command=[]).failed
     real = sum(one.stat().st_size for one in root.rglob("adapter_model.safetensors"))
     trainings, _ = memory.planned(x)
     shapes = {

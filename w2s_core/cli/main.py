@@ -6,19 +6,21 @@ import os
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from w2s_core.cli.options import (
-    chosen_trackers,
+    TrackerChoice,
     compute_options,
     data_option,
     device_option,
-    hardware,
     tracker_options,
 )
 from w2s_core.errors import UserError
+
+if TYPE_CHECKING:
+    from w2s_core.runs import Machine
 
 INTERRUPTED = 130
 FAILED = 1
@@ -88,18 +90,9 @@ def run(
     overrides: tuple[str, ...],
     name: str | None,
     data: Path | None,
-    workers: int | None,
-    executor: Literal["local", "ray"],
-    address: str | None,
-    device: str,
-    micro_batch: int | None,
-    accelerate: Path | None,
-    tensor_parallel: int | None,
-    gpu_memory: float | None,
+    machine: "Machine",
     out: Path,
-    wandb: bool,
-    trackio: bool,
-    online: bool,
+    trackers: TrackerChoice,
 ) -> None:
     """Run an experiment: compute what is missing, then print and save its table and figure.
 
@@ -112,27 +105,16 @@ def run(
     from w2s_core.preflight import check_graphs
     from w2s_core.step_labels import label_steps
 
-    machine = hardware(micro_batch, tensor_parallel, gpu_memory, accelerate, executor, device)
-    graph = runs.build_graph(load_experiment(config, overrides, data), device)
+    graph = runs.build_graph(load_experiment(config, overrides, data), machine.device)
     store = Store(root)
     name = name or graph.experiment.run_name
     _say_duplicates(graph)
-    check_graphs([graph], store, apart=executor == "ray" or (workers or 1) > 1)
-    outcome = runs.run_experiment(
-        graph,
-        store,
-        name=name,
-        workers=workers,
-        executor=executor,
-        address=address,
-        device=device,
-        hardware=machine,
-        command=_command(),
-    )
+    check_graphs([graph], store, apart=machine.apart)
+    outcome = runs.run_experiment(graph, store, machine, name=name, command=_command())
     if outcome.interrupted:
         sys.exit(INTERRUPTED)
     _say_stopped(outcome, label_steps(graph.targets))
-    _mirror(store, name, root, chosen_trackers(wandb=wandb, trackio=trackio), online)
+    _mirror(store, name, root, trackers)
     click.echo(save_report(store, [name], out / name, command=_command()))
     if outcome.failed or outcome.stopped:
         sys.exit(FAILED)
@@ -252,12 +234,12 @@ def _say_stopped(outcome: Any, labels: dict[str, str]) -> None:
         )
 
 
-def _mirror(store: Any, name: str, root: Path, trackers: list[str], online: bool) -> None:
+def _mirror(store: Any, name: str, root: Path, trackers: TrackerChoice) -> None:
     """Show the run's record to the trackers; they may fail, the run does not."""
     if trackers:
         from w2s_core.tracking import mirror_run
 
-        mirror_run(store, name, trackers, folder=root / "trackers", online=online)
+        mirror_run(store, name, list(trackers.names), folder=root / "trackers", online=trackers.online)
 
 
 def main() -> None:

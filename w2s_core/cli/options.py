@@ -1,60 +1,62 @@
 """Options that several commands share."""
 
+import functools
+import inspect
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 import click
 
-from w2s_core.errors import UserError
+if TYPE_CHECKING:
+    from w2s_core.runs import Machine
 
 F = TypeVar("F", bound=Callable[..., Any])
-Hardware = dict[str, int | float | str]
+
+
+@dataclass(frozen=True)
+class TrackerChoice:
+    """The trackers that a command mirrors its runs to, and whether W&B may send. False where there are none."""
+
+    names: tuple[str, ...]
+    online: bool
+
+    def __bool__(self) -> bool:
+        return bool(self.names)
 
 
 def tracker_options(command: F) -> F:
-    """`--wandb`, `--trackio`, `--online`; give them to `chosen_trackers`."""
-    for option in (
-        click.option("--online", is_flag=True, help="Let W&B send; needs `wandb login` once."),
-        click.option("--trackio/--no-trackio", default=False, help="Mirror to a local Trackio database."),
+    """`--wandb`, `--trackio`, `--online`; the command gets one argument, `trackers: TrackerChoice`."""
+
+    def gather(wandb: bool, trackio: bool, online: bool) -> dict[str, Any]:
+        names = tuple(name for name, use in (("wandb", wandb), ("trackio", trackio)) if use)
+        return {"trackers": TrackerChoice(names, online)}
+
+    return _gathered(
+        command,
+        gather,
         click.option("--wandb/--no-wandb", default=False, help="Mirror to W&B (offline unless --online)."),
-    ):
-        command = option(command)
-    return command
+        click.option("--trackio/--no-trackio", default=False, help="Mirror to a local Trackio database."),
+        click.option("--online", is_flag=True, help="Let W&B send; needs `wandb login` once."),
+    )
 
 
-def chosen_trackers(*, wandb: bool, trackio: bool) -> list[str]:
-    """The names of the trackers that were asked for."""
-    return [name for name, wanted in (("wandb", wandb), ("trackio", trackio)) if wanted]
+def _gathered(command: F, gather: Callable[..., dict[str, Any]], *options: Callable[[F], F]) -> F:
+    """Give a command options whose values it gets as what `gather` makes of them, by the options' names."""
+    names = inspect.signature(gather).parameters
 
+    @functools.wraps(command)
+    def with_gathered(*args: Any, **values: Any) -> Any:
+        arguments = gather(**{name: values.pop(name) for name in names})
+        return command(*args, **values, **arguments)
 
-def hardware(
-    micro_batch: int | None,
-    tensor_parallel: int | None,
-    gpu_memory: float | None,
-    accelerate: Path | None,
-    executor: str,
-    device: str,
-) -> Hardware:
-    """What steps find in their runtime besides the device: only what was given.
-
-    Raises:
-        UserError: an accelerate config that cannot be used: on this machine and device, or together with Ray.
-    """
-    if accelerate is not None:
-        from w2s_core.models import resolve_device
-        from w2s_core.training.accelerate_config import check_device, read_accelerate_config
-
-        if executor == "ray":
-            raise UserError("--accelerate starts the processes of a training itself: not with --executor ray")
-        check_device(accelerate, read_accelerate_config(accelerate), resolve_device(device))
-    given = {
-        "micro_batch": micro_batch,
-        "tensor_parallel": tensor_parallel,
-        "gpu_memory": gpu_memory,
-        "accelerate": str(accelerate.resolve()) if accelerate else None,
-    }
-    return {name: value for name, value in given.items() if value is not None}
+    wrapped: Any = with_gathered
+    for option in reversed(
+        options
+    ):  # click lists options in the order of the decorators, the last applied first
+        wrapped = option(wrapped)
+    return cast(F, wrapped)
 
 
 def data_option(command: F) -> F:
@@ -67,40 +69,48 @@ def data_option(command: F) -> F:
     return option(command)
 
 
-accelerate_option = click.option(
-    "--accelerate",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="A config of accelerate's: trainings run over the processes that it names (experiments/accelerate).",
-)
 device_option = click.option(
     "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True
 )
 
 
 def compute_options(command: F) -> F:
-    """Where and how wide steps are computed; none of it changes a result. For `hardware` below.
+    """Where and how wide steps are computed; none of it changes a result.
 
     `--workers`, `--executor`, `--address`, `--device`, `--micro-batch`, `--accelerate`, `--tensor-parallel`,
-    `--gpu-memory`.
+    `--gpu-memory`. The command gets one argument, `machine: w2s_core.runs.Machine`, which can be had here.
     """
-    for option in (
-        accelerate_option,
+    return _machine_options(command, lambda machine: machine.checked())
+
+
+def unchecked_compute_options(command: F) -> F:
+    """The same for a command that itself tells what cannot be had here."""
+    return _machine_options(command, lambda machine: machine)
+
+
+def _machine_options(command: F, check: Callable[["Machine"], "Machine"]) -> F:
+    def gather(
+        workers: int | None,
+        executor: Literal["local", "ray"],
+        address: str | None,
+        device: str,
+        micro_batch: int | None,
+        accelerate: Path | None,
+        tensor_parallel: int | None,
+        gpu_memory: float | None,
+    ) -> dict[str, Any]:
+        from w2s_core.runs import Machine
+
+        machine = Machine(
+            workers, executor, address, device, micro_batch, accelerate, tensor_parallel, gpu_memory
+        )
+        return {"machine": check(machine)}
+
+    return _gathered(
+        command,
+        gather,
         click.option(
-            "--gpu-memory",
-            type=click.FloatRange(0, 1, min_open=True),
-            help="Share of each GPU's memory that vLLM may take (0.9).",
-        ),
-        click.option(
-            "--tensor-parallel", type=click.IntRange(1), help="GPUs that vLLM spreads a model over (1)."
-        ),
-        click.option(
-            "--micro-batch",
-            type=click.IntRange(1),
-            help="Rows of a training batch in memory at once; the rest of the batch is accumulated.",
-        ),
-        device_option,
-        click.option(
-            "--address", help="A Ray cluster to join: auto, or HOST:PORT; its nodes share the store."
+            "--workers", type=click.IntRange(1, 64), help="Processes side by side (Ray: CPUs to use)."
         ),
         click.option(
             "--executor",
@@ -110,8 +120,26 @@ def compute_options(command: F) -> F:
             help="ray: steps are tasks with the CPUs and GPUs that they declare.",
         ),
         click.option(
-            "--workers", type=click.IntRange(1, 64), help="Processes side by side (Ray: CPUs to use)."
+            "--address", help="A Ray cluster to join: auto, or HOST:PORT; its nodes share the store."
         ),
-    ):
-        command = option(command)
-    return command
+        device_option,
+        click.option(
+            "--micro-batch",
+            type=click.IntRange(1),
+            help="Rows of a training batch in memory at once; the rest of the batch is accumulated.",
+        ),
+        click.option(
+            "--tensor-parallel", type=click.IntRange(1), help="GPUs that vLLM spreads a model over (1)."
+        ),
+        click.option(
+            "--gpu-memory",
+            type=click.FloatRange(0, 1, min_open=True),
+            help="Share of each GPU's memory that vLLM may take (0.9).",
+        ),
+        click.option(
+            "--accelerate",
+            type=click.Path(path_type=Path, dir_okay=False),
+            help="A config of accelerate's: trainings run over the processes that it names "
+            "(experiments/accelerate).",
+        ),
+    )

@@ -3,11 +3,11 @@
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from w2s_core.cli.options import compute_options, data_option
+from w2s_core.cli.options import data_option, unchecked_compute_options
 from w2s_core.cli.render import size
 from w2s_core.doctor import memory
 from w2s_core.doctor.base_models import Model, model_checks
@@ -26,6 +26,9 @@ from w2s_core.experiment import Experiment
 from w2s_core.models import resolve_device
 from w2s_core.training.accelerate_config import check_device, read_accelerate_config
 
+if TYPE_CHECKING:
+    from w2s_core.runs import Machine
+
 CHECKPOINT = 3
 """A training's checkpoint is the adapter and AdamW's two moments."""
 
@@ -34,7 +37,7 @@ CHECKPOINT = 3
 @click.argument("config", type=click.Path(path_type=Path, dir_okay=False), required=False)
 @click.argument("overrides", nargs=-1)
 @data_option
-@compute_options
+@unchecked_compute_options
 @click.pass_obj
 def doctor(
     root: Path | None,
@@ -42,12 +45,7 @@ def doctor(
     config: Path | None,
     overrides: tuple[str, ...],
     data: Path | None,
-    workers: int | None,
-    executor: Literal["local", "ray"],
-    device: str,
-    micro_batch: int | None,
-    accelerate: Path | None,
-    **_others: Any,  # of run's options, those that change nothing here
+    machine: "Machine",
 ) -> None:
     """Check this machine and, with CONFIG, whether that experiment can run on it.
 
@@ -66,11 +64,12 @@ def doctor(
         )
     checks = list(machine_checks(store))
     if wanted is not None:
-        shared = read_accelerate_config(accelerate) if accelerate else {}
-        if accelerate:
-            checks.append(_accelerate_check(accelerate, shared, resolve_device(device)))
-        checks += experiment_checks(wanted, store, device, workers or 1, micro_batch, shared)
-        asked = {"ray"} if executor == "ray" else set()
+        device, launch = machine.device, machine.accelerate
+        shared = read_accelerate_config(launch) if launch else {}
+        if launch:
+            checks.append(_accelerate_check(launch, shared, resolve_device(device)))
+        checks += experiment_checks(wanted, store, device, machine.workers or 1, machine.micro_batch, shared)
+        asked = {"ray"} if machine.executor == "ray" else set()
         asked |= {wanted.engine}
         checks = [_now_needed(one) if one.what in asked else one for one in checks]
     click.echo(render(checks))

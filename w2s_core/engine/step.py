@@ -30,6 +30,10 @@ Call = tuple[bytes, tuple[int, ...]]
 _registry: dict[str, "StepDefinition"] = {}
 
 
+class KindOf(str):
+    """Names the parameter whose input a result is of the same kind as."""
+
+
 def step(
     *,
     version: int,
@@ -54,7 +58,8 @@ def step(
             edit stay valid. Any further edit has another digest and ends that.
         cpus: how many it uses. A cluster's scheduler reserves them; no key has them in it.
         gpu: whether it uses one GPU where the run's device is one; likewise.
-        gives: the kind of artefact that the result is ("responses"), in no key. `Handle.kind` tells it.
+        gives: the kind of artefact that the result is ("responses"), in no key. `Handle.kind` tells it. A filter,
+            whose result is of the kind of its input, says `KindOf("its parameter")`.
         takes: the kinds that a parameter allows, by its name, in no key: {"weak": ("responses",)}. Such a parameter
             must be given handles (or None where that is its default). A handle whose step declares no kind passes.
 
@@ -239,7 +244,11 @@ class Handle:
     @property
     def kind(self) -> str | None:
         """The kind of artefact that the result is; None where its step does not declare it."""
-        return self.definition.gives
+        gives = self.definition.gives
+        if isinstance(gives, KindOf):
+            source = self.inputs.get(gives)
+            return source.kind if isinstance(source, Handle) else None
+        return gives
 
     @property
     def title(self) -> str:

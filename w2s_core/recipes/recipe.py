@@ -7,6 +7,8 @@ from typing import Any, Generic, Literal, TypeVar
 from w2s_core.engine import Handle
 from w2s_core.errors import UserError
 from w2s_core.experiment import Experiment
+from w2s_core.plugins import RECIPES
+from w2s_core.recipes.unused_fields import check_fields_are_read
 from w2s_core.steps.grade import grade
 from w2s_core.steps.sample import sample
 
@@ -184,15 +186,26 @@ class Recipe(Generic[C]):
     report: str = ""
     old_outline: Callable[[Sequence[str]], list[Outline]] | None = None
 
+    def __post_init__(self) -> None:
+        if not issubclass(self.fields, Experiment):
+            raise UserError(f"recipe '{self.name}': {self.fields.__name__} must be a subclass of Experiment")
+        if missing := [name for name in self.models if name not in self.fields.model_fields]:
+            raise UserError(
+                f"recipe '{self.name}': {self.fields.__name__} has no field '{missing[0]}', which models name"
+            )
+
     def targets(self, experiment: C, given: Given) -> dict[str, Target]:
         """The targets of an experiment by label. Computes no step.
 
         Raises:
-            UserError: a target named twice, or steps wired to results of the wrong kind.
+            UserError: a target named twice, steps wired to results of the wrong kind, a field that nothing reads,
+                or for a plug-in any other error of its code.
         """
-        targets = Targets(experiment, given)
-        self.build(experiment, given, targets)
-        return targets.all()
+        with RECIPES.guard(experiment.recipe):
+            check_fields_are_read(self.name, self.fields, self.models, self.build)
+            targets = Targets(experiment, given)
+            self.build(experiment, given, targets)
+            return targets.all()
 
 
 def outline_entry(target: Outline) -> dict[str, Any]:

@@ -13,7 +13,20 @@ from w2s_core.steps.common import TRAINING_CODE, TRAINING_LIBRARIES, device_of, 
 Method = Literal["sft", "dpo", "orpo"]
 
 
-@step(version=1, code=TRAINING_CODE, libraries=TRAINING_LIBRARIES, gpu=True)
+@step(
+    version=1,
+    code=TRAINING_CODE,
+    libraries=TRAINING_LIBRARIES,
+    gpu=True,
+    gives="model",
+    takes={
+        "model": ("model",),
+        "questions": ("questions",),
+        "responses": ("responses", "gold", "agreed"),
+        "exclude": ("demonstrations",),
+        "steps_of": ("model",),
+    },
+)
 def sft(
     ctx: Context,
     *,
@@ -45,7 +58,14 @@ def sft(
     return _train(ctx, model, examples, "sft", settings, seed)
 
 
-@step(version=1, code=TRAINING_CODE, libraries=TRAINING_LIBRARIES, gpu=True)
+@step(
+    version=1,
+    code=TRAINING_CODE,
+    libraries=TRAINING_LIBRARIES,
+    gpu=True,
+    gives="model",
+    takes={"model": ("model",), "questions": ("questions",), "pairs": ("pairs",)},
+)
 def prefer(
     ctx: Context,
     *,
