@@ -9,7 +9,7 @@ import shutil
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -258,7 +258,7 @@ def _check_targets(model: Any) -> None:
 def _request(settings: TrainSettings, examples: Sequence[Example], order: Plan, model_dir: Path) -> str:
     """A digest of what is trained, from what, on what: a checkpoint of anything else is of no use."""
     start = {str(one.relative_to(model_dir)): disk.sha256_file(one) for one in sorted(model_dir.rglob("*.*"))}
-    content = [asdict(settings), start, order.order, [(one.prompt, one.completions) for one in examples]]
+    content = [settings.model_dump(), start, order.order, [(one.prompt, one.completions) for one in examples]]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

@@ -19,7 +19,6 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,7 +70,7 @@ def train_launched(
     with wait_lock(work / f"parent.{secrets.token_hex(4)}.lock") as alive:
         job = {
             "model_dir": str(model_dir),
-            "settings": asdict(settings),
+            "settings": settings.model_dump(),
             "bases": {name: str(place) for name, place in bases.items()},
             "out": str(out),
             "work": str(work),
