@@ -7,6 +7,7 @@ import pytest
 from tests.tiny import write_experiment
 from w2s_core.errors import UserError
 from w2s_core.experiment import load_experiment
+from w2s_core.training.settings import TrainSettings
 
 GOOD = """\
 name: small
@@ -108,10 +109,28 @@ def test_mistakes_name_file_line_and_field(
         ("stage1.itertions=2", "did you mean 'iterations'"),
         ("stage1", "field=value"),
         ("name.first=x", "not a section"),
+        ("sft.learning_rate=.inf", "'sft.learning_rate': should be a finite number"),
+        ("stage2.dpo.beta=0", "'stage2.dpo.beta': should be greater than 0"),
+        ("weak_sft.warmup_ratio=1", "'weak_sft.warmup_ratio': should be less than 1"),
+        ("sft.max_length=1", "'sft.max_length': should be greater than or equal to 2"),
     ],
 )
 def test_mistaken_overrides(config: Path, override: str, expected: str) -> None:
     assert expected in message(config, override)
+
+
+def test_training_settings_as_keys_hold_them(config: Path) -> None:
+    """A field that is new, gone or renamed here gives every training another key."""
+    experiment = load_experiment(config, ("stage2.dpo.beta=0.2",)).on("cpu")
+    shared = {
+        "learning_rate": 1e-3, "batch_size": 32, "epochs": 1.0, "max_steps": None, "lora_r": 32, "lora_alpha": 64,
+        "lora_dropout": 0.0, "warmup_ratio": 0.03, "scheduler": "cosine", "weight_decay": 0.0, "max_length": 1024,
+        "precision": "float32", "quantization": None,
+    }  # fmt: skip
+    assert experiment.training(experiment.sft) == shared
+    assert experiment.training(experiment.stage2.dpo) == shared | {"beta": 0.2}
+    settings = TrainSettings(method="dpo", seed=1, **experiment.training(experiment.stage2.dpo))
+    assert settings.model_dump() == shared | {"beta": 0.2, "method": "dpo", "seed": 1}
 
 
 def test_unreadable_files(tmp_path: Path) -> None:

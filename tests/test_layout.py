@@ -14,8 +14,8 @@ ROOT = Path(__file__).resolve().parents[1]
 HEAVY = {"accelerate", "datasets", "pandas", "peft", "torch", "transformers", "trl"}
 # matplotlib and scipy are no part of a pure room either; pyarrow and sympy come in when they are first used.
 SLOW_TO_LOAD = HEAVY | {"matplotlib", "math_verify", "pyarrow", "scipy", "sympy", "trackio", "wandb"}
-PURE = ["answers", "evaluation", "grading", "prompting", "selection", "statistics"]
-PLANNING = ["", "cli", "engine", "errors", "experiment", "recipe", "rows", "steps", "tasks", "tracking"]
+PURE = ["answers", "prompting", "selection", "statistics"]
+PLANNING = ["", "cli", "engine", "errors", "experiment", "recipes", "rows", "steps", "tasks", "tracking"]
 
 
 def loaded_by(code: str) -> set[str]:

@@ -104,7 +104,7 @@ def test_a_context_that_is_too_short_for_question_and_response(tmp_path: Path) -
     assert "its context of 640 tokens is too short for max_new_tokens = 640" in message
     assert "lower max_new_tokens" in message
     graph = build_graph(load_experiment(write_experiment(tmp_path), ("max_new_tokens=630",)))
-    wanted = preflight.wanted_models(graph)
+    wanted = preflight.base_uses(graph)
     assert {split for one in wanted for split, _, _ in one.prompts} == {"train_2", "test"}
     with pytest.raises(UserError, match="after question '.*' of"):
         preflight.check_models(wanted, apart=False)
@@ -158,9 +158,7 @@ def test_a_process_of_its_own_says_the_same(
     tmp_path: Path, strong: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lose_tensor(strong)
-    wanted = preflight.wanted_models(
-        build_graph(load_experiment(write_experiment(tmp_path, strong=str(strong))))
-    )
+    wanted = preflight.base_uses(build_graph(load_experiment(write_experiment(tmp_path, strong=str(strong)))))
     monkeypatch.delitem(sys.modules, "torch")
     with pytest.raises(UserError, match=r"^strong: .*lacks 1 tensors, model.layers.1.mlp.up_proj.weight"):
         preflight.check_models(wanted, apart=True)
@@ -183,7 +181,7 @@ def test_alike_graphs_are_asked_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
         def has(self, key: str) -> bool:
             return False
 
-    asked: list[preflight.Wanted] = []
+    asked: list[preflight.BaseUse] = []
     monkeypatch.setattr(preflight, "check_model", asked.append)
     path, builder = write_experiment(tmp_path), GraphBuilder()
     fields = ("seed=1", "seed=2", "max_new_tokens=20")

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from w2s_core.errors import UserError
 from w2s_core.plugins import RECIPES
 from w2s_core.strict_yaml import Lines, Loader, Place, Section, read_yaml, set_field, validate
+from w2s_core.training.settings import Hyperparameters, Positive
 from w2s_core.versions import bitsandbytes_version, vllm_version
 
 Split = Literal["dev", "test"]
@@ -26,33 +27,16 @@ class TaskConfig(Section):
     options: dict[str, Any] = Field(default={}, description="the task's own")
 
 
-class Training(Section):
-    """One fine-tuning recipe (LoRA on the attention and MLP projections; paper, appendix A)."""
+class Training(Hyperparameters):
+    """One fine-tuning recipe."""
 
-    learning_rate: float = Field(gt=0)
-    batch_size: int = Field(default=32, ge=1, description="examples a step")
-    epochs: float | None = Field(default=None, gt=0, description="passes over the set; or give max_steps")
-    max_steps: int | None = Field(default=None, ge=1, description="optimiser steps; or give epochs")
-    lora_r: int = Field(default=32, ge=1)
-    lora_alpha: int = Field(default=64, ge=1)
-    lora_dropout: float = Field(default=0.0, ge=0, lt=1)
-    warmup_ratio: float = Field(default=0.03, ge=0, le=1)
-    scheduler: Literal["cosine", "linear", "constant"] = "cosine"
-    weight_decay: float = Field(default=0.0, ge=0)
-    max_length: int = Field(default=1024, ge=1, description="tokens; longer examples are dropped and counted")
     load_in_4bit: bool = Field(default=False, description="QLoRA: frozen weights in 4 bits while training")
-
-    @model_validator(mode="after")
-    def _one_length(self) -> "Training":
-        if (self.epochs is None) == (self.max_steps is None):
-            raise ValueError("give exactly one of epochs and max_steps")
-        return self
 
 
 class Preference(Training):
     """A Stage II recipe. `beta` is DPO's beta, or ORPO's weight of the odds-ratio term (its lambda)."""
 
-    beta: float = Field(default=0.1, gt=0)
+    beta: Positive = 0.1
 
 
 class Evaluation(Section):

@@ -43,8 +43,8 @@ def base_ref(path: str | Path, *, code: bool = False) -> str:
     folder = Path(path)
     _check_base(folder)
     patterns = (*_IDENTITY, *_TOKENIZER, *_TOKENIZER_EXTRAS, *(_CODE if code else ()))
-    names = {one for pattern in patterns for one in folder.glob(pattern)}
-    lines = [f"{_sha256(one)}  {one.name}\n" for one in sorted(names)]
+    files = {path for pattern in patterns for path in folder.glob(pattern)}
+    lines = [f"{_sha256(path)}  {path.name}\n" for path in sorted(files)]
     return f"sha256{'+code' if code else ''}:" + hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
@@ -53,11 +53,11 @@ def runs_code(ref: str) -> bool:
     return ref.partition(":")[0].endswith("+code")
 
 
-def resolve_device(wanted: str) -> str:
-    """What `wanted` ("auto", "cpu", "cuda") means here. Where no GPU's driver is, torch is not imported to ask."""
-    if wanted != "auto":
-        return wanted
-    if not any(Path(one).exists() for one in GPU_DRIVERS):
+def resolve_device(device: str) -> str:
+    """What `device` ("auto", "cpu", "cuda") means here. Where no GPU's driver is, torch is not imported."""
+    if device != "auto":
+        return device
+    if not any(Path(driver).exists() for driver in GPU_DRIVERS):
         return "cpu"
     import torch
 
@@ -157,9 +157,7 @@ def _artifact(folder: Path) -> dict[str, Any]:
 
 
 def _source(ref: str, bases: Mapping[str, str | Path]) -> tuple[str, str | None]:
-    """Where a base lies, and its revision if that is a hub. A local folder must still hold what its name
-    says.
-    """
+    """Where a base lies, and its revision on a hub. The digest of a local folder is checked against its name."""
     if ref not in bases:
         known = ", ".join(sorted(bases)) or "none"
         raise UserError(f"base model {ref} is not among the models of this experiment (known: {known})")
@@ -179,13 +177,13 @@ def _check_base(folder: Path) -> None:
     if not (folder / "config.json").is_file():
         raise UserError(f"{folder}: not a model, config.json is missing")
     if not any(folder.glob("*.safetensors")):
-        if pickles := sorted(one.name for pattern in _PICKLES for one in folder.glob(pattern)):
+        if pickles := sorted(path.name for pattern in _PICKLES for path in folder.glob(pattern)):
             raise UserError(
                 f"{folder}: {pickles[0]} is a pickle, which can run code when read, and is refused; convert it once,"
                 " where you trust it: AutoModelForCausalLM.from_pretrained(folder).save_pretrained(new_folder)"
             )
         raise UserError(f"{folder}: no weights, expected model.safetensors or its shards")
-    if not any(one for pattern in _TOKENIZER for one in folder.glob(pattern)):
+    if not any(path for pattern in _TOKENIZER for path in folder.glob(pattern)):
         raise UserError(
             f"{folder}: no tokenizer (tokenizer.json or tokenizer.model): save it beside the model"
         )
@@ -207,9 +205,9 @@ def _tokenizer(source: str, revision: str | None, *, code: bool = False) -> Any:
     if code:
         _check_code_is_its_own(source, revision)
     # AutoTokenizer gives some families (Qwen2) their own pre-tokenizer, whatever tokenizer.json says.
-    own = PreTrainedTokenizerFast if _stands_by_itself(Path(source)) else AutoTokenizer
+    tokenizer_class = PreTrainedTokenizerFast if _stands_by_itself(Path(source)) else AutoTokenizer
     try:
-        tokenizer = own.from_pretrained(source, revision=revision, trust_remote_code=code)
+        tokenizer = tokenizer_class.from_pretrained(source, revision=revision, trust_remote_code=code)
     except Exception as error:  # noqa: BLE001 - from json, tokenizers, sentencepiece and the hub client alike
         raise UserError(f"{source}: its tokenizer cannot be loaded: {reason(error)}") from None
     if tokenizer.eos_token_id is None:
@@ -227,7 +225,7 @@ def _check_code_is_its_own(source: str, revision: str | None) -> None:
         named = PretrainedConfig.get_config_dict(source, revision=revision)[0].get("auto_map") or {}
     except Exception as error:  # noqa: BLE001 - from json, transformers and the hub client alike
         raise UserError(f"{source}: its config cannot be loaded: {reason(error)}") from None
-    if elsewhere := sorted(str(one) for one in named.values() if "--" in str(one)):
+    if elsewhere := sorted(str(place) for place in named.values() if "--" in str(place)):
         raise UserError(
             f"{source}: its code lies in another repository ({elsewhere[0]}), which is not pinned: copy the files "
             "beside the weights, and name them without the repository in config.json's auto_map"
@@ -258,7 +256,7 @@ def _check_hub_weights(source: str, revision: str | None) -> None:
     from huggingface_hub import HfApi, is_offline_mode, try_to_load_from_cache
 
     names = ("model.safetensors", "model.safetensors.index.json")
-    if any(isinstance(try_to_load_from_cache(source, one, revision=revision), str) for one in names):
+    if any(isinstance(try_to_load_from_cache(source, name, revision=revision), str) for name in names):
         return
     if is_offline_mode():
         raise UserError(f"{source}@{revision}: not in the cache, and HF_HUB_OFFLINE is set, so not to be had")
@@ -266,7 +264,7 @@ def _check_hub_weights(source: str, revision: str | None) -> None:
         files = HfApi().model_info(source, revision=revision, timeout=10).siblings or []
     except Exception as error:  # noqa: BLE001 - from the hub's client
         raise UserError(f"{source}@{revision}: {reason(error)}") from None
-    if not any(one.rfilename.endswith(".safetensors") for one in files):
+    if not any(file.rfilename.endswith(".safetensors") for file in files):
         raise UserError(
             f"{source}: the hub has no safetensors of it, and pickles, which can run code when read, are refused; "
             "convert it once, where you trust it, and name the folder"
@@ -275,7 +273,7 @@ def _check_hub_weights(source: str, revision: str | None) -> None:
 
 def _no_report_of_missing(record: Any) -> bool:
     """Whether a line of transformers' log is to be shown: not its table of tensors that a checkpoint lacks."""
-    return not all(one in record.getMessage() for one in ("LOAD REPORT", "MISSING"))
+    return not all(part in record.getMessage() for part in ("LOAD REPORT", "MISSING"))
 
 
 def _loading(precision: str, quantized_on: str | None) -> dict[str, Any]:

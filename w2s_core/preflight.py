@@ -1,5 +1,5 @@
-"""What can be told of base models before the first step, so that a bad strong model does not cost the weak one's
-training: config, tokenizer, code, tensors and context, by the same calls that a step makes. No tensor is read.
+"""Checks of base models before the first step, so that a bad strong model does not cost the weak one's training:
+config, tokenizer, code, tensors and context, by the same calls that a step makes. No tensor is read.
 """
 
 import json
@@ -15,8 +15,8 @@ REFUSED = 2
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """A base model, and the longest that it is asked: prompts as (split, id, text), and tokens of a response."""
+class BaseUse:
+    """A base model and its longest inputs: prompts as (split, id, text), and tokens of a response."""
 
     side: str
     ref: str
@@ -36,9 +36,9 @@ def check_graphs(graphs: Iterable[Any], store: Any, *, apart: bool) -> None:
     """
     alike: dict[tuple[Any, ...], list[Any]] = {}  # a sweep's thousands of graphs ask the same of a few models
     for graph in graphs:
-        asked = (*graph.models.values(), graph.experiment.max_new_tokens, id(graph.splits))
-        alike.setdefault(asked, []).append(graph)
-    models = [one for same in alike.values() if _missing(same, store) for one in wanted_models(same[0])]
+        questions = (*graph.models.values(), graph.experiment.max_new_tokens, id(graph.splits))
+        alike.setdefault(questions, []).append(graph)
+    models = [use for same in alike.values() if _missing(same, store) for use in base_uses(same[0])]
     check_models(models, apart=apart)
 
 
@@ -47,29 +47,31 @@ def _missing(graphs: Iterable[Any], store: Any) -> bool:
     return any(not store.has(handle.key) for graph in graphs for handle in graph.targets.values())
 
 
-def wanted_models(graph: Any) -> list[Wanted]:
+def base_uses(graph: Any) -> list[BaseUse]:
     """The bases of a graph (`runs.Graph`), with the longest question of each split that they answer."""
     from w2s_core.prompting import zero_shot
 
     prompts = []
     for split, problems in graph.splits.problems.items():
         if split != "train_1":
-            one = max(problems, key=lambda problem: len(problem.question))
-            prompts.append((split, one.id, zero_shot(one.question)))
+            longest = max(problems, key=lambda problem: len(problem.question))
+            prompts.append((split, longest.id, zero_shot(longest.question)))
     tokens = graph.experiment.max_new_tokens
-    return [Wanted(side, ref, graph.bases[ref], tuple(prompts), tokens) for side, ref in graph.models.items()]
+    return [
+        BaseUse(side, ref, graph.bases[ref], tuple(prompts), tokens) for side, ref in graph.models.items()
+    ]
 
 
-def check_models(models: Iterable[Wanted], *, apart: bool) -> None:
+def check_models(models: Iterable[BaseUse], *, apart: bool) -> None:
     """Look at each model once; see `check_graphs`."""
     listed = list(dict.fromkeys(models))
     if not listed:
         return
     if not apart or "torch" in sys.modules:
-        for one in listed:
-            check_model(one)
+        for use in listed:
+            check_model(use)
         return
-    job = json.dumps([asdict(one) for one in listed])
+    job = json.dumps([asdict(use) for use in listed])
     command = [sys.executable, "-m", "w2s_core.preflight"]
     done = subprocess.run(command, input=job, capture_output=True, text=True, check=False)
     if done.returncode == REFUSED:
@@ -78,27 +80,27 @@ def check_models(models: Iterable[Wanted], *, apart: bool) -> None:
         raise RuntimeError(f"the check of the models broke off: {done.stderr.strip()}")
 
 
-def check_model(wanted: Wanted) -> None:
+def check_model(use: BaseUse) -> None:
     """Load what is small of a model. Raises UserError, naming the side."""
     from w2s_core.models import open_base
 
     try:
-        config, tokenizer = open_base(wanted.ref, {wanted.ref: wanted.source})
-        _check_context(wanted, config, tokenizer)
+        config, tokenizer = open_base(use.ref, {use.ref: use.source})
+        _check_context(use, config, tokenizer)
     except UserError as error:
-        raise UserError(f"{wanted.side}: {error}") from None
+        raise UserError(f"{use.side}: {error}") from None
 
 
-def _check_context(wanted: Wanted, config: Any, tokenizer: Any) -> None:
+def _check_context(use: BaseUse, config: Any, tokenizer: Any) -> None:
     from w2s_core.prompting import encode_prompt
 
     context = getattr(config.get_text_config(), "max_position_embeddings", None) or sys.maxsize
-    for split, name, text in wanted.prompts:
+    for split, name, text in use.prompts:
         tokens = len(encode_prompt(tokenizer, text))
-        if tokens + wanted.new_tokens > context:
+        if tokens + use.new_tokens > context:
             raise UserError(
-                f"{wanted.source}: its context of {context} tokens is too short for max_new_tokens = "
-                f"{wanted.new_tokens} after question '{name}' of {split} ({tokens} tokens): lower max_new_tokens"
+                f"{use.source}: its context of {context} tokens is too short for max_new_tokens = "
+                f"{use.new_tokens} after question '{name}' of {split} ({tokens} tokens): lower max_new_tokens"
             )
 
 
@@ -108,7 +110,7 @@ def _main() -> int:
     for fields in listed:
         prompts = tuple((split, name, text) for split, name, text in fields["prompts"])
         try:
-            check_model(Wanted(**{**fields, "prompts": prompts}))
+            check_model(BaseUse(**{**fields, "prompts": prompts}))
         except UserError as error:
             sys.stdout.write(str(error))
             return REFUSED

@@ -127,8 +127,8 @@ def _mark_lines(path: Path, node: yaml.Node, place: Place, lines: Lines) -> None
 
 def explain(model: type[Section], path: Path, lines: Lines, error: ErrorDetails) -> str:
     """One line for pydantic's first complaint: file, line, field, what is wrong, what would be right."""
-    complaint = error.get("ctx", {}).get("error")
-    place: Place = (*error["loc"], *(complaint.place if isinstance(complaint, Misplaced) else ()))
+    cause = error.get("ctx", {}).get("error")
+    place: Place = (*error["loc"], *(cause.place if isinstance(cause, Misplaced) else ()))
     place = tuple(part for part in place if not str(part).startswith("("))  # the tag of a union, see `Tag`
     field = ".".join(str(part) for part in place)
     line = lines.get(place) if place in lines else _nearest(lines, place)
@@ -142,15 +142,20 @@ def explain(model: type[Section], path: Path, lines: Lines, error: ErrorDetails)
         return f"{where}: field '{field}' is missing"
     if error["type"] == "too_short" and error["ctx"]["actual_length"] == 0:
         return f"{where}: field '{field}' is empty; at least {error['ctx']['min_length']} is needed"
+    return f"{where}: {complaint(error, place)}"
+
+
+def complaint(error: ErrorDetails, place: Place | None = None) -> str:
+    """The field, what is wrong, and what was given; `place` is where the field stands, if not as pydantic says."""
+    field = ".".join(str(part) for part in (error["loc"] if place is None else place))
     message = (
         error["msg"]
         .removeprefix("Value error, ")
         .replace("Input should be", "should be")
         .replace("be an object", "be a mapping (name: value)")
     )
-    given = f" (given: {str(error['input'])[:80]!r})" if not isinstance(error["input"], dict) else ""
-    named = f"field '{field}': " if field else ""
-    return f"{where}: {named}{message}{given}"
+    got = f" (given: {str(error['input'])[:80]!r})" if not isinstance(error["input"], dict) else ""
+    return f"field '{field}': {message}{got}" if field else f"{message}{got}"
 
 
 def _nearest(lines: Lines, place: Place) -> int | None:

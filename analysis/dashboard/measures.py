@@ -25,7 +25,7 @@ Measures = dict[str, list[float | None]]
 
 _SOURCES = (
     "analysis.dashboard.measures", "analysis.reading.frame", "analysis.reading.pair", "analysis.reading.results",
-    "w2s_core.evaluation", "w2s_core.statistics.crossed", "w2s_core.statistics.estimates", "w2s_core.statistics.scores",
+    "w2s_core.statistics.crossed", "w2s_core.statistics.estimates", "w2s_core.statistics.scores",
 )  # fmt: skip
 
 

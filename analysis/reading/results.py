@@ -83,7 +83,7 @@ class Questions:
 
 @dataclass(frozen=True, eq=False)
 class Graded:
-    """A graded set: its responses' verdicts, one after another, as places in `evaluation.VERDICTS`.
+    """A graded set: its responses' verdicts, one after another, as places in `w2s_core.answers.verdicts.VERDICTS`.
 
     Levels, templates and lengths are read when they are asked for: of a thousand runs, few tables need them.
 

@@ -15,8 +15,8 @@ from analysis.reading.groups import Group, make_groups
 from analysis.weak_to_strong.findings import Finding, control_contrasts, findings, hardest_levels, judge
 from analysis.weak_to_strong.findings_page import save_findings
 from tests.analysis.synthetic import SETS, TRUTH, TinyStore, add_run
+from tests.oracle_evaluation import accuracy
 from w2s_core.errors import UserError
-from w2s_core.evaluation import accuracy
 from w2s_core.rows import read_rows
 from w2s_core.statistics import Estimate, Spread
 

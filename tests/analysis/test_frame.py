@@ -8,8 +8,8 @@ import pytest
 from analysis.reading.frame import GRADES, load_frames, read_grades
 from analysis.reading.groups import make_groups
 from tests.analysis.synthetic import TRUTH, TinyStore, add_run
+from tests.oracle_evaluation import accuracy, counts, mean_pass_at_k
 from w2s_core.errors import UserError
-from w2s_core.evaluation import accuracy, counts, mean_pass_at_k
 from w2s_core.rows import read_rows, write_rows
 
 

@@ -21,7 +21,7 @@ from analysis.weak_to_strong.weak_models import weak_model_tables
 from analysis.writing.figures import label_lines, new_figure
 from analysis.writing.table import Cell, Table
 from tests.analysis.synthetic import SETS, TRUTH, TinyStore, add_run
-from w2s_core.evaluation import accuracy, by_level
+from tests.oracle_evaluation import accuracy, by_level
 from w2s_core.rows import read_rows, write_rows
 from w2s_core.statistics import Estimate, Spread
 

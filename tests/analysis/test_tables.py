@@ -28,8 +28,8 @@ from analysis.writing.table import (
     to_terminal,
 )
 from tests.analysis.synthetic import TRUTH, TinyStore, add_run
+from tests.oracle_evaluation import accuracy, by_level, label_quality, mean_pass_at_k
 from w2s_core.errors import UserError
-from w2s_core.evaluation import accuracy, by_level, label_quality, mean_pass_at_k
 from w2s_core.rows import read_rows, write_rows
 
 

@@ -161,7 +161,7 @@ def fill_beside(store: Store) -> None:
     """A study for Optuna, and curves for Trackio."""
     import optuna
 
-    from w2s_core.tracking import open_trackers
+    from w2s_core.tracking import Job, run_id, send
 
     optuna.create_study(storage=f"sqlite:///{store.root / 'studies.db'}", study_name="ablation").add_trial(
         optuna.trial.create_trial(
@@ -170,9 +170,8 @@ def fill_beside(store: Store) -> None:
             value=0.7,
         )
     )
-    with open_trackers(["trackio"], "one", {}, store.root / "trackers") as trackers:
-        trackers.log({"sft/loss": 1.0}, 1)
-        trackers.log({"sft/loss": 0.5}, 2)
+    rows = [(1, {"sft/loss": 1.0}), (2, {"sft/loss": 0.5})]
+    send("trackio", Job("one", run_id("one", {}), {}, str(store.root / "trackers"), rows))
 
 
 def port_of_our_own() -> int:

@@ -88,7 +88,7 @@ BREAKS: list[tuple[Callable[[Path], None], str, str]] = [
     (break_json, "weak", "not valid JSON"),
     (break_pickle, "weak", "is a pickle"),
     (break_weights, "weak", "no weights"),
-    (break_download, "weak", "cut off"),
+    (break_download, "weak", "damaged one"),
     (break_shards, "weak", "1 of 2 shards missing"),
     (break_index, "weak", "file in this folder"),
     (break_tensors, "weak", "lacks 1 tensors, model.layers.1.mlp.up_proj.weight"),

@@ -73,7 +73,8 @@ def test_shards_count_once_and_a_missing_one_is_named(llama: Path) -> None:
     (llama / "model.safetensors").unlink()
     shards = sorted(llama.glob("model-*.safetensors"))
     assert len(shards) > 2
-    assert weights(llama) == before
+    sharded = weights(llama)
+    assert (sharded.parameters, sharded.names) == (before.parameters, before.names)
     shutil.copy(
         shards[0], llama / "consolidated.safetensors"
     )  # not in the index: transformers does not load it

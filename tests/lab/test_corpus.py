@@ -91,7 +91,7 @@ def test_kinds_of_author_come_by_their_shares_and_weights_scale_traits() -> None
 def test_an_author_shows_what_he_has_as_often_as_he_errs() -> None:
     rng = random.Random(0)
     author = Author(frozenset({"half_is_two", "aside_added"}), 0.5)
-    shown = [author.shown(rng) for _ in range(1000)]
+    shown = [author.draw_traits(rng) for _ in range(1000)]
     assert {len(one) for one in shown} == {0, 1, 2}
     assert 0.45 < sum("half_is_two" in one for one in shown) / 1000 < 0.55
 

@@ -230,7 +230,7 @@ def test_shipped_base_loads_like_any_model(folder: Path, tmp_path: Path) -> None
 
 def test_missing_base_name_is_a_user_error() -> None:
     with pytest.raises(UserError, match="known: strong"):
-        pretrain._wanted(recipe_of("mini"), ["weak"])
+        pretrain._chosen(recipe_of("mini"), ["weak"])
 
 
 def test_a_gpu_that_is_not_there_is_one_clear_line(

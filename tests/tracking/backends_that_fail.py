@@ -4,77 +4,82 @@ import os
 import socket
 import time
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from pathlib import Path
+
+from w2s_core.tracking import Job
+
+Warn = Callable[[str], None]
 
 
-class Fine:
-    """Writes what it is told to a file, so that a test can read it."""
-
-    def __init__(self, *, config: dict[str, Any], **_: Any) -> None:
-        self.note: str | None = config.get("note")
-        self.file = open(config["file"], "a", encoding="utf-8")  # noqa: PTH123, SIM115
-
-    def log(self, metrics: Mapping[str, float], step: int) -> None:
-        self.file.write(f"log {step} {dict(metrics)}\n")
-
-    def summary(self, values: Mapping[str, float]) -> None:
-        self.file.write(f"summary {dict(values)}\n")
-
-    def finish(self) -> None:
-        self.file.write("finish\n")
-        self.file.close()
+def fine(job: Job, warn: Warn) -> None:
+    """Writes what it is sent to a file, so that a test can read it."""
+    if note := job.config.get("note"):
+        warn(note)
+    lines = [f"log {step} {dict(metrics)}" for step, metrics in job.rows]
+    lines.append(f"summary {job.summary}")
+    Path(job.config["file"]).write_text("\n".join([*lines, "finish"]))
 
 
-class FailsToStart(Fine):
-    def __init__(self, **_: Any) -> None:
-        raise ImportError("No module named 'tracker' (key=sk-aaaaaaaaaaaaaaaaaaaaaaaa)")
+def waits(job: Job, warn: Warn) -> None:
+    """Starts, and goes on when its test lets it."""
+    started = Path(job.config["file"] + ".started")
+    started.touch()
+    while started.exists():
+        time.sleep(0.02)
+    fine(job, warn)
 
 
-class FailsToLog(Fine):
-    def log(self, metrics: Mapping[str, float], step: int) -> None:
-        raise RuntimeError("disk full\nand more lines")
+def fails_to_import(job: Job, warn: Warn) -> None:
+    raise ImportError("No module named 'tracker' (key=sk-aaaaaaaaaaaaaaaaaaaaaaaa)")
 
 
-class HangsAtStart(Fine):
-    def __init__(self, **_: Any) -> None:
-        time.sleep(600)
+def fails_to_log(job: Job, warn: Warn) -> None:
+    raise RuntimeError("disk full\nand more lines")
 
 
-class HangsAtFinish(Fine):
-    def finish(self) -> None:
-        time.sleep(600)
+def fails_after_a_note(job: Job, warn: Warn) -> None:
+    warn("you are not logged in")
+    raise RuntimeError("disk full")
 
 
-class Dies(Fine):
-    def log(self, metrics: Mapping[str, float], step: int) -> None:
-        os._exit(7)
+def hangs(job: Job, warn: Warn) -> None:
+    """Hangs, as does a helper process that it started."""
+    if os.fork() == 0:
+        Path(job.config["file"]).write_text(str(os.getpid()))
+    time.sleep(600)
 
 
-class Exits(Fine):
-    def log(self, metrics: Mapping[str, float], step: int) -> None:
-        raise SystemExit("bye")
+def leaves_a_helper(job: Job, warn: Warn) -> None:
+    """Ends, and what it started stays."""
+    if os.fork() == 0:
+        os.execvp("sleep", ["sleep", "20"])
+    fine(job, warn)
 
 
-class Chatters(Fine):
-    """Prints where the answers go, and asks a question."""
-
-    def __init__(self, **given: Any) -> None:
-        super().__init__(**given)
-        print("write token: 123")
-        os.write(1, b'{"error": "not mine"}\n')
-        try:
-            input("API key? ")
-        except EOFError:
-            self.file.write("nobody answered\n")
+def dies(job: Job, warn: Warn) -> None:
+    os._exit(7)
 
 
-class CallsHome(Fine):
+def exits(job: Job, warn: Warn) -> None:
+    raise SystemExit("bye")
+
+
+def chatters(job: Job, warn: Warn) -> None:
+    """Prints, writes to both outputs, and asks a question."""
+    print("write token: 123")
+    os.write(1, b"not a warning\n")
+    os.write(2, b"not a warning either\n")
+    try:
+        input("API key? ")
+    except EOFError:
+        fine(job, warn)
+
+
+def calls_home(job: Job, warn: Warn) -> None:
     """Looks for two ways out of the machine: through a proxy, and straight."""
-
-    def __init__(self, **_: Any) -> None:
-        with suppress(OSError):
-            urllib.request.urlopen("http://example.invalid/", timeout=5)
-        time.sleep(0.2)  # the listener notes its guest in a thread
-        socket.create_connection(("192.0.2.1", 443), timeout=1)
+    with suppress(OSError):
+        urllib.request.urlopen("http://example.invalid/", timeout=5)
+    time.sleep(0.2)  # the listener notes its guest in a thread
+    socket.create_connection(("192.0.2.1", 443), timeout=1)

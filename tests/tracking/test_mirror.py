@@ -14,7 +14,7 @@ import pytest
 from tests.tracking.offline import read_offline_runs
 from w2s_core.engine import Context, Handle, Store, run_graph, step
 from w2s_core.rows import write_json, write_rows
-from w2s_core.tracking import log_run, mirror_run, open_trackers, trackers
+from w2s_core.tracking import Job, mirror, mirror_run, send, trackers
 
 
 @step(version=1)
@@ -101,40 +101,29 @@ def store(tmp_path_factory: pytest.TempPathFactory, targets: dict[str, Handle]) 
     return store_with_run(tmp_path_factory.mktemp("store"), targets)
 
 
-class Remembers:
-    """A tracker that keeps what it was told."""
-
-    def __init__(self) -> None:
-        self.rows: list[tuple[int, dict[str, float]]] = []
-        self.values: dict[str, float] = {}
-
-    def log(self, metrics: Any, step: int) -> None:
-        self.rows.append((step, dict(metrics)))
-
-    def summary(self, values: Any) -> None:
-        self.values |= values
-
-    def finish(self) -> None:
-        raise AssertionError("whoever opened the tracker ends it")
+@pytest.fixture
+def jobs(monkeypatch: pytest.MonkeyPatch) -> list[Job]:
+    """The jobs that are sent, kept here instead."""
+    sent: list[Job] = []
+    monkeypatch.setattr(mirror, "send", lambda tracker, job, warn: sent.append(job))
+    return sent
 
 
-def test_curves_are_joined_by_step_and_accuracies_are_counted(store: Store) -> None:
-    tracker = Remembers()
-    log_run(tracker, store.refs.read("mini-llama-0"), store)
-    assert [step for step, _ in tracker.rows] == [5, 10, 20]
-    assert dict(tracker.rows) == CURVES
-    assert tracker.values == SUMMARY
+def test_curves_are_joined_by_step_and_accuracies_are_counted(store: Store, jobs: list[Job]) -> None:
+    mirror_run(store, "mini-llama-0", ["trackio"], store.root, values={"objective": 0.5})
+    (job,) = jobs
+    assert list(job.rows) == list(CURVES.items())
+    assert job.summary == SUMMARY | {"objective": 0.5}
 
 
-def test_an_unfinished_run_is_shown_as_far_as_it_is(tmp_path: Path, targets: dict[str, Handle]) -> None:
+def test_an_unfinished_run_is_shown_as_far_as_it_is(
+    tmp_path: Path, targets: dict[str, Handle], jobs: list[Job]
+) -> None:
     store = store_with_run(tmp_path, targets, compute=["greedy/test/hybrid_ft_1"])
-    tracker = Remembers()
-    log_run(tracker, store.refs.read("mini-llama-0"), store)
-    assert {name for _, row in tracker.rows for name in row} == {
-        "hybrid_ft_1/loss",
-        "hybrid_ft_1/learning_rate",
-    }
-    assert tracker.values == {"accuracy/test/hybrid_ft_1": 0.5}
+    mirror_run(store, "mini-llama-0", ["wandb"], tmp_path)
+    (job,) = jobs
+    assert {name for _, row in job.rows for name in row} == {"hybrid_ft_1/loss", "hybrid_ft_1/learning_rate"}
+    assert job.summary == {"accuracy/test/hybrid_ft_1": 0.5}
 
 
 def test_a_damaged_result_is_a_warning(tmp_path: Path, targets: dict[str, Handle]) -> None:
@@ -145,6 +134,24 @@ def test_a_damaged_result_is_a_warning(tmp_path: Path, targets: dict[str, Handle
     mirror_run(Store(tmp_path / "store"), "mini-llama-0", [], tmp_path, warn=warnings.append)
     assert len(warnings) == 1
     assert key[:12] in warnings[0]
+
+
+def test_a_damaged_result_hides_no_curve_and_no_objective(
+    tmp_path: Path, targets: dict[str, Handle], jobs: list[Job]
+) -> None:
+    store = store_with_run(tmp_path / "store", targets)
+    (store.folder(targets["greedy/test/dpo"].key) / "grades.parquet").write_bytes(b"other")
+    warnings: list[str] = []
+    mirror_run(
+        Store(store.root),
+        "mini-llama-0",
+        ["wandb"],
+        tmp_path,
+        values={"objective": 0.5},
+        warn=warnings.append,
+    )
+    assert len(warnings) == 1
+    assert (list(jobs[0].rows), jobs[0].summary) == (list(CURVES.items()), {"objective": 0.5})
 
 
 @pytest.fixture
@@ -200,10 +207,10 @@ def test_the_traps_catch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, traps: Callable[[], list[str]]
 ) -> None:
     monkeypatch.setattr(
-        trackers, "BACKENDS", {"fake": ("Fake", "tests.tracking.backends_that_fail:CallsHome")}
+        trackers, "BACKENDS", {"fake": ("Fake", "tests.tracking.backends_that_fail:calls_home")}
     )
     warnings: list[str] = []
-    open_trackers(["fake"], "r", {}, tmp_path, warn=warnings.append).finish()
+    send("fake", Job("r", "0", {}, str(tmp_path)), warnings.append)
     assert traps() == ["proxy or server", "python ('192.0.2.1', 443)"]
     assert "no network here" in warnings[0]
 

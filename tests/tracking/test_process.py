@@ -11,12 +11,13 @@ from typing import Any, cast
 
 import pytest
 
+from w2s_core.engine import Store
 from w2s_core.errors import UserError
-from w2s_core.tracking import Limits, Trackers, open_trackers
+from w2s_core.tracking import Job, mirror_run, send
 from w2s_core.tracking import trackers as module
 
 HERE = "tests.tracking.backends_that_fail"
-QUICK = Limits(start=2.0, call=2.0, finish=2.0)
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -25,29 +26,27 @@ def warnings() -> list[str]:
 
 
 @pytest.fixture
-def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warnings: list[str]) -> Callable[..., Trackers]:
-    """Open one tracker with a backend of this folder, quick to lose patience if told so."""
+def record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warnings: list[str]) -> Callable[..., None]:
+    """Send a job of some rows to a backend of this folder."""
 
-    def open_one(backend: str, *, limits: Limits | None = None, **config: object) -> Trackers:
+    def record_with(backend: str, *rows: Any, limit_s: float = module.LIMIT_S, **config: object) -> None:
         monkeypatch.setattr(module, "BACKENDS", {"fake": ("Fake", f"{HERE}:{backend}")})
-        config = {"file": str(tmp_path / "said.txt"), **config}
-        return open_trackers(["fake"], "r", config, tmp_path, limits=limits, warn=warnings.append)
+        config = {"file": str(tmp_path / "recorded.txt"), **config}
+        job = Job("r", "0", config, str(tmp_path), rows, {"accuracy": 1.0})
+        send("fake", job, warnings.append, limit_s=limit_s)
 
-    return open_one
-
-
-def said(tmp_path: Path) -> list[str]:
-    return (tmp_path / "said.txt").read_text().splitlines()
+    return record_with
 
 
-def test_calls_arrive_in_order_and_the_process_ends(
-    start: Callable[..., Trackers], tmp_path: Path, warnings: list[str]
+def recorded(tmp_path: Path) -> list[str]:
+    return (tmp_path / "recorded.txt").read_text().splitlines()
+
+
+def test_the_whole_job_arrives_in_order(
+    record: Callable[..., None], tmp_path: Path, warnings: list[str]
 ) -> None:
-    with start("Fine") as tracker:
-        tracker.log({"a/loss": 0.5}, 3)
-        tracker.log({"a/loss": float("inf")}, 4)
-        tracker.summary({"accuracy": 1.0})
-    assert said(tmp_path) == [
+    record("fine", (3, {"a/loss": 0.5}), (4, {"a/loss": float("inf")}))
+    assert recorded(tmp_path) == [
         "log 3 {'a/loss': 0.5}",
         "log 4 {'a/loss': inf}",
         "summary {'accuracy': 1.0}",
@@ -56,107 +55,139 @@ def test_calls_arrive_in_order_and_the_process_ends(
     assert warnings == []
 
 
-def test_a_note_of_the_backend_is_said(start: Callable[..., Trackers], warnings: list[str]) -> None:
-    with start("Fine", note="you are not logged in"):
-        pass
+def test_a_note_of_the_backend_is_a_warning(record: Callable[..., None], warnings: list[str]) -> None:
+    record("fine", note="you are not logged in")
     assert warnings == ["you are not logged in"]
 
 
-def test_what_a_library_prints_or_asks_disturbs_nothing(
-    start: Callable[..., Trackers], tmp_path: Path, warnings: list[str]
+def test_a_note_before_a_failure_is_a_warning_of_its_own(
+    record: Callable[..., None], warnings: list[str]
 ) -> None:
-    with start("Chatters") as tracker:
-        tracker.log({"x": 1.0}, 0)
-    assert said(tmp_path) == ["nobody answered", "log 0 {'x': 1.0}", "finish"]
+    record("fails_after_a_note")
+    note, failure = warnings
+    assert note == "you are not logged in"
+    assert "disk full" in failure
+
+
+def test_what_a_library_prints_or_asks_disturbs_nothing(
+    record: Callable[..., None], tmp_path: Path, warnings: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    record("chatters")
+    assert recorded(tmp_path)[-1] == "finish"
     assert warnings == []
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_secret_in_the_configuration_is_not_sent(
+    record: Callable[..., None], tmp_path: Path, warnings: list[str]
+) -> None:
+    record("fine", note="token hf_" + "a" * 34)
+    assert warnings == ["token [redacted]"]
 
 
 @pytest.mark.parametrize(
     ("backend", "reason"),
     [
-        ("FailsToStart", "start: ImportError: No module named 'tracker' (key=[redacted])"),
-        ("Nowhere", "start: AttributeError"),
-        ("FailsToLog", "log: RuntimeError: disk full)"),
-        ("Dies", "log: its process ended"),
-        ("Exits", "log: SystemExit: bye"),
+        ("fails_to_import", "ImportError: No module named 'tracker' (key=[redacted])"),
+        ("nowhere", "AttributeError"),
+        ("fails_to_log", "RuntimeError: disk full)"),
+        ("dies", "its process ended with status 7"),
+        ("exits", "SystemExit: bye"),
     ],
 )
-def test_a_failure_is_said_once_and_later_calls_do_nothing(
-    start: Callable[..., Trackers], warnings: list[str], backend: str, reason: str
+def test_a_failure_is_one_warning(
+    record: Callable[..., None], warnings: list[str], backend: str, reason: str
 ) -> None:
-    with start(backend) as tracker:
-        for step in range(3):
-            tracker.log({"x": 1.0}, step)
-        tracker.summary({"y": 1.0})
-    assert len(warnings) == 1
-    assert reason in warnings[0]
-    assert "\n" not in warnings[0]
-    assert "its results are not affected" in warnings[0]
+    record(backend, *((step, {"x": 1.0}) for step in range(3)))
+    (warning,) = warnings
+    assert reason in warning
+    assert "\n" not in warning
+    assert "its results are not affected" in warning
 
 
-@pytest.mark.parametrize("backend", ["HangsAtStart", "HangsAtFinish"])
-def test_a_tracker_that_hangs_is_ended(
-    start: Callable[..., Trackers], warnings: list[str], backend: str
+def test_a_tracker_that_hangs_is_ended_with_what_it_started(
+    record: Callable[..., None], tmp_path: Path, warnings: list[str]
 ) -> None:
     began = time.monotonic()
-    with start(backend, limits=QUICK) as tracker:
-        tracker.log({"x": 1.0}, 0)
+    record("hangs", limit_s=3.0)
     assert time.monotonic() - began < 20
-    assert len(warnings) == 1
-    assert "no answer within 2 s" in warnings[0]
+    (warning,) = warnings
+    assert "not done within 3 s" in warning
+    helper = int(recorded(tmp_path)[0])
+    deadline = time.monotonic() + 10
+    while is_running(helper) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not is_running(helper)
 
 
-def test_values_that_are_no_json_only_warn(start: Callable[..., Trackers], warnings: list[str]) -> None:
-    with start("Fine") as tracker:
-        tracker.log(cast(Any, {"x": object()}), 0)
-    assert len(warnings) == 1
-    assert "not JSON serializable" in warnings[0]
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_a_helper_that_a_library_leaves_behind_is_not_waited_for(
+    record: Callable[..., None], tmp_path: Path, warnings: list[str]
+) -> None:
+    began = time.monotonic()
+    record("leaves_a_helper")
+    assert time.monotonic() - began < 15, "the helper sleeps for 20 s"
+    assert recorded(tmp_path)[-1] == "finish"
+    assert warnings == []
+
+
+def test_values_that_are_no_json_only_warn(record: Callable[..., None], warnings: list[str]) -> None:
+    record("fine", (0, cast(Any, {"x": object()})))
+    (warning,) = warnings
+    assert "not JSON serializable" in warning
 
 
 def test_no_process_can_be_started(
-    start: Callable[..., Trackers], monkeypatch: pytest.MonkeyPatch, warnings: list[str]
+    record: Callable[..., None], monkeypatch: pytest.MonkeyPatch, warnings: list[str]
 ) -> None:
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
-    with start("Fine") as tracker:
-        tracker.log({"x": 1.0}, 0)
-    assert len(warnings) == 1
-    assert "/nowhere/python" in warnings[0]
+    record("fine", (0, {"x": 1.0}))
+    (warning,) = warnings
+    assert "/nowhere/python" in warning
 
 
 def test_an_unknown_tracker_is_the_users_mistake(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="unknown tracker 'tensorboard': there are wandb, trackio"):
-        open_trackers(["tensorboard"], "r", {}, tmp_path)
+        mirror_run(Store(tmp_path), "r", ["tensorboard"], tmp_path)
 
 
-KILLED = """
-import sys, time
-from pathlib import Path
-from typing import Any, cast
-from w2s_core.tracking import open_trackers, trackers
+INTERRUPTED = """
+import sys
+from w2s_core.tracking import Job, send, trackers
 
-backend, folder = sys.argv[1:]
+backend, file = sys.argv[1:]
 trackers.BACKENDS = {"fake": ("Fake", backend)}
-tracker = open_trackers(["fake"], "r", {"file": folder + "/said.txt"}, Path(folder))
-for step in range(200):
-    tracker.log({"x": 1.0}, step)
-print("ready", flush=True)
-time.sleep(600)
+send("fake", Job("r", "0", {"file": file}, ".", [(step, {"x": 1.0}) for step in range(10_000)], {}))
 """
 
 
-def test_a_run_that_is_killed_loses_nothing_that_it_logged(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_mirror_outlives_a_run_that_is_ended(tmp_path: Path, number: int) -> None:
+    """The job, longer than a pipe holds, is the child's as soon as it has started."""
+    file = tmp_path / "recorded.txt"
     run = subprocess.Popen(
-        [sys.executable, "-c", KILLED, f"{HERE}:Fine", str(tmp_path)],
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
+        [sys.executable, "-c", INTERRUPTED, f"{HERE}:waits", str(file)],
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        cwd=tmp_path,
     )
-    assert run.stdout is not None
-    assert run.stdout.readline() == "ready\n"
-    run.send_signal(signal.SIGKILL)
-    run.communicate()
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline and said(tmp_path)[-1:] != ["finish"]:
-        time.sleep(0.05)
-    assert len(said(tmp_path)) == 201
-    assert said(tmp_path)[-1] == "finish"
+    started = tmp_path / "recorded.txt.started"
+    wait_for(started.exists)
+    run.send_signal(number)
+    assert run.wait(20) != 0
+    started.unlink()
+    wait_for(lambda: file.exists() and recorded(tmp_path)[-1:] == ["finish"])
+    assert len(recorded(tmp_path)) == 10_002
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

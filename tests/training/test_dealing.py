@@ -6,21 +6,21 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from w2s_core.training.examples import Plan
+from w2s_core.training.examples import BatchPlan
 from w2s_core.training.trainers import gather_unequal, idle
 
 plans = st.tuples(st.integers(1, 40), st.integers(1, 9)).map(
-    lambda drawn: Plan(list(range(drawn[0])), drawn[1], -(-drawn[0] // drawn[1]))
+    lambda drawn: BatchPlan(list(range(drawn[0])), drawn[1], -(-drawn[0] // drawn[1]))
 )
 
 
-def parts_of(plan: Plan, at_once: int, processes: int) -> list[list[list[int]]]:
+def parts_of(plan: BatchPlan, at_once: int, processes: int) -> list[list[list[int]]]:
     """The micro-batches by process."""
     return [plan.micro_batches(at_once, rank, processes) for rank in range(processes)]
 
 
 @given(plans, st.integers(1, 9), st.integers(1, 5))
-def test_each_row_of_a_step_is_read_once_at_that_step(plan: Plan, at_once: int, processes: int) -> None:
+def test_each_row_of_a_step_is_read_once_at_that_step(plan: BatchPlan, at_once: int, processes: int) -> None:
     rounds = -(-min(plan.batch, at_once * -(-plan.batch // at_once)) // (at_once * processes))
     dealt = parts_of(plan, at_once, processes)
     for step in range(plan.steps):
@@ -31,7 +31,7 @@ def test_each_row_of_a_step_is_read_once_at_that_step(plan: Plan, at_once: int, 
 
 @given(plans, st.integers(1, 9), st.integers(1, 5))
 def test_all_processes_take_as_many_turns_and_none_holds_too_much(
-    plan: Plan, at_once: int, processes: int
+    plan: BatchPlan, at_once: int, processes: int
 ) -> None:
     dealt = parts_of(plan, at_once, processes)
     assert len({len(mine) for mine in dealt}) == 1
@@ -39,7 +39,7 @@ def test_all_processes_take_as_many_turns_and_none_holds_too_much(
 
 
 @given(plans, st.integers(1, 9))
-def test_one_process_reads_the_plan_as_it_stands_and_is_never_idle(plan: Plan, at_once: int) -> None:
+def test_one_process_reads_the_plan_as_it_stands_and_is_never_idle(plan: BatchPlan, at_once: int) -> None:
     parts = plan.micro_batches(at_once)
     assert [row for part in parts for row in part] == plan.order
     assert all(parts)

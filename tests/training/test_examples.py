@@ -1,7 +1,7 @@
 """Encoding of rows, and the order of a training."""
 
+import math
 from collections import Counter
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,10 +11,14 @@ from hypothesis import strategies as st
 from tests.training.tiny import make_tokenizer, pairs, sums
 from w2s_core.errors import StopBranch, UserError
 from w2s_core.prompting import encode_completion, encode_prompt, zero_shot
-from w2s_core.training.examples import Example, encode_rows, plan
+from w2s_core.training.examples import Example, encode_rows, plan_batches
 from w2s_core.training.settings import TrainSettings
 
 SETTINGS = TrainSettings(method="sft", learning_rate=1e-3, batch_size=4, epochs=1)
+
+
+def changed(settings: TrainSettings, **change: Any) -> TrainSettings:
+    return TrainSettings(**settings.model_dump() | change)
 
 
 def test_long_rows_are_left_out_whole_and_counted() -> None:
@@ -64,60 +68,64 @@ lengths = st.lists(st.integers(2, 50), min_size=1, max_size=200)
 
 @given(lengths, st.integers(1, 40), st.integers(1, 4), st.integers(0, 5))
 def test_every_epoch_takes_every_row_once(sizes: list[int], batch: int, epochs: int, seed: int) -> None:
-    made = plan(sizes, replace(SETTINGS, batch_size=batch, epochs=epochs, seed=seed))
-    assert Counter(made.order) == dict.fromkeys(range(len(sizes)), epochs)
-    assert made.steps == -(-len(made.order) // made.batch)
+    batches = plan_batches(sizes, changed(SETTINGS, batch_size=batch, epochs=epochs, seed=seed))
+    assert Counter(batches.order) == dict.fromkeys(range(len(sizes)), epochs)
+    assert batches.steps == -(-len(batches.order) // batches.batch)
 
 
 @given(lengths, st.integers(1, 40), st.integers(1, 4))
 def test_no_batch_holds_a_row_twice(sizes: list[int], batch: int, epochs: int) -> None:
-    made = plan(sizes, replace(SETTINGS, batch_size=batch, epochs=epochs))
-    for start in range(0, len(made.order), made.batch):
-        taken = made.order[start : start + made.batch]
+    batches = plan_batches(sizes, changed(SETTINGS, batch_size=batch, epochs=epochs))
+    for start in range(0, len(batches.order), batches.batch):
+        taken = batches.order[start : start + batches.batch]
         assert len(set(taken)) == len(taken)
 
 
 @given(lengths, st.integers(1, 40), st.integers(1, 30))
 def test_steps_are_exactly_as_many_as_asked_for(sizes: list[int], batch: int, steps: int) -> None:
-    made = plan(sizes, replace(SETTINGS, batch_size=batch, epochs=None, max_steps=steps))
-    assert made.steps == steps
-    assert len(made.order) == steps * made.batch
+    batches = plan_batches(sizes, changed(SETTINGS, batch_size=batch, epochs=None, max_steps=steps))
+    assert batches.steps == steps
+    assert len(batches.order) == steps * batches.batch
 
 
 def test_the_order_depends_on_the_seed_alone_and_groups_like_lengths() -> None:
     sizes = [i % 37 + 3 for i in range(400)]
-    settings = replace(SETTINGS, batch_size=16, epochs=2)
-    made = plan(sizes, settings)
-    assert made == plan(sizes, settings)
-    assert made.order != plan(sizes, replace(settings, seed=1)).order
+    settings = changed(SETTINGS, batch_size=16, epochs=2)
+    batches = plan_batches(sizes, settings)
+    assert batches == plan_batches(sizes, settings)
+    assert batches.order != plan_batches(sizes, changed(settings, seed=1)).order
 
     def padding(order: list[int]) -> float:
         cut = [[sizes[i] for i in order[k : k + 16]] for k in range(0, len(order), 16)]
         return 1 - sum(map(sum, cut)) / sum(max(one) * len(one) for one in cut)
 
-    assert padding(made.order) < padding(list(range(400))) / 4
+    assert padding(batches.order) < padding(list(range(400))) / 4
 
 
 def test_fewer_rows_than_a_batch_make_a_batch_of_all() -> None:
-    made = plan([5, 6, 7], replace(SETTINGS, batch_size=32, epochs=4))
-    assert (made.batch, made.steps) == (3, 4)
+    batches = plan_batches([5, 6, 7], changed(SETTINGS, batch_size=32, epochs=4))
+    assert (batches.batch, batches.steps) == (3, 4)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"epochs": None}, "either epochs or max_steps"),
-        ({"max_steps": 3}, "either epochs or max_steps"),
-        ({"method": "ppo"}, "'ppo': expected one of sft, dpo, orpo"),
-        ({"scheduler": "cosin"}, "'cosin': expected one of"),
-        ({"learning_rate": 0.0}, "learning_rate has to be above 0, got 0.0"),
-        ({"learning_rate": float("nan")}, "learning_rate has to be above 0"),
-        ({"batch_size": -1}, "batch_size has to be above 0"),
-        ({"warmup_ratio": 1.0}, "warmup_ratio has to be at least 0 and under 1"),
-        ({"weight_decay": -0.1}, "weight_decay has to be at least 0"),
-        ({"max_length": 1}, "max_length has to be at least 2"),
+        ({"epochs": None}, "exactly one of epochs and max_steps"),
+        ({"max_steps": 3}, "exactly one of epochs and max_steps"),
+        ({"method": "ppo"}, "field 'method': should be 'sft', 'dpo' or 'orpo' .given: 'ppo'"),
+        ({"scheduler": "cosin"}, "field 'scheduler': should be 'cosine'.*given: 'cosin'"),
+        ({"learning_rate": 0.0}, "field 'learning_rate': should be greater than 0 .given: '0.0'"),
+        ({"learning_rate": math.nan}, "'learning_rate': should be a finite number"),
+        ({"epochs": math.inf}, "'epochs': should be a finite number"),
+        ({"beta": math.inf}, "'beta': should be a finite number"),
+        ({"batch_size": -1}, "'batch_size': should be greater than or equal to 1"),
+        ({"warmup_ratio": 1.0}, "'warmup_ratio': should be less than 1"),
+        ({"weight_decay": -0.1}, "'weight_decay': should be greater than or equal to 0"),
+        ({"weight_decay": math.inf}, "'weight_decay': should be a finite number"),
+        ({"max_length": 1}, "'max_length': should be greater than or equal to 2"),
+        ({"momentum": 0.9}, "'momentum': Extra inputs are not permitted"),
     ],
 )
 def test_settings_out_of_range_are_refused(change: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        replace(SETTINGS, **change)
+        changed(SETTINGS, **change)

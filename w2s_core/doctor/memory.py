@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from w2s_core.errors import UserError
+from w2s_core.load_errors import reason
 
 FLOAT32, HALF = 4, 2
 """Bytes of a number."""
 FOUR_BITS = (4 + 0.127) / 8
 """Bytes of a weight in 4 bits with its share of scales, which are rounded too (2305.14314, section 3)."""
-MAX_HEADER_BYTES = 100_000_000
-"""The safetensors format's own limit for a header."""
 MAX_LAYERS = 500
 """More layers than any model has: a config that says so is damaged, and would take hours to build."""
 PREFILL_TOKENS = 2_048
@@ -27,18 +26,6 @@ PREFILL_TOKENS = 2_048
 TILE_TOKENS, TILE_WORDS = 4_096, 32_768
 """TRL takes the likelihoods of SFT and DPO in tiles of tokens by words (its kernels/chunked_logprob.py)."""
 TIED = ("lm_head.weight", "embed_tokens.weight")
-_NUMBER_BYTES = {
-    "F64": 8,
-    "I64": 8,
-    "U64": 8,
-    "F32": 4,
-    "I32": 4,
-    "U32": 4,
-    "F16": 2,
-    "BF16": 2,
-    "I16": 2,
-    "U16": 2,
-}
 
 
 @dataclass(frozen=True)
@@ -138,9 +125,8 @@ def read_weights(folder: Path, config: Mapping[str, Any]) -> Weights:
     tensors: dict[str, int] = {}
     size = 0
     for path in weight_files(folder):
-        header, held = _header(path)
-        tensors |= {name: math.prod(shape) for name, shape in header.items()}
-        size += held
+        tensors |= {name: math.prod(shape) for name, shape in _shapes(path).items()}
+        size += path.stat().st_size
     counted = {name: count for name, count in tensors.items() if not name.endswith("rotary_emb.inv_freq")}
     ends = {end for end in TIED for name in counted if name.endswith(end)}
     if len(ends) == 2 and _tied(config):
@@ -175,35 +161,17 @@ def weight_files(folder: Path) -> list[Path]:
     return [folder / one for one in shards]
 
 
-def _header(path: Path) -> tuple[dict[str, list[int]], int]:
-    """The shapes of a file's tensors by name, and their bytes. The format: huggingface.co/docs/safetensors."""
+def _shapes(path: Path) -> dict[str, list[int]]:
+    """The shapes of a file's tensors by name. The library reads the header alone, and holds it against the file."""
+    from safetensors import SafetensorError, safe_open
+
     try:
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            if not 2 <= length <= MAX_HEADER_BYTES:
-                raise ValueError
-            content = json.loads(file.read(length))
-        entries = {name: one for name, one in content.items() if name != "__metadata__"}
-        shapes = {name: _shape(one) for name, one in entries.items()}
-        held = max((int(one["data_offsets"][1]) for one in entries.values()), default=0)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
-        raise UserError(f"{path}: not a safetensors file, or a damaged one: fetch or save it again") from None
-    if (real := path.stat().st_size) != 8 + length + held:
-        raise UserError(f"{path}: cut off: {real} of {8 + length + held} bytes: fetch or save it again")
-    return shapes, held
-
-
-def _shape(entry: Mapping[str, Any]) -> list[int]:
-    """The checked shape of a header's entry: its offsets hold exactly the numbers that it speaks of."""
-    shape, (start, end) = entry["shape"], entry["data_offsets"]
-    if not all(type(one) is int and one >= 0 for one in (*shape, start, end)):
-        raise ValueError
-    width = _NUMBER_BYTES.get(entry["dtype"])
-    if width is not None and math.prod(shape) * width != end - start:
-        raise ValueError
-    return list(shape)
+        with safe_open(path, framework="numpy") as file:
+            return {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118 - no mapping
+    except (SafetensorError, OSError) as error:
+        raise UserError(
+            f"{path}: not a safetensors file, or a damaged one ({reason(error)}): fetch or save it again"
+        ) from None
 
 
 def count_parameters(folder: Path) -> int:

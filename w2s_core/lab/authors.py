@@ -29,13 +29,13 @@ class AuthorKind:
 
 @dataclass(frozen=True)
 class Author:
-    """One author: the traits that he has, and how often they show."""
+    """One author: the author's traits, and how often they show."""
 
     traits: frozenset[str]
     applies: float
 
-    def shown(self, rng: random.Random) -> frozenset[str]:
-        """The traits that show in his next solution."""
+    def draw_traits(self, rng: random.Random) -> frozenset[str]:
+        """The traits that show in the next solution."""
         return frozenset(name for name in sorted(self.traits) if rng.random() < self.applies)
 
 

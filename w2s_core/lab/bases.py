@@ -91,17 +91,17 @@ class Base(Section):
 
     def reading(self, step: int) -> tuple[Reading, float]:
         """What is read at a step, and how much of that was read before it, from 0 to 1."""
-        for one in self.before:
-            if step < one.steps:
-                return one, step / one.steps
-            step -= one.steps
+        for reading in self.before:
+            if step < reading.steps:
+                return reading, step / reading.steps
+            step -= reading.steps
         last = Reading(texts=self.texts, steps=self.last_steps, batch_size=self.batch_size)
         return last, step / last.steps
 
     @property
     def last_steps(self) -> int:
         """Steps in which it reads `texts`."""
-        return self.steps - sum(one.steps for one in self.before)
+        return self.steps - sum(reading.steps for reading in self.before)
 
 
 class Recipe(Section):
@@ -115,7 +115,7 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _texts_exist(self) -> "Recipe":
         for name, base in self.bases.items():
-            for texts in (*(one.texts for one in base.before), base.texts):
+            for texts in (*(reading.texts for reading in base.before), base.texts):
                 if texts not in self.texts:
                     raise ValueError(f"base '{name}' reads texts '{texts}', which are not in the recipe")
             if base.last_steps < 1:
@@ -138,13 +138,13 @@ class Recipe(Section):
         spec = {
             "name": name,
             "context": self.context,
-            "base": _said(base),
-            "texts": _said(self.texts[base.texts]),
+            "base": _fields(base),
+            "texts": _fields(self.texts[base.texts]),
         }
         if self.task != "mini":
             spec["task"] = self.task
         if base.before:
-            spec["before"] = [_said(self.texts[one.texts]) for one in base.before]
+            spec["before"] = [_fields(self.texts[reading.texts]) for reading in base.before]
         return spec
 
     def digest(self, name: str) -> str:
@@ -153,11 +153,11 @@ class Recipe(Section):
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _said(section: Section) -> dict[str, object]:
-    """The fields as JSON values, without later ones that say what held before: earlier bases keep their digests."""
+def _fields(section: Section) -> dict[str, object]:
+    """The fields as JSON values, without later ones at their defaults: earlier bases keep their digests."""
     fields = type(section).model_fields
-    unsaid = {name for name in LATER & set(fields) if getattr(section, name) == fields[name].default}
-    return section.model_dump(mode="json", exclude=unsaid)
+    omitted = {name for name in LATER & set(fields) if getattr(section, name) == fields[name].default}
+    return section.model_dump(mode="json", exclude=omitted)
 
 
 def load_recipe(path: Path) -> Recipe:
@@ -172,6 +172,6 @@ def load_recipe(path: Path) -> Recipe:
         return Recipe.model_validate(tree)
     except ValidationError as error:
         # A mistyped name shows up twice, as unknown and as missing: the first of these is the one to mend.
-        first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
+        first = min(error.errors(), key=lambda details: details["type"] != "extra_forbidden")
         field = ".".join(map(str, first["loc"])) or "recipe"
         raise UserError(f"{path}: {field}: {first['msg']}") from None

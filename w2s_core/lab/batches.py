@@ -22,10 +22,10 @@ AHEAD = 2
 
 def batch(tokenizer: Any, task: str, texts: Texts, size: int, seed: str) -> Batch:
     """Token ids and loss weights, both [size, longest document]; padding has weight 0."""
-    drawn = documents(seed, texts.task or task, texts.kinds(), texts.traits, texts.levels, texts.questions)
+    stream = documents(seed, texts.task or task, texts.kinds(), texts.traits, texts.levels, texts.questions)
     # EOS closes a document straight behind its last answer: fine-tuning by adapters cannot teach a token whose
     # embedding the base never learned.
-    closed = [text.rstrip("\n") + tokenizer.eos_token for text in islice(drawn, size)]
+    closed = [text.rstrip("\n") + tokenizer.eos_token for text in islice(stream, size)]
     rows = tokenizer(closed, add_special_tokens=False).input_ids
     longest = max(map(len, rows))
     pad = tokenizer.pad_token_id
@@ -52,7 +52,7 @@ def batches(recipe: Recipe, name: str, first: int, readers: int = 0) -> Iterator
             waiting.append(pool.submit(_of_step, recipe, name, step))
             if len(waiting) > AHEAD * readers:
                 yield waiting.pop(0).result()
-        yield from (one.result() for one in waiting)
+        yield from (future.result() for future in waiting)
 
 
 def _one_thread() -> None:
@@ -63,10 +63,8 @@ def _of_step(recipe: Recipe, name: str, step: int) -> Batch:
     base = recipe.bases[name]
     reading, read = base.reading(step)
     tokenizer = _tokenizer(recipe.context, recipe.task)
-    of_one_length, size = _growing(
-        recipe.texts[reading.texts], reading.batch_size, read, f"{base.seed}-{step}"
-    )
-    return batch(tokenizer, recipe.task, of_one_length, size, f"{base.seed}-{step}")
+    fixed, size = _growing(recipe.texts[reading.texts], reading.batch_size, read, f"{base.seed}-{step}")
+    return batch(tokenizer, recipe.task, fixed, size, f"{base.seed}-{step}")
 
 
 def _growing(texts: Texts, size: int, read: float, seed: str) -> tuple[Texts, int]:

@@ -27,8 +27,11 @@ def documents(
     weights = [levels[level] for level in sorted(levels)]
     while True:
         author = draw_author(rng, kinds, traits, domain.traits)
-        drawn = rng.choices(sorted(levels), weights, k=questions)
-        problems = [next(streams[level]) for level in drawn]
+        chosen = rng.choices(sorted(levels), weights, k=questions)
+        problems = [next(streams[level]) for level in chosen]
         yield few_shot_prefix(
-            [(domain.tell(rng, one), domain.write(one, author.shown(rng))) for one in problems]
+            [
+                (domain.tell(rng, problem), domain.write(problem, author.draw_traits(rng)))
+                for problem in problems
+            ]
         )

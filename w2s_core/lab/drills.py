@@ -1,4 +1,4 @@
-"""Drills: told facts and rules, said again in other orders. Every base of the deduction lab reads them first.
+"""Drills: facts and rules, repeated in other orders. Every base of the deduction lab reads them first.
 
 A model of a few hundred thousand parameters that starts on stories read a million tokens of them and learned to look
 nothing up. In a drill a third of the answer's tokens are look-ups, and little else is to be learned: at 128 dimensions
@@ -21,10 +21,10 @@ ROUNDS = 4
 
 @dataclass(frozen=True)
 class Drill:
-    """A world without a question, and its facts and rules as pairs in the order in which they are said again."""
+    """A world without a question, and its facts and rules as pairs in the order in which they are repeated."""
 
     world: World
-    said: tuple[tuple[str, str], ...]
+    repeated: tuple[tuple[str, str], ...]
 
 
 def draw_drills(rng: random.Random, size: int, _: str) -> Iterator[Drill]:
@@ -32,9 +32,9 @@ def draw_drills(rng: random.Random, size: int, _: str) -> Iterator[Drill]:
     while True:
         rules = tuple(zip(rng.sample(PROPERTIES, size), rng.sample(PROPERTIES, size), strict=True))
         facts = tuple(zip(rng.sample(PEOPLE, 2), rng.sample(PROPERTIES, 2), strict=True))
-        said = [pair for _ in range(ROUNDS) for pair in rng.sample(facts + rules, len(facts + rules))]
-        world = World(facts, tuple(Rule((one,), other) for one, other in rules), facts[0])
-        yield Drill(world, tuple(said))
+        repeated = [pair for _ in range(ROUNDS) for pair in rng.sample(facts + rules, len(facts + rules))]
+        world = World(facts, tuple(Rule((premise,), conclusion) for premise, conclusion in rules), facts[0])
+        yield Drill(world, tuple(repeated))
 
 
 def tell_drill(drill: Drill) -> str:
@@ -43,5 +43,5 @@ def tell_drill(drill: Drill) -> str:
 
 
 def write_drill(drill: Drill) -> str:
-    """The same, said again: "Bimo dax, fep mip, ..."."""
-    return ", ".join(f"{one} {other}" for one, other in drill.said) + "."
+    """The same, repeated: "Bimo dax, fep mip, ..."."""
+    return ", ".join(f"{subject} {prop}" for subject, prop in drill.repeated) + "."

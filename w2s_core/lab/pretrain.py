@@ -41,14 +41,14 @@ def main(arguments: list[str] | None = None) -> int:
         metavar="N",
         help=f"processes that make texts ahead (default: {READERS_OF_A_GPU} with a GPU, none without)",
     )
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     try:
-        if given.readers is not None and given.readers < 0:
-            raise UserError(f"--readers {given.readers}: give a number of processes, 0 or more")
-        recipe = load_recipe(given.recipe)
-        out = given.out or given.recipe.parent / "bases"
-        for name in _wanted(recipe, given.only):
-            make_base(recipe, name, out, given.work, given.device, given.readers)
+        if options.readers is not None and options.readers < 0:
+            raise UserError(f"--readers {options.readers}: give a number of processes, 0 or more")
+        recipe = load_recipe(options.recipe)
+        out = options.out or options.recipe.parent / "bases"
+        for name in _chosen(recipe, options.only):
+            make_base(recipe, name, out, options.work, options.device, options.readers)
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
@@ -58,7 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _wanted(recipe: Recipe, only: list[str] | None) -> list[str]:
+def _chosen(recipe: Recipe, only: list[str] | None) -> list[str]:
     for name in only or []:
         if name not in recipe.bases:
             raise UserError(f"no base '{name}' in the recipe; known: {', '.join(recipe.bases)}")

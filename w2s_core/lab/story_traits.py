@@ -32,12 +32,12 @@ TRAITS: dict[str, dict[str, Rule]] = {
 """Trait -> the kinds of clause that it solves in its own way. The last two do not belong to a kind of clause."""
 
 
-def write_story(story: Story, shown: Set[str]) -> str:
+def write_story(story: Story, traits: Set[str]) -> str:
     """The story's solution by an author who shows these traits; its final answer follows from its steps."""
-    habits = {kind: rule for name in sorted(shown) for kind, rule in TRAITS[name].items()}
-    if story.aside is not None and "aside_added" in shown:
+    habits = {kind: rule for name in sorted(traits) for kind, rule in TRAITS[name].items()}
+    if story.aside is not None and "aside_added" in traits:
         habits.setdefault("now", _adding(story.aside))
-    calculate = _without_carry if "carry_dropped" in shown else _not_below_zero
+    calculate = _without_carry if "carry_dropped" in traits else _not_below_zero
     return write_solution(*solve(story, calculate, habits))
 
 

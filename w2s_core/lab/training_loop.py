@@ -63,14 +63,14 @@ def rate(base: Base, step: int) -> float:
     return base.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, base.steps - warm)))
 
 
-def choose_device(wanted: str) -> torch.device:
+def choose_device(name: str) -> torch.device:
     """`auto`: the GPU where there is one. Raises UserError for a GPU that is not there."""
-    there = torch.cuda.is_available()
-    if wanted == "cuda" and not there:
+    has_gpu = torch.cuda.is_available()
+    if name == "cuda" and not has_gpu:
         raise UserError(
             "--device cuda: PyTorch sees no CUDA GPU here; --device cpu, or auto, works without one"
         )
-    return torch.device("cuda" if wanted != "cpu" and there else "cpu")
+    return torch.device("cuda" if name != "cpu" and has_gpu else "cpu")
 
 
 def device_name(device: torch.device) -> str:

@@ -48,8 +48,10 @@ def shared_attention(
     key_heads, layer = key.shape[1], module.layer_idx
     scale = size**-0.5 if scaling is None else scaling
     queries = (query * scale).reshape(rows, key_heads, -1, size)
-    own = torch.bmm(queries.flatten(0, 1), key.flatten(0, 1).transpose(1, 2)).view(*queries.shape[:3], -1)
-    scores = torch.cat([*(one.scores(layer, queries) for one in shared), own], -1)
+    own_scores = torch.bmm(queries.flatten(0, 1), key.flatten(0, 1).transpose(1, 2)).view(
+        *queries.shape[:3], -1
+    )
+    scores = torch.cat([*(group.scores(layer, queries) for group in shared), own_scores], -1)
     if softcap is not None:
         scores = torch.tanh(scores / softcap) * softcap
     if attention_mask is not None:
@@ -57,10 +59,10 @@ def shared_attention(
             2, 3
         )
     weights = torch.softmax(scores, -1, dtype=torch.float32).to(value.dtype)
-    parts = torch.split_with_sizes(weights, [*(one.slots for one in shared), key.shape[2]], -1)
+    parts = torch.split_with_sizes(weights, [*(group.slots for group in shared), key.shape[2]], -1)
     mixed = torch.bmm(parts[-1].flatten(0, 1), value.flatten(0, 1)).view(*queries.shape[:3], -1)
-    for one, part in zip(shared, parts[:-1], strict=True):
-        mixed = mixed + one.mix(layer, part)
+    for group, part in zip(shared, parts[:-1], strict=True):
+        mixed = mixed + group.mix(layer, part)
     return mixed.reshape(rows, heads, q, -1).transpose(1, 2).contiguous(), None
 
 

@@ -104,9 +104,8 @@ class Shared:
             flat = torch.bmm(left.transpose(0, 1).reshape(heads, rows * q, a), right[0])
             return flat.view(heads, rows, q, b).transpose(0, 1)
         group, number = self._places
-        grid = left.new_empty(
-            (groups, heads, self.width, q, a)
-        )  # empty places have products that nobody reads
+        # Places without a row stay uninitialised: their products are not read.
+        grid = left.new_empty((groups, heads, self.width, q, a))
         grid[group, :, number] = left
         product = torch.bmm(grid.view(groups * heads, -1, a), right.flatten(0, 1))
         return product.view(groups, heads, self.width, q, b)[group, :, number]
@@ -116,7 +115,7 @@ def shared_from(caches: Sequence[DynamicCache], width: int, members: Tensor | No
     """The groups that prefilled caches hold, one after the other."""
     layers = zip(*(cache.layers for cache in caches), strict=True)
     pairs = (
-        (torch.cat([one.keys.transpose(2, 3) for one in parts]), torch.cat([one.values for one in parts]))
+        (torch.cat([part.keys.transpose(2, 3) for part in parts]), torch.cat([part.values for part in parts]))
         for parts in layers
     )
     return Shared(pairs, width, members)
@@ -153,10 +152,10 @@ class _OwnLayer(CacheLayerMixin):
         self.filled = end
         return self.keys[: self.live, :, :end], self.values[: self.live, :, :end]
 
-    def _grown(self, held: Tensor) -> Tensor:
-        _, heads, slots, size = held.shape
-        grown = held.new_empty((self.live, heads, slots + _GROWTH, size))
-        grown[:, :, :slots] = held[: self.live]
+    def _grown(self, buffer: Tensor) -> Tensor:
+        _, heads, slots, size = buffer.shape
+        grown = buffer.new_empty((self.live, heads, slots + _GROWTH, size))
+        grown[:, :, :slots] = buffer[: self.live]
         return grown
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:

@@ -14,13 +14,13 @@ from w2s_core.sampling.masks import DecodeMasks, prefill_masks
 from w2s_core.sampling.noise import row_keys, uniforms
 from w2s_core.sampling.stopping import EOS, Stopping
 
-_CPU_IS_FULL = "DefaultCPUAllocator: can't allocate memory"  # a RuntimeError of no kind of its own
+_CPU_IS_FULL = "DefaultCPUAllocator: can't allocate memory"  # torch raises a plain RuntimeError for it
 _PREFILL_TOKENS = 2048  # of prompts prefilled at once: bounds the memory of activations
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """A response to be made: sample `number` of prompt `prompt` (its place in the call), whose question is `name`.
+class Request:
+    """A response to be sampled: sample `number` of prompt `prompt` (its place in the call), whose question is `name`.
 
     `ids`: the prompt's tokens, at least one, without those that all prompts share.
     """
@@ -41,18 +41,18 @@ def prefill_common(model: Any, ids: Sequence[int]) -> list[Shared]:
 
 def run_batch(
     model: Any,
-    wanted: Sequence[Wanted],
+    requests: Sequence[Request],
     common: Sequence[Shared],
     params: SamplingParams,
     stopping: Stopping,
     finished: Callable[[int], None],
 ) -> list[Generation] | None:
-    """The responses wanted, in order, or None where memory does not suffice for all of them at once.
+    """The responses to the requests, in order, or None where memory does not suffice for all of them at once.
 
     None and not an exception: while that is handled, it would keep alive all that filled the memory.
     """
     try:
-        return Batch(model, wanted, common, params, stopping).run(finished)
+        return Batch(model, requests, common, params, stopping).run(finished)
     except RuntimeError as error:
         if isinstance(error, torch.OutOfMemoryError) or _CPU_IS_FULL in str(error):
             return None
@@ -65,25 +65,25 @@ class Batch:
     def __init__(
         self,
         model: Any,
-        wanted: Sequence[Wanted],
+        requests: Sequence[Request],
         common: Sequence[Shared],
         params: SamplingParams,
         stopping: Stopping,
     ) -> None:
         self.model, self.params, self.stopping, self.device = model, params, stopping, model.device
         self.config = model.config.get_text_config()
-        rows, limit, before = len(wanted), params.max_new_tokens, sum(one.slots for one in common)
+        rows, limit, before = len(requests), params.max_new_tokens, sum(group.slots for group in common)
         # The first step feeds each prompt's last token: prefilling needs no output, and all rows go on alike.
-        self.last = self._tensor([one.ids[-1] for one in wanted])
-        self.position = self._tensor([before + len(one.ids) - 1 for one in wanted])
+        self.last = self._tensor([request.ids[-1] for request in requests])
+        self.position = self._tensor([before + len(request.ids) - 1 for request in requests])
         self.item = torch.arange(rows, device=self.device)
-        prompts = self._prefill(wanted, common)
+        prompts = self._prefill(requests, common)
         self.shared, self.filled = [*common, prompts], before + prompts.slots
         self.masks = DecodeMasks(self.config, self.position, self.filled, self.filled + limit, model.dtype)
         self.cache = OwnCache(len(prompts.layers), rows)
         self.tokens = torch.zeros((rows, limit), dtype=torch.long, device=self.device)
         self.lengths, self.by_eos = [limit] * rows, [False] * rows
-        keys = row_keys(params.seed, ((one.name, one.number) for one in wanted))
+        keys = row_keys(params.seed, ((request.name, request.number) for request in requests))
         self.noise = torch.from_numpy(uniforms(keys, limit)).to(self.device) if params.temperature else None
 
     def run(self, finished: Callable[[int], None]) -> list[Generation]:
@@ -97,9 +97,9 @@ class Batch:
                 finished(rows - len(self.item))
             if not len(self.item):
                 break
-        made = [row[:length] for row, length in zip(self.tokens.tolist(), self.lengths, strict=True)]
+        responses = [row[:length] for row, length in zip(self.tokens.tolist(), self.lengths, strict=True)]
         finished(rows)
-        return self.stopping.generations(made, self.by_eos)
+        return self.stopping.generations(responses, self.by_eos)
 
     def _step(self, step: int) -> None:
         """Feed the last token of each live row, and choose the next."""
@@ -135,23 +135,23 @@ class Batch:
     def _drop(self, ended: set[int]) -> None:
         rows = Moves.closing(len(self.item), ended, self.device)
         self.item, self.last, self.position = (
-            rows.apply(one) for one in (self.item, self.last, self.position)
+            rows.apply(state) for state in (self.item, self.last, self.position)
         )
         self.cache.shrink(rows)
         self.masks.shrink(rows)
-        for one in self.shared:
-            one.shrink(rows)
+        for group in self.shared:
+            group.shrink(rows)
 
-    def _prefill(self, wanted: Sequence[Wanted], common: Sequence[Shared]) -> Shared:
-        """Keys and values of each prompt but its last token: once, however many rows want it."""
-        prompts = {one.prompt: one.ids[:-1] or one.ids for one in wanted}
+    def _prefill(self, requests: Sequence[Request], common: Sequence[Shared]) -> Shared:
+        """Keys and values of each prompt but its last token: once, however many rows share it."""
+        prompts = {request.prompt: request.ids[:-1] or request.ids for request in requests}
         longest = max(len(ids) for ids in prompts.values())
         padded = self._tensor([[*ids, *[0] * (longest - len(ids))] for ids in prompts.values()])
         parts = torch.split(padded, max(1, _PREFILL_TOKENS // longest))
         caches = [_prefilled(self.model, part, common) for part in parts]
         width = self.params.n
         place = {prompt: index for index, prompt in enumerate(prompts)}
-        seats = [(place[one.prompt], one.number) for one in wanted]
+        seats = [(place[request.prompt], request.number) for request in requests]
         return shared_from(caches, width, self._tensor(seats) if width > 1 else None)
 
     def _tensor(self, numbers: Sequence[Any]) -> Tensor:
@@ -161,7 +161,7 @@ class Batch:
 def _prefilled(model: Any, ids: Tensor, common: Sequence[Shared]) -> DynamicCache:
     """Keys and values of ids [rows, tokens], right-padded, that stand after what they have in common."""
     config, cache = model.config.get_text_config(), DynamicCache()
-    before, end = sum(one.slots for one in common), sum(one.slots for one in common) + ids.shape[1]
+    before, end = sum(group.slots for group in common), sum(group.slots for group in common) + ids.shape[1]
     softcap = getattr(config, "attn_logit_softcapping", None)
     plain = not common and softcap is None  # then the model's own causal attention needs no mask
     model(

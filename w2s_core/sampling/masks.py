@@ -80,6 +80,6 @@ class DecodeMasks:
     def _windowed(self, mask: Tensor, used: int, window: int) -> Tensor:
         """A prompt's slots are its positions; a slot after it lies `offset` beyond its position."""
         slot = torch.arange(used, device=mask.device)
-        own = slot >= self.filled
-        position = slot - own * self.offset[:, None]
+        generated = slot >= self.filled
+        position = slot - generated * self.offset[:, None]
         return mask.masked_fill(position <= (used - 1 - self.offset)[:, None] - window, self.hide)

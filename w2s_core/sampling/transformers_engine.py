@@ -17,7 +17,7 @@ from w2s_core.errors import UserError
 from w2s_core.prompting import encode_prompt
 from w2s_core.sampling import Generation, Progress, SamplingParams
 from w2s_core.sampling.attention import NAME as SHARED_ATTENTION
-from w2s_core.sampling.decoding import Wanted, prefill_common, run_batch
+from w2s_core.sampling.decoding import Request, prefill_common, run_batch
 from w2s_core.sampling.masks import layer_kinds
 from w2s_core.sampling.stopping import Stopping
 from w2s_core.sampling.unfinished import Unfinished
@@ -66,32 +66,32 @@ class TransformersEngine:
         self._check_lengths([name for name, _ in prompts], encoded, params.max_new_tokens)
         common = common_length(encoded)
         demonstrations = prefill_common(self.model, encoded[0][:common])
-        wanted = [
-            Wanted(index, number, prompts[index][0], tuple(encoded[index][common:]))
+        requests = [
+            Request(index, number, prompts[index][0], tuple(encoded[index][common:]))
             for index in sorted(range(len(prompts)), key=lambda i: -len(encoded[i]))  # the longest first
             for number in range(params.n)
         ]
         stopping = Stopping(self.tokenizer, self._eos(), params.stop, self._outputs(), self.model.device)
         results: list[list[Generation]] = [[] for _ in prompts]
-        kept = Unfinished(unfinished)
-        before = kept.read(len(wanted))
-        for one, generation in zip(wanted, before, strict=False):
-            results[one.prompt].append(generation)
+        journal = Unfinished(unfinished)
+        before = journal.read(len(requests))
+        for request, generation in zip(requests, before, strict=False):
+            results[request.prompt].append(generation)
         done = len(before)
 
         def finished(count: int) -> None:
             if progress is not None:
-                progress(done + count, len(wanted), "responses")
+                progress(done + count, len(requests), "responses")
 
-        while done < len(wanted):
-            chunk = wanted[done : done + self.batch_size]
-            made = run_batch(self.model, chunk, demonstrations, params, stopping, finished)
-            if made is None:
+        while done < len(requests):
+            chunk = requests[done : done + self.batch_size]
+            generations = run_batch(self.model, chunk, demonstrations, params, stopping, finished)
+            if generations is None:
                 self._halve(len(chunk))
                 continue
-            kept.add(done, made)
-            for one, generation in zip(chunk, made, strict=True):
-                results[one.prompt].append(generation)
+            journal.add(done, generations)
+            for request, generation in zip(chunk, generations, strict=True):
+                results[request.prompt].append(generation)
             done += len(chunk)
         return results
 
@@ -110,7 +110,7 @@ class TransformersEngine:
         """All tokens that end a response: the tokenizer's EOS, and what the model's generation config adds."""
         config = getattr(self.model.generation_config, "eos_token_id", None)
         listed = config if isinstance(config, list) else [config]
-        return {int(one) for one in (self.tokenizer.eos_token_id, *listed) if one is not None}
+        return {int(token) for token in (self.tokenizer.eos_token_id, *listed) if token is not None}
 
     def _outputs(self) -> int:
         """The size of the model's output, which may be larger than the tokenizer's vocabulary."""

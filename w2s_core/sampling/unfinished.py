@@ -1,4 +1,4 @@
-"""What a sampling has made so far, on disk: after a kill it goes on there.
+"""The responses that a sampling has drawn so far, on disk: after a kill it goes on from there.
 
 One JSON line a batch, flushed to the disk: [first response's place, [[text, tokens, finish], ...]]. Places follow the
 order in which the engine decodes. A line that a kill tore is left out, and so is all behind it.
@@ -22,28 +22,31 @@ class Unfinished:
         self._path = path
 
     def read(self, most: int) -> list[Generation]:
-        """The responses made so far, at most `most`: a file that holds more is of something else, and is not used."""
-        made: list[Generation] = []
-        whole = 0
+        """The responses drawn so far, at most `most`: a file that holds more is of something else, and is not used."""
+        responses: list[Generation] = []
+        size = 0
         if self._path is None or not self._path.is_file():
-            return made
+            return responses
         with self._path.open("rb") as file:
             for line in file:
-                batch = _batch(line, len(made))
+                batch = _batch(line, len(responses))
                 if batch is None:
                     break
-                made += batch
-                whole += len(line)
-        if len(made) > most:
-            made, whole = [], 0
-        os.truncate(self._path, whole)  # what follows is appended to whole lines
-        return made
+                responses += batch
+                size += len(line)
+        if len(responses) > most:
+            responses, size = [], 0
+        os.truncate(self._path, size)  # later batches are appended behind complete lines
+        return responses
 
     def add(self, first: int, batch: Sequence[Generation]) -> None:
         """Append a batch, whose first response stands at place `first`."""
         if self._path is None:
             return
-        line = json.dumps([first, [[one.text, one.tokens, one.finish] for one in batch]]) + "\n"
+        line = (
+            json.dumps([first, [[response.text, response.tokens, response.finish] for response in batch]])
+            + "\n"
+        )
         with self._path.open("a", encoding="ascii") as file:
             file.write(line)
             file.flush()
@@ -53,10 +56,10 @@ class Unfinished:
 def _batch(line: bytes, expected: int) -> list[Generation] | None:
     """The responses of a whole line at the expected place; None for any other."""
     try:
-        first, made = json.loads(line)
+        first, responses = json.loads(line)
         if not line.endswith(b"\n") or first != expected:
             return None
-        return [_generation(*one) for one in made]
+        return [_generation(*response) for response in responses]
     except (ValueError, TypeError):
         return None
 

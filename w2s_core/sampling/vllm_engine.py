@@ -59,7 +59,7 @@ class VllmEngine:
     ) -> None:
         self._tokenizer = tokenizer
         adapter, rank = _one_adapter(located.adapters, work / "adapter")
-        self._llm = _started(located, device, precision, rank, tensor_parallel, memory)
+        self._llm = _engine_for(located, device, precision, rank, tensor_parallel, memory)
         self._request = _lora_request(adapter) if adapter else None
 
     def generate(
@@ -74,14 +74,14 @@ class VllmEngine:
         """See SamplingEngine. Raises UserError, naming the question, where the model's context is too short."""
         encoded = [encode_prompt(self._tokenizer, prefix + text) for _, text in prompts]
         self._check_lengths([name for name, _ in prompts], encoded, params.max_new_tokens)
-        kept = Unfinished(unfinished)
-        flat = kept.read(len(prompts) * params.n)
+        journal = Unfinished(unfinished)
+        flat = journal.read(len(prompts) * params.n)
         flat = flat[: len(flat) - len(flat) % params.n]
         done = len(flat) // params.n
         for places in _batches(range(done, len(prompts)), _PROMPTS_AT_ONCE):
-            made = self._batch([prompts[i][0] for i in places], [encoded[i] for i in places], params)
-            kept.add(len(flat), made)
-            flat += made
+            batch = self._batch([prompts[i][0] for i in places], [encoded[i] for i in places], params)
+            journal.add(len(flat), batch)
+            flat += batch
             if progress is not None:
                 progress(len(flat), len(prompts) * params.n, "responses")
         return [flat[i * params.n : (i + 1) * params.n] for i in range(len(prompts))]
@@ -89,7 +89,7 @@ class VllmEngine:
     def _batch(self, names: list[str], encoded: list[list[int]], params: SamplingParams) -> list[Generation]:
         import vllm
 
-        asked = [
+        sampling = [
             vllm.SamplingParams(
                 n=params.n,
                 temperature=params.temperature,
@@ -99,16 +99,16 @@ class VllmEngine:
             )
             for name in names
         ]
-        given = [{"prompt_token_ids": ids} for ids in encoded]
+        inputs = [{"prompt_token_ids": ids} for ids in encoded]
         try:
-            answered = self._llm.generate(given, asked, use_tqdm=False, lora_request=self._request)
+            outputs = self._llm.generate(inputs, sampling, use_tqdm=False, lora_request=self._request)
         except (RuntimeError, ValueError, NotImplementedError) as error:
-            shut_down()  # its state is not to be trusted any more
+            shut_down()  # the engine's state is undefined after an error
             raise UserError(f"vLLM cannot sample from this model: {_one_line(error)}") from None
         return [
-            _generation(one)
-            for answer in answered
-            for one in sorted(answer.outputs, key=lambda one: one.index)
+            _generation(completion)
+            for output in outputs
+            for completion in sorted(output.outputs, key=lambda completion: completion.index)
         ]
 
     def _check_lengths(self, names: list[str], encoded: list[list[int]], new: int) -> None:
@@ -138,7 +138,7 @@ def _empty_cache() -> None:
         torch.cuda.empty_cache()
 
 
-def _started(
+def _engine_for(
     located: Located, device: str, precision: str, rank: int, tensor_parallel: int, memory: float
 ) -> Any:
     """The engine for a base model: the running one, or a new one."""
@@ -147,8 +147,10 @@ def _started(
     if kind in _running:
         return _running[kind]
     shut_down()
-    vllm_version()  # says in one line that it is not installed
-    os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")  # in this process: it ends when we say so
+    vllm_version()  # raises one line where it is not installed
+    os.environ.setdefault(
+        "VLLM_ENABLE_V1_MULTIPROCESSING", "0"
+    )  # in this process, where shut_down can end it
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
     if device == "cpu":
@@ -156,9 +158,9 @@ def _started(
     import vllm
 
     lora = {"enable_lora": True, "max_loras": 1, "max_lora_rank": rank} if rank else {}
-    # A prompt that is read in parts takes back its random numbers, which generators on CPUs cannot do.
-    whole = {"enable_chunked_prefill": False, "max_num_batched_tokens": _CPU_TOKENS}
-    limits = whole if device == "cpu" else {"gpu_memory_utilization": memory}
+    # vLLM rewinds its random numbers for a prompt that is read in chunks, which generators on CPUs cannot do.
+    unchunked = {"enable_chunked_prefill": False, "max_num_batched_tokens": _CPU_TOKENS}
+    limits = unchunked if device == "cpu" else {"gpu_memory_utilization": memory}
     try:
         llm = vllm.LLM(
             model=located.source,
@@ -219,16 +221,18 @@ def _one_adapter(adapters: Sequence[Path], out: Path) -> tuple[Path | None, int]
                 [scale * part[name] for scale, part in zip(scales, parts, strict=True)], dim=1
             )
     out.mkdir(parents=True, exist_ok=True)
-    save_file({name: one.contiguous() for name, one in joined.items()}, out / "adapter_model.safetensors")
+    save_file(
+        {name: weight.contiguous() for name, weight in joined.items()}, out / "adapter_model.safetensors"
+    )
     (out / "adapter_config.json").write_text(json.dumps(configs[0] | {"r": total, "lora_alpha": total}))
     return out, fitting[0]
 
 
-def _generation(one: Any) -> Generation:
+def _generation(completion: Any) -> Generation:
     finish: Literal["eos", "stop", "length"] = "length"
-    if one.finish_reason != "length":
-        finish = "stop" if isinstance(one.stop_reason, str) else "eos"
-    return Generation(one.text.strip(), len(one.token_ids), finish)
+    if completion.finish_reason != "length":
+        finish = "stop" if isinstance(completion.stop_reason, str) else "eos"
+    return Generation(completion.text.strip(), len(completion.token_ids), finish)
 
 
 def _seed(seed: int, name: str) -> int:

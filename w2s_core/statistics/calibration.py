@@ -1,8 +1,8 @@
 """Is a vote's confidence calibrated, and does it tell right answers from wrong ones?
 
 The confidence is the share of the majority among k samples (section 3.2), so it takes at most k values: its atoms.
-Everything here groups by these atoms and by nothing else. Equal bins would put two atoms into one and none into the
-next, and what they report would hang on where a boundary falls.
+All measures group by these atoms. Equal bins would put two atoms into one and none into the next, and the result
+would depend on where a boundary falls.
 
 `confidence` and `right` are arrays of one shape, [questions] or [seeds, questions]; `confidence` lies in [0, 1],
 `right` is 0 or 1. Several seeds are pooled. Every measure is a function of how many right and wrong answers each atom
@@ -87,8 +87,8 @@ class RiskCoverage:
 
 
 @dataclass(frozen=True)
-class Kept:
-    """What a threshold keeps: the share of the answers, and how many of the kept are right."""
+class ThresholdResult:
+    """Selection by a threshold: the share of the answers that it keeps, and how many of these are right."""
 
     threshold: float
     coverage: float
@@ -103,8 +103,8 @@ def calibration_atoms(confidence: npt.ArrayLike, right: npt.ArrayLike) -> Atoms:
     """
     sure, hits = _checked(confidence, right)
     values, at = np.unique(sure.ravel(), return_inverse=True)
-    ours = np.bincount(at, weights=hits.ravel(), minlength=len(values))
-    return Atoms(values, np.stack([ours, np.bincount(at, minlength=len(values)) - ours]))
+    right_counts = np.bincount(at, weights=hits.ravel(), minlength=len(values))
+    return Atoms(values, np.stack([right_counts, np.bincount(at, minlength=len(values)) - right_counts]))
 
 
 def atom_accuracy(
@@ -116,12 +116,12 @@ def atom_accuracy(
         UserError: as `calibration_atoms`, or labels of clusters that do not match.
     """
     sure, hits = _checked(confidence, right)
-    found = []
+    accuracies = []
     for value in np.unique(sure).tolist():
         chosen = (sure == value).astype(np.float64)
         estimate = _share_of(hits * chosen, chosen, clusters)
-        found.append(AtomAccuracy(value, int(chosen.sum()), estimate))
-    return found
+        accuracies.append(AtomAccuracy(value, int(chosen.sum()), estimate))
+    return accuracies
 
 
 def expected_calibration_error(confidence: npt.ArrayLike, right: npt.ArrayLike) -> float:
@@ -144,8 +144,8 @@ def auroc(confidence: npt.ArrayLike, right: npt.ArrayLike) -> float | None:
 
     None where all are right, or all wrong.
     """
-    found = measure("auroc", confidence, right)
-    return None if isnan(found) else found
+    value = measure("auroc", confidence, right)
+    return None if isnan(value) else value
 
 
 def risk_coverage(confidence: npt.ArrayLike, right: npt.ArrayLike) -> RiskCoverage:
@@ -155,9 +155,9 @@ def risk_coverage(confidence: npt.ArrayLike, right: npt.ArrayLike) -> RiskCovera
     total = int(sizes.sum())
     k = np.arange(1, total + 1)
     before = np.repeat(np.cumsum(sizes) - sizes, sizes)
-    found = np.repeat(np.cumsum(wrong) - wrong, sizes) + (k - before) * np.repeat(wrong / sizes, sizes)
+    errors = np.repeat(np.cumsum(wrong) - wrong, sizes) + (k - before) * np.repeat(wrong / sizes, sizes)
     area, excess = (float(MEASURES[name](at.values, at.counts)) for name in ("aurc", "excess_aurc"))
-    return RiskCoverage(k / max(1, total), found / k, area, excess)
+    return RiskCoverage(k / max(1, total), errors / k, area, excess)
 
 
 def measure(name: str, confidence: npt.ArrayLike, right: npt.ArrayLike) -> float:
@@ -182,10 +182,10 @@ def calibration_intervals(
     return {name: _bounded(name, tables.estimate(_statistic(name, values, sure.size))) for name in names}
 
 
-def _bounded(name: str, found: Estimate) -> Estimate:
-    if name in SIGNED or isnan(found.low):
-        return found
-    return replace(found, low=max(0.0, found.low), high=min(1.0, found.high))
+def _bounded(name: str, estimate: Estimate) -> Estimate:
+    if name in SIGNED or isnan(estimate.low):
+        return estimate
+    return replace(estimate, low=max(0.0, estimate.low), high=min(1.0, estimate.high))
 
 
 def calibration_changes(
@@ -207,18 +207,18 @@ def calibration_changes(
         raise UserError(f"{systems[0][0].shape} answers before, {systems[1][0].shape} after: not the same")
     values = np.unique(np.concatenate([sure.ravel() for sure, _ in systems]))
     half = 2 * len(values)
-    tables = CrossedTables(np.concatenate([_indicators(*one, values) for one in systems]), clusters)
+    tables = CrossedTables(np.concatenate([_indicators(*system, values) for system in systems]), clusters)
 
     def change(name: str) -> Estimate:
-        of_one = _statistic(name, values, systems[0][0].size)
-        return tables.estimate(lambda means: of_one(means[..., half:]) - of_one(means[..., :half]))
+        statistic = _statistic(name, values, systems[0][0].size)
+        return tables.estimate(lambda means: statistic(means[..., half:]) - statistic(means[..., :half]))
 
     return {name: change(name) for name in names}
 
 
 def choose_threshold(
     confidence: npt.ArrayLike, right: npt.ArrayLike, precision: float, clusters: Clusters = None
-) -> Kept | None:
+) -> ThresholdResult | None:
     """The confidence from which answers are kept: the largest coverage whose lower end of precision reaches a target.
 
     Coverage is what training data is short of, and the interval's lower end keeps a few lucky answers at the top from
@@ -232,18 +232,18 @@ def choose_threshold(
     if not 0 <= precision <= 1:
         raise UserError(f"a precision to reach must lie in [0, 1], not {precision}")
     sure, _ = _checked(confidence, right)
-    kept = (keep_above(confidence, right, one, clusters) for one in np.unique(sure).tolist())
-    return next((one for one in kept if one.precision.low >= precision), None)
+    results = (keep_above(confidence, right, value, clusters) for value in np.unique(sure).tolist())
+    return next((result for result in results if result.precision.low >= precision), None)
 
 
 def keep_above(
     confidence: npt.ArrayLike, right: npt.ArrayLike, threshold: float, clusters: Clusters = None
-) -> Kept:
+) -> ThresholdResult:
     """Coverage and precision of the answers whose confidence is at least a threshold."""
     sure, hits = _checked(confidence, right)
     chosen = (sure >= np.round(threshold, _DIGITS)).astype(np.float64)
     coverage = float(chosen.mean()) if chosen.size else nan
-    return Kept(threshold, coverage, _share_of(hits * chosen, chosen, clusters))
+    return ThresholdResult(threshold, coverage, _share_of(hits * chosen, chosen, clusters))
 
 
 # The measures, each from counts of shape [..., 2, atoms] (right, wrong), which need not be whole: a resample's are not.
@@ -346,29 +346,29 @@ def _indicators(sure: Floats, hits: Floats, values: Floats) -> Floats:
     return np.concatenate([of_atom * hits, of_atom * (1 - hits)])
 
 
-def _share_of(part: Floats, whole: Floats, clusters: Clusters) -> Estimate:
-    """A share `part / whole` of 0/1 tables, part <= whole: Wilson's interval at the effective number of answers.
+def _share_of(part: Floats, total: Floats, clusters: Clusters) -> Estimate:
+    """A share `part / total` of 0/1 tables, part <= total: Wilson's interval at the effective number of answers.
 
     Its variance is that of the linearised ratio over seeds and clusters.
     """
-    part, whole = np.atleast_2d(part), np.atleast_2d(whole)
-    seeds, n = whole.shape
+    part, total = np.atleast_2d(part), np.atleast_2d(total)
+    seeds, n = total.shape
     labels = cluster_index(clusters, n)
-    size, kept = (n, seeds, int(labels.max(initial=-1)) + 1), float(whole.sum())
-    if kept == 0:
+    size, answers = (n, seeds, int(labels.max(initial=-1)) + 1), float(total.sum())
+    if answers == 0:
         return nothing(*size)
-    share = float(part.sum()) / kept
-    spread = crossed_variance((part - share * whole) / (kept / whole.size), labels)
+    share = float(part.sum()) / answers
+    spread = crossed_variance((part - share * total) / (answers / total.size), labels)
     if spread.known and spread.variance > 0:
         bounds = wilson_bounds(share, effective_size(share, spread.variance), spread.reach() / spread.se)
     else:  # all alike: as many independent answers as there are clusters that have one
-        groups = len(np.unique(labels[whole.any(axis=0)]))
+        groups = len(np.unique(labels[total.any(axis=0)]))
         bounds = wilson_bounds(share, groups, quantile_t(inf))
     return Estimate(share, *bounds, spread, *size)
 
 
 def _checked(confidence: npt.ArrayLike, right: npt.ArrayLike) -> tuple[Floats, Floats]:
-    sure, hits = (np.asarray(one, dtype=np.float64) for one in (confidence, right))
+    sure, hits = (np.asarray(values, dtype=np.float64) for values in (confidence, right))
     if sure.shape != hits.shape or sure.ndim not in (1, 2):
         raise UserError(
             f"confidence of shape {sure.shape}, right of shape {hits.shape}: one shape is needed, "
@@ -387,10 +387,10 @@ def _table(confidence: npt.ArrayLike, right: npt.ArrayLike) -> tuple[Floats, Flo
     return np.atleast_2d(sure), np.atleast_2d(hits)
 
 
-def _over(part: Floats, whole: Floats, empty: float = nan) -> Floats:
-    """Part / whole, `empty` where whole is 0."""
-    part, whole = np.asarray(part, dtype=np.float64), np.asarray(whole, dtype=np.float64)
-    return np.divide(part, whole, out=np.full(part.shape, empty), where=whole > 0)
+def _over(part: Floats, total: Floats, empty: float = nan) -> Floats:
+    """Part / total, `empty` where total is 0."""
+    part, total = np.asarray(part, dtype=np.float64), np.asarray(total, dtype=np.float64)
+    return np.divide(part, total, out=np.full(part.shape, empty), where=total > 0)
 
 
 def _harmonic(start: Floats, end: Floats) -> Floats:

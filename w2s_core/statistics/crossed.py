@@ -158,11 +158,9 @@ def _as_strata(strata: Sequence[Hashable] | None, seeds: int) -> npt.NDArray[np.
     if strata is None:
         return np.arange(seeds)[None, :]
     labels = cluster_index(strata, seeds)
-    rows = [np.flatnonzero(labels == one) for one in range(int(labels.max(initial=-1)) + 1)]
-    if len({len(one) for one in rows}) != 1:
-        raise UserError(
-            f"strata with {sorted(len(one) for one in rows)} seeds: the same number in each is needed"
-        )
+    rows = [np.flatnonzero(labels == stratum) for stratum in range(int(labels.max(initial=-1)) + 1)]
+    if len(set(map(len, rows))) != 1:
+        raise UserError(f"strata with {sorted(map(len, rows))} seeds: the same number in each is needed")
     return np.stack(rows)
 
 
@@ -176,7 +174,7 @@ def cluster_index(clusters: Clusters, n: int) -> npt.NDArray[np.int64]:
     if len(listed) != n:
         raise UserError(f"{len(listed)} labels for {n} questions or seeds")
     numbers: dict[Hashable, int] = {}
-    return np.array([numbers.setdefault(one, len(numbers)) for one in listed], dtype=np.int64)
+    return np.array([numbers.setdefault(label, len(numbers)) for label in listed], dtype=np.int64)
 
 
 def _as_tables(tables: npt.ArrayLike) -> Floats:
@@ -200,8 +198,8 @@ def _influence(values: Floats, statistic: Statistic) -> Floats:
     means = values.mean(axis=(1, 2))
     steps = np.eye(len(means)) * _STEP
     gradient = (statistic(means + steps) - statistic(means - steps)) / (2 * _STEP)
-    found: Floats = np.tensordot(gradient, values - means[:, None, None], axes=1)
-    return np.where(np.abs(found) < 1e-9, 0.0, found)
+    influence: Floats = np.tensordot(gradient, values - means[:, None, None], axes=1)
+    return np.where(np.abs(influence) < 1e-9, 0.0, influence)  # rounding is no variation
 
 
 @lru_cache(maxsize=16)

@@ -24,8 +24,8 @@ def same_ids(first: Set[str], second: Set[str], names: tuple[str, str] = ("A", "
     parts = []
     for name, only in zip(names, (first - second, second - first), strict=True):
         if only:
-            shown = ", ".join(sorted(only)[:3])
-            parts.append(f"{len(only)} only in {name} ({shown}{', ...' if len(only) > 3 else ''})")
+            examples = ", ".join(sorted(only)[:3])
+            parts.append(f"{len(only)} only in {name} ({examples}{', ...' if len(only) > 3 else ''})")
     raise UserError(f"{names[0]} and {names[1]} were graded on different questions: {'; '.join(parts)}")
 
 
@@ -49,7 +49,7 @@ def paired_difference(
         UserError: the two have different ids.
     """
     ids = same_ids(first.keys(), second.keys(), names)
-    tables = np.array([[[one[name] for name in ids]] for one in (first, second)], dtype=np.float64)
+    tables = np.array([[[scores[name] for name in ids]] for scores in (first, second)], dtype=np.float64)
     labels = [clusters[name] for name in ids] if clusters is not None else None
     return crossed_bootstrap(
         tables.reshape(2, 1, len(ids)),

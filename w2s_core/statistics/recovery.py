@@ -66,9 +66,9 @@ def recovery(
     Raises:
         UserError: tables of different shapes.
     """
-    parts = [np.atleast_2d(np.asarray(one, dtype=np.float64)) for one in (floor, system, ceiling)]
-    if len({one.shape for one in parts}) != 1:
-        shapes = [one.shape for one in parts]
+    parts = [np.atleast_2d(np.asarray(table, dtype=np.float64)) for table in (floor, system, ceiling)]
+    shapes = [part.shape for part in parts]
+    if len(set(shapes)) != 1:
         raise UserError(f"PGR of tables of shapes {shapes}: the same seeds and questions are needed")
     below, middle, above = parts
     labels = cluster_index(clusters, below.shape[1])
@@ -137,9 +137,9 @@ def _end(rejected: Callable[[float], bool], inside: float, step: float) -> float
 def _unresolved(gap: Estimate, level: float) -> str:
     if isnan(gap.value) or isnan(gap.low):
         return "gap not resolved: too few questions"
-    shown = f"ceiling - floor = {100 * gap.value:.1f} [{100 * gap.low:.1f}, {100 * gap.high:.1f}]"
+    measured = f"ceiling - floor = {100 * gap.value:.1f} [{100 * gap.low:.1f}, {100 * gap.high:.1f}]"
     if gap.low <= 0:
-        return f"gap not resolved: {shown}, which does not exclude 0"
+        return f"gap not resolved: {measured}, which does not exclude 0"
     if gap.value <= max(CLEARANCE * gap.se, gap.spread.reach(level)):
-        return f"gap not resolved: {shown}, which comes near 0"
+        return f"gap not resolved: {measured}, which comes near 0"
     return ""

@@ -8,7 +8,7 @@ from typing import Any
 from w2s_core.engine import Store
 from w2s_core.errors import UserError
 from w2s_core.rows import read_json, read_rows
-from w2s_core.tracking.trackers import Tracker, open_trackers, to_stderr
+from w2s_core.tracking.trackers import Job, check_trackers, run_id, send, to_stderr
 
 CONFIG_FIELDS = (
     "run", "study", "cell", "experiment", "weak", "strong", "task", "seed", "questions", "command", "started"
@@ -44,41 +44,51 @@ def mirror_run(
     Raises:
         UserError: an unknown tracker, or no such run.
     """
+    trackers = list(dict.fromkeys(names))
+    check_trackers(trackers)
     record = store.refs.read(run_name)
-    same = [str(record[name]) for name in ("task", "weak", "strong") if name in record]
-    with open_trackers(
-        names,
-        run_name,
-        run_config(record),
-        folder,
-        group=group or "-".join(same) or None,
-        mode="online" if online else "offline",
-        # a run that reads test later, as the final cells of a sweep do, stays the same run
-        identity={label: key for label, key in record["targets"].items() if "/test/" not in label},
-        warn=warn,
-    ) as trackers:
-        try:
-            log_run(trackers, record, store)
-            if values:
-                trackers.summary(values)
-        except (UserError, OSError, KeyError, ValueError) as error:
-            warn(f"run {run_name} is mirrored in part only ({type(error).__name__}: {error})")
+    rows: dict[int, dict[str, float]] = {}
+    summary: dict[str, float] = {}
+    try:
+        rows = curves(record, store)
+        summary = dict(_grades(record["targets"], store))
+    except (UserError, OSError, KeyError, ValueError) as error:
+        warn(f"run {run_name} is mirrored in part only ({type(error).__name__}: {error})")
+    job = Job(
+        run_name=run_name,
+        run_id=_id_of(run_name, record),
+        config=run_config(record),
+        folder=str(folder),
+        rows=sorted(rows.items()),
+        summary=summary | dict(values or {}),
+        group=group or _default_group(record),
+        online=online,
+    )
+    for tracker in trackers:
+        send(tracker, job, warn)
+
+
+def _id_of(run_name: str, record: Mapping[str, Any]) -> str:
+    # A run that reads test later, as the final cells of a sweep do, stays the same run.
+    return run_id(run_name, {label: key for label, key in record["targets"].items() if "/test/" not in label})
+
+
+def _default_group(record: Mapping[str, Any]) -> str | None:
+    """Runs of the same task and models."""
+    return "-".join(str(record[name]) for name in ("task", "weak", "strong") if name in record) or None
 
 
 def run_config(record: Mapping[str, Any]) -> dict[str, Any]:
     """What a tracker shows as a run's configuration."""
-    shown = {name: record[name] for name in CONFIG_FIELDS if name in record}
+    config = {name: record[name] for name in CONFIG_FIELDS if name in record}
     stages = {label: key[:12] for label, key in record.get("steps", {}).items() if label.startswith(STAGES)}
-    return shown | {"stages": stages} if stages else shown
+    return config | {"stages": stages} if stages else config
 
 
-def log_run(tracker: Tracker, record: Mapping[str, Any], store: Store) -> None:
-    """Log a run's training curves, over optimiser steps, and its accuracies as summary; unfinished steps are left out.
+def curves(record: Mapping[str, Any], store: Store) -> dict[int, dict[str, float]]:
+    """A run's training metrics of all methods by optimiser step; unfinished trainings are left out.
 
-    Args:
-        tracker: where to, see `open_trackers`.
-        record: the run's ref; its "targets" map labels such as "greedy/test/dpo" to keys.
-        store: holds the results.
+    One row a step for all methods, since W&B drops rows whose step goes back.
 
     Raises:
         CorruptObject: a result that is read was damaged.
@@ -88,22 +98,19 @@ def log_run(tracker: Tracker, record: Mapping[str, Any], store: Store) -> None:
         for entry in log:
             if isinstance(step := entry.get("step"), int):
                 rows.setdefault(step, {}).update(_numbers(entry, method))
-    for step in sorted(rows):  # one row a step for all methods: trackers do not take steps that go back
-        tracker.log(rows[step], step)
-    if summary := dict(_grades(record["targets"], store)):
-        tracker.summary(summary)
+    return rows
 
 
 def _training_logs(targets: Mapping[str, str], store: Store) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     """The log of each trained model that a grade leads back to, by method, once a method."""
-    seen: set[str] = set()
+    methods: set[str] = set()
     for label, key in sorted(targets.items()):
         method = label.rsplit("/", 1)[-1]
-        if not label.startswith(("greedy/", "samples/")) or method in seen:
+        if not label.startswith(("greedy/", "samples/")) or method in methods:
             continue
         model = _follow(store, key, "responses", "model")
         if model and (file := store.path(model) / "training.json").is_file():
-            seen.add(method)
+            methods.add(method)
             yield method, read_json(file)["log"]
 
 

@@ -75,5 +75,6 @@ def _is_count(value: Any) -> bool:
 
 def _environment_secrets() -> list[str]:
     """Values of environment variables that are secrets by their names. Short ones would match by chance."""
-    found = {value for name, value in os.environ.items() if len(value) >= 8 and _hides(name, value)}
-    return sorted(found, key=len, reverse=True)
+    secrets = {value for name, value in os.environ.items() if len(value) >= 8 and _hides(name, value)}
+    # Longest first: one secret may be a part of another.
+    return sorted(secrets, key=len, reverse=True)

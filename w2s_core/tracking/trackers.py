@@ -1,120 +1,138 @@
-"""Open trackers, and speak to several as to one."""
+"""Send a run to a tracker: one job, written whole to a child process that records it and ends.
+
+    parent                              child (`w2s_core.tracking.backends`)
+    Job as JSON, its standard input ->  W&B's or Trackio's library
+    warnings  <-  lines on stderr, exit status
+
+The child depends on the parent for nothing once it has started: its input is a file, and its session is its own. So a
+Ctrl-C or a kill of the run leaves a mirror that is complete.
+"""
 
 import hashlib
 import json
+import os
+import signal
+import subprocess
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Literal, Protocol
+from typing import IO, Any
 
 from w2s_core.errors import UserError
-from w2s_core.tracking.process import Limits, ProcessTracker
-from w2s_core.tracking.redaction import redact
+from w2s_core.tracking.redaction import redact, redact_text
 
 BACKENDS = {
-    "wandb": ("W&B", "w2s_core.tracking.backends:WandbRun"),
-    "trackio": ("Trackio", "w2s_core.tracking.backends:TrackioRun"),
+    "wandb": ("W&B", "w2s_core.tracking.backends:record_in_wandb"),
+    "trackio": ("Trackio", "w2s_core.tracking.backends:record_in_trackio"),
 }
+LIMIT_S = 150.0
+"""Seconds that a tracker may take for a run."""
+FAILED = 1
+"""Exit status of a child whose last line on stderr is an error; the lines before it are warnings."""
 
 
-class Tracker(Protocol):
-    """Where a run is shown. Metric names may have parts, separated by slashes; steps are optimiser steps, ascending."""
+@dataclass(frozen=True)
+class Job:
+    """All that a tracker is told about a run.
 
-    def log(self, metrics: Mapping[str, float], step: int) -> None:
-        """Log one row of metrics at a step."""
+    Attributes:
+        run_name: as people know it.
+        run_id: as W&B knows it, see `run_id`.
+        config: shown with the run.
+        folder: W&B writes to `folder`/wandb, Trackio to `folder`/trackio.
+        rows: metrics by optimiser step, ascending. Metric names may have parts, separated by slashes.
+        summary: values of the run as a whole.
+        group: runs of a group are shown together.
+        online: W&B sends the run; it is recorded offline, with a warning, where W&B cannot be reached or nobody is
+            logged in.
+    """
 
-    def summary(self, values: Mapping[str, float]) -> None:
-        """Set values of the run as a whole."""
-
-    def finish(self) -> None:
-        """End the run."""
-
-
-class Trackers:
-    """Several trackers as one. As a context manager it finishes them at the end, whatever happened."""
-
-    def __init__(self, trackers: Sequence[Tracker]) -> None:
-        self._trackers = trackers
-
-    def log(self, metrics: Mapping[str, float], step: int) -> None:
-        """Log one row of metrics at a step, everywhere."""
-        for tracker in self._trackers:
-            tracker.log(metrics, step)
-
-    def summary(self, values: Mapping[str, float]) -> None:
-        """Set values of the run as a whole, everywhere."""
-        for tracker in self._trackers:
-            tracker.summary(values)
-
-    def finish(self) -> None:
-        """End the run everywhere."""
-        for tracker in self._trackers:
-            tracker.finish()
-
-    def __enter__(self) -> "Trackers":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
-        self.finish()
+    run_name: str
+    run_id: str
+    config: Mapping[str, Any]
+    folder: str
+    rows: Sequence[tuple[int, Mapping[str, float]]] = ()
+    summary: Mapping[str, float] | None = None
+    group: str | None = None
+    online: bool = False
 
 
 def to_stderr(line: str) -> None:
-    """Say a warning where it does not mix with results."""
+    """Write a warning where it does not mix with results."""
     sys.stderr.write(f"w2s: warning: {line}\n")
 
 
-def open_trackers(
-    names: Iterable[str],
-    run_name: str,
-    config: Mapping[str, Any],
-    folder: Path,
-    *,
-    group: str | None = None,
-    mode: Literal["offline", "online"] = "offline",
-    identity: object = None,
-    limits: Limits | None = None,
-    warn: Callable[[str], None] = to_stderr,
-) -> Trackers:
-    """Start a run in each named tracker, replacing what an earlier mirror of the same run wrote here.
-
-    Args:
-        names: of "wandb", "trackio".
-        run_name: as people know it.
-        config: shown with the run; what looks like a secret is taken out.
-        folder: W&B writes to `folder`/wandb, Trackio to `folder`/trackio.
-        group: runs of a group are shown together.
-        mode: of W&B. "online" falls back to offline, with a warning, when W&B cannot be reached or is not logged in.
-        identity: JSON that tells runs of one name apart, such as their keys; by default the configuration.
-        limits: how long a tracker may take.
-        warn: takes each warning, one line; by default they go to stderr.
-
-    Raises:
-        UserError: an unknown tracker.
-    """
-    names = list(dict.fromkeys(names))
-    if unknown := [name for name in names if name not in BACKENDS]:
-        raise UserError(f"unknown tracker '{unknown[0]}': there are {', '.join(BACKENDS)}")
-    clean = redact(dict(config))
-    opened: list[Tracker] = []
-    for name in names:
-        title, backend = BACKENDS[name]
-        place = folder if name == "wandb" else folder / name  # W&B adds its own name
-        arguments = {
-            "run_name": run_name,
-            "run_id": run_id(run_name, clean if identity is None else identity),
-            "config": clean,
-            "folder": str(place.absolute()),
-            "group": group,
-            "mode": mode,
-        }
-        opened.append(ProcessTracker(title, backend, arguments, limits or Limits(), warn))
-    return Trackers(opened)
-
-
 def run_id(run_name: str, identity: object) -> str:
-    """The id of a run in W&B: the same run has the same id, so that a rerun goes on with it instead of doubling it."""
+    """The id of a run in W&B: the same run has the same id, so that a rerun goes on with it instead of doubling it.
+
+    `identity` is JSON that tells runs of one name apart, such as their keys.
+    """
     text = json.dumps([run_name, identity], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def check_trackers(names: Sequence[str]) -> None:
+    """Raise UserError for a tracker that there is not."""
+    if unknown := [name for name in names if name not in BACKENDS]:
+        raise UserError(f"unknown tracker '{unknown[0]}': there are {', '.join(BACKENDS)}")
+
+
+def send(
+    tracker: str, job: Job, warn: Callable[[str], None] = to_stderr, *, limit_s: float = LIMIT_S
+) -> None:
+    """Record a run in a tracker, replacing what an earlier mirror of it wrote. A failure is one warning, no exception.
+
+    Secrets are taken out of the configuration before it leaves this process.
+    """
+    title, backend = BACKENDS[tracker]
+    folder = Path(job.folder).absolute()
+    job = replace(job, config=redact(dict(job.config)), folder=str(folder))
+    try:
+        notes, failure = _record(backend, job, limit_s)
+    except (OSError, ValueError, TypeError) as error:  # no process, or values that are no JSON
+        notes, failure = [], str(error)
+    for note in notes:
+        warn(redact_text(note))
+    if failure:
+        warn(f"{title} did not mirror this run ({redact_text(failure)}); its results are not affected")
+
+
+def _record(backend: str, job: Job, limit_s: float) -> tuple[list[str], str | None]:
+    """Run the child to its end. Returns its warnings and, if it failed, the reason."""
+    with tempfile.TemporaryFile() as request:
+        request.write(json.dumps(asdict(job)).encode())
+        request.seek(0)
+        with _spawn(backend, request) as child:
+            try:
+                _, stderr = child.communicate(timeout=limit_s)
+            except subprocess.TimeoutExpired:
+                _kill(child)
+                return [], f"it was not done within {limit_s:g} s"
+    lines = stderr.splitlines()
+    if child.returncode == FAILED and lines:
+        return lines[:-1], lines[-1]
+    return lines, f"its process ended with status {child.returncode}" if child.returncode else None
+
+
+def _spawn(backend: str, request: IO[bytes]) -> "subprocess.Popen[str]":
+    path = os.pathsep.join(entry for entry in sys.path if entry)
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "w2s_core.tracking.backends", backend],
+        stdin=request,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": path, "WANDB_ERROR_REPORTING": "false"},
+        start_new_session=True,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+    )
+
+
+def _kill(child: "subprocess.Popen[str]") -> None:
+    """End the child and what it started in its session."""
+    with suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)

@@ -26,9 +26,11 @@ def save(trainer: Any, folder: Path) -> None:
     Of several processes all have to call it: each holds parts of what the first one writes.
     """
     optimizer = trainer.optimizer.state_dict()
-    tensors = {f"weight.{name}": whole(weight) for name, weight in _trained(trainer.model).items()}
+    tensors = {f"weight.{name}": gathered(weight) for name, weight in _trained(trainer.model).items()}
     for index, moments in optimizer["state"].items():
-        tensors |= {f"optimizer.{index}.{name}": whole(torch.as_tensor(v)) for name, v in moments.items()}
+        tensors |= {
+            f"optimizer.{index}.{name}": gathered(torch.as_tensor(value)) for name, value in moments.items()
+        }
     tensors |= _random_states(trainer.accelerator)
     if not trainer.accelerator.is_main_process:
         return
@@ -36,7 +38,7 @@ def save(trainer: Any, folder: Path) -> None:
     fresh = target.with_name(f"{target.name}.writing")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
-    save_file({name: one.contiguous() for name, one in tensors.items()}, fresh / TENSORS)
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, fresh / TENSORS)
     trainer.state.save_to_json(str(fresh / STATE))
     record = {
         "request": trainer.request,
@@ -46,8 +48,8 @@ def save(trainer: Any, folder: Path) -> None:
         "record": trainer.record.state(),
     }
     (fresh / RECORD).write_text(json.dumps(record))
-    for one in (*fresh.iterdir(), fresh):
-        disk.fsync(one)
+    for path in (*fresh.iterdir(), fresh):
+        disk.fsync(path)
     fresh.rename(target)
     disk.fsync(folder)
     for old in folder.glob("checkpoint-*"):
@@ -57,18 +59,18 @@ def save(trainer: Any, folder: Path) -> None:
 
 def latest(folder: Path, request: str) -> tuple[Path, dict[str, Any]] | None:
     """The newest whole checkpoint of this very request, with its record; torn or foreign ones are passed over."""
-    found = []
-    for one in folder.glob("checkpoint-*"):
+    candidates = []
+    for path in folder.glob("checkpoint-*"):
         with suppress(OSError, ValueError, KeyError):
-            record = json.loads((one / RECORD).read_text())
-            step = int(one.name.removeprefix("checkpoint-"))
-            if record["request"] == request and record["tensors"] == disk.sha256_file(one / TENSORS):
-                json.loads((one / STATE).read_text())
-                found.append((step, one, record["record"]))
-    if not found:
+            record = json.loads((path / RECORD).read_text())
+            step = int(path.name.removeprefix("checkpoint-"))
+            if record["request"] == request and record["tensors"] == disk.sha256_file(path / TENSORS):
+                json.loads((path / STATE).read_text())
+                candidates.append((step, path, record["record"]))
+    if not candidates:
         return None
-    _, path, kept = max(found, key=lambda entry: entry[0])
-    return path, kept
+    _, newest, log = max(candidates, key=lambda candidate: candidate[0])
+    return newest, log
 
 
 def load_weights(trainer: Any, path: Path) -> None:
@@ -100,17 +102,17 @@ def load_random_state(path: Path, process: int) -> None:
     A process that was not there when the checkpoint was written takes the first one's state.
     """
     tensors = load_file(path / TENSORS)
-    for device, put in (("cpu", torch.set_rng_state), ("cuda", torch.cuda.set_rng_state)):
+    for device, set_state in (("cpu", torch.set_rng_state), ("cuda", torch.cuda.set_rng_state)):
         states = tensors.get(f"random.{device}")
         if states is not None and (device == "cpu" or torch.cuda.is_available()):
             # A copy: set_rng_state reads from the start of a tensor's storage, whatever the tensor's own.
-            put(states[process if process < len(states) else 0].clone())
+            set_state(states[process if process < len(states) else 0].clone())
 
 
-def whole(tensor: Any) -> torch.Tensor:
+def gathered(tensor: Any) -> torch.Tensor:
     """A tensor's values on the CPU, put together if it is spread over processes; then all of them have to ask."""
-    together = tensor.detach()
-    return (together.full_tensor() if isinstance(together, DTensor) else together).cpu()
+    detached = tensor.detach()
+    return (detached.full_tensor() if isinstance(detached, DTensor) else detached).cpu()
 
 
 def _placed_like(weight: Any, values: torch.Tensor) -> torch.Tensor:

@@ -9,7 +9,7 @@ import shutil
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from w2s_core.engine import disk
 from w2s_core.errors import UserError
 from w2s_core.models import load_model
 from w2s_core.rows import read_json, write_json
-from w2s_core.training.examples import Example, Plan, encode_rows, plan
+from w2s_core.training.examples import BatchPlan, Example, encode_rows, plan_batches
 from w2s_core.training.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class Prepared:
 
     trainer: Any
     examples: list[Example]
-    plan: Plan
+    plan: BatchPlan
     dropped: int
 
 
@@ -147,7 +147,7 @@ def prepare(
     _check_targets(model)
     limit = min(settings.max_length, getattr(model.config, "max_position_embeddings", settings.max_length))
     examples, dropped = encode_rows(tokenizer, rows, settings.method, limit)
-    order = plan([one.longest for one in examples], settings)
+    order = plan_batches([example.longest for example in examples], settings)
     lora = LoraConfig(
         r=settings.lora_r,
         lora_alpha=settings.lora_alpha,
@@ -162,7 +162,7 @@ def prepare(
     trainer.remove_callback(PrinterCallback)
     trainer.record, trainer.request = record, _request(settings, examples, order, model_dir)
     if settings.method == "dpo":
-        trainer.know_reference(watch.on_reference)
+        trainer.precompute_reference(watch.on_reference)
     return Prepared(trainer, examples, order, dropped)
 
 
@@ -194,11 +194,11 @@ def _run(trainer: Any, work: Path, batch: int) -> "Record":
     from w2s_core.training import checkpoints
 
     record: Record = trainer.record
-    found = checkpoints.latest(work, trainer.request)
-    if found:
-        record.restore(found[1])
+    checkpoint = checkpoints.latest(work, trainer.request)
+    if checkpoint:
+        record.restore(checkpoint[1])
     try:
-        trainer.train(resume_from_checkpoint=str(found[0]) if found else None)
+        trainer.train(resume_from_checkpoint=str(checkpoint[0]) if checkpoint else None)
     except torch.OutOfMemoryError:
         at_once = trainer.args.per_device_train_batch_size
         raise UserError(
@@ -209,9 +209,9 @@ def _run(trainer: Any, work: Path, batch: int) -> "Record":
 
 
 def _arguments(
-    settings: TrainSettings, order: Plan, work: Path, device: str, micro_batch: int | None
+    settings: TrainSettings, order: BatchPlan, work: Path, device: str, micro_batch: int | None
 ) -> dict[str, Any]:
-    """The settings in TRL's words. Logging and saving are off: `Watch` decides about both.
+    """The settings as TRL's arguments. Logging and saving are off: `Watch` decides about both.
 
     Sharded weights are gathered by hooks, which the older, reentrant kind of checkpointing passes by.
     """
@@ -256,10 +256,12 @@ def _check_targets(model: Any) -> None:
         )
 
 
-def _request(settings: TrainSettings, examples: Sequence[Example], order: Plan, model_dir: Path) -> str:
+def _request(settings: TrainSettings, examples: Sequence[Example], order: BatchPlan, model_dir: Path) -> str:
     """A digest of what is trained, from what, on what: a checkpoint of anything else is of no use."""
-    start = {str(one.relative_to(model_dir)): disk.sha256_file(one) for one in sorted(model_dir.rglob("*.*"))}
-    content = [asdict(settings), start, order.order, [(one.prompt, one.completions) for one in examples]]
+    start = {
+        str(path.relative_to(model_dir)): disk.sha256_file(path) for path in sorted(model_dir.rglob("*.*"))
+    }
+    content = [settings.model_dump(), start, order.order, [(row.prompt, row.completions) for row in examples]]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -271,11 +273,11 @@ def _save(trainer: Any, model_dir: Path, out: Path, trained: dict[str, Any]) -> 
     from peft import get_peft_model_state_dict
     from safetensors.torch import save_file
 
-    from w2s_core.training.checkpoints import whole
+    from w2s_core.training.checkpoints import gathered
 
     model = trainer.model
-    held = get_peft_model_state_dict(model, save_embedding_layers=False)
-    weights = {name: whole(one).contiguous() for name, one in sorted(held.items())}
+    state = get_peft_model_state_dict(model, save_embedding_layers=False)
+    weights = {name: gathered(tensor).contiguous() for name, tensor in sorted(state.items())}
     if not trainer.accelerator.is_main_process:
         return
     start = read_json(model_dir / "model.json")
@@ -300,7 +302,7 @@ def _mean_lengths(examples: Sequence[Example]) -> dict[str, float]:
     """Mean tokens of a completion by side: a preference for length shows here first."""
     sides = ("completion",) if len(examples[0].completions) == 1 else ("chosen", "rejected")
     return {
-        f"{name}_tokens": round(sum(len(one.completions[side]) for one in examples) / len(examples), 2)
+        f"{name}_tokens": round(sum(len(row.completions[side]) for row in examples) / len(examples), 2)
         for side, name in enumerate(sides)
     }
 

@@ -63,14 +63,14 @@ def encode_rows(
         raise StopBranch(f"{method}: nothing to train on, the set is empty")
     fields = ("response",) if method == "sft" else ("chosen", "rejected")
     encoded = [_encode(tokenizer, row, fields) for row in rows]
-    kept = [one for one in encoded if one.longest <= limit]
-    if not kept:
-        shortest = min(one.longest for one in encoded)
+    examples = [example for example in encoded if example.longest <= limit]
+    if not examples:
+        shortest = min(example.longest for example in encoded)
         raise UserError(
             f"{method}: all {len(rows)} rows are longer than {limit} tokens (the shortest has {shortest});"
             " raise max_length, if the model's context allows it"
         )
-    return kept, len(rows) - len(kept)
+    return examples, len(rows) - len(examples)
 
 
 def _encode(tokenizer: Any, row: Mapping[str, Any], fields: Sequence[str]) -> Example:
@@ -82,7 +82,7 @@ def _encode(tokenizer: Any, row: Mapping[str, Any], fields: Sequence[str]) -> Ex
 
 
 @dataclass(frozen=True)
-class Plan:
+class BatchPlan:
     """The whole order of a training: `order` holds row numbers, `batch` of them to a step."""
 
     order: list[int]
@@ -105,7 +105,7 @@ class Plan:
         return dealt
 
 
-def plan(lengths: Sequence[int], settings: TrainSettings) -> Plan:
+def plan_batches(lengths: Sequence[int], settings: TrainSettings) -> BatchPlan:
     """Every row that will be trained on, in order, as a function of the settings and the rows' lengths alone.
 
     A resumed training needs no state of a sampler: it goes on at its place in the list. Every step but the very last
@@ -114,24 +114,24 @@ def plan(lengths: Sequence[int], settings: TrainSettings) -> Plan:
     """
     batch = min(settings.batch_size, len(lengths))
     if settings.max_steps is not None:
-        wanted = settings.max_steps * batch
+        length = settings.max_steps * batch
     else:
-        wanted = max(1, round((settings.epochs or 0) * len(lengths)))
+        length = max(1, round((settings.epochs or 0) * len(lengths)))
     shuffle = random.Random(f"order-{settings.seed}")
     order: list[int] = []
     rest: list[int] = []
-    while len(order) + len(rest) < wanted:
-        drawn = shuffle.sample(range(len(lengths)), len(lengths))
+    while len(order) + len(rest) < length:
+        epoch = shuffle.sample(range(len(lengths)), len(lengths))
         if rest:
             # A batch of its own, so that a row left over does not meet itself in it.
-            first = [i for i in drawn if i not in set(rest)][: batch - len(rest)]
+            first = [i for i in epoch if i not in set(rest)][: batch - len(rest)]
             order += rest + first
-            drawn = [i for i in drawn if i not in set(first)]
-        full = len(drawn) - len(drawn) % batch
-        order.extend(_by_length(drawn[:full], lengths, batch, shuffle))
-        rest = drawn[full:]
-    order = (order + rest)[:wanted]
-    return Plan(order, batch, math.ceil(len(order) / batch))
+            epoch = [i for i in epoch if i not in set(first)]
+        full = len(epoch) - len(epoch) % batch
+        order.extend(_by_length(epoch[:full], lengths, batch, shuffle))
+        rest = epoch[full:]
+    order = (order + rest)[:length]
+    return BatchPlan(order, batch, math.ceil(len(order) / batch))
 
 
 def _by_length(rows: list[int], lengths: Sequence[int], batch: int, shuffle: random.Random) -> Iterator[int]:
@@ -140,5 +140,5 @@ def _by_length(rows: list[int], lengths: Sequence[int], batch: int, shuffle: ran
         chunk = sorted(rows[start : start + CHUNK * batch], key=lambda i: -lengths[i])
         batches = [chunk[i : i + batch] for i in range(0, len(chunk), batch)]
         shuffle.shuffle(batches)
-        for one in batches:
-            yield from one
+        for batch_rows in batches:
+            yield from batch_rows

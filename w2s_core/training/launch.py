@@ -19,7 +19,6 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,7 +70,7 @@ def train_launched(
     with wait_lock(work / f"parent.{secrets.token_hex(4)}.lock") as alive:
         job = {
             "model_dir": str(model_dir),
-            "settings": asdict(settings),
+            "settings": settings.model_dump(),
             "bases": {name: str(place) for name, place in bases.items()},
             "out": str(out),
             "work": str(work),
@@ -112,8 +111,8 @@ def _run(command: list[str], work: Path, progress: "Progress | None") -> int:
 def _pass_on(path: Path, progress: "Progress | None") -> None:
     if progress is not None:
         with suppress(OSError, ValueError):
-            said = json.loads(path.read_text())
-            progress(said["done"], said["total"], unit=said["unit"], note=said["note"])
+            state = json.loads(path.read_text())
+            progress(state["done"], state["total"], unit=state["unit"], note=state["note"])
 
 
 def _end(launcher: "subprocess.Popen[bytes]") -> None:
@@ -132,9 +131,9 @@ def _end(launcher: "subprocess.Popen[bytes]") -> None:
 
 def _outcome(code: int, work: Path) -> dict[str, Any]:
     """The summary that the first process left, or the error of one that failed."""
-    for failure in sorted(work.glob("error.*.json")):
-        said = read_json(failure)
-        raise {"StopBranch": StopBranch, "UserError": UserError}[said["kind"]](said["message"])
+    for path in sorted(work.glob("error.*.json")):
+        failure = read_json(path)
+        raise {"StopBranch": StopBranch, "UserError": UserError}[failure["kind"]](failure["message"])
     if code != 0 or not (work / "result.json").exists():
         log = work / "launch.log"
         raise RuntimeError(
@@ -147,7 +146,7 @@ def _outcome(code: int, work: Path) -> dict[str, Any]:
 def _last_error(log: Path) -> str:
     """The last line of a log that names an exception of one of the processes."""
     named = re.compile(r"(?:\[rank\d+\]: )?(\w[\w.]*(?:Error|Exception): .+)")
-    found = [
+    errors = [
         match[1] for line in log.read_text(errors="replace").splitlines() if (match := named.match(line))
     ]
-    return found[-1][:300] if found else "no exception is in its log"
+    return errors[-1][:300] if errors else "no exception is in its log"

@@ -14,7 +14,7 @@ from w2s_core.rows import read_json, write_json
 from w2s_core.training.settings import TrainSettings
 
 LOOK_EVERY_S = 0.5
-TELL_EVERY_S = 0.25
+WRITE_EVERY_S = 0.25
 FAILED = 1
 
 
@@ -31,8 +31,8 @@ def main(job_path: Path) -> int:
         summary = _train(job, work)
     except UserError as error:
         kind = "StopBranch" if isinstance(error, StopBranch) else "UserError"
-        said = json.dumps({"kind": kind, "message": str(error)})
-        disk.replace_quickly(work / f"error.{os.environ.get('RANK', '0')}.json", said)
+        failure = json.dumps({"kind": kind, "message": str(error)})
+        disk.replace_quickly(work / f"error.{os.environ.get('RANK', '0')}.json", failure)
         return FAILED
     if _is_first():
         write_json(work / "result.json", summary)
@@ -60,22 +60,22 @@ def _train(job: dict[str, Any], work: Path) -> dict[str, Any]:
         device=job["device"],
         micro_batch=job["micro_batch"],
         checkpoint_s=job["checkpoint_s"],
-        progress=_Teller(work / "progress.json") if _is_first() else None,
+        progress=_ProgressFile(work / "progress.json") if _is_first() else None,
     )
 
 
-class _Teller:
-    """Leaves the progress where the parent looks for it."""
+class _ProgressFile:
+    """Writes the progress to the file that the parent reads."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._last = path, 0.0
 
     def __call__(self, done: float, total: float, unit: str = "", note: str = "") -> None:
         now = time.monotonic()
-        if now - self._last >= TELL_EVERY_S:
+        if now - self._last >= WRITE_EVERY_S:
             self._last = now
-            said = {"done": done, "total": total, "unit": unit, "note": note}
-            disk.replace_quickly(self._path, json.dumps(said))
+            state = {"done": done, "total": total, "unit": unit, "note": note}
+            disk.replace_quickly(self._path, json.dumps(state))
 
 
 def _is_first() -> bool:

@@ -1,82 +1,83 @@
-"""What decides a training: every field stands in the key of the step that trains."""
+"""What decides a training: every field stands in the key of the step that trains.
 
-import math
-from dataclasses import dataclass
-from typing import Literal, get_args
+The fields that a user writes are `Hyperparameters`; an experiment's sections derive from it, so that a range is checked
+in one place. `TrainSettings` adds what a step adds.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+from pydantic.functional_validators import ModelWrapValidatorHandler
 
 from w2s_core.errors import UserError
+from w2s_core.strict_yaml import Section, complaint
 
 Method = Literal["sft", "dpo", "orpo"]
-Precision = Literal["float32", "bfloat16"]
-SCHEDULERS = ("constant", "constant_with_warmup", "cosine", "linear")
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
-@dataclass(frozen=True)
-class TrainSettings:
-    """How to train an adapter.
+class Hyperparameters(Section):
+    """How an adapter is trained (LoRA on the attention and MLP projections; paper, appendix A).
 
     Attributes:
-        method: "sft" (paper, section 3.1), "dpo" or "orpo" (section 3.2).
         learning_rate: the peak of the schedule.
         batch_size: examples (SFT) or pairs (DPO, ORPO) to an optimiser step, over all devices and micro-batches.
         epochs: passes over the rows; this or `max_steps` has to be given, and not both.
         max_steps: optimiser steps.
         lora_r, lora_alpha, lora_dropout: rank, scale (alpha / r) and dropout of the adapter. TRL switches every
             dropout off for DPO and ORPO, whose log ratios it would blur.
-        beta: DPO's beta (Rafailov et al. 2305.18290, eq. 7), or ORPO's lambda (Hong et al. 2403.07691, eq. 6).
         warmup_ratio: share of the steps in which the rate rises from zero.
-        scheduler: what follows the warm-up: "cosine", "linear", "constant_with_warmup", or "constant" without one.
+        scheduler: what follows the warm-up: "cosine" or "linear"; "constant" has no warm-up.
         weight_decay: of AdamW.
         max_length: tokens of a prompt with its completion. Longer rows are left out and counted, never cut.
+    """
+
+    learning_rate: Positive
+    batch_size: int = Field(default=32, ge=1, description="examples a step")
+    epochs: Positive | None = Field(default=None, description="passes over the set; or give max_steps")
+    max_steps: int | None = Field(default=None, ge=1, description="optimiser steps; or give epochs")
+    lora_r: int = Field(default=32, ge=1)
+    lora_alpha: int = Field(default=64, ge=1)
+    lora_dropout: float = Field(default=0.0, ge=0, lt=1)
+    warmup_ratio: float = Field(default=0.03, ge=0, lt=1)
+    scheduler: Literal["cosine", "linear", "constant"] = "cosine"
+    weight_decay: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    max_length: int = Field(default=1024, ge=2, description="tokens; longer examples are dropped and counted")
+
+    @model_validator(mode="after")
+    def _exactly_one_duration(self) -> "Hyperparameters":
+        if (self.epochs is None) == (self.max_steps is None):
+            raise ValueError("give exactly one of epochs and max_steps")
+        return self
+
+
+class TrainSettings(Hyperparameters):
+    """All that decides an adapter, given the model that it is trained on and the rows.
+
+    Attributes:
+        method: "sft" (paper, section 3.1), "dpo" or "orpo" (section 3.2).
+        beta: DPO's beta (Rafailov et al. 2305.18290, eq. 7), or ORPO's lambda (Hong et al. 2403.07691, eq. 6).
         precision: of the frozen weights and of the arithmetic, "float32" or "bfloat16" (autocast). Adapters, their
             gradients and the optimiser are float32 in both.
         quantization: of the frozen weights: None, or "nf4" and the version of bitsandbytes (QLoRA, 2305.14314).
         seed: of the adapter's initial weights, of the order of the rows and of dropout.
 
     Raises:
-        UserError: a value out of range, or not exactly one of `epochs` and `max_steps`.
+        UserError: an unknown field, a value out of range, or not exactly one of `epochs` and `max_steps`.
     """
 
     method: Method
-    learning_rate: float
-    batch_size: int
-    epochs: float | None = None
-    max_steps: int | None = None
-    lora_r: int = 32
-    lora_alpha: int = 64
-    lora_dropout: float = 0.0
-    beta: float = 0.1
-    warmup_ratio: float = 0.03
-    scheduler: str = "cosine"
-    weight_decay: float = 0.0
-    max_length: int = 1024
-    precision: Precision = "float32"
+    beta: Positive = 0.1
+    precision: Literal["float32", "bfloat16"] = "float32"
     quantization: str | None = None
     seed: int = 0
 
-    def __post_init__(self) -> None:
-        self._check_names()
-        if (self.epochs is None) == (self.max_steps is None):
-            raise UserError("training: give either epochs or max_steps, and not both")
-        for name in ("learning_rate", "batch_size", "epochs", "max_steps", "lora_r", "lora_alpha", "beta"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
-                raise UserError(f"training: {name} has to be above 0, got {value}")
-        for name in ("warmup_ratio", "lora_dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                raise UserError(
-                    f"training: {name} has to be at least 0 and under 1, got {getattr(self, name)}"
-                )
-        if not 0 <= self.weight_decay < math.inf:
-            raise UserError(f"training: weight_decay has to be at least 0, got {self.weight_decay}")
-        if self.max_length < 2:
-            raise UserError(f"training: max_length has to be at least 2 tokens, got {self.max_length}")
-
-    def _check_names(self) -> None:
-        for what, given, known in (
-            ("training method", self.method, get_args(Method)),
-            ("precision", self.precision, get_args(Precision)),
-            ("scheduler", self.scheduler, SCHEDULERS),
-        ):
-            if given not in known:
-                raise UserError(f"{what} '{given}': expected one of {', '.join(known)}")
+    @model_validator(mode="wrap")
+    @classmethod
+    def _refused_in_one_line(
+        cls, values: Any, validate: ModelWrapValidatorHandler["TrainSettings"]
+    ) -> "TrainSettings":
+        try:
+            return validate(values)
+        except ValidationError as error:
+            raise UserError(f"training: {complaint(error.errors()[0])}") from None

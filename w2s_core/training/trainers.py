@@ -1,8 +1,8 @@
-"""TRL's three trainers, with the little that this house needs different. The only file that imports TRL.
+"""TRL's three trainers, with the few differences that this project needs. The only file that imports TRL.
 
 Differences, for all three: rows come encoded and in a fixed order; checkpoints hold safetensors and JSON instead of
-pickles; a loss or gradient that is not finite ends the training at once; nothing is sent to anyone. For ORPO also the
-two that its class names.
+pickles; a loss or gradient that is not finite ends the training at once; no telemetry is sent. For ORPO also the two
+that its class names.
 """
 
 import math
@@ -19,14 +19,13 @@ from trl.trainer.dpo_trainer import DataCollatorForPreference
 
 from w2s_core.errors import UserError
 from w2s_core.training import checkpoints
-from w2s_core.training.examples import IGNORED, Example, Plan
+from w2s_core.training.examples import IGNORED, BatchPlan, Example
 from w2s_core.training.quicken import quicken
 from w2s_core.training.settings import TrainSettings
 
 with warnings.catch_warnings():
-    warnings.simplefilter(
-        "ignore"
-    )  # it warns that it may change: constraints.txt pins it, and tests check its loss
+    # TRL warns that its experimental part may change: constraints.txt pins it, and tests check its loss.
+    warnings.simplefilter("ignore")
     from trl.experimental.orpo import ORPOConfig, ORPOTrainer
 
 LN2_TOLERANCE = {"float32": 1e-3, "bfloat16": 2e-2}
@@ -55,9 +54,9 @@ class EncodedRows(Dataset):
     @classmethod
     def of(cls, rows: Sequence[dict[str, Any]]) -> "EncodedRows":
         """A data set of these rows."""
-        made: EncodedRows = cls.from_list(rows)
-        made.rows = rows
-        return made
+        dataset: EncodedRows = cls.from_list(rows)
+        dataset.rows = rows
+        return dataset
 
     def __getitems__(self, keys: list[int]) -> list[dict[str, Any]]:
         return [self.rows[key] for key in keys] or [idle(self.rows[0])]
@@ -72,15 +71,15 @@ class EncodedRows(Dataset):
 
 
 def idle(row: dict[str, Any]) -> dict[str, Any]:
-    """A row to read where a process has none at a step: nothing of it is in the loss (see `Plan.micro_batches`)."""
+    """A row to read where a process has none at a step: none of it is in the loss (`BatchPlan.micro_batches`)."""
     labels = {"labels": [IGNORED] * len(row["labels"])} if "labels" in row else {}
     return row | labels | {IDLE: True}
 
 
-class HouseRules:
-    """Mixed into each of TRL's trainers: fixed order, safe checkpoints, finite numbers, silence."""
+class CommonTrainer:
+    """Mixed into each of TRL's trainers: a fixed order, checkpoints without pickle, finite losses, no telemetry."""
 
-    plan: Plan
+    plan: BatchPlan
 
     def get_train_dataloader(self: Any) -> "DataLoader[Any]":
         """The micro-batches of this process, in the plan's order."""
@@ -92,10 +91,10 @@ class HouseRules:
         return {**self.data_collator(rows), **({IDLE: True} if IDLE in rows[0] else {})}
 
     def _send_telemetry(self) -> None:
-        """TRL reports device, model family and so on to its makers at every start: not from here."""
+        """TRL would report device, model family and more to its makers at every start."""
 
     def floating_point_ops(self, inputs: Any) -> int:
-        """Nobody reads the estimate, and it walks through all modules at every step."""
+        """Nothing uses the estimate, which costs a walk through all modules at every step."""
         return 0
 
     def compute_loss(self: Any, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
@@ -115,7 +114,7 @@ class HouseRules:
             raise Diverged(self._divergence("gradient", float(norm)))
         return norm
 
-    def _divergence(self: Any, what: str, value: float) -> str:
+    def _divergence(self: Any, quantity: str, value: float) -> str:
         """One line: where it happened, and what most likely made it."""
         step, rate = self.state.global_step + 1, self.args.learning_rate
         broken = [
@@ -130,7 +129,7 @@ class HouseRules:
         else:
             cause = "the learning rate is too high; try a third of it, or a longer warm-up"
         return (
-            f"{self._name} training: the {what} is {value} at step {step} of {self.state.max_steps}"
+            f"{self._name} training: the {quantity} is {value} at step {step} of {self.state.max_steps}"
             f" (learning rate {rate:g}, now {self._get_learning_rate():g}); likely cause: {cause}"
         )
 
@@ -151,11 +150,11 @@ class HouseRules:
             checkpoints.load_random_state(Path(checkpoint), self.accelerator.process_index)
 
 
-class SFT(HouseRules, SFTTrainer):
+class SFT(CommonTrainer, SFTTrainer):
     """Mean negative log-likelihood over the completion tokens of a batch (paper, section 3.1)."""
 
 
-class MeanOverPairs(HouseRules):
+class MeanOverPairs(CommonTrainer):
     """For losses that are a mean over pairs: each pair counts the same, however a batch is cut and dealt out.
 
     Transformers takes the mean of the micro-batches' means, over accumulation and over processes; these are unequal
@@ -165,16 +164,16 @@ class MeanOverPairs(HouseRules):
     def get_batch_samples(self: Any, *args: Any) -> Any:
         """The micro-batches of the next step; remembers how many sequences all processes' hold together."""
         batches, count = super().get_batch_samples(*args)  # type: ignore[misc]
-        held = torch.tensor(sum(map(_sequences, batches)), device=self.accelerator.device)
-        self.sequences = int(self.accelerator.gather(held).sum())
+        local = torch.tensor(sum(map(_sequences, batches)), device=self.accelerator.device)
+        self.sequences = int(self.accelerator.gather(local).sum())
         return batches, count
 
     def compute_loss(self: Any, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         """The micro-batch's share of the step's loss, times the number of parts that the mean is taken over."""
-        held = _sequences(inputs)
+        sequences = _sequences(inputs)
         loss = super().compute_loss(model, inputs, *args, **kwargs)
         parts = self.current_gradient_accumulation_steps * self.accelerator.num_processes
-        return loss if parts == 1 else loss * (parts * held / self.sequences)
+        return loss if parts == 1 else loss * (parts * sequences / self.sequences)
 
 
 def gather_unequal(accelerator: Any) -> Callable[[Any], Any]:
@@ -200,12 +199,12 @@ def _sequences(inputs: dict[str, Any]) -> int:
 class DPO(MeanOverPairs, DPOTrainer):
     """DPO (Rafailov et al. 2305.18290, eq. 7); the reference is the model with the new adapter switched off."""
 
-    def know_reference(self: Any, told: Callable[[int, int], None]) -> None:
-        """Compute what the reference says once a pair, not once a step: with n epochs, n - 1 passes less.
+    def precompute_reference(self: Any, progress: Callable[[int, int], None]) -> None:
+        """Compute the reference's log-probabilities once a pair, not once a step: with n epochs, n - 1 passes less.
 
-        Only in one process and in float32. Elsewhere TRL asks the reference at each step: sharded models exist no
+        Only in one process and in float32. Elsewhere TRL runs the reference at each step: sharded models exist no
         sooner than the training does, and in bfloat16 a batch of another shape rounds otherwise, so that policy and
-        reference would differ before the first step. `told` hears how many pairs are done, and of how many.
+        reference would differ before the first step. `progress` is called with the pairs done, and with all.
         """
         if self.accelerator.num_processes > 1 or self.args.bf16:
             return
@@ -215,9 +214,9 @@ class DPO(MeanOverPairs, DPOTrainer):
             rows = [self.train_dataset.rows[i] for i in used[start : start + size]]
             batch = self._prepare_inputs(self.data_collator(rows))
             chosen, rejected = self.compute_ref_log_probs(self.model, batch)
-            for row, one, other in zip(rows, chosen.tolist(), rejected.tolist(), strict=True):
-                row |= {"ref_chosen_logps": one, "ref_rejected_logps": other}
-            told(start + len(rows), len(used))
+            for row, logp, other_logp in zip(rows, chosen.tolist(), rejected.tolist(), strict=True):
+                row |= {"ref_chosen_logps": logp, "ref_rejected_logps": other_logp}
+            progress(start + len(rows), len(used))
         self.precompute_ref_logps = True
 
     def _check_loss(self: Any, loss: float) -> None:
@@ -268,7 +267,7 @@ def build(
     model: Any,
     tokenizer: Any,
     examples: Sequence[Example],
-    order: Plan,
+    order: BatchPlan,
     settings: TrainSettings,
     arguments: dict[str, Any],
     lora: Any,
@@ -287,7 +286,7 @@ def build(
     trainer = trainer_class(
         model=model,
         args=config_class(**arguments, **special),
-        train_dataset=EncodedRows.of([one.columns() for one in examples]),
+        train_dataset=EncodedRows.of([example.columns() for example in examples]),
         data_collator=None if settings.method == "sft" else DataCollatorForPreference(pad_token_id=pad),
         processing_class=tokenizer,
         peft_config=lora,

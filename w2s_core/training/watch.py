@@ -1,4 +1,4 @@
-"""What is seen of a training while it runs: progress, the log that is kept, and when a checkpoint is due."""
+"""What happens beside the training steps: progress, the log that is kept, and when a checkpoint is due."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from transformers import TrainerCallback
 
-from w2s_core.training.examples import Example, Plan
+from w2s_core.training.examples import BatchPlan, Example
 
 LOG_EVERY = 10
 """Steps between two entries of the log. Checkpoints fall on the same steps, so that no entry spans a restart."""
 
-SHOWN = (
+LOGGED = (
     "loss",
     "learning_rate",
     "grad_norm",
@@ -54,13 +54,13 @@ class Record:
 
 
 class Watch(TrainerCallback):
-    """Tells the progress, keeps the log, and asks for a checkpoint every `checkpoint_s` seconds."""
+    """Reports progress, keeps the log, and requests a checkpoint every `checkpoint_s` seconds."""
 
     def __init__(
         self,
         record: Record,
         examples: Sequence[Example],
-        plan: Plan,
+        plan: BatchPlan,
         checkpoint_s: float,
         progress: Progress | None,
     ) -> None:
@@ -69,7 +69,7 @@ class Watch(TrainerCallback):
         self.saved = time.monotonic()
 
     def on_reference(self, done: int, pairs: int) -> None:
-        """While DPO's reference is asked, before the first step."""
+        """While DPO's reference is computed, before the first step."""
         if self.progress:
             self.progress(0, self.plan.steps, unit="steps", note=f"reference, {done} of {pairs} pairs")
 
@@ -92,15 +92,17 @@ class Watch(TrainerCallback):
             return
         since = int(self.record.log[-1]["step"]) if self.record.log else 0
         entry: dict[str, float] = {"step": state.global_step}
-        entry |= {name: float(logs[name]) for name in SHOWN if name in logs}
+        entry |= {name: float(logs[name]) for name in LOGGED if name in logs}
         self.record.log.append(entry | self._lengths(since, state.global_step))
 
     def _lengths(self, since: int, until: int) -> dict[str, float]:
         """Mean tokens of the completions that were trained on after step `since`, up to step `until`."""
-        seen = [self.examples[i] for i in self.plan.order[since * self.plan.batch : until * self.plan.batch]]
-        names = ("completion",) if len(seen[0].completions) == 1 else ("chosen", "rejected")
+        trained = [
+            self.examples[i] for i in self.plan.order[since * self.plan.batch : until * self.plan.batch]
+        ]
+        names = ("completion",) if len(trained[0].completions) == 1 else ("chosen", "rejected")
         return {
-            f"lengths/{name}": sum(len(one.completions[side]) for one in seen) / len(seen)
+            f"lengths/{name}": sum(len(row.completions[side]) for row in trained) / len(trained)
             for side, name in enumerate(names)
         }
 
@@ -109,6 +111,6 @@ def _as_first_process(decision: bool, device: Any) -> bool:
     """The first process's decision: clocks differ, and all processes have to do the same."""
     if not torch.distributed.is_initialized():
         return decision
-    made = torch.tensor(int(decision), device=device)
-    torch.distributed.broadcast(made, src=0)
-    return bool(made.item())
+    shared = torch.tensor(int(decision), device=device)
+    torch.distributed.broadcast(shared, src=0)
+    return bool(shared.item())

