@@ -1,17 +1,17 @@
-"""`w2s diagnose`: which failure signatures of the method a run shows, by the rules of `diagnose_rules`.
+"""The failure signatures of the method as rules over one run, in the order of the method.
 
-Each rule is applied to a measured quantity with its interval. Gold answers are read for this only.
+The limits are our choice, the paper gives none. Gold answers are read for this only.
 """
 
-import textwrap
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from math import isnan
-from typing import Any, Final
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
 
+from analysis.parts.rules import Claim, Finding, Limit, Measured, Rule, judge, measure
 from analysis.reading.contrasts import difference
-from analysis.reading.frame import StoreLike, load_frames
+from analysis.reading.frame import load_frames
 from analysis.reading.groups import Group, default_split, make_groups
+from analysis.reading.results import StoreLike
 from analysis.reading.titles import method_name
 from analysis.weak_to_strong.calibration import VOTE, interval_of
 from analysis.weak_to_strong.diagnose_measures import (
@@ -23,65 +23,170 @@ from analysis.weak_to_strong.diagnose_measures import (
     loss_halves,
     pair_lengths,
     purity_gap,
-    rejected_right,
     response_lengths,
     shared_errors,
     weak_side,
 )
-from analysis.weak_to_strong.diagnose_rules import (
-    CHOSEN,
-    DRIFT,
-    EASY,
-    ELICITED,
-    FAMILIES,
-    GAIN,
-    IMPURE,
-    LATER,
-    OVERFIT,
-    OVERSURE,
-    PAIR_LENGTH,
-    RANKS,
-    RARE,
-    REJECTED,
-    RULES,
-    SHARED,
-    VERDICTS,
-    Rule,
-    Verdict,
-)
-from analysis.weak_to_strong.stage_two import METHODS
+from analysis.weak_to_strong.stage_two import METHODS, side_right
 from w2s_core.statistics import Estimate
 
-__all__ = ["RULES", "Finding", "diagnose"]
+STAGE_ONE: Final = "Stage I underperforms"
+STAGE_TWO: Final = "Stage II degrades"
+NO_GAIN: Final = "No gain over the floor"
 
-Names = Mapping[str, str]
+# Which way beta keeps a method near M_plus: DPO's holds it there, ORPO's weighs the preference.
 _AWAY: Final = {"dpo": "raise", "orpo": "lower"}
-"""Which way beta keeps a method near M_plus: DPO's holds it there, ORPO's weighs the preference."""
+_UNTRAINED: Final = {"method": "METHOD", "title": "DPO or ORPO", "label": "DPO, ORPO", "beta": "change"}
+_NO_ITERATION: Final = "the iteration before"
 
 
 @dataclass(frozen=True)
-class Finding:
-    """A rule applied to a run.
+class Case:
+    """One run, and what the texts of rules may name of it.
 
-    Attributes:
-        value, low, high: the measured quantity and the ends of its 95 % interval, as shares, differences of shares or
-            ratios; None where there is nothing to measure, or no interval.
-        n, groups: questions, and independent groups of them (templates); 0 where there is nothing to measure.
-        evidence: the same in words; or why there is nothing to measure.
-        advice: what to try where the signature is shown.
+    Names: `agreed` and `side` (the last agreement and its weak side), `m_plus`, `before` (hybrid-ft of the iteration
+    before), `split`; where a rule is for a method of Stage II, `method`, its `title` and `label`, and which way its
+    `beta` goes. `losses` are those of the method's training, earlier and later half.
     """
 
-    family: str
-    signature: str
-    rule: str
-    verdict: Verdict
-    value: float | None
-    low: float | None
-    high: float | None
-    n: int
-    groups: int
-    evidence: str
-    advice: str
+    group: Group
+    names: Mapping[str, str]
+    losses: tuple[float, float] | None = None
+
+    def gain(self, second: str, first: str) -> Estimate | None:
+        """The difference of two methods, each by its key in `names` or by its own name."""
+        return difference([self.group], self.names.get(second, second), self.names.get(first, first))
+
+
+def _noted(effect: Estimate | None, note: str) -> Measured:
+    return Measured([Claim("", effect)], note=note)
+
+
+def _over_fitting(case: Case) -> Measured:
+    """Over-fitting needs a training loss that falls: a loss that does not is another trouble."""
+    effect = case.gain("method", "m_plus")
+    if case.losses is None:
+        return Measured([Claim("", effect, condition=None)], note="training loss not recorded")
+    earlier, later = case.losses
+    claim = Claim("", effect, condition=later < earlier)
+    return Measured([claim], note=f"training loss {earlier:.3g}, then {later:.3g}")
+
+
+STAGE_ONE_RULES: Final[tuple[Rule[Case], ...]] = (
+    Rule(
+        "agreement is too rare", "the share of train_2 that the last agreement ({agreed}) keeps",
+        Limit(0.15, "percent", above=False), lambda case: agreement(case.group), family=STAGE_ONE,
+        needs=("labels/{agreed}", "labels/{side}"), empty="no question was asked",
+        advice="lower stage1.consistency with more answers a side (stage1.samples), or take a better weak model "
+        "(weak)",
+    ),
+    Rule(
+        "agreement is precise on easy questions only",
+        "precision of the labels of {agreed} on the easier half of the levels minus that on the harder half",
+        Limit(0.10), lambda case: purity_gap(case.group), family=STAGE_ONE,
+        needs=("labels/{agreed}",), empty="fewer than two levels, or no label is kept in one half of them",
+        advice="raise stage1.consistency for purer labels, or add iterations (stage1.iterations)",
+    ),
+    Rule(
+        "agreement keeps easy questions only",
+        "the share kept by {agreed} of the harder half of the levels over that of the easier half",
+        Limit(1 / 3, "ratio", above=False), lambda case: hard_over_easy(case.group), family=STAGE_ONE,
+        needs=("labels/{agreed}", "labels/{side}"),
+        empty="fewer than two levels, or nothing is kept of the easier half",
+        advice="add iterations (stage1.iterations), which reach harder questions, or lower stage1.consistency with "
+        "several answers a side (stage1.samples)",
+    ),
+    Rule(
+        "both sides make the same errors",
+        "where both first answers are wrong, how often they are the same, beyond chance within a level",
+        Limit(0.20), lambda case: shared_errors(case.group), family=STAGE_ONE,
+        needs=("labels/weak_0", "labels/icl_0"), empty="the two sides are never both wrong",
+        advice="take a weak model of another family (weak) or other demonstrations (seed, shots): agreement cannot "
+        "filter shared errors",
+    ),
+    Rule(
+        "the last iteration loses accuracy", "{m_plus} minus {before} on {split}",
+        Limit(above=False), lambda case: case.gain("m_plus", "before"), family=STAGE_ONE,
+        needs=("greedy/{split}/{m_plus}", "greedy/{split}/{before}"), empty="no question was graded",
+        advice="stop an iteration earlier (stage1.iterations), or train less (sft.max_steps, sft.learning_rate)",
+    ),
+)  # fmt: skip
+
+STAGE_TWO_RULES: Final[tuple[Rule[Case], ...]] = (
+    Rule(
+        "the vote is miscalibrated", "the vote's mean confidence minus its accuracy on train_2",
+        Limit(0.10, both=True),
+        lambda case: _noted(interval_of(case.group, VOTE, "overconfidence"), calibration_error(case.group)),
+        family=STAGE_TWO, needs=("vote",), empty="no question has a vote",
+        advice="too sure: raise stage2.keep and stage2.flip, or draw more votes (stage2.samples)",
+        advice_below="not sure enough: lower stage2.keep and stage2.flip, which drop questions whose majority is "
+        "right",
+    ),
+    Rule(
+        "confidence does not tell right from wrong", "AUROC of the vote's confidence on train_2",
+        Limit(0.65, "ratio", above=False),
+        lambda case: _noted(interval_of(case.group, VOTE, "auroc"), kept_and_dropped(case.group)),
+        family=STAGE_TWO, needs=("vote",), empty="all votes are right, or all wrong",
+        advice="stage2.keep and stage2.flip choose little by such a confidence: draw more votes (stage2.samples), or "
+        "strengthen Stage I first",
+    ),
+    Rule(
+        "the chosen side is often wrong", "the share of pairs whose chosen side is wrong",
+        Limit(0.25, "percent"), lambda case: chosen_wrong(case.group), family=STAGE_TWO,
+        needs=("pairs", "labels/pairs_chosen"), empty="no pair was made",
+        advice="raise stage2.keep and stage2.flip: surer majorities",
+    ),
+    Rule(
+        "the rejected side is often right", "the share of pairs whose rejected side is right",
+        Limit(0.25, "percent"), lambda case: side_right(case.group, "rejected"), family=STAGE_TWO,
+        needs=("pairs", "labels/pairs_rejected"), empty="no pair was made",
+        advice="raise stage2.flip: reject the weak response only against surer majorities",
+    ),
+    Rule(
+        "pairs differ in length", "mean words of the chosen sides over those of the rejected ones",
+        Limit(1.2, "ratio", both=True), lambda case: pair_lengths(case.group), family=STAGE_TWO,
+        needs=("pairs",), empty="no pair was made",
+        advice="preference training may learn length: fewer epochs or a lower learning_rate (stage2.dpo, "
+        "stage2.orpo), and see whether responses change in length",
+    ),
+)  # fmt: skip
+
+TRAINING_RULES: Final[tuple[Rule[Case], ...]] = (
+    Rule(
+        "{label}: responses change in length",
+        "mean tokens of {title}'s responses over those of M_plus's on {split}",
+        Limit(1.2, "ratio", both=True), lambda case: response_lengths(case.group, case.names["method"]),
+        family=STAGE_TWO, needs=("greedy/{split}/{method}", "greedy/{split}/{m_plus}"),
+        empty="the lengths of the responses were not kept",
+        advice="lower stage2.{method}.learning_rate, or {beta} stage2.{method}.beta",
+    ),
+    Rule(
+        "{label}: over-fitting", "{title} minus M_plus on {split}", Limit(above=False), _over_fitting,
+        family=STAGE_TWO, needs=("greedy/{split}/{method}", "greedy/{split}/{m_plus}"),
+        empty="no question was graded",
+        condition="while the training loss of the later half of the steps lies below that of the earlier half",
+        advice="train less: lower stage2.{method}.epochs or stage2.{method}.learning_rate",
+    ),
+)  # fmt: skip
+"""Once for each method of Stage II."""
+
+GAIN_RULES: Final[tuple[Rule[Case], ...]] = (
+    Rule(
+        "the strong model learns nothing", "M_plus ({m_plus}) minus the weak floor on {split}",
+        Limit(0.02, above=False), lambda case: case.gain("m_plus", "weak_floor"), family=NO_GAIN,
+        needs=("greedy/{split}/{m_plus}", "greedy/{split}/weak_floor"), empty="no question was graded",
+        advice="the weak model may be too weak (weak, weak_sft.max_steps) or the training too short (sft.max_steps, "
+        "sft.learning_rate): see full weak FT and weak ICL in `w2s show`",
+    ),
+    Rule(
+        "training falls behind prompting", "M_plus ({m_plus}) minus weak ICL on {split}",
+        Limit(above=False), lambda case: case.gain("m_plus", "weak_icl"), family=NO_GAIN,
+        needs=("greedy/{split}/{m_plus}", "greedy/{split}/weak_icl"), empty="no question was graded",
+        advice="few-shot answers alone do better: keep more labels (stage1.consistency, stage1.iterations) or change "
+        "the training (sft.max_steps, sft.learning_rate)",
+    ),
+)  # fmt: skip
+RULES: Final = (*STAGE_ONE_RULES, *STAGE_TWO_RULES, *TRAINING_RULES, *GAIN_RULES)
 
 
 def diagnose(store: StoreLike, run: str) -> list[Finding]:
@@ -92,47 +197,24 @@ def diagnose(store: StoreLike, run: str) -> list[Finding]:
     """
     frames = load_frames(store, [run])
     [group] = make_groups(frames, default_split(frames))
-    names = _names(group)
-    found = [_found(group, rule, names) for rule in (*STAGE_ONE_RULES, *STAGE_TWO_RULES)]
-    trained = [method for method in METHODS if method in group.planned()]
-    for method in trained:
-        losses = loss_halves(store, frames.records[run].get("steps"), f"prefer:{method}")
-        found += _stage_two(group, names | _method_names(method), losses)
-    if not trained:
-        found += [_without_stage_two(rule, names) for rule in (DRIFT, OVERFIT)]
-    return found + [_found(group, rule, names) for rule in (GAIN, ELICITED)]
-
-
-STAGE_ONE_RULES: Final = (RARE, IMPURE, EASY, SHARED, LATER)
-STAGE_TWO_RULES: Final = (OVERSURE, RANKS, CHOSEN, REJECTED, PAIR_LENGTH)
-MEASURES: Final[Mapping[Rule, Callable[[Group, Names], Estimate | None]]] = {
-    RARE: lambda group, _: agreement(group),
-    IMPURE: lambda group, _: purity_gap(group),
-    EASY: lambda group, _: hard_over_easy(group),
-    SHARED: lambda group, _: shared_errors(group),
-    LATER: lambda group, names: difference([group], names["m_plus"], names["before"]),
-    OVERSURE: lambda group, _: interval_of(group, VOTE, "overconfidence"),
-    RANKS: lambda group, _: interval_of(group, VOTE, "auroc"),
-    CHOSEN: lambda group, _: chosen_wrong(group),
-    REJECTED: lambda group, _: rejected_right(group),
-    PAIR_LENGTH: lambda group, _: pair_lengths(group),
-    DRIFT: lambda group, names: response_lengths(group, names["method"]),
-    OVERFIT: lambda group, names: difference([group], names["method"], names["m_plus"]),
-    GAIN: lambda group, names: difference([group], names["m_plus"], "weak_floor"),
-    ELICITED: lambda group, names: difference([group], names["m_plus"], "weak_icl"),
-}
-DETAILS: Final[Mapping[Rule, Callable[[Group], str]]] = {
-    OVERSURE: calibration_error,
-    RANKS: kept_and_dropped,
-}
+    names, steps = _names(group), frames.records[run].get("steps")
+    cases = [(rule, Case(group, names)) for rule in (*STAGE_ONE_RULES, *STAGE_TWO_RULES)]
+    for method in [method for method in METHODS if method in group.planned()] or [""]:
+        of_method = names | (_method_names(method) if method else _UNTRAINED)
+        case = Case(group, of_method, loss_halves(store, steps, f"prefer:{method}"))
+        cases += [(rule, case) for rule in TRAINING_RULES]
+    cases += [(rule, Case(group, names)) for rule in GAIN_RULES]
+    named = [(rule.named(case.names), case) for rule, case in cases]
+    return judge([measure(rule, case, _absent(rule, case)) for rule, case in named], corrected=False)
 
 
 def _names(group: Group) -> dict[str, str]:
-    """What the texts of rules may name of a run."""
-    numbers = [one.removeprefix("agreed_") for one in group.sets() if one.startswith("agreed_")]
-    agreed = f"agreed_{max((int(one) for one in numbers if one.isdecimal()), default=1)}"  # there or not
+    numbers = [name.removeprefix("agreed_") for name in group.sets() if name.startswith("agreed_")]
+    agreed = (
+        f"agreed_{max((int(number) for number in numbers if number.isdecimal()), default=1)}"  # there or not
+    )
     last = max(1, group.iterations)
-    before = f"hybrid_ft_{last - 1}" if last > 1 else "the iteration before"
+    before = f"hybrid_ft_{last - 1}" if last > 1 else _NO_ITERATION
     names = {"agreed": agreed, "side": weak_side(agreed), "m_plus": f"hybrid_ft_{last}"}
     return names | {"before": before, "split": group.split}
 
@@ -141,120 +223,15 @@ def _method_names(method: str) -> dict[str, str]:
     return {"method": method, "title": method_name(method), "label": method.upper(), "beta": _AWAY[method]}
 
 
-def _found(group: Group, rule: Rule, names: Names) -> Finding:
-    absent = _absent(group, rule, names)
-    measured = None if absent else MEASURES[rule](group, names)
-    if measured is None or isnan(measured.value):
-        return _no_data(rule, names, absent or rule.empty)
-    value, low, high = measured.value, measured.low, measured.high
-    known = not (isnan(low) or isnan(high))
-    details = DETAILS[rule](group) if rule in DETAILS else ""
-    advice = rule.advice_below if rule.advice_below and value < rule.mirror else rule.advice
-    return Finding(
-        family=rule.family,
-        signature=rule.signature.format(**names),
-        rule=rule.sentence.format(**names),
-        verdict=rule.verdict(low, high),
-        value=value,
-        low=low if known else None,
-        high=high if known else None,
-        n=measured.n,
-        groups=measured.clusters,
-        evidence="; ".join(filter(None, [rule.interval(value, low, high), _size(measured), details])),
-        advice=advice.format(**names),
-    )
-
-
-def _size(measured: Estimate) -> str:
-    grouped = f" in {measured.clusters} templates" if measured.clusters < measured.n else ""
-    return f"n = {measured.n:,} questions{grouped}"
-
-
-def _no_data(rule: Rule, names: Names, reason: str) -> Finding:
-    signature, sentence, advice = (
-        text.format(**names) for text in (rule.signature, rule.sentence, rule.advice)
-    )
-    return Finding(rule.family, signature, sentence, "no data", None, None, None, 0, 0, reason, advice)
-
-
-def _absent(group: Group, rule: Rule, names: Names) -> str:
+def _absent(rule: Rule[Case], case: Case) -> str:
     """Why a rule cannot be applied: which targets the run does not have, or not yet; empty where it has all."""
-    if rule is LATER and group.iterations < 2:
+    group = case.group
+    if case.names.get("method") == _UNTRAINED["method"]:
+        return "the run trains neither DPO nor ORPO (stage2.methods)"
+    if any(label.endswith(_NO_ITERATION) for label in rule.needs):
         return "the run has one iteration of Stage I (stage1.iterations)"
-    needed = [label.format(**names) for label in rule.needs]
-    if unplanned := [label for label in needed if label not in group.labels]:
+    if unplanned := [label for label in rule.needs if label not in group.labels]:
         return f"the run has no target {', '.join(unplanned)}"
-    if missing := [label for label in needed if not group.having(label)]:
+    if missing := [label for label in rule.needs if not group.having(label)]:
         return f"not computed yet, or damaged: {', '.join(missing)}; the run's command goes on with it"
     return ""
-
-
-def _stage_two(group: Group, names: Names, losses: tuple[float, float] | None) -> list[Finding]:
-    return [_found(group, DRIFT, names), _with_loss(_found(group, OVERFIT, names), losses)]
-
-
-def _with_loss(found: Finding, losses: tuple[float, float] | None) -> Finding:
-    """Over-fitting needs a training loss that falls: a loss that does not is another trouble."""
-    if found.verdict == "no data":
-        return found
-    if losses is None:
-        unknown: Verdict = "not resolved" if found.verdict == "shown" else found.verdict
-        return replace(found, verdict=unknown, evidence=f"{found.evidence}; training loss not recorded")
-    earlier, later = losses
-    told = f"{found.evidence}; training loss {earlier:.3g}, then {later:.3g}"
-    verdict: Verdict = "not shown" if found.verdict == "shown" and later >= earlier else found.verdict
-    return replace(found, verdict=verdict, evidence=told)
-
-
-def _without_stage_two(rule: Rule, names: Names) -> Finding:
-    named = {**names, "method": "METHOD", "title": "DPO or ORPO", "label": "DPO, ORPO", "beta": "change"}
-    return _no_data(rule, named, "the run trains neither DPO nor ORPO (stage2.methods)")
-
-
-WIDTH: Final = 100
-
-
-_MARGIN: Final = " " * 16
-
-
-_MEANING: Final = (
-    "shown: the whole 95 % interval lies beyond the rule's limit; not shown: on the other side; not resolved: the "
-    "interval holds the limit, which more questions would narrow. Intervals are over questions, grouped by template "
-    "where templates are named; they are not corrected for the number of rules, and say nothing about other seeds."
-)
-
-
-def render(run: str, findings: Sequence["Finding"], width: int = WIDTH) -> str:
-    """All findings by family, in the order of the method: verdict, evidence, rule; what to try where shown."""
-    counts = {verdict: sum(one.verdict == verdict for one in findings) for verdict in VERDICTS}
-    lines = [*_wrapped(f"{run}: " + ", ".join(f"{n} {name}" for name, n in counts.items() if n), "", width)]
-    for family in FAMILIES:
-        lines += ["", f"{family}?"]
-        for one in findings:
-            if one.family == family:
-                lines += _lines(one, width)
-    return "\n".join([*lines, "", *_wrapped(_MEANING, "", width)]) + "\n"
-
-
-def as_json(run: str, findings: Sequence["Finding"]) -> dict[str, Any]:
-    """The findings as plain data; what is not known is null."""
-    return {"run": run, "findings": [asdict(one) for one in findings]}
-
-
-def _lines(one: "Finding", width: int) -> list[str]:
-    told = _wrapped(f"{one.signature}: {one.evidence}", f"  {one.verdict:<14}", width)
-    told += _wrapped(f"rule: {one.rule}", _MARGIN, width)
-    return told + (_wrapped(f"try: {one.advice}", _MARGIN, width) if one.verdict == "shown" else [])
-
-
-def _wrapped(text: str, start: str, width: int) -> list[str]:
-    """Lines of at most `width` columns; names are never cut in two."""
-    rest = " " * len(start)
-    return textwrap.wrap(
-        text,
-        width,
-        initial_indent=start,
-        subsequent_indent=rest,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )

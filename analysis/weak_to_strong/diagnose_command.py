@@ -21,7 +21,7 @@ def diagnose(root: Path, run_name: str, file: Path | None) -> None:
     """
     # The products behind a measure are small: threads of BLAS would only wait for each other.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    from analysis.weak_to_strong.diagnose import as_json, render
+    from analysis.parts.rules import records, render
     from analysis.weak_to_strong.diagnose import diagnose as apply_rules
     from w2s_core.cli.inspection import find_run
     from w2s_core.engine import Store
@@ -31,9 +31,9 @@ def diagnose(root: Path, run_name: str, file: Path | None) -> None:
     run = find_run(store, run_name)
     findings = apply_rules(store, run)
     if file is not None:
-        saved = json.dumps(as_json(run, findings), indent=1, allow_nan=False) + "\n"
+        text = json.dumps({"run": run, "findings": records(findings)}, indent=1, allow_nan=False) + "\n"
         try:
-            file.write_text(saved, encoding="utf-8")
+            file.write_text(text, encoding="utf-8")
         except OSError as error:
             raise UserError(f"{file}: cannot write the findings: {error.strerror}") from None
     click.echo(render(run, findings), nl=False)

@@ -1,21 +1,17 @@
-"""The paper's findings F1-F9 as stated rules over measured quantities, with a verdict for each.
+"""The paper's findings F1-F9 as rules over experiments that differ in their weak model, each over its seeds.
 
-A finding makes claims; each claim is an effect that the paper says is above 0. A claim
-
-* holds: the effect is above 0 with p < 0.05 after Holm's correction over all claims;
-* fails: the whole 95 % interval lies below +1 point (`MARGIN`), so that no gain worth having is left;
-* is not resolved: neither. It is not tested where results are missing.
-
-A finding holds if all its claims hold, and fails if one fails.
+Every claim is an effect that the paper says is above 0, judged with p corrected over the claims of all findings. It
+fails where its whole interval lies below +1 point (`GAIN.margin`), so that no gain worth having is left.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from math import factorial, isnan, nan
-from typing import Literal
+from math import factorial, nan
+from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
+from analysis.parts.rules import Claim, Finding, Limit, Measured, Rule, judge, measure
 from analysis.reading.contrasts import (
     between_groups,
     check_comparable,
@@ -26,95 +22,39 @@ from analysis.reading.contrasts import (
 )
 from analysis.reading.groups import PASS_K, Group, names_of
 from analysis.reading.titles import CONTROLS, method_name
-from w2s_core.statistics import Estimate, holm
+from w2s_core.statistics import Estimate
 
-Verdict = Literal["holds", "fails", "not resolved", "not tested"]
+Groups = Sequence[Group]
+Mask = npt.NDArray[np.bool_]
 
-ALPHA = 0.05
-MARGIN = 0.01
-"""The smallest gain worth having, as a share (1 point)."""
+GAIN: Final = Limit(margin=0.01)
 
-FAR_WEAKER = 0.5
+FAR_WEAKER: Final = 0.5
 """A weak model is far weaker when its floor is below this share of the ceiling (F2)."""
 
-HARD_QUESTIONS = 50
+HARD_QUESTIONS: Final = 50
 """The hardest levels are taken from the top until they hold so many questions (F8)."""
 
 
-@dataclass(frozen=True)
-class Claim:
-    """One effect. `p_holm` is nan, and `verdict` "not tested", for an effect that is shown but not claimed."""
-
-    name: str
-    effect: Estimate | None
-    by_weak: dict[str, Estimate | None] = field(default_factory=dict)
-    p_holm: float = nan
-    verdict: Verdict = "not tested"
-
-    @property
-    def p(self) -> float:
-        """Two-sided p of "no effect", before correction."""
-        return self.effect.p if self.effect is not None else nan
-
-
-@dataclass(frozen=True)
-class Finding:
-    """A finding with its rule in words, its claims, and other effects to read beside them."""
-
-    name: str
-    statement: str
-    rule: str
-    claims: list[Claim]
-    beside: list[Claim] = field(default_factory=list)
-    note: str = ""
-
-    @property
-    def verdict(self) -> Verdict:
-        """holds, fails, not resolved; or not tested, where any result that the rule needs is missing."""
-        verdicts = [claim.verdict for claim in self.claims]
-        if not verdicts or "not tested" in verdicts:
-            return "fails" if "fails" in verdicts else "not tested"
-        if "fails" in verdicts:
-            return "fails"
-        return "holds" if set(verdicts) == {"holds"} else "not resolved"
-
-
-def findings(groups: Sequence[Group]) -> list[Finding]:
+def findings(groups: Groups) -> list[Finding]:
     """Test F1-F9 on experiments that differ in their weak model, each over its seeds.
 
     Raises:
         UserError: groups that differ in more than their weak model, or in their questions.
     """
     check_comparable(groups)
-    made = [make(groups) for make in (_f1, _f2, _f3, _f4, _f5, _f6, _f7, _f8, _f9)]
-    p_values = {(one.name, claim.name): claim.p for one in made for claim in one.claims}
-    adjusted = holm(p_values)
-    return [
-        replace(one, claims=[_judge(c, adjusted[(one.name, c.name)]) for c in one.claims]) for one in made
-    ]
+    return judge([measure(rule, groups) for rule in RULES], corrected=True)
 
 
-def _judge(claim: Claim, p_holm: float) -> Claim:
-    return replace(claim, p_holm=p_holm, verdict=judge(claim.effect, p_holm))
-
-
-def judge(effect: Estimate | None, p_holm: float) -> Verdict:
-    """The verdict on one claim (see the module's rule)."""
-    if effect is None or isnan(effect.value) or isnan(p_holm):
-        return "not tested"
-    if effect.value > 0 and p_holm < ALPHA:
-        return "holds"
-    return "fails" if effect.high < MARGIN else "not resolved"
-
-
-def control_contrasts(groups: Sequence[Group]) -> list[Claim]:
+def control_contrasts(groups: Groups) -> list[Claim]:
     """icl-ft of iteration 1 minus each control at matched steps, where the runs have them. Not among the claims."""
-    found = []
-    for control in CONTROLS:
-        for method in sorted({m for group in groups for m in group.planned() if _base(m) == control}):
-            number = method.removeprefix(control).strip("_") or "1"
-            found.append(_claim(groups, f"icl_ft_{number}", method))
-    return found
+    planned = {method for group in groups for method in group.planned()}
+    return [
+        _claim(groups, f"icl_ft_{method.removeprefix(control).strip('_') or '1'}", method)
+        for control in CONTROLS
+        for method in sorted(planned)
+        if _base(method) == control
+    ]
 
 
 def _base(method: str) -> str:
@@ -122,148 +62,93 @@ def _base(method: str) -> str:
     return head if number.isdigit() else method
 
 
-def _claim(
-    groups: Sequence[Group],
-    second: str,
-    first: str,
-    *,
-    k: int = 1,
-    chosen: "np.ndarray[tuple[int], np.dtype[np.bool_]] | None" = None,
-) -> Claim:
-    measure = f" pass@{k}" if k > 1 else ""
-    return _measured(
-        f"{method_name(second)} minus {method_name(first)}{measure}",
-        groups,
-        lambda some: difference(some, second, first, k=k, chosen=chosen),
-    )
+def _claim(groups: Groups, second: str, first: str, *, k: int = 1, chosen: Mask | None = None) -> Claim:
+    name = f"{method_name(second)} minus {method_name(first)}{f' pass@{k}' if k > 1 else ''}"
+    return _contrast(name, groups, lambda some: difference(some, second, first, k=k, chosen=chosen))
 
 
-def _measured(
-    name: str, groups: Sequence[Group], measure: Callable[[Sequence[Group]], Estimate | None]
-) -> Claim:
+def _contrast(name: str, groups: Groups, effect: Callable[[Groups], Estimate | None]) -> Claim:
     """An effect over all weak models, and in each alone."""
     if not groups:
         return Claim(name, None)
-    return Claim(name, measure(groups), {group.name: measure([group]) for group in groups})
+    return Claim(name, effect(groups), {group.name: effect([group]) for group in groups})
 
 
-def _last(groups: Sequence[Group]) -> int:
+def _last(groups: Groups) -> int:
     return min(group.iterations for group in groups)
 
 
-def _f1(groups: Sequence[Group]) -> Finding:
-    return Finding(
-        "F1",
-        "Full weak fine-tuning lies well below the strong ceiling, and can lie below the weak floor.",
-        "Claim: strong ceiling minus full weak FT is above 0. Beside it: full weak FT minus weak floor, by weak model.",
-        [_claim(groups, "ceiling", "full_weak_ft")],
-        [_claim(groups, "full_weak_ft", "weak_floor")],
-    )
+def _plus(groups: Groups) -> str:
+    return f"hybrid_ft_{_last(groups)}"
 
 
-def _f2(groups: Sequence[Group]) -> Finding:
-    far = [group for group in groups if _is_far_weaker(group)]
-    names = names_of(far) or "none"
-    return Finding(
-        "F2",
-        "Weak ICL beats full weak fine-tuning when the weak model is far weaker.",
-        f"Claim: weak ICL minus full weak FT is above 0, over the weak models whose floor is below {FAR_WEAKER:g} of "
-        "the ceiling.",
-        [_claim(far, "weak_icl", "full_weak_ft")],
-        [_claim(groups, "weak_icl", "full_weak_ft")] if len(far) < len(groups) else [],
-        note=f"Far weaker here: {names}.",
-    )
-
-
-def _is_far_weaker(group: Group) -> bool:
-    seeds = shared_seeds([group], "weak_floor", "ceiling")
-    if not seeds:
-        return False
-    floor, ceiling = (mean_table([group], method, seeds).mean() for method in ("weak_floor", "ceiling"))
-    return bool(floor < FAR_WEAKER * ceiling)
-
-
-def _f3(groups: Sequence[Group]) -> Finding:
-    last = _last(groups)
-    return Finding(
-        "F3",
-        "Stage I fine-tuning on the agreed sets beats fine-tuning on all weak data.",
-        "Claims: weak-ft, icl-ft and hybrid-ft of the last iteration, each minus full weak FT, are above 0.",
-        [_claim(groups, f"{side}_ft_{last}", "full_weak_ft") for side in ("weak", "icl", "hybrid")],
-    )
-
-
-def _f4(groups: Sequence[Group]) -> Finding:
-    sides = [_claim(groups, f"{side}_ft_2", f"{side}_ft_1") for side in ("hybrid", "weak", "icl")]
-    return Finding(
-        "F4",
-        "A second iteration helps over the first.",
-        "Claim: hybrid-ft of iteration 2 minus iteration 1 is above 0. Beside it: the same for weak-ft, icl-ft.",
-        sides[:1],
-        sides[1:],
-    )
-
-
-def _f5(groups: Sequence[Group]) -> Finding:
-    last = _last(groups)
-    icl, hybrid = f"icl_ft_{last}", f"hybrid_ft_{last}"
-    return Finding(
-        "F5",
-        f"icl-ft may lead in greedy accuracy; hybrid-ft leads in pass@{PASS_K}.",
-        f"Claim: pass@{PASS_K} of hybrid-ft minus icl-ft is above 0. Beside it: greedy icl-ft minus hybrid-ft, which "
-        "may have either sign.",
-        [_claim(groups, hybrid, icl, k=PASS_K)],
-        [_claim(groups, icl, hybrid)],
-    )
-
-
-def _stage_two(groups: Sequence[Group]) -> list[str]:
+def _stage_two(groups: Groups) -> list[str]:
     planned = {method for group in groups for method in group.planned()}
     return [method for method in ("dpo", "orpo") if method in planned] or ["dpo", "orpo"]
 
 
-def _f6(groups: Sequence[Group]) -> Finding:
-    plus = f"hybrid_ft_{_last(groups)}"
-    methods = _stage_two(groups)
-    return Finding(
-        "F6",
-        "Stage II (DPO, ORPO) gains over M_plus.",
-        "Claims: accuracy after DPO, and after ORPO, each minus M_plus, is above 0.",
-        [_claim(groups, method, plus) for method in methods],
-    )
+def _contrasts(
+    *claims: tuple[str, str], beside: Sequence[tuple[str, str]] = ()
+) -> Callable[[Groups], Measured]:
+    """Differences of methods, whose names may hold the number of the last iteration as `{last}`."""
+
+    def measured(groups: Groups) -> Measured:
+        last = _last(groups)
+        claimed, others = (
+            [_claim(groups, second.format(last=last), first.format(last=last)) for second, first in pairs]
+            for pairs in (claims, beside)
+        )
+        return Measured(claimed, others)
+
+    return measured
 
 
-def _f7(groups: Sequence[Group]) -> Finding:
-    def gain(name: str) -> Claim:
-        label = f"precision of agreed {name} minus D_weak"
-        return _measured(label, groups, lambda some: precision_gain(some, f"agreed_{name}", "weak_0"))
-
-    return Finding(
-        "F7",
-        "Agreement filtering raises label precision a lot.",
-        "Claim: precision of the set agreed in iteration 1 minus D_weak's is above 0. Beside it: later iterations.",
-        [gain("1")],
-        [gain(str(i)) for i in range(2, _last(groups) + 1)],
-    )
+def _f2(groups: Groups) -> Measured:
+    far = [group for group in groups if _is_far_weaker(group)]
+    beside = [_claim(groups, "weak_icl", "full_weak_ft")] if len(far) < len(groups) else []
+    note = f"Far weaker here: {names_of(far) or 'none'}."
+    return Measured([_claim(far, "weak_icl", "full_weak_ft")], beside, note)
 
 
-def _f8(groups: Sequence[Group]) -> Finding:
+def _is_far_weaker(group: Group) -> bool:
+    return any(floor < FAR_WEAKER * ceiling for floor, ceiling in _floor_and(group, "ceiling"))
+
+
+def _floor_and(group: Group, method: str) -> Iterator[tuple[float, float]]:
+    """Mean scores of the floor and of a method over the seeds that have both; nothing where none has."""
+    seeds = shared_seeds([group], "weak_floor", method)
+    if seeds:
+        floor, strong = (float(mean_table([group], name, seeds).mean()) for name in ("weak_floor", method))
+        yield floor, strong
+
+
+def _f5(groups: Groups) -> Measured:
+    icl, hybrid = f"icl_ft_{_last(groups)}", _plus(groups)
+    return Measured([_claim(groups, hybrid, icl, k=PASS_K)], [_claim(groups, icl, hybrid)])
+
+
+def _f6(groups: Groups) -> Measured:
+    return Measured([_claim(groups, method, _plus(groups)) for method in _stage_two(groups)])
+
+
+def _f7(groups: Groups) -> Measured:
+    def gain(i: int) -> Claim:
+        name = f"precision of agreed {i} minus D_weak"
+        return _contrast(name, groups, lambda some: precision_gain(some, f"agreed_{i}", "weak_0"))
+
+    return Measured([gain(1)], [gain(i) for i in range(2, _last(groups) + 1)])
+
+
+def _f8(groups: Groups) -> Measured:
     levels, chosen = hardest_levels(groups[0])
-    named = ", ".join(map(str, levels)) or "none: no levels"
-    claims = [Claim("Stage II minus ceiling on the hardest questions", None)]
-    if levels:
-        claims = [_claim(groups, method, "ceiling", chosen=chosen) for method in _stage_two(groups)]
-    return Finding(
-        "F8",
-        "M_pro passes the strong ceiling on the hardest questions.",
-        f"Claims: DPO, and ORPO, each minus the ceiling on the hardest levels, is above 0. Hardest: from the top level "
-        f"down until there are {HARD_QUESTIONS} questions.",
-        claims,
-        note=f"Hardest levels here: {named} ({int(chosen.sum())} questions).",
-    )
+    note = f"Hardest levels here: {', '.join(map(str, levels)) or 'none: no levels'} ({int(chosen.sum())} questions)."
+    if not levels:
+        return Measured([Claim("Stage II minus ceiling on the hardest questions", None)], note=note)
+    claims = [_claim(groups, method, "ceiling", chosen=chosen) for method in _stage_two(groups)]
+    return Measured(claims, note=note)
 
 
-def hardest_levels(group: Group) -> tuple[list[int], "np.ndarray[tuple[int], np.dtype[np.bool_]]"]:
+def hardest_levels(group: Group) -> tuple[list[int], Mask]:
     """The hardest levels that together hold enough questions, and a mask of those questions."""
     at = np.array([level if isinstance(level, int) else -1 for level in group.levels], dtype=int)
     taken: list[int] = []
@@ -274,41 +159,21 @@ def hardest_levels(group: Group) -> tuple[list[int], "np.ndarray[tuple[int], np.
     return taken, np.isin(at, taken)
 
 
-def _f9(groups: Sequence[Group]) -> Finding:
-    plus = f"hybrid_ft_{_last(groups)}"
-    ranked = sorted(
-        ((floor, strong, group) for group in groups for floor, strong in _floor_and(group, plus)),
-        key=lambda one: one[0],
+def _f9(groups: Groups) -> Measured:
+    plus, name = _plus(groups), "M_plus, best weak model minus worst"
+    scores = [(floor, strong, group) for group in groups for floor, strong in _floor_and(group, plus)]
+    ranked = sorted(scores, key=lambda score: score[0])
+    if len(ranked) < 2:
+        return Measured([Claim(name, None)], note="Two weak models at least are needed.")
+    worst, best = ranked[0][2], ranked[-1][2]
+    tau = _kendall([floor for floor, _, _ in ranked], [strong for _, strong, _ in ranked])
+    note = (
+        f"Best by floor: {best.name}, worst: {worst.name}; Kendall's tau of floor and M_plus over {len(ranked)} weak "
+        f"models: {tau:+.2f}. {_rank_orders(len(ranked))}The p here speaks of these two weak models, over questions "
+        "and seeds."
     )
-    number = len(ranked)
-    name = "M_plus, best weak model minus worst"
-    claims, beside, note = [Claim(name, None)], [], "Two weak models at least are needed."
-    if number > 1:
-        worst, best = ranked[0][2], ranked[-1][2]
-        claims = [Claim(name, between_groups(best, worst, plus))]
-        beside = [Claim("weak floor, best weak model minus worst", between_groups(best, worst, "weak_floor"))]
-        tau = _kendall([one[0] for one in ranked], [one[1] for one in ranked])
-        note = (
-            f"Best by floor: {best.name}, worst: {worst.name}; Kendall's tau of floor and M_plus over {number} weak "
-            f"models: {tau:+.2f}. {_rank_orders(number)}The p here speaks of these two weak models, over questions and "
-            "seeds."
-        )
-    return Finding(
-        "F9",
-        "A better weak model gives a better strong model.",
-        "Claim: M_plus trained from the weak model with the highest floor, minus that from the one with the lowest, is "
-        "above 0. Beside it: the difference of the floors.",
-        claims,
-        beside,
-        note,
-    )
-
-
-def _floor_and(group: Group, method: str) -> Iterator[tuple[float, float]]:
-    seeds = shared_seeds([group], "weak_floor", method)
-    if seeds:
-        floor, strong = (float(mean_table([group], one, seeds).mean()) for one in ("weak_floor", method))
-        yield floor, strong
+    floors = Claim("weak floor, best weak model minus worst", between_groups(best, worst, "weak_floor"))
+    return Measured([Claim(name, between_groups(best, worst, plus))], [floors], note)
 
 
 def _rank_orders(models: int) -> str:
@@ -324,3 +189,60 @@ def _kendall(first: Sequence[float], second: Sequence[float]) -> float:
     pairs = [(i, j) for i in range(len(first)) for j in range(i)]
     signs = [np.sign(first[i] - first[j]) * np.sign(second[i] - second[j]) for i, j in pairs]
     return float(np.mean(signs)) if signs else nan
+
+
+RULES: Final[tuple[Rule[Groups], ...]] = (
+    Rule(
+        "F1",
+        "Claim: strong ceiling minus full weak FT is above 0. Beside it: full weak FT minus weak floor, by weak model.",
+        GAIN, _contrasts(("ceiling", "full_weak_ft"), beside=[("full_weak_ft", "weak_floor")]),
+        "Full weak fine-tuning lies well below the strong ceiling, and can lie below the weak floor.",
+    ),
+    Rule(
+        "F2",
+        f"Claim: weak ICL minus full weak FT is above 0, over the weak models whose floor is below {FAR_WEAKER:g} of "
+        "the ceiling.",
+        GAIN, _f2, "Weak ICL beats full weak fine-tuning when the weak model is far weaker.",
+    ),
+    Rule(
+        "F3", "Claims: weak-ft, icl-ft and hybrid-ft of the last iteration, each minus full weak FT, are above 0.",
+        GAIN, _contrasts(*((f"{side}_ft_{{last}}", "full_weak_ft") for side in ("weak", "icl", "hybrid"))),
+        "Stage I fine-tuning on the agreed sets beats fine-tuning on all weak data.",
+    ),
+    Rule(
+        "F4",
+        "Claim: hybrid-ft of iteration 2 minus iteration 1 is above 0. Beside it: the same for weak-ft, icl-ft.",
+        GAIN,
+        _contrasts(
+            ("hybrid_ft_2", "hybrid_ft_1"), beside=[("weak_ft_2", "weak_ft_1"), ("icl_ft_2", "icl_ft_1")]
+        ),
+        "A second iteration helps over the first.",
+    ),
+    Rule(
+        "F5",
+        f"Claim: pass@{PASS_K} of hybrid-ft minus icl-ft is above 0. Beside it: greedy icl-ft minus hybrid-ft, which "
+        "may have either sign.",
+        GAIN, _f5, f"icl-ft may lead in greedy accuracy; hybrid-ft leads in pass@{PASS_K}.",
+    ),
+    Rule(
+        "F6", "Claims: accuracy after DPO, and after ORPO, each minus M_plus, is above 0.",
+        GAIN, _f6, "Stage II (DPO, ORPO) gains over M_plus.",
+    ),
+    Rule(
+        "F7",
+        "Claim: precision of the set agreed in iteration 1 minus D_weak's is above 0. Beside it: later iterations.",
+        GAIN, _f7, "Agreement filtering raises label precision a lot.",
+    ),
+    Rule(
+        "F8",
+        "Claims: DPO, and ORPO, each minus the ceiling on the hardest levels, is above 0. Hardest: from the top level "
+        f"down until there are {HARD_QUESTIONS} questions.",
+        GAIN, _f8, "M_pro passes the strong ceiling on the hardest questions.",
+    ),
+    Rule(
+        "F9",
+        "Claim: M_plus trained from the weak model with the highest floor, minus that from the one with the lowest, is "
+        "above 0. Beside it: the difference of the floors.",
+        GAIN, _f9, "A better weak model gives a better strong model.",
+    ),
+)  # fmt: skip

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from analysis.parts.rules import Finding
 from analysis.reading.frame import load_frames
 from analysis.reading.groups import Group, make_groups
 from analysis.reading.results import read_parquet
-from analysis.weak_to_strong.diagnose import Finding
 from tests.analysis.synthetic import TinyStore
 from w2s_core.statistics import Estimate
 
@@ -146,5 +146,5 @@ def known(estimate: Estimate | None) -> Estimate:
     return estimate
 
 
-def by_signature(found: list[Finding]) -> dict[str, Finding]:
-    return {one.signature: one for one in found}
+def by_signature(findings: list[Finding]) -> dict[str, Finding]:
+    return {finding.rule.name: finding for finding in findings}

@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import nan
 from pathlib import Path
@@ -14,16 +14,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.weak_to_strong import diagnose_rules as rules
-from analysis.weak_to_strong.diagnose import MEASURES, RULES, as_json, diagnose, render
+from analysis.parts.rules import Limit, records, render
+from analysis.weak_to_strong.diagnose import RULES, STAGE_TWO, diagnose
 from analysis.weak_to_strong.diagnose_measures import (
     halves_of_log,
     loss_halves,
 )
-from tests.analysis.planted import FALLING, FAULTS, by_signature, plant, plant_all
+from tests.analysis.planted import FALLING, FAULTS, by_signature, known, plant, plant_all
 from tests.analysis.synthetic import TinyStore
 from tests.dashboard.stores import add_run
 from w2s_core.engine import Store
+from w2s_core.statistics import Estimate, Spread
 
 
 @pytest.fixture(scope="module")
@@ -36,14 +37,14 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> TinyStore:
 
 def test_a_healthy_run_shows_nothing_and_every_rule_is_applied(store: TinyStore) -> None:
     found = diagnose(store, "healthy")
-    assert len(found) == len(RULES) == len(MEASURES)
-    assert {one.verdict for one in found} <= {"not shown", "not resolved"}
-    assert sum(one.verdict == "not shown" for one in found) >= len(RULES) - 2
+    assert len(found) == len(RULES) == 14
+    assert {one.outcome for one in found} <= {"fails", "not resolved"}
+    assert sum(one.outcome == "fails" for one in found) >= len(RULES) - 2
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_the_planted_fault_is_found_and_no_other(store: TinyStore, fault: str) -> None:
-    shown = [one.signature for one in diagnose(store, fault) if one.verdict == "shown"]
+    shown = [one.rule.name for one in diagnose(store, fault) if one.outcome == "holds"]
     assert shown == [FAULTS[fault]]
 
 
@@ -51,9 +52,7 @@ def test_a_vote_that_is_too_sure_and_one_that_is_not_sure_enough_get_opposite_ad
     store: TinyStore,
 ) -> None:
     sure, unsure = (by_signature(diagnose(store, one))[FAULTS[one]] for one in ("oversure", "unsure"))
-    assert sure.value is not None
-    assert unsure.value is not None
-    assert sure.value > 0.1 > -0.1 > unsure.value
+    assert known(sure.effect).value > 0.1 > -0.1 > known(unsure.effect).value
     assert "raise stage2.keep" in sure.advice
     assert "lower stage2.keep" in unsure.advice
 
@@ -70,35 +69,39 @@ def test_dpo_and_orpo_are_held_to_m_plus_by_beta_in_opposite_ways(tmp_path: Path
     )
 
 
-@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.signature)
+def spanning(low: float, high: float) -> Estimate:
+    return Estimate((low + high) / 2, low, high, Spread(((0.01, 10.0),)), 100)
+
+
+@pytest.mark.parametrize("limit", [rule.limit for rule in RULES], ids=[rule.name for rule in RULES])
 @given(ends=st.tuples(st.floats(-3, 3), st.floats(-3, 3)))
-def test_a_verdict_is_what_every_point_of_the_interval_says(
-    rule: rules.Rule, ends: tuple[float, float]
-) -> None:
+def test_a_verdict_is_what_every_point_of_the_interval_says(limit: Limit, ends: tuple[float, float]) -> None:
     low, high = sorted(ends)
+    mirror = 1 / limit.value if limit.both and limit.scale == "ratio" else -limit.value
 
     def beyond(value: float) -> bool:
-        mirror = 1 / rule.limit if rule.scale == "ratio" else -rule.limit
-        return (value > rule.limit if rule.above else value < rule.limit) or (rule.both and value < mirror)
+        one_sided = value > limit.value if limit.above else value < limit.value
+        return one_sided or (limit.both and value < mirror)
 
-    mirror = 1 / rule.limit if rule.both and rule.scale == "ratio" else -rule.limit
-    inside = [one for one in (rule.limit, mirror) if low <= one <= high]
-    said = {beyond(value) for value in (low, high, *inside)}
-    one_sided = low > rule.limit if rule.above else high < rule.limit
-    if rule.verdict(low, high) == "shown":
-        assert said == {True}
-    elif rule.verdict(low, high) == "not shown":
-        assert said == {False}
+    inside = [value for value in (limit.value, mirror) if low <= value <= high]
+    verdicts = {beyond(value) for value in (low, high, *inside)}
+    outcome = limit.judge(spanning(low, high))
+    if outcome == "holds":
+        assert verdicts == {True}
+    elif outcome == "fails":
+        assert verdicts == {False}
     else:
-        assert not one_sided
-        assert said == {True, False} or rule.both
+        assert not (low > limit.value if limit.above else high < limit.value)
+        assert verdicts == {True, False} or limit.both
 
 
 def test_an_unknown_interval_resolves_nothing() -> None:
     for ends in ((nan, nan), (nan, 0.0), (1.0, nan)):
-        assert {rule.verdict(*ends) for rule in RULES} == {"not resolved"}
-    assert rules.GAIN.interval(0.1, nan, nan) == "+10.0 points, no interval: too few groups"
-    assert rules.GAIN.interval(0.1, -0.0001, 0.2) == "+10.0 [0.0, +20.0] points"
+        effect = replace(spanning(0.1, 0.1), low=ends[0], high=ends[1])
+        assert {rule.limit.judge(effect) for rule in RULES} == {"not resolved"}
+    points = Limit(0.02, above=False)
+    assert points.interval(replace(effect, low=nan)) == "+10.0 points, no interval: too few groups"
+    assert points.interval(replace(effect, low=-0.0001, high=0.2)) == "+10.0 [0.0, +20.0] points"
 
 
 # Over-fitting
@@ -110,7 +113,7 @@ def test_a_loss_that_does_not_fall_is_no_over_fitting(tmp_path: Path) -> None:
         store, "overfit", log=[(1, 0.9), (10, 0.5), (20, 0.6)]
     )  # the first batch alone would say that it falls
     found = by_signature(diagnose(store, "overfit"))["DPO: over-fitting"]
-    assert found.verdict == "not shown"
+    assert found.outcome == "fails"
     assert "training loss 0.54, then 0.6" in found.evidence
 
 
@@ -126,7 +129,7 @@ def test_without_a_readable_log_over_fitting_is_not_resolved(tmp_path: Path, tex
     if text is not None:
         file.write_text(text)
     found = by_signature(diagnose(store, "overfit"))["DPO: over-fitting"]
-    assert found.verdict == "not resolved"
+    assert found.outcome == "not resolved"
     assert "training loss not recorded" in found.evidence
 
 
@@ -169,7 +172,7 @@ def test_a_run_of_the_floor_alone_has_no_data_for_any_rule(tmp_path: Path) -> No
     record["targets"] = {"greedy/test/weak_floor": record["targets"]["greedy/test/weak_floor"]}
     found = diagnose(store, "healthy")
     assert len(found) == len(RULES)
-    assert {one.verdict for one in found} == {"no data"}
+    assert {one.outcome for one in found} == {"not tested"}
     assert "{" not in render("healthy", found)
     told = by_signature(found)
     assert "no target labels/agreed_1, labels/weak_0" in told["agreement is too rare"].evidence
@@ -182,12 +185,12 @@ def test_a_run_without_stage_two_says_so_and_judges_stage_one(tmp_path: Path) ->
     before = by_signature(diagnose(store, "healthy"))
     without(store, "vote", "pairs", "labels/pairs", "greedy/test/dpo")
     found = diagnose(store, "healthy")
-    of_two = [one for one in found if one.family == rules.STAGE_TWO]
-    assert {one.verdict for one in of_two} == {"no data"}
+    of_two = [one for one in found if one.rule.family == STAGE_TWO]
+    assert {one.outcome for one in of_two} == {"not tested"}
     assert sum("stage2.methods" in one.evidence for one in of_two) == 2
     assert "no target vote" in by_signature(found)["the vote is miscalibrated"].evidence
-    rest = [one for one in found if one.family != rules.STAGE_TWO]
-    assert rest == [before[one.signature] for one in rest]
+    rest = [one for one in found if one.rule.family != STAGE_TWO]
+    assert rest == [before[one.rule.name] for one in rest]
 
 
 @pytest.mark.parametrize(
@@ -207,7 +210,7 @@ def test_what_is_not_computed_yet_is_named_and_the_rest_is_judged_as_before(
     before = by_signature(diagnose(store, "healthy"))
     shutil.rmtree(store.path(store.refs.records["healthy"]["targets"][label]))
     after = by_signature(diagnose(store, "healthy"))
-    assert {name for name, one in after.items() if one.verdict == "no data"} == silent
+    assert {name for name, one in after.items() if one.outcome == "not tested"} == silent
     assert all(f"not computed yet, or damaged: {label}" in after[name].evidence for name in silent)
     assert all(after[name] == one for name, one in before.items() if name not in silent)
 
@@ -218,9 +221,9 @@ def test_an_empty_agreement_is_rare_and_has_no_precision(tmp_path: Path) -> None
     targets = store.refs.records["healthy"]["targets"]
     targets["labels/agreed_2"] = store.put("nothing", "grades.parquet", [])
     found = by_signature(diagnose(store, "healthy"))
-    assert found["agreement is too rare"].verdict == "shown"
-    assert found["agreement is too rare"].value == 0
-    assert found["agreement is precise on easy questions only"].verdict == "no data"
+    assert found["agreement is too rare"].outcome == "holds"
+    assert known(found["agreement is too rare"].effect).value == 0
+    assert found["agreement is precise on easy questions only"].outcome == "not tested"
     assert "nothing is kept" in found["agreement keeps easy questions only"].evidence
 
 
@@ -284,7 +287,7 @@ def test_the_command_prints_and_saves_the_same_twice_and_leaves_the_store_as_it_
     assert (tmp_path / "0.json").read_bytes() == (tmp_path / "1.json").read_bytes()
     assert files() == before
     saved = strict((tmp_path / "0.json").read_text())
-    assert saved == strict(json.dumps(as_json("one", diagnose(real, "one"))))
+    assert saved == strict(json.dumps({"run": "one", "findings": records(diagnose(real, "one"))}))
     assert shown[0].out == render("one", diagnose(real, "one"))
 
 

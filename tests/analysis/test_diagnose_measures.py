@@ -114,13 +114,13 @@ def test_the_vote_is_measured_as_by_counting_and_by_scikit_learn(store: TinyStor
     sure = np.array([times / 10 for _, times in majority])
     right = np.array([answer == "7" for answer, _ in majority])
     found = by_signature(diagnose(store, "oversure"))
-    assert found["the vote is miscalibrated"].value == pytest.approx(sure.mean() - right.mean())
+    assert known(found["the vote is miscalibrated"].effect).value == pytest.approx(sure.mean() - right.mean())
     ece = sum(
         (at := sure == value).mean() * abs(right[at].mean() - value) for value in np.unique(sure).tolist()
     )
     assert f"ECE {100 * ece:.1f} %" in found["the vote is miscalibrated"].evidence
     ranked = found["confidence does not tell right from wrong"]
-    assert ranked.value == pytest.approx(roc_auc_score(right, sure))
+    assert known(ranked.effect).value == pytest.approx(roc_auc_score(right, sure))
     kept = [hit for share, hit in zip(sure, right, strict=True) if share >= 0.6]
     dropped = [hit for share, hit in zip(sure, right, strict=True) if share < 0.6]
     told = (
@@ -135,8 +135,8 @@ def test_sides_lengths_and_gains_are_counted(store: TinyStore) -> None:
         rows = raw(store, run, label)
         return sum(one["verdicts"] == ["right"] for one in rows) / len(rows)
 
-    def value(run: str, signature: str) -> float | None:
-        return by_signature(diagnose(store, run))[signature].value
+    def value(run: str, signature: str) -> float:
+        return known(by_signature(diagnose(store, run))[signature].effect).value
 
     assert value("chosen", FAULTS["chosen"]) == pytest.approx(1 - share("chosen", "labels/pairs_chosen"))
     assert value("rejected", FAULTS["rejected"]) == pytest.approx(share("rejected", "labels/pairs_rejected"))

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from analysis.parts.rules import Finding
 from analysis.reading.contrasts import difference, precision_gain
 from analysis.reading.frame import GRADES, load_frames
 from analysis.reading.groups import Group, make_groups
-from analysis.weak_to_strong.findings import Finding, control_contrasts, findings, hardest_levels, judge
+from analysis.weak_to_strong.findings import GAIN, control_contrasts, findings, hardest_levels
 from analysis.weak_to_strong.findings_page import save_findings
 from tests.analysis.synthetic import SETS, TRUTH, TinyStore, add_run
 from tests.oracle_evaluation import accuracy
@@ -22,7 +23,7 @@ from w2s_core.statistics import Estimate, Spread
 
 
 def by_name(groups: list[Group]) -> dict[str, Finding]:
-    return {one.name: one for one in findings(groups)}
+    return {finding.rule.name: finding for finding in findings(groups)}
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +45,8 @@ def test_too_few_samples_for_pass_at_10_leave_the_other_findings_as_they_are(tmp
             ]
             targets[label] = after.put(f"two-{seed}-{label.replace('/', '-')}", "grades.parquet", rows)
     ten, two = (by_name(make_groups(load_frames(store, ["run-0", "run-1"]))) for store in (before, after))
-    assert two["F5"].claims[0].verdict == "not tested"
-    assert ten["F5"].claims[0].verdict != "not tested"
+    assert two["F5"].claims[0].outcome == "not tested"
+    assert ten["F5"].claims[0].outcome != "not tested"
     for name in ten.keys() - {"F5"}:
         assert [claim.effect for claim in ten[name].claims] == [claim.effect for claim in two[name].claims]
 
@@ -54,10 +55,10 @@ def test_true_findings_hold_and_false_ones_fail(groups: list[Group]) -> None:
     found = by_name(groups)
     assert list(found) == [f"F{i}" for i in range(1, 10)]
     for name in ("F1", "F2", "F3", "F7", "F9"):
-        assert found[name].verdict == "holds", name
-    assert found["F6"].verdict == "fails"
-    assert [claim.verdict for claim in found["F6"].claims][1] == "fails", "ORPO loses 15 points"
-    assert found["F8"].verdict == "fails"
+        assert found[name].outcome == "holds", name
+    assert found["F6"].outcome == "fails"
+    assert [claim.outcome for claim in found["F6"].claims][1] == "fails", "ORPO loses 15 points"
+    assert found["F8"].outcome == "fails"
 
 
 def test_effects_are_means_over_weak_models_and_seeds(groups: list[Group], study: TinyStore) -> None:
@@ -73,8 +74,8 @@ def test_effects_are_means_over_weak_models_and_seeds(groups: list[Group], study
         assert effect is not None
         assert effect.value == pytest.approx(mean(second) - mean(first))
         assert (effect.n, effect.seeds, effect.clusters) == (240, 3, 120)
-        by_weak = found[name].claims[0].by_weak
-        assert effect.value == pytest.approx(np.mean([one.value for one in by_weak.values() if one]))
+        by_group = found[name].claims[0].by_group
+        assert effect.value == pytest.approx(np.mean([one.value for one in by_group.values() if one]))
 
 
 def test_runs_with_other_weak_models_add_degrees_of_freedom_but_not_against_the_shared_ceiling(
@@ -136,7 +137,7 @@ def estimate(value: float, low: float, high: float) -> Estimate:
     ],
 )
 def test_verdict_rule(effect: Estimate | None, p_holm: float, verdict: str) -> None:
-    assert judge(effect, p_holm) == verdict
+    assert GAIN.judge(effect, p_holm) == verdict
 
 
 def test_a_noisy_null_is_rarely_called_a_finding(store: TinyStore) -> None:
@@ -144,16 +145,16 @@ def test_a_noisy_null_is_rarely_called_a_finding(store: TinyStore) -> None:
     for seed in (0, 1, 2):
         add_run(store, f"r{seed}", seed=seed, n=90, truth=flat, sets=SETS | {"weak_0": (1.0, 0.9)})
     found = by_name(make_groups(load_frames(store, list(store.refs.names()))))
-    assert not [name for name, one in found.items() if one.verdict == "holds" and name != "F9"]
-    assert found["F9"].verdict == "not tested", "one weak model"
+    assert not [name for name, one in found.items() if one.outcome == "holds" and name != "F9"]
+    assert found["F9"].outcome == "not tested", "one weak model"
 
 
 def test_missing_results_leave_a_finding_untested(store: TinyStore) -> None:
     add_run(store, "a", missing=("greedy/test/dpo",))
     found = by_name(make_groups(load_frames(store, ["a"])))
-    assert found["F6"].claims[0].verdict == "not tested"
-    assert found["F6"].verdict in ("not tested", "fails")
-    assert found["F1"].verdict == "holds"
+    assert found["F6"].claims[0].outcome == "not tested"
+    assert found["F6"].outcome in ("not tested", "fails")
+    assert found["F1"].outcome == "holds"
 
 
 def test_seeds_that_only_some_have_are_left_out_of_a_contrast(store: TinyStore) -> None:
@@ -187,7 +188,7 @@ def test_controls_stand_beside_the_findings(groups: list[Group]) -> None:
     gold = names["icl-ft 1 minus control: gold"].effect
     assert gold is not None
     assert gold.value < 0
-    assert all(claim.verdict == "not tested" for claim in names.values()), "shown, not claimed"
+    assert all(claim.outcome == "not tested" for claim in names.values()), "shown, not claimed"
 
 
 def test_page_and_json_agree_and_are_the_same_each_time(groups: list[Group], tmp_path: Path) -> None:
