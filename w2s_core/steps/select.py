@@ -11,6 +11,7 @@ from w2s_core.rows import Row, read_rows, write_rows
 from w2s_core.steps.common import (
     ANSWER_CODE,
     ANSWER_LIBRARIES,
+    ANSWER_UNKEYED,
     Responses,
     read_ids,
     read_responses,
@@ -26,6 +27,7 @@ ROW_SETS = ("responses", "agreed", "pairs")
     version=1,
     code=(*ANSWER_CODE, "w2s_core.selection"),
     libraries=ANSWER_LIBRARIES,
+    unkeyed=ANSWER_UNKEYED,
     gives="agreed",
     takes={"weak": ("responses",), "icl": ("responses",), "exclude": ("demonstrations",)},
 )
@@ -59,6 +61,7 @@ def agree(ctx: Context, *, weak: Path, icl: Path, exclude: Path, rule: str, cons
     version=1,
     code=(*ANSWER_CODE, "w2s_core.selection"),
     libraries=ANSWER_LIBRARIES,
+    unkeyed=ANSWER_UNKEYED,
     gives="pairs",
     takes={"weak": ("responses",), "samples": ("responses",), "exclude": ("demonstrations",)},
 )
@@ -136,6 +139,7 @@ def on_same_questions(ctx: Context, *, responses: Path, like: Path) -> Row:
     version=1,
     code=ANSWER_CODE,
     libraries=ANSWER_LIBRARIES,
+    unkeyed=ANSWER_UNKEYED,
     gives="responses",
     takes={"responses": ("responses",), "gold": ("gold",)},
 )
@@ -163,6 +167,7 @@ def keep_right(ctx: Context, *, responses: Path, gold: Path, rule: str) -> Row:
     version=1,
     code=(*ANSWER_CODE, "w2s_core.selection"),
     libraries=ANSWER_LIBRARIES,
+    unkeyed=ANSWER_UNKEYED,
     gives="responses",
     takes={"responses": ("responses",)},
 )
