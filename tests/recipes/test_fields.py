@@ -362,17 +362,17 @@ def field_info(model: type[BaseModel], dotted: str) -> Any:
 
 
 TRAINING_EDGES: dict[str, tuple[list[Any], list[Any]]] = {
-    "learning_rate": ([0.0, -1.0], [1e-12]),
+    "learning_rate": ([0.0, -1.0, float("inf")], [1e-12]),
     "batch_size": ([0], [1]),
     "epochs": ([0.0], [0.5]),
     "max_steps": ([0], [1]),
     "lora_r": ([0], [1]),
     "lora_alpha": ([0], [1]),
     "lora_dropout": ([-0.1, 1.0], [0.0, 0.99]),
-    "warmup_ratio": ([-0.1, 1.1], [0.0, 1.0]),
+    "warmup_ratio": ([-0.1, 1.0], [0.0, 0.99]),
     "scheduler": (["cosinus"], ["cosine", "linear", "constant"]),
     "weight_decay": ([-0.1], [0.0]),
-    "max_length": ([0], [1]),
+    "max_length": ([1], [2]),
     "beta": ([0.0], [1e-9]),
 }
 EDGES: dict[str, dict[str, tuple[list[Any], list[Any]]]] = {
