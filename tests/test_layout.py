@@ -18,8 +18,8 @@ HEAVY = {"accelerate", "datasets", "pandas", "peft", "torch", "transformers", "t
 SLOW_TO_LOAD = HEAVY | {"matplotlib", "math_verify", "pyarrow", "scipy", "sympy", "trackio", "wandb"}
 PURE = ["answers.grading", "prompting", "selection", "statistics"]
 PLANNING = [
-    "", "cli.main", "engine", "errors", "experiment", "recipes.self_training", "recipes.weak_to_strong", "rows", "steps",
-    "tasks", "tracking",
+    "", "cli.main", "engine", "errors", "experiment", "recipes.self_training", "recipes.weak_to_strong", "rows",
+    "steps", "tasks", "tracking",
 ]  # fmt: skip
 
 

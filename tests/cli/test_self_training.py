@@ -1,4 +1,4 @@
-"""Every command on a recipe that is not weak-to-strong: what is printed is true of it, and nothing speaks of the other."""
+"""Every command on a recipe that is not weak-to-strong: what is printed is true of it, and of no other."""
 
 import json
 import re
