@@ -26,6 +26,7 @@ USER_ERROR = 2
 
 
 LAZY = {
+    "accept": "w2s_core.cli.accept:accept",
     "compare": "analysis.commands:compare",
     "dashboard": "analysis.dashboard.command:dashboard",
     "data": "w2s_core.data.commands:data",

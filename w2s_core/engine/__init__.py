@@ -1,5 +1,7 @@
 """Content-addressed, cached steps: declare, plan, run and explain them."""
 
+from w2s_core.engine.accepted import Acceptance
+from w2s_core.engine.accepting import acceptances_used
 from w2s_core.engine.context import Context
 from w2s_core.engine.disk import DiskFullError
 from w2s_core.engine.display import make_display
@@ -13,6 +15,7 @@ from w2s_core.engine.store import CorruptObjectError, Problem, Store
 from w2s_core.engine.walk import Outcome
 
 __all__ = [
+    "Acceptance",
     "Change",
     "Context",
     "CorruptObjectError",
@@ -27,6 +30,7 @@ __all__ = [
     "Problem",
     "StepDefinition",
     "Store",
+    "acceptances_used",
     "explain",
     "make_display",
     "plan",
