@@ -226,13 +226,6 @@ class Store:
             disk.fsync(self.folder(key).parent)
             return target
 
-    def gc(self, *, dry_run: bool = False) -> dict[str, int]:
-        """Remove what nothing needs (see `gc.collect`), and return how much: objects, leftovers, bytes."""
-        from w2s_core.engine.gc import collect
-
-        gone = collect(self, dry_run=dry_run)
-        return {"objects": len(gone.objects), "leftovers": len(gone.leftovers), "bytes": gone.size}
-
     def find(self, prefix: str) -> str:
         """The one key that starts with `prefix`. Raises UserError when none does, or several do."""
         shards = (self.root / "objects").glob(f"{prefix[:2]}*")
