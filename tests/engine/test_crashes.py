@@ -13,7 +13,7 @@ import pytest
 
 from tests.engine.harness import Fault, die, in_child, no_space
 from tests.engine.toy import executions, number, resuming, total, value, writes
-from w2s_core.engine import DiskFullError, Store, run_graph
+from w2s_core.engine import DiskFullError, Store, collect, run_graph
 from w2s_core.errors import UserError
 
 TARGET = {"it": total(parts=[number(n=2)])}
@@ -43,7 +43,7 @@ def assert_goes_on(root: Path, log: Path, survived: set[str]) -> None:
     half_made = {path.name.split(".")[0] for path in (root / "tmp").iterdir() if path.is_dir()}
     assert half_made <= survived, "what is made anew removes what its dead owner left"
     Store(root).refs.write("run", TARGET["it"].key)
-    Store(root).gc()
+    collect(Store(root))
     for name in ("work", "sessions", "locks", "quarantine"):
         assert list((root / name).iterdir()) == [], name
     assert [path.name for path in (root / "tmp").iterdir() if path.is_dir()] == []
@@ -150,11 +150,11 @@ def test_killed_while_gc_deletes(tmp_path: Path) -> None:
 
         def work(root: Path = root, n: int = n) -> None:
             Fault(root, n, die).arm()
-            Store(root).gc()
+            collect(Store(root))
 
         code = in_child(work)
         assert number(n=2).key in assert_whole(root)
-        Store(root).gc()
+        collect(Store(root))
         assert set(Store(root).keys()) == {number(n=2).key}
         assert [path for path in (root / "tmp").iterdir() if path.is_dir()] == []
         if code == 0:
@@ -167,7 +167,7 @@ def test_a_killed_step_goes_on_from_its_scratch_folder(tmp_path: Path) -> None:
     code = in_child(lambda: run_graph({"it": resuming()}, store, runtime=runtime) and None)
     assert code == -signal.SIGKILL
     store.refs.write("run", resuming().key)
-    store.gc()
+    collect(store)
     assert (store.work_folder(resuming().key) / "scratch" / "checkpoint.txt").exists()
     assert run_graph({"it": resuming()}, store, runtime=runtime).complete
     assert value(store.path(resuming().key)) == 42

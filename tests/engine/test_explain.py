@@ -84,13 +84,14 @@ def spec(**parts: Any) -> dict[str, Any]:
         "code": {},
         "libraries": {},
     }
-    return {**plain, "key": str(sorted(map(str, parts.items()))), **parts}
+    identity = str(sorted(map(str, parts.items())))
+    return {**plain, "key": identity, "all_code": identity, "fingerprint": identity, **parts}
 
 
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ({"version": 1}, {"version": 2}, "version : 1 -> 2"),
+        ({"version": 1, "fingerprint": ""}, {"version": 2, "fingerprint": ""}, "version : 1 -> 2"),
         (
             {"function": "a" * 64},
             {"function": "b" * 64},
@@ -101,11 +102,42 @@ def spec(**parts: Any) -> dict[str, Any]:
             {"code": {"m.x": "2" * 64}},
             "the code of m.x changed (11111111 -> 22222222)",
         ),
-        ({"libraries": {"trl": "1.15"}}, {"libraries": {"trl": "1.16"}}, "library trl: 1.15 -> 1.16"),
-        ({"libraries": {}}, {"libraries": {"trl": "1.16"}}, "library trl: None -> 1.16"),
+        (
+            {"code": {"m.x": "1" * 64}, "all_code": "a" * 64},
+            {"code": {"m.y": "1" * 64}, "all_code": "b" * 64},
+            "the code of step sft changed (aaaaaaaa -> bbbbbbbb)",
+        ),
+        (
+            {"code": {"m.x": "1" * 64, "m.z": "3" * 64}},
+            {"code": {"m.y": "1" * 64, "m.z": "4" * 64}},
+            "the code of m.z changed (33333333 -> 44444444)",
+        ),
+        (
+            {"code": {"m.x": "1" * 64}, "fingerprint": "f", "params": {"n": 1}},
+            {"code": {"m.x": "2" * 64}, "fingerprint": "f", "params": {"n": 2}},
+            "parameter n: 1 -> 2",
+        ),
+        (
+            {"libraries": {"trl": "1.15"}, "all_code": ""},
+            {"libraries": {"trl": "1.16"}, "all_code": ""},
+            "library trl: 1.15 -> 1.16",
+        ),
+        (
+            {"libraries": {}, "all_code": ""},
+            {"libraries": {"trl": "1.16"}, "all_code": ""},
+            "library trl: None -> 1.16",
+        ),
         ({"step": "sft"}, {"step": "prefer"}, "step : sft -> prefer"),
-        ({"inputs": {"a": "1" * 64}}, {"inputs": {"a": "2" * 64}}, f"input a: {'1' * 12} -> {'2' * 12}"),
-        ({"params": {"lr": 1}}, {"params": {"lr": 1.0}}, "parameter lr: 1 -> 1.0"),
+        (
+            {"inputs": {"a": "1" * 64}, "fingerprint": ""},
+            {"inputs": {"a": "2" * 64}, "fingerprint": ""},
+            f"input a: {'1' * 12} -> {'2' * 12}",
+        ),
+        (
+            {"params": {"lr": 1}, "fingerprint": ""},
+            {"params": {"lr": 1.0}, "fingerprint": ""},
+            "parameter lr: 1 -> 1.0",
+        ),
     ],
 )
 def test_each_kind_of_change(old: dict[str, Any], new: dict[str, Any], said: str) -> None:

@@ -19,7 +19,7 @@ from tests.engine.test_crashes import alive, wait_for
 from tests.engine.test_scheduler import Kit, diamond
 from tests.engine.test_store import Events
 from tests.engine.toy import executions, number, resuming, slow, total, trains, value
-from w2s_core.engine import Handle, Outcome, Store, locks, run_graph
+from w2s_core.engine import Handle, Outcome, Store, collect, locks, run_graph
 from w2s_core.errors import UserError
 
 pytestmark = [
@@ -159,7 +159,7 @@ def assert_goes_on(kit: Kit, seconds: float) -> None:
     outcome = run(kit, targets, executor="local")
     assert outcome.complete
     assert sorted(executions(log)) == ["long0", "long1"]
-    store.gc()
+    collect(store)
     assert not any(list((store.root / name).iterdir()) for name in ("tmp", "locks", "sessions", "work"))
 
 

@@ -13,10 +13,10 @@ import pytest
 
 from tests.engine import toy
 from tests.engine.toy import executions, number, total, trains, value
-from w2s_core.engine import Handle, Store, locks, run_graph, step
+from w2s_core.engine import Handle, Store, accepted, locks, run_graph, step
 from w2s_core.engine.executors.ray_task import _join, run_step
 from w2s_core.engine.session import Ending, Session
-from w2s_core.engine.step import topological
+from w2s_core.engine.step import key_of, topological
 from w2s_core.errors import UserError
 
 HOST = socket.gethostname()
@@ -37,6 +37,7 @@ class Node:
             "key": handle.key,
             "specs": [one.spec() for one in topological([handle])],
             "imports": {"modules": ["tests.engine.toy"], "paths": []},
+            "accepted": {},
             "runtime": {"log": str(self.log)},
         }
         return json.dumps({**job, **other})
@@ -131,6 +132,22 @@ def test_a_node_without_the_program_or_with_another_version_says_so(node: Node) 
     answer = node.run(number(n=1), specs=[{**other, "key": "0" * 64}])
     assert "the code of step number changed since this command started" in answer["message"]
     assert executions(node.log) == []
+
+
+def test_a_task_makes_keys_with_the_acceptances_of_its_driver(node: Node) -> None:
+    table = {"number": {number.code_fingerprint: "1" * 64}}
+    plain = number(n=1).key
+    with accepted.pinned(table):
+        handle = number(n=1)
+        assert handle.key != plain
+        job = node.job(handle, accepted=table)
+    accepted.use({})
+    assert number(n=1).key == plain
+    try:
+        assert json.loads(run_step(job))["event"] == "finished"
+    finally:
+        accepted.use({})
+    assert list(node.store.keys()) == [key_of(json.loads(job)["specs"][0])]
 
 
 def test_without_ray_the_command_says_what_to_install(

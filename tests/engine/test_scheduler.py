@@ -15,7 +15,7 @@ from tests.engine import toy
 from tests.engine.test_crashes import alive, wait_for
 from tests.engine.test_store import Events
 from tests.engine.toy import executions, number, resuming, slow, total, value
-from w2s_core.engine import Handle, Outcome, Store, locks, plan, run_graph
+from w2s_core.engine import Handle, Outcome, Store, collect, locks, plan, run_graph
 from w2s_core.engine.planning import Estimates, distinct
 from w2s_core.engine.session import gc_lock
 from w2s_core.engine.walk import urgencies
@@ -204,7 +204,7 @@ def test_workers_end_with_a_killed_driver_and_hold_nothing(kit: Kit) -> None:
     wait_for(lambda: not any(alive(pid) for pid in pids), timeout_s=2)
 
     def clean() -> bool:
-        store.gc()
+        collect(store)
         return not any(list((store.root / name).iterdir()) for name in ("tmp", "locks", "sessions", "work"))
 
     wait_for(clean, timeout_s=2)  # a process's main thread can be gone a moment before its last thread
@@ -217,7 +217,7 @@ def test_gc_leaves_a_running_command_alone(kit: Kit) -> None:
     )
     wait_for(lambda: len(executions(log)) == 2)
     while driver.poll() is None:
-        store.gc()
+        collect(store)
     assert driver.returncode == 0
     assert executions(log) in (["slow0", "slow1"], ["slow1", "slow0"])
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.engine import toy
 from tests.engine.toy import executions, number, total, value, writes
-from w2s_core.engine import CorruptObjectError, Handle, Store, locks, run_graph
+from w2s_core.engine import CorruptObjectError, Handle, Store, collect, locks, run_graph
 from w2s_core.errors import UserError
 
 
@@ -262,13 +262,13 @@ def test_gc_keeps_what_refs_reach_and_no_more(store: Store, log: Path) -> None:
     compute(loose, store, log)
     store.refs.write("run", {"deep": [{"down": kept.key}]})
     before = set(store.keys())
-    assert store.gc(dry_run=True)["objects"] == 2
+    assert collect(store, dry_run=True).counts()["objects"] == 2
     assert set(store.keys()) == before
-    freed = store.gc()
+    freed = collect(store).counts()
     assert set(store.keys()) == before - {loose.key, number(n=3).key}
     assert freed["objects"] == 2
     assert freed["bytes"] > 0
-    assert store.gc() == {"objects": 0, "leftovers": 0, "bytes": 0}
+    assert collect(store).counts() == {"objects": 0, "leftovers": 0, "bytes": 0}
     assert list(store.verify()) == []
 
 
@@ -276,10 +276,10 @@ def test_gc_keeps_what_an_unfinished_run_will_need(store: Store, log: Path) -> N
     broken = toy.broken(of=total(parts=[number(n=1)]))
     store.refs.write("run", {"targets": {"it": broken.key}})
     compute(broken, store, log)
-    assert store.gc()["objects"] == 0
+    assert collect(store).counts()["objects"] == 0
     assert store.has(total(parts=[number(n=1)]).key)
     store.refs.delete("run")
-    store.gc()
+    collect(store)
     assert list(store.keys()) == []
     assert list((store.root / "graphs").iterdir()) == []
 
@@ -300,7 +300,7 @@ def test_gc_removes_what_dead_processes_left(store: Store, log: Path) -> None:
     old = store.root / "tmp" / "old.json.ab"
     old.write_text("")
     os.utime(old, (0, 0))
-    store.gc()
+    collect(store)
     assert [path.name for path in (store.root / "tmp").iterdir()] == ["young.json.ab"]
     for name in ("work", "sessions", "locks"):
         assert list((store.root / name).iterdir()) == []
@@ -310,12 +310,12 @@ def test_gc_keeps_the_inputs_of_a_step_that_is_locked(store: Store, log: Path) -
     broken = toy.broken(of=number(n=1))
     compute(broken, store, log)
     with locks.wait_lock(store.lock_path(broken.key)):
-        assert store.gc()["objects"] == 0
-    assert store.gc()["objects"] == 1
+        assert collect(store).counts()["objects"] == 0
+    assert collect(store).counts()["objects"] == 1
 
 
 def test_gc_refuses_to_guess(store: Store) -> None:
     store.refs.write("run", {})
     (store.root / "refs" / "run.json").write_text("{")
     with pytest.raises(UserError, match="cannot be read"):
-        store.gc()
+        collect(store)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from w2s_core.cli.render import counted, fields, seconds, table, when
 from w2s_core.engine import Handle, Planned, Store, plan
-from w2s_core.engine.step import topological
+from w2s_core.engine.step import is_earlier_format, topological
 from w2s_core.errors import UserError
 from w2s_core.experiment import Experiment
 from w2s_core.runs import Graph, build_graph
@@ -113,10 +113,15 @@ def _best(store: Store, run: str, key: str) -> Handle | str:
     """The key where its manifest tells all; for a step not computed yet, the handle planned anew."""
     if store.has(key):
         return key
-    graph = build_graph(Experiment.model_validate_json(json.dumps(store.refs.read(run)["experiment"])))
+    record = store.refs.read(run)
+    graph = build_graph(Experiment.model_validate_json(json.dumps(record["experiment"])))
     planned = {handle.key: handle for handle in topological(graph.targets.values())}
     if key not in planned:
-        raise UserError(
-            f"{key[:12]} was never computed, and the code has changed since run {run} was planned"
+        specs = [manifest["spec"] for manifest in map(store.peek, record["steps"].values()) if manifest]
+        cause = (
+            "was planned with an earlier key format"
+            if any(map(is_earlier_format, specs))
+            else "was planned with other code"
         )
+        raise UserError(f"{key[:12]} was never computed, and run {run} {cause}")
     return planned[key]

@@ -28,6 +28,7 @@ USER_ERROR = 2
 
 
 LAZY = {
+    "accept": "w2s_core.cli.accept:accept",
     "compare": "analysis.commands:compare",
     "dashboard": "analysis.dashboard.command:dashboard",
     "data": "w2s_core.data.commands:data",
@@ -197,10 +198,10 @@ def verify(root: Path) -> None:
 @click.pass_obj
 def gc(root: Path, dry_run: bool) -> None:
     """Remove the results that no run points at."""
-    from w2s_core.engine import Store
+    from w2s_core.engine import Store, collect
 
-    freed = Store(root).gc(dry_run=dry_run)
-    click.echo(json.dumps({"dry_run": dry_run, **freed}))
+    freed = collect(Store(root), dry_run=dry_run)
+    click.echo(json.dumps({"dry_run": dry_run, **freed.counts()}))
 
 
 def _command() -> list[str]:

@@ -1,11 +1,13 @@
 """Content-addressed, cached steps: declare, plan, run and explain them."""
 
+from w2s_core.engine.accepted import Acceptance
+from w2s_core.engine.accepting import acceptances_used
 from w2s_core.engine.context import Context
 from w2s_core.engine.disk import DiskFullError
 from w2s_core.engine.display import make_display
 from w2s_core.engine.executors.ray_cluster import ray_cluster
 from w2s_core.engine.explain import Change, Explanation, explain
-from w2s_core.engine.gc import Garbage
+from w2s_core.engine.gc import Garbage, collect
 from w2s_core.engine.planning import Planned, plan
 from w2s_core.engine.run import Display, Executor, run_graph
 from w2s_core.engine.step import Handle, KindOf, StepDefinition, step
@@ -13,6 +15,7 @@ from w2s_core.engine.store import CorruptObjectError, Problem, Store
 from w2s_core.engine.walk import Outcome
 
 __all__ = [
+    "Acceptance",
     "Change",
     "Context",
     "CorruptObjectError",
@@ -28,6 +31,8 @@ __all__ = [
     "Problem",
     "StepDefinition",
     "Store",
+    "acceptances_used",
+    "collect",
     "explain",
     "make_display",
     "plan",

@@ -4,14 +4,16 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from w2s_core.engine.accepted import Acceptance, read_all
 from w2s_core.engine.canonical import Json, canonical
-from w2s_core.engine.step import Handle, topological
+from w2s_core.engine.step import Handle, is_earlier_format, topological
 from w2s_core.engine.store import Store
 from w2s_core.errors import UserError
 
 Spec = Mapping[str, Json]
-Kind = Literal["step", "version", "parameter", "code", "library", "input"]
+Kind = Literal["step", "version", "parameter", "code", "library", "input", "format"]
 _DEFAULT = "(default)"
+EARLIER_FORMAT = "made by an earlier key format, whose code digests cannot be compared with today's"
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,8 @@ class Change:
     def __str__(self) -> str:
         """One line: `via responses: sample | parameter seed: 0 -> 1`."""
         way = f"via {' > '.join(self.path)} | " if self.path else ""
+        if self.kind == "format":
+            return f"{way}step {self.name} was {EARLIER_FORMAT}"
         if self.kind == "code":
             return f"{way}the code of {self.name} changed ({str(self.before)[:8]} -> {str(self.after)[:8]})"
         return f"{way}{self.kind} {self.name}: {_short(self.before)} -> {_short(self.after)}"
@@ -46,6 +50,7 @@ class Explanation:
     manifest: Mapping[str, Json] | None
     other: str | None = None
     changes: list[Change] = field(default_factory=list)
+    acceptance: Acceptance | None = None
 
     def __str__(self) -> str:
         """The explanation for people, several lines."""
@@ -56,9 +61,15 @@ class Explanation:
         yield f"{spec['step']} version {spec['version']}, key {spec['key']}"
         yield from (f"  parameter {name} = {_short(value)}" for name, value in sorted(spec["params"].items()))
         yield from (f"  input {name} = {_short(value)}" for name, value in sorted(spec["inputs"].items()))
+        if is_earlier_format(spec):
+            yield f"  {EARLIER_FORMAT}"
+        else:
+            yield f"  all code {spec['all_code'][:12]}, of it:"
         yield f"  own code {spec['function'][:12]}"
         yield from (f"  code {name} {value[:12]}" for name, value in sorted(spec["code"].items()))
         yield from (f"  library {name} {value}" for name, value in sorted(spec["libraries"].items()))
+        if self.acceptance:
+            yield str(self.acceptance)
         if self.manifest:
             made = self.manifest
             yield f"hit: made {made['started']} on {made['host']} in {made['duration_s']:.1f} s"
@@ -82,9 +93,21 @@ def explain(one: Handle | str, store: Store, other: Handle | str | None = None) 
         against: Spec | None = specs.of(other)
     else:
         against = None if manifest else _nearest(spec, specs, store)
+    acceptance = _acceptance(spec, one, store)
     if against is None:
-        return Explanation(spec, manifest)
-    return Explanation(spec, manifest, against["key"], compare(against, spec, specs.known))
+        return Explanation(spec, manifest, acceptance=acceptance)
+    return Explanation(spec, manifest, against["key"], compare(against, spec, specs.known), acceptance)
+
+
+def _acceptance(spec: Spec, explained: Handle | str, store: Store) -> Acceptance | None:
+    """The acceptance that a key stands by: the one for today's code where a handle is explained, else the latest."""
+    entries = [
+        entry
+        for entry in read_all(store.root)
+        if (entry.step, entry.old) == (spec["step"], spec["fingerprint"])
+        and (isinstance(explained, str) or entry.new == spec["code_fingerprint"])
+    ]
+    return entries[-1] if entries else None
 
 
 def compare(before: Spec, after: Spec, known: Callable[[str], Spec | None]) -> list[Change]:
@@ -113,19 +136,37 @@ def compare(before: Spec, after: Spec, known: Callable[[str], Spec | None]) -> l
 def _own_changes(path: tuple[str, ...], old: Spec, new: Spec) -> Iterator[Change]:
     if old["version"] != new["version"]:
         yield Change(path, "version", "", old["version"], new["version"])
-    if old["function"] != new["function"]:
-        yield Change(path, "code", f"step {new['step']}", old["function"], new["function"])
-    kinds: tuple[tuple[str, Kind], ...] = (
-        ("params", "parameter"),
-        ("code", "code"),
-        ("libraries", "library"),
-    )
-    for part, kind in kinds:
-        missing = _DEFAULT if kind == "parameter" else None
-        for name in sorted(old[part].keys() | new[part].keys()):
-            was, now = old[part].get(name, missing), new[part].get(name, missing)
-            if canonical(was) != canonical(now):
-                yield Change(path, kind, name, was, now)
+    yield from _differing(path, "parameter", old["params"], new["params"], _DEFAULT)
+    if old["fingerprint"] == new["fingerprint"]:  # the same code, or one that was accepted for the other
+        return
+    yield from _differing(path, "library", old["libraries"], new["libraries"])
+    if is_earlier_format(old) or is_earlier_format(new):
+        yield Change(path, "format", new["step"], old["fingerprint"], new["fingerprint"])
+    elif old["all_code"] != new["all_code"]:
+        yield from _code_changes(path, old, new)
+
+
+def _code_changes(path: tuple[str, ...], old: Spec, new: Spec) -> Iterator[Change]:
+    """The parts of the code that differ. A module that was only renamed is none."""
+    before, after = ({f"step {new['step']}": spec["function"], **spec["code"]} for spec in (old, new))
+    moved = {before[name] for name in before.keys() - after.keys()}
+    moved &= {after[name] for name in after.keys() - before.keys()}
+    changes = [
+        change
+        for change in _differing(path, "code", before, after)
+        if moved.isdisjoint((change.before, change.after))
+    ]
+    # Where only the wires between the same parts differ, all of the code is named
+    yield from changes or [Change(path, "code", f"step {new['step']}", old["all_code"], new["all_code"])]
+
+
+def _differing(
+    path: tuple[str, ...], kind: Kind, old: Spec, new: Spec, missing: Json = None
+) -> Iterator[Change]:
+    for name in sorted(old.keys() | new.keys()):
+        was, now = old.get(name, missing), new.get(name, missing)
+        if canonical(was) != canonical(now):
+            yield Change(path, kind, name, was, now)
 
 
 def _pairs(old: Json, new: Json, name: str = "") -> Iterator[tuple[str, Json, Json]]:
@@ -164,10 +205,7 @@ class _Specs:
         return found["spec"] if found else None
 
     def manifest(self, key: str) -> Mapping[str, Json] | None:
-        try:
-            return self._store.read_manifest(key)
-        except (FileNotFoundError, ValueError):
-            return None
+        return self._store.peek(key)
 
 
 def _nearest(spec: Spec, specs: _Specs, store: Store) -> Spec | None:

@@ -29,8 +29,12 @@ class Garbage:
     leftovers: list[Path] = field(default_factory=list)
     size: int = 0
 
+    def counts(self) -> dict[str, int]:
+        """How much it is: objects, leftovers, bytes."""
+        return {"objects": len(self.objects), "leftovers": len(self.leftovers), "bytes": self.size}
 
-def collect(store: Store, *, dry_run: bool) -> Garbage:
+
+def collect(store: Store, *, dry_run: bool = False) -> Garbage:
     """Remove what nothing needs. A result is kept when a ref names it, a kept result was made from it, an
     unfinished run named by a ref will need it, or a live process's graph has it.
 

@@ -34,6 +34,7 @@ def plan(targets: Mapping[str, Handle] | Iterable[Handle], store: Store) -> list
 
     "missing" steps will run; "not needed" ones have no result, but lead to cached ones only.
     """
+    store.use_acceptances()
     wanted = list(targets.values()) if isinstance(targets, Mapping) else list(targets)
     handles = distinct(wanted)
     existing = {key for key in handles if store.has(key)}

@@ -3,11 +3,11 @@
 import os
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Literal, Protocol
 
-from w2s_core.engine import disk
+from w2s_core.engine import accepted, disk
 from w2s_core.engine.executors.imports import Imports, refuse_scripts
 from w2s_core.engine.executors.loop import INTERRUPTED, Loop, terminable
 from w2s_core.engine.executors.ray_cluster import ray_cluster, require_ray
@@ -95,22 +95,32 @@ def run_graph(
         require_ray()
     elif address:
         raise UserError(f"--address {address} is of a Ray cluster: add --executor ray")
-    shown = display or Silence()
+    with accepted.pinned(store.accepted):
+        means = _Means(executor, workers, address, imports)
+        return _run(targets, store, means, runtime or {}, display or Silence())
+
+
+def _run(
+    targets: Mapping[str, Handle],
+    store: Store,
+    means: "_Means",
+    runtime: Mapping[str, Any],
+    shown: Display,
+) -> Outcome:
     damaged = _screen(targets, store)
     planned = plan(targets, store)
     missing = sum(one.state == "missing" for one in planned)
-    if executor == "local":
-        workers = min(workers or 1, missing) or 1
-    if missing and (executor == "ray" or (workers or 1) > 1):
+    if means.executor == "local":
+        means = replace(means, workers=min(means.workers or 1, missing) or 1)
+    if missing and (means.executor == "ray" or (means.workers or 1) > 1):
         refuse_scripts(one.handle for one in planned)
-    shown.begin(planned, workers or os.cpu_count() or 1)
+    shown.begin(planned, means.workers or os.cpu_count() or 1)
     outcome = Outcome(cached={one.handle.key for one in planned if one.state == "cached"})
     try:
         for error in damaged:
             shown.event(corrupt_event(error))
         if missing:
-            means = _Means(executor, workers, address, imports)
-            outcome = _compute(targets, store, means, runtime or {}, shown.event)
+            outcome = _compute(targets, store, means, runtime, shown.event)
     finally:
         shown.end(outcome)
     return outcome

@@ -8,6 +8,7 @@ holds the keys of the handles passed in, and `fingerprint` is a digest of code a
 (`fingerprint.py`).
 """
 
+import difflib
 import functools
 import inspect
 import marshal
@@ -17,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from w2s_core.engine import accepted
 from w2s_core.engine.canonical import Json, canonical, digest, normalise
 from w2s_core.engine.fingerprint import confirm_loaded, library_version, note_sources
 from w2s_core.engine.reach import STEP, Reach
@@ -185,9 +187,14 @@ class StepDefinition:
             "libraries": {name: library_version(name) for name in self.libraries},
         }
 
-    @functools.cached_property
+    @property
     def fingerprint(self) -> str:
-        """The digest of the code and the library versions, read once in the life of a process."""
+        """What keys are made with: `code_fingerprint`, or the one that an acceptance in force puts in its place."""
+        return accepted.standing(self.name, self.code_fingerprint)
+
+    @functools.cached_property
+    def code_fingerprint(self) -> str:
+        """The digest of today's code and library versions, read once in the life of a process."""
         code = self.sources["all_code"]
         return digest({"code": self._same_code.get(code, code), "libraries": self.sources["libraries"]})
 
@@ -195,7 +202,7 @@ class StepDefinition:
         """Load the code that the key stands on and check that it is what the key was made from (see
         `confirm_loaded`).
         """
-        _ = self.fingerprint
+        _ = self.code_fingerprint
         confirm_loaded(self._reach.files)
 
     @functools.cached_property
@@ -232,7 +239,9 @@ class Handle:
     params: dict[str, Json]
     unkeyed: dict[str, Json]
     inputs: dict[str, Structure]
-    _key: list[str] = field(default_factory=list, repr=False)
+    _keys: dict[int, str] = field(
+        default_factory=dict, repr=False
+    )  # by the number of the acceptances in force
 
     @property
     def name(self) -> str:
@@ -244,11 +253,12 @@ class Handle:
         """The sha256 that names the result, in hexadecimal. Raises UserError when a named library is
         missing.
         """
-        if not self._key:
-            for handle in topological([self], known=lambda one: bool(one._key)):
-                if not handle._key:
-                    handle._key.append(digest(handle._identity()))
-        return self._key[0]
+        number = accepted.number()
+        if number not in self._keys:
+            for handle in topological([self], known=lambda handle: number in handle._keys):
+                if number not in handle._keys:
+                    handle._keys[number] = digest(handle._identity())
+        return self._keys[number]
 
     @property
     def kind(self) -> str | None:
@@ -286,7 +296,8 @@ class Handle:
         """`spec` with what its fingerprint is made of: this is what a manifest keeps and `explain`
         compares.
         """
-        return {**self.spec(), **self.definition.sources}
+        definition = self.definition
+        return {**self.spec(), **definition.sources, "code_fingerprint": definition.code_fingerprint}
 
     @staticmethod
     def from_specs(specs: Iterable[Mapping[str, Json]]) -> dict[str, "Handle"]:
@@ -336,6 +347,11 @@ def key_of(spec: Mapping[str, Json]) -> str:
     return digest({name: spec[name] for name in IDENTITY})
 
 
+def is_earlier_format(spec: Mapping[str, Json]) -> bool:
+    """Whether a spec was made when fingerprints held the names of modules: its digests compare with none of today."""
+    return "all_code" not in spec
+
+
 def spec_inputs(spec: Mapping[str, Json]) -> list[str]:
     """The keys of a spec's inputs, in order of its arguments."""
     return [key for value in spec["inputs"].values() for key in _leaves(value)]
@@ -366,8 +382,15 @@ def topological(
 def find_step(name: str) -> StepDefinition:
     """The step of that name among the imported modules. Raises UserError if none has it."""
     if name not in _registry:
-        raise UserError(f"no step is named '{name}' in this version of the program")
+        near = difflib.get_close_matches(name, _registry, n=1)
+        hint = f"; did you mean '{near[0]}'?" if near else ""
+        raise UserError(f"no step is named '{name}' in this version of the program{hint}")
     return _registry[name]
+
+
+def is_registered(name: str) -> bool:
+    """Whether a step of that name is among the imported modules."""
+    return name in _registry
 
 
 def _register(definition: StepDefinition) -> None:

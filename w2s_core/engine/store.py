@@ -2,6 +2,7 @@
 
 STORE.json                 {"format": 1}
 objects/<k[:2]>/<key>/     a result: its files and manifest.json, moved here as a whole, never changed again
+accepted/<step>/<new>.json the user's word that results made under older code stand (`accepted.py`)
 refs/<name>.json           a run, say: any JSON; each key in it keeps that result from `gc`
 tmp/<key>.<random>/        a result in the making
 work/<key>/                scratch (checkpoints) and progress.json of a step; survives a kill, ends with the commit
@@ -25,7 +26,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from w2s_core.engine import disk, locks
+from w2s_core.engine import accepted, disk, locks
+from w2s_core.engine.accepted import Acceptance
 from w2s_core.engine.canonical import Json, digest, normalise
 from w2s_core.engine.processor import processor_name
 from w2s_core.engine.refs import Refs
@@ -77,6 +79,7 @@ class Store:
         except PermissionError:
             raise UserError(f"the store {self.root} cannot be written") from None
         self.refs = Refs(self.root / "refs", self.root / "tmp")
+        self.read_acceptances()
 
     def _prepare(self) -> None:
         marker = self.root / "STORE.json"
@@ -154,6 +157,26 @@ class Store:
         """Where the traceback of a failed step goes."""
         return self.root / "logs" / f"{key}.txt"
 
+    def peek(self, key: str) -> dict[str, Json] | None:
+        """The manifest of a result; None where there is none, or it cannot be read. Changes nothing."""
+        try:
+            return self.read_manifest(key)
+        except (FileNotFoundError, ValueError):
+            return None
+
+    # Acceptances
+
+    def read_acceptances(self) -> list[Acceptance]:
+        """The acceptances that the store holds now, the earliest first. Keys are made with them from then on."""
+        acceptances = accepted.read_all(self.root)
+        self.accepted = accepted.table(acceptances)
+        self.use_acceptances()
+        return acceptances
+
+    def use_acceptances(self) -> None:
+        """Make keys with this store's acceptances, as they were when they were last read (by `Store(...)`, say)."""
+        accepted.use(self.accepted)
+
     # Checking
 
     def check(self, key: str) -> str | None:
@@ -202,13 +225,6 @@ class Store:
             disk.fsync(target.parent)
             disk.fsync(self.folder(key).parent)
             return target
-
-    def gc(self, *, dry_run: bool = False) -> dict[str, int]:
-        """Remove what nothing needs (see `gc.collect`), and return how much: objects, leftovers, bytes."""
-        from w2s_core.engine.gc import collect
-
-        gone = collect(self, dry_run=dry_run)
-        return {"objects": len(gone.objects), "leftovers": len(gone.leftovers), "bytes": gone.size}
 
     def find(self, prefix: str) -> str:
         """The one key that starts with `prefix`. Raises UserError when none does, or several do."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from w2s_core.engine import locks
+from w2s_core.engine import accepted, locks
 from w2s_core.engine.canonical import normalise
 from w2s_core.engine.context import read_progress
 from w2s_core.engine.disk import DiskFullError
@@ -74,6 +74,7 @@ class RayExecutor:
         self._job = {
             "root": str(store.root),
             "session": str(session.folder),
+            "accepted": accepted.in_force(),
             "runtime": normalise(dict(runtime), "runtime"),
         }
         folders = [*imports.get("paths", ()), *(str(Path(entry).absolute()) for entry in sys.path)]

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from w2s_core.engine import disk, locks
+from w2s_core.engine import accepted, disk, locks
 from w2s_core.engine.disk import DiskFullError
 from w2s_core.engine.executors.attempt import Attempts
 from w2s_core.engine.executors.imports import import_all
@@ -43,6 +43,7 @@ def run_step(text: str) -> str:
 def _run(job: dict[str, Any]) -> Event:
     store, session = _join(job["root"], job["session"])
     import_all(job["imports"])
+    accepted.use(job["accepted"])  # the driver's: others may have accepted more since it started
     handle = Handle.from_specs(job["specs"])[job["key"]]
     lock = locks.try_lock(store.lock_path(handle.key), note={"step": handle.name})
     if lock is None:

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from w2s_core.engine import accepted
 from w2s_core.engine.disk import DiskFullError
 from w2s_core.engine.executors.imports import import_all
 from w2s_core.engine.executors.loop import Loop, terminable
@@ -47,6 +48,7 @@ def main(job_path: str, descriptor: str) -> int:
 def _work(job: dict[str, Any], folder: Path, events: "_Events") -> None:
     import_all(job["imports"])
     store = Store(job["root"])
+    accepted.use(job["accepted"])  # the driver's: others may have accepted more since it started
     session = Session.join(store, folder)
     handles = Handle.from_specs(job["specs"])
     targets = {label: handles[key] for label, key in job["targets"].items()}

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from w2s_core.engine import disk
+from w2s_core.engine import accepted, disk
 from w2s_core.engine.canonical import normalise
 from w2s_core.engine.disk import DiskFullError
 from w2s_core.engine.executors.imports import Imports, job_imports
@@ -245,6 +245,7 @@ def _job(
     handles = distinct(targets.values())
     return {
         "root": str(store.root),
+        "accepted": accepted.in_force(),
         "imports": job_imports(handles.values(), imports),
         "specs": [handle.spec() for handle in handles.values()],
         "targets": {label: handle.key for label, handle in targets.items()},
