@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from w2s_core.engine import Context
-from w2s_core.engine.fingerprint import function_digest
+from w2s_core.engine.reach import Reach
 from w2s_core.errors import UserError
 from w2s_core.plugins import RULES
 from w2s_core.rows import read_rows
@@ -45,7 +45,7 @@ def rule_key(name: str) -> str:
     if name in RULES.builtin:  # their code is in every key that stands on answers, see ANSWER_CODE
         return name
     try:
-        return f"{name} {function_digest(function)[:16]}"
+        return f"{name} {Reach(function, (), ()).digest[:16]}"
     except (OSError, TypeError, ValueError, AttributeError):
         raise UserError(
             f"answer rule '{name}': keys need its code, so it must be a plain function of a module's"
