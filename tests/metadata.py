@@ -1,4 +1,4 @@
-"""Metadata of packages in a folder that a test puts on the path: what an installed package declares, without installing.
+"""Metadata of packages in a folder that a test puts on the path, as if they were installed.
 
 `w2s` finds commands and plug-ins by entry points. The tests take those of this tree's pyproject.toml, not those of
 whatever is installed.
