@@ -116,7 +116,7 @@ class Registry(Generic[P]):
     def _check_form(self, name: str, entry: Any, origin: str) -> None:
         if not NAME.fullmatch(name):
             raise UserError(
-                f"{origin}: '{name}' cannot name a {self.kind}: letters, digits, '.', '_' and '-' only"
+                f"{origin}: no {self.kind} can be named '{name}': letters, digits, '.', '_' and '-' only"
             )
         if not self.accepts(entry):
             raise UserError(

@@ -11,7 +11,7 @@ from w2s_core.engine import Executor, Handle, Outcome, Store, make_display, run_
 from w2s_core.errors import UserError
 from w2s_core.experiment import Experiment, Split
 from w2s_core.models import base_ref, resolve_device
-from w2s_core.plugins import RECIPES
+from w2s_core.plugins import RECIPES, loaded_imports
 from w2s_core.recipes.recipe import Given, Outline, Recipe, outline_entry
 from w2s_core.recipes.record import model_name
 from w2s_core.step_labels import label_steps
@@ -211,6 +211,7 @@ def run_experiment(graph: Graph, store: Store, machine: Machine, *, name: str, c
         display=make_display(labels=label_steps(graph.targets)),
         executor=machine.executor,
         address=machine.address,
+        imports=loaded_imports(),
     )
 
 

@@ -170,7 +170,7 @@ def _checked(name: str, rule: Callable[[str], str | None]) -> Callable[[str], st
             answer = rule(text)
         if answer is not None and not isinstance(answer, str):
             raise UserError(
-                f"answer rule '{name}' gave a {type(answer).__name__}: it must give a str or None"
+                f"answer rule '{name}' gave an object of type {type(answer).__name__}: it must give a str or None"
             )
         return answer
 

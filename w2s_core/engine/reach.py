@@ -38,14 +38,16 @@ from w2s_core.engine.syntax import (
     without_docstring,
 )
 from w2s_core.errors import UserError
+from w2s_core.plugins import Registry
 
 Ref = tuple[str, str]  # a module and a name in it; the name is WHOLE for the module itself
 WHOLE = ""
 STEP = "<step>"
 UNKEYED_MODULE = "unkeyed module"
 
-NEVER_KEYED = (__package__, UserError.__module__)
-"""The engine stores results and decides none, and error classes end steps; neither is in a key unless declared."""
+NEVER_KEYED = (__package__, UserError.__module__, Registry.__module__)
+"""The engine stores results and decides none, error classes end steps, and the registries of plug-ins only find them;
+none is in a key unless declared."""
 
 _INSTALLED = frozenset(Path(path) for path in sysconfig.get_paths().values())
 

@@ -56,6 +56,12 @@ def own_fields(fields: type[Experiment]) -> dict[str, Any]:
     }
 
 
+def is_of_harness(section: type[BaseModel]) -> bool:
+    """Whether the harness defines a section, and reads what is in it."""
+    module = f"{section.__module__}."
+    return module.startswith(f"{HARNESS}.") and not module.startswith(f"{__package__}.")
+
+
 def _flat(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name, definition in model.model_fields.items():
         yield f"{prefix}{name}", definition
@@ -66,7 +72,7 @@ def _flat(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any]]
 def _sections(annotation: Any) -> Iterator[type[BaseModel]]:
     """The recipe's own sections in an annotation, such as `Filter | None`."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        if annotation.__module__ != Experiment.__module__:
+        if not is_of_harness(annotation):
             yield annotation
         return
     for part in get_args(annotation):
