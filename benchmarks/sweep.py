@@ -26,6 +26,7 @@ from sweeps.driver import How, Sweep
 from sweeps.optuna_study import OptunaStudy
 from sweeps.study_file import load_study
 from w2s_core.engine import Store, run_graph
+from w2s_core.runs import Machine
 
 HERE = Path(__file__).resolve().parent
 STUDY = HERE.parent / "sweeps" / "mini_ablation.yaml"
@@ -49,7 +50,7 @@ def write_study(folder: Path) -> Path:
     """The shipped study on a smaller sample, without a look at test."""
     fields = yaml.safe_load(STUDY.read_text())
     fields["base"] = str((STUDY.parent / fields["base"]).resolve())
-    fields["space"]["weak"] = [str((STUDY.parent / one).resolve()) for one in fields["space"]["weak"]]
+    fields["space"]["weak"] = [str((STUDY.parent / base).resolve()) for base in fields["space"]["weak"]]
     fields |= {"fixed": fields["fixed"] | SMALLER, "test": "none"}
     path = folder / "study.yaml"
     path.write_text(json.dumps(fields))
@@ -76,7 +77,9 @@ def sweep(path: Path, store: Path, workers: int) -> tuple[float, float, float]:
     for name in originals:
         setattr(OptunaStudy, name, timed(name))
     try:
-        took, cpu = clock(lambda: Sweep(load_study(path), Store(store), How(workers=workers)).run())
+        took, cpu = clock(
+            lambda: Sweep(load_study(path), Store(store), How(Machine(workers, device="cpu"))).run()
+        )
     finally:
         for name, method in originals.items():
             setattr(OptunaStudy, name, method)
@@ -91,8 +94,8 @@ def loop(path: Path, folder: Path) -> tuple[float, float, int]:
         (run,) = planning.plan(cell).runs
         store = Store(folder / f"loop-{number}")
         runtime = {"bases": run.graph.bases, "device": "cpu"}
-        one, of_cpu = clock(partial(run_graph, run.graph.targets, store, runtime=runtime))
-        took, cpu = took + one, cpu + of_cpu
+        seconds, of_cpu = clock(partial(run_graph, run.graph.targets, store, runtime=runtime))
+        took, cpu = took + seconds, cpu + of_cpu
         steps += len(list(store.keys()))
         print(f"pipeline {number + 1}: {took:.0f} s so far", file=sys.stderr)
         shutil.rmtree(store.root)
@@ -115,9 +118,9 @@ def sharing(path: Path, store: Store) -> list[str]:
     seconds = {key: store.manifest(key)["duration_s"] for key in needed}
     lines = ["steps that so many trials need           distinct    seconds   seconds of all alone"]
     for trials in sorted(set(needed.values()), reverse=True):
-        ours = [key for key in needed if needed[key] == trials]
-        spent = sum(seconds[key] for key in ours)
-        lines.append(f"{trials:4} {len(ours):44} {spent:10.1f} {trials * spent:12.1f}")
+        keys = [key for key in needed if needed[key] == trials]
+        spent = sum(seconds[key] for key in keys)
+        lines.append(f"{trials:4} {len(keys):44} {spent:10.1f} {trials * spent:12.1f}")
     for name, keys in (
         ("all", [*needed]),
         ("without a threshold's", [key for key in needed if needed[key] != 2]),
@@ -166,7 +169,7 @@ def main() -> None:
         import w2s_core.training  # noqa: F401 - loaded here, so that no side pays for it
 
         many, _, _ = sweep(path, folder / "many-workers", WORKERS)
-        one, one_cpu, optuna_cost = sweep(path, folder / "one-worker", 1)
+        single, one_cpu, optuna_cost = sweep(path, folder / "one-worker", 1)
         store = Store(folder / "one-worker")
         manifests = [store.manifest(key) for key in sorted(store.keys())]
         shared = sharing(path, store)
@@ -178,16 +181,16 @@ def main() -> None:
         f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, load {load:.1f} at the start",
         "                                             seconds  CPU seconds   steps",
         f"24 pipelines, one after the other          {alone:10.1f}   {alone_cpu:10.1f}  {steps:6}",
-        f"the sweep, 1 worker                        {one:10.1f}   {one_cpu:10.1f}  {len(manifests):6}",
+        f"the sweep, 1 worker                        {single:10.1f}   {one_cpu:10.1f}  {len(manifests):6}",
         f"the sweep, {WORKERS} workers                       {many:10.1f}                {len(manifests):6}",
         f"summed durations of its distinct steps     {bound:10.1f}",
         "",
-        f"pipelines / sweep, 1 worker                {alone / one:10.2f}   {alone_cpu / one_cpu:10.2f}",
+        f"pipelines / sweep, 1 worker                {alone / single:10.2f}   {alone_cpu / one_cpu:10.2f}",
         f"pipelines / sweep, {WORKERS} workers               {alone / many:10.2f}",
         f"steps of pipelines / of the sweep          {steps / len(manifests):10.2f}",
-        f"sweep, 1 worker / summed steps             {one / bound:10.3f}",
-        f"1 worker / {WORKERS} workers                       {one / many:10.2f}",
-        f"Optuna's share of the sweep, 1 worker      {100 * optuna_cost / one:9.2f}%",
+        f"sweep, 1 worker / summed steps             {single / bound:10.3f}",
+        f"1 worker / {WORKERS} workers                       {single / many:10.2f}",
+        f"Optuna's share of the sweep, 1 worker      {100 * optuna_cost / single:9.2f}%",
         f"planning 10,000 trials                     {planned:9.1f} s, {memory / 1e9:.2f} GB, Python's start included",
         "",
         *shared,

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from sweeps.cells import PlannedCell, share_right
+from sweeps.cells import CellRun, PlannedCell, share_right
 from sweeps.optuna_study import Slot
 from w2s_core.engine import Outcome, Store
 
@@ -19,16 +19,21 @@ class Place:
     intermediate: dict[int, float] = field(default_factory=dict)
     pruned: bool = False
     reason: str | None = None
-    told: bool = False
+    reported: bool = False
 
     @property
     def ended(self) -> bool:
         """Whether there is nothing left to compute."""
         return self.pruned or not self.missing
 
+    @property
+    def rungs(self) -> int:
+        """After how many models the cell may be given up."""
+        return max(len(run.rungs) for run in self.planned.runs)
+
 
 class Batch:
-    """Cells in the order of their slots. They are told in this order, so that it is the same in every run."""
+    """Cells in the order of their slots. They are reported in this order, so that it is the same in every run."""
 
     def __init__(
         self, slots: Sequence[tuple[Slot, PlannedCell]], store: Store, *, only_missing: bool = False
@@ -42,8 +47,8 @@ class Batch:
                 self._users[key].append(place)
 
     def open(self) -> list[Place]:
-        """Those that were neither told nor given up."""
-        return [place for place in self.places if not place.told and not place.pruned]
+        """Those that were neither reported nor given up."""
+        return [place for place in self.places if not place.reported and not place.pruned]
 
     def computed(self, key: str) -> None:
         """A result exists now."""
@@ -51,11 +56,11 @@ class Batch:
             place.missing.discard(key)
 
     def next_ended(self, *, final: bool) -> Place | None:
-        """The next cell to tell: the first untold one, if it has ended. At the end, `final`, whatever its state."""
+        """The next cell to report: the first that was not, if it has ended; at the end (`final`) in any state."""
         for place in self.places:
-            if not place.told:
-                place.told = place.ended or final
-                return place if place.told else None
+            if not place.reported:
+                place.reported = place.ended or final
+                return place if place.reported else None
         return None
 
     def note(self, outcome: Outcome) -> None:
@@ -65,13 +70,18 @@ class Batch:
             reasons = [ended[key] for key in sorted(place.missing & ended.keys())]
             place.reason = min(reasons, key=len, default=None)
 
-    def note_iteration(self, iteration: int, label: str) -> None:
-        """Read the accuracy of an iteration's model, the mean over seeds, where the cell has that iteration."""
-        for place in self.open():
-            targets = [run.graph.targets.get(label) for run in place.planned.runs]
-            if all(target and self._store.has(target.key) for target in targets):
-                shares = [share_right(target, self._store) for target in targets if target]
-                place.intermediate[iteration] = sum(shares) / len(shares)
+    def note_rung(self, place: Place, rung: int) -> None:
+        """Read the accuracy of the model at a rung (the first is 1), the mean over seeds, if the cell has it."""
+        shares = [self._share(run, rung) for run in place.planned.runs]
+        known = [share for share in shares if share is not None]
+        if len(known) == len(shares):
+            place.intermediate[rung] = sum(known) / len(known)
+
+    def _share(self, run: CellRun, rung: int) -> float | None:
+        if rung > len(run.rungs):
+            return None
+        target = run.graph.targets[run.rungs[rung - 1]]
+        return share_right(target, self._store) if self._store.has(target.key) else None
 
 
 def _missing(planned: PlannedCell, store: Store) -> set[str]:

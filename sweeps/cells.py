@@ -5,14 +5,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
+from typing import Any
 
-from sweeps.space import Cell, Space
+from sweeps.space import Cell, Shown, Space
 from sweeps.study_file import COSTS, LoadedStudy, Objective
 from w2s_core.engine import Handle, Store
 from w2s_core.engine.canonical import digest
 from w2s_core.engine.step import topological
 from w2s_core.errors import UserError
 from w2s_core.experiment import Experiment
+from w2s_core.plugins import RECIPES
 from w2s_core.runs import Graph, GraphBuilder
 
 TEST = "/test/"
@@ -36,7 +38,13 @@ class CellRun:
     @property
     def steps(self) -> set[str]:
         """The keys of all steps that the search needs of this run."""
-        return {one.key for one in topological(self.graph.targets.values())}
+        return {handle.key for handle in topological(self.graph.targets.values())}
+
+    @cached_property
+    def rungs(self) -> tuple[str, ...]:
+        """The labels of the targets after which a pruner may give the cell up, in order."""
+        experiment = self.graph.experiment
+        return tuple(judged(name, "dev") for name in RECIPES.get(experiment.recipe).rungs(experiment))
 
 
 @dataclass(frozen=True)
@@ -62,20 +70,41 @@ class CellPlanner:
         self._loaded = loaded
         self.space = Space(loaded.study)
         self._builder = GraphBuilder(device)
+        self._models: dict[tuple[str, str], Shown] = {}
 
     def plan(self, cell: Cell) -> PlannedCell:
-        """The cell's graphs. Raises UserError where its values do not go together, or for an unknown objective."""
-        study = self._loaded.study
+        """The cell's graphs.
+
+        Raises:
+            UserError: values that do not go together, one model under two names, or an objective or a rung of the
+                recipe that no run produces.
+        """
+        study, path = self._loaded.study, str(self._loaded.path)
         values = self.space.values(cell)
         runs = []
         for seed in study.seeds:
             experiment = self._loaded.experiment(values, seed)
             graph = self._builder.build(experiment, judged_on=("dev",))
+            self._refuse_twins(cell, graph)
             for objective in study.objectives:
-                target_of(objective, graph, str(self._loaded.path))
+                target_of(objective, graph, path)
             name = self.space.run_name(study.name, cell, seed)
-            runs.append(CellRun(name, seed, graph, partial(self._builder.build, experiment)))
+            run = CellRun(name, seed, graph, partial(self._builder.build, experiment))
+            if study.pruner:
+                _check_rungs(run, path)
+            runs.append(run)
         return PlannedCell(cell, self.space.title(cell), tuple(runs))
+
+    def _refuse_twins(self, cell: Cell, graph: Graph) -> None:
+        """Two paths to one model would be two models in tables and counts, with the same results."""
+        for field in graph.models.keys() & cell.shown.keys():
+            value = cell.shown[field]
+            other = self._models.setdefault((field, graph.models[field]), value)
+            if other != value:
+                raise UserError(
+                    f"{self._loaded.line(field)}: field 'space.{field}': {other} and {value} are the same model: "
+                    "list it once"
+                )
 
 
 @contextmanager
@@ -89,38 +118,67 @@ def no_gc() -> Iterator[None]:
         gc.enable()
 
 
+def judged(model: str, split: str) -> str:
+    """The label of a model's greedy accuracy."""
+    return f"greedy/{split}/{model}"
+
+
 def final_model(experiment: Experiment) -> str:
-    """The label of what a run ends with: its one Stage II method, or M_plus where there is none."""
-    methods = experiment.stage2.methods
-    return methods[0] if methods else f"hybrid_ft_{experiment.stage1.iterations}"
+    """The name of the model that a run ends with. Raises UserError where its recipe cannot say which."""
+    return str(RECIPES.get(experiment.recipe).final(experiment))
 
 
-def target_of(objective: Objective, graph: Graph, where: str) -> str:
+def target_of(objective: Objective, graph: Graph, path: str) -> str:
     """The label of the target that an objective reads. Raises UserError for one that no run produces."""
-    metric, experiment = objective.metric, graph.experiment
+    metric = objective.metric
     if metric == "accuracy" or metric in COSTS:
-        if len(experiment.stage2.methods) > 1:
-            raise UserError(
-                f"{where}: objective '{metric}' is of a cell's final model, but stage2.methods has several: vary "
-                "stage2.methods, fix it to one, or name the target, for example greedy/dev/dpo"
-            )
-        return f"greedy/dev/{final_model(experiment)}"
+        return _final_target(metric, graph, path)
     if TEST in metric:
         raise UserError(
-            f"{where}: objective '{metric}': a sweep is judged by dev only, test is read at its end"
+            f"{path}: objective '{metric}': a sweep is judged by dev only, test is read at its end"
         )
-    graded = sorted(name for name in graph.targets if name != "pairs")
+    graded = sorted(target.label for target in graph.outline if target.kind != "data")
     if metric not in graded:
-        known = ", ".join(("accuracy", *COSTS, *graded))
-        raise UserError(f"{where}: objective '{metric}' is produced by no run; there are {known}")
+        names = ", ".join(("accuracy", *COSTS, *graded))
+        raise UserError(f"{path}: objective '{metric}' is produced by no run; there are {names}")
     return metric
 
 
-def values_of(objectives: Iterable[Objective], run: CellRun, store: Store, where: str) -> list[float]:
+def _final_target(metric: str, graph: Graph, path: str) -> str:
+    experiment = graph.experiment
+    try:
+        label = judged(final_model(experiment), "dev")
+    except UserError as error:
+        raise UserError(f"{path}: objective '{metric}' is of a cell's final model, but {error}") from None
+    return _produced(label, graph, f"{path}: objective '{metric}': the final model")
+
+
+def _check_rungs(run: CellRun, path: str) -> None:
+    """Raise UserError where a pruner would have nothing to look at."""
+    if not run.rungs:
+        raise UserError(
+            f"{path}: pruner: recipe '{run.graph.experiment.recipe}' has no models after which a cell could be given "
+            "up: leave the pruner out"
+        )
+    for label in run.rungs:
+        _produced(label, run.graph, f"{path}: pruner: a rung")
+
+
+def _produced(label: str, graph: Graph, place: str) -> str:
+    if label not in graph.targets:
+        names = ", ".join(target.name for target in graph.outline if target.kind == "greedy")
+        raise UserError(
+            f"{place} of recipe '{graph.experiment.recipe}' is '{label.rpartition('/')[2]}', which no run judges; "
+            f"judged are {names}"
+        )
+    return label
+
+
+def values_of(objectives: Iterable[Objective], run: CellRun, store: Store, path: str) -> list[float]:
     """A finished run's value for each objective: the share of right answers, or a number of tokens."""
     values = []
     for objective in objectives:
-        target = run.graph.targets[target_of(objective, run.graph, where)]
+        target = run.graph.targets[target_of(objective, run.graph, path)]
         values.append(
             _cost(objective.metric, target, store)
             if objective.metric in COSTS
@@ -137,26 +195,30 @@ def share_right(target: Handle, store: Store) -> float:
 
 def _cost(metric: str, target: Handle, store: Store) -> float:
     """Tokens behind the final model: trained on, drawn (its own evaluation left out), or both."""
-    model = topological([next(one for one in target.parents() if one.name == "sample")])[:-1]
+    responses: Handle = target.inputs["responses"]
+    behind = topological([responses])[:-1]  # the last is the evaluation itself
     spent = {"training_tokens": 0, "sampling_tokens": 0}
-    for handle in {one.key: one for one in model}.values():
-        kind = {"sft": "training_tokens", "prefer": "training_tokens", "sample": "sampling_tokens"}.get(
-            handle.name
-        )
-        if kind:
-            spent[kind] += store.manifest(handle.key)["summary"]["tokens"]
+    for key in {handle.key for handle in behind}:
+        summary = store.manifest(key)["summary"]
+        if "tokens" in summary:
+            spent[_kind_of_cost(summary)] += summary["tokens"]
     return float(spent.get(metric, sum(spent.values())))
 
 
+def _kind_of_cost(summary: Mapping[str, Any]) -> str:
+    """A step that counts tokens drew responses or trained on rows; a recipe's own steps say so as the built-in do."""
+    return "sampling_tokens" if "responses" in summary else "training_tokens"
+
+
 def union(
-    cells: Iterable[PlannedCell], wanted: Callable[[CellRun], Mapping[str, Handle]]
+    cells: Iterable[PlannedCell], targets_of: Callable[[CellRun], Mapping[str, Handle]]
 ) -> dict[str, Handle]:
-    """The wanted targets of many cells, by run and label."""
+    """The chosen targets of many cells, by run and label."""
     return {
         f"{run.name}: {label}": handle
         for cell in cells
         for run in cell.runs
-        for label, handle in wanted(run).items()
+        for label, handle in targets_of(run).items()
     }
 
 

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,12 +52,10 @@ def sweep(
 
     loaded = load_study(study)
     store = Store(root)
+    if machine.executor == "local" and machine.workers is None:
+        machine = replace(machine, workers=loaded.study.workers)
     how = How(
-        workers=machine.workers or (loaded.study.workers if machine.executor == "local" else None),
-        executor=machine.executor,
-        address=machine.address,
-        device=machine.device,
-        hardware=machine.runtime,
+        machine,
         storage=storage,
         dry_run=dry_run,
         command=("w2s", *sys.argv[1:]),
@@ -64,7 +63,7 @@ def sweep(
     )
     run = Sweep(loaded, store, how)
     if dry_run:
-        click.echo(render_dry_run(run, store, how.workers or os.cpu_count() or 1))
+        click.echo(render_dry_run(run, store, machine.workers or os.cpu_count() or 1))
         return
     swept = run.run()
     if swept.interrupted:
@@ -100,30 +99,20 @@ def trial(
 
     loaded = load_study(study)
     store = Store(root)
-    how = How(
-        machine.workers,
-        machine.executor,
-        machine.address,
-        machine.device,
-        machine.runtime,
-        storage,
-        command=("w2s", *sys.argv[1:]),
-    )
-    run = Sweep(loaded, store, how)
+    run = Sweep(loaded, store, How(machine, storage, command=("w2s", *sys.argv[1:])))
     cell = read_cell(loaded, run.planner, values)
-    found = run.run_cell(cell)
+    results = run.run_cell(cell)
     if run.swept.interrupted:
         sys.exit(INTERRUPTED)
-    if found is None:
-        click.echo(f"w2s: no result: {'; '.join(run.swept.failed.values())}", err=True)
+    if results is None:
+        reason = "; ".join(run.swept.failed.values()) or "given up by the pruner"
+        click.echo(f"w2s: no result: {reason}", err=True)
         sys.exit(FAILED)
-    named = dict(zip((one.metric for one in loaded.study.objectives), found, strict=True))
+    objectives = dict(zip((goal.metric for goal in loaded.study.objectives), results, strict=True))
     if trackers:
-        first = (
-            run.plan(cell).runs[0].name
-        )  # an agent has one run a trial; the values are the means over seeds
-        _mirror(store, root, loaded.study.name, trackers)(first, named)
-    click.echo(", ".join(f"{metric} {value:.6g}" for metric, value in named.items()))
+        first = run.plan(cell).runs[0].name  # an agent has one run a trial; values are means over seeds
+        _mirror(store, root, loaded.study.name, trackers)(first, objectives)
+    click.echo(", ".join(f"{metric} {value:.6g}" for metric, value in objectives.items()))
 
 
 @click.command(name="wandb-sweep")
@@ -152,22 +141,22 @@ def wandb_sweep(root: Path, study: Path, out: Path | None) -> None:
 def _mirror(store: Any, root: Path, group: str, trackers: TrackerChoice) -> Mirror:
     """Shows a run to the trackers, with its objectives; they may fail, the sweep does not.
 
-    A warning is said once, not once a trial, and after the first trial that W&B did not take online all are offline.
+    A warning is printed once, not once a trial, and after the first trial that W&B did not take online all are offline.
     """
     from w2s_core.tracking import mirror_run
     from w2s_core.tracking.backends import NO_WAY_ONLINE
     from w2s_core.tracking.trackers import to_stderr
 
-    told: set[str] = set()
+    warned: set[str] = set()
     names = list(trackers.names)
 
     def warn(line: str) -> None:
-        if line not in told:
+        if line not in warned:
             to_stderr(line)
-        told.add(line)
+        warned.add(line)
 
     def mirror(name: str, values: Mapping[str, float]) -> None:
-        goes_online = trackers.online and not any(NO_WAY_ONLINE in line for line in told)
+        goes_online = trackers.online and not any(NO_WAY_ONLINE in line for line in warned)
         folder = root / "trackers"
         mirror_run(store, name, names, folder, online=goes_online, group=group, values=values, warn=warn)
 

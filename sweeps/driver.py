@@ -1,10 +1,11 @@
-"""Run a study: plan its cells, compute the union of their graphs, and tell Optuna of each cell as it is complete."""
+"""Run a study: plan its cells, compute the union of their graphs, and report each cell to Optuna as it is complete."""
 
 import datetime
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sweeps.batch import Batch, Place
@@ -15,10 +16,10 @@ from sweeps.progress import SweepDisplay
 from sweeps.space import Cell
 from sweeps.storage import IN_MEMORY, default_url, has_study, still_answers
 from sweeps.study_file import LoadedStudy
-from w2s_core.engine import Executor, Handle, Outcome, Store, locks, ray_cluster, run_graph
+from w2s_core.engine import Handle, Outcome, Store, locks, ray_cluster, run_graph
 from w2s_core.errors import UserError
 from w2s_core.preflight import check_graphs
-from w2s_core.runs import record
+from w2s_core.runs import Machine, record
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -31,11 +32,7 @@ class How:
     `dry_run` creates no study. `mirror` shows a run of the store, by its name, and its values by objective to trackers.
     """
 
-    workers: int | None = 1
-    executor: Executor = "local"
-    address: str | None = None
-    device: str = "cpu"
-    hardware: Mapping[str, int | float | str] = field(default_factory=dict)
+    machine: Machine = field(default_factory=lambda: Machine(device="cpu"))
     storage: str | None = None
     dry_run: bool = False
     command: tuple[str, ...] = ("w2s", "sweep")
@@ -62,7 +59,7 @@ class Sweep:
     def __init__(self, loaded: LoadedStudy, store: Store, how: How) -> None:
         self._loaded, self._store, self._how = loaded, store, how
         self.study = loaded.study
-        self.planner = CellPlanner(loaded, how.device)
+        self.planner = CellPlanner(loaded, how.machine.device)
         self._planned: dict[str, PlannedCell] = {}
         guard = store.root / "locks" / f"study-{self.study.name}.lock"
         url = how.storage or self.study.storage or default_url(store.root)
@@ -87,19 +84,20 @@ class Sweep:
 
     def run(self) -> Swept:
         """Go on until every cell is complete, given up or failed; then read test for the final ones."""
-        ray = ray_cluster(self._how.address, self._how.workers)
-        with still_answers(self._url), ray if self._how.executor == "ray" else nullcontext():
+        machine = self._how.machine
+        ray = ray_cluster(machine.address, machine.workers)
+        with still_answers(self._url), ray if machine.executor == "ray" else nullcontext():
             return self._run()
 
     def _run(self) -> Swept:
         self._refuse_other_results()
-        self._mend()
+        self._recompute_lost()
         while not self.swept.interrupted and (slots := self.optuna.next_slots()):
             planned = self.plan_all(slot.cell for slot in slots)
             self._run_batch(Batch(list(zip(slots, planned, strict=True)), self._store))
         if not self.swept.interrupted:
             self._mirror_others(self._read_test())
-        states = Counter(one.state.name for one in self.optuna.settled().values())
+        states = Counter(trial.state.name for trial in self.optuna.settled().values())
         self.swept.complete, self.swept.pruned = states["COMPLETE"], states["PRUNED"]
         return self.swept
 
@@ -134,51 +132,62 @@ class Sweep:
                     "model or other data than the file names now. Give the study another name"
                 )
 
-    def _mend(self) -> None:
+    def _recompute_lost(self) -> None:
         """Compute again what complete cells of the file have lost: results that were damaged, or removed by hand."""
         cells = [self.optuna.cell_of(trial) for trial in self._complete_trials()]
         batch = Batch([(Slot(cell), self.plan(cell)) for cell in cells], self._store, only_missing=True)
         if batch.places:
-            self._run_batch(batch)
+            self._run_batch(batch, prune=False)  # they were judged before, and stay complete
 
-    def _run_batch(self, batch: Batch) -> None:
-        """Compute the cells together, iteration by iteration where they may be pruned, and tell how each ended."""
-        apart = self._how.executor == "ray" or (self._how.workers or 1) > 1
+    def _run_batch(self, batch: Batch, *, prune: bool = True) -> None:
+        """Compute the cells together, rung by rung where they may be pruned, and report how each ended."""
         check_graphs(
-            (run.graph for one in batch.places for run in one.planned.runs), self._store, apart=apart
+            (run.graph for place in batch.places for run in place.planned.runs),
+            self._store,
+            apart=self._how.machine.apart,
         )
         for place in batch.places:
             self._record(place.planned)
-        self._tell_ended(batch)
-        if self.study.pruner:
+        if self.study.pruner and prune:
             self._prune(batch)
         if not self.swept.interrupted:
-            self._compute(batch, lambda run: run.graph.targets)
+            self._report_ended(batch)
+            self._compute(batch, lambda run: run.graph.targets, lambda: self._report_ended(batch))
         if not self.swept.interrupted:
-            self._tell_ended(batch, final=True)
+            self._report_ended(batch, final=True)
 
     def _prune(self, batch: Batch) -> None:
-        """After each iteration of Stage I, ask the pruner; a cell that it gives up is not computed further."""
-        iterations = (
-            run.graph.experiment.stage1.iterations for one in batch.open() for run in one.planned.runs
-        )
-        for iteration in range(1, max(iterations, default=0) + 1):
-            label = f"greedy/dev/hybrid_ft_{iteration}"
-            self._compute(batch, lambda run, label=label: _only(run.graph.targets, label))  # type: ignore[misc]
+        """After each rung, ask the pruner; a cell that it gives up is not computed further.
+
+        No cell is reported before all were asked: a pruner that saw some cells of the batch would decide otherwise
+        after a kill, or where the store has their results already.
+        """
+        for rung in range(1, max((place.rungs for place in batch.open()), default=0) + 1):
+            self._compute(batch, partial(_at_rung, rung=rung), list)
             if self.swept.interrupted:
                 return
-            batch.note_iteration(iteration, label)
             for place in batch.open():
-                if iteration in place.intermediate:
-                    place.pruned = self.optuna.prunes(place.slot.cell, place.intermediate)
+                batch.note_rung(place, rung)
+                if rung in place.intermediate:
+                    place.pruned = self.optuna.prunes(place.slot, place.intermediate)
 
-    def _compute(self, batch: Batch, wanted: Callable[[CellRun], Mapping[str, Handle]]) -> None:
+    def _compute(
+        self,
+        batch: Batch,
+        targets_of: Callable[[CellRun], Mapping[str, Handle]],
+        report: Callable[[], list[str]],
+    ) -> None:
         """Compute some targets of the open cells; try failed steps again as often as the study says."""
         cells = [place.planned for place in batch.open()]
         if not cells:
             return
-        targets = union(cells, wanted)
-        display = SweepDisplay(cells, self._headline, lambda key: self._on_done(batch, key))
+
+        def on_done(key: str) -> list[str]:
+            batch.computed(key)
+            return report()
+
+        targets = union(cells, targets_of)
+        display = SweepDisplay(cells, self._headline, on_done)
         for _ in range(1 + self.study.retries):
             outcome = self._run_graph(targets, cells, display)
             batch.note(outcome)
@@ -188,31 +197,24 @@ class Sweep:
     def _run_graph(
         self, targets: Mapping[str, Handle], cells: Iterable[PlannedCell], display: SweepDisplay
     ) -> Outcome:
+        machine = self._how.machine
         outcome = run_graph(
             targets,
             self._store,
-            workers=self._how.workers,
-            runtime={
-                "bases": bases(cells),
-                "device": self._how.device,
-                **self._how.hardware,
-            },
+            workers=machine.workers,
+            runtime={"bases": bases(cells), **machine.runtime},
             display=display,
-            executor=self._how.executor,
-            address=self._how.address,
+            executor=machine.executor,
+            address=machine.address,
         )
         self.swept.interrupted = outcome.interrupted
         return outcome
 
-    def _on_done(self, batch: Batch, key: str) -> list[str]:
-        batch.computed(key)
-        return self._tell_ended(batch)
-
-    def _tell_ended(self, batch: Batch, *, final: bool = False) -> list[str]:
-        """Tell Optuna of the cells that have ended, in the order of their slots. Returns a line about each."""
+    def _report_ended(self, batch: Batch, *, final: bool = False) -> list[str]:
+        """Report to Optuna the cells that have ended, in the order of their slots. Returns a line about each."""
         lines = []
         while place := batch.next_ended(final=final):
-            result = self._result(place)
+            result = self._result(batch, place)
             self.optuna.finish(place.slot, place.planned.targets_digest, result)
             if result.reason:
                 self.swept.failed[place.planned.title] = result.reason
@@ -237,18 +239,20 @@ class Sweep:
 
     def _complete_trials(self) -> "list[FrozenTrial]":
         """The complete trials whose cells the file still has."""
-        complete = [one for one in self.optuna.settled().values() if one.state.name == "COMPLETE"]
-        return [one for one in complete if self.planner.space.has(self.optuna.cell_of(one))]
+        complete = [trial for trial in self.optuna.settled().values() if trial.state.name == "COMPLETE"]
+        return [trial for trial in complete if self.planner.space.has(self.optuna.cell_of(trial))]
 
-    def _result(self, place: Place) -> Result:
+    def _result(self, batch: Batch, place: Place) -> Result:
         planned = place.planned
         attrs: dict[str, object] = {"runs": [run.name for run in planned.runs]}
         if place.pruned:
             return Result(None, attrs, place.intermediate, pruned=True)
         if place.missing:
             return Result(None, attrs, place.intermediate, reason=place.reason or "not computed")
-        where = str(self._loaded.path)
-        by_seed = [values_of(self.study.objectives, run, self._store, where) for run in planned.runs]
+        for rung in range(1, place.rungs + 1) if self.study.pruner else ():
+            batch.note_rung(place, rung)  # one that was computed at a later try has not been read yet
+        path = str(self._loaded.path)
+        by_seed = [values_of(self.study.objectives, run, self._store, path) for run in planned.runs]
         attrs |= {f"seed {run.seed}": values for run, values in zip(planned.runs, by_seed, strict=True)}
         means = [sum(values) / len(values) for values in zip(*by_seed, strict=True)]
         return Result(means, attrs, place.intermediate)
@@ -260,7 +264,7 @@ class Sweep:
 
     def _named(self, values: Sequence[float]) -> dict[str, float]:
         """Values by objective; none of a cell that has none."""
-        return dict(zip((one.metric for one in self.study.objectives), values, strict=False))
+        return dict(zip((objective.metric for objective in self.study.objectives), values, strict=False))
 
     def _headline(self) -> str:
         total = self.planner.space.size or self.study.sampler.trials
@@ -276,9 +280,8 @@ class Sweep:
             keys = {label: handle.key for label, handle in graph.targets.items()}
             if keys.items() <= self._recorded(run.name).items():
                 continue
-            made = record(graph, run.name, list(self._how.command))
-            more = {"study": self.study.name, "cell": dict(planned.cell.shown), "test_read": test_read}
-            self._store.refs.write(run.name, {**made, **more})
+            cell = {"study": self.study.name, "cell": dict(planned.cell.shown), "test_read": test_read}
+            self._store.refs.write(run.name, {**record(graph, run.name, list(self._how.command)), **cell})
 
     def _recorded(self, name: str) -> dict[str, str]:
         """The targets in a run's record; none where there is no record."""
@@ -320,5 +323,6 @@ class Sweep:
         return self.optuna.best() if self.study.test == "best" else self._complete_trials()
 
 
-def _only(targets: Mapping[str, Handle], label: str) -> dict[str, Handle]:
-    return {label: targets[label]} if label in targets else {}
+def _at_rung(run: CellRun, rung: int) -> dict[str, Handle]:
+    """The target of a rung, of a run that has so many."""
+    return {label: run.graph.targets[label] for label in run.rungs[rung - 1 : rung]}

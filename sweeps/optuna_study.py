@@ -4,6 +4,9 @@ Whether a trial is being computed is never read from Optuna. A grid's trials are
 other samplers need a trial to be RUNNING while it is computed; such a trial means "to be computed", and whoever runs
 the study, one process or several, computes all of them: the store's locks see to it that each step is computed once.
 So a killed driver leaves nothing that anyone must wait for. The few moments of asking and telling are under one lock.
+
+What a pruner compares a cell with is fixed when its batch begins: the trials that were complete then. Otherwise the
+decision would depend on which cells of the batch ended before a kill, or were in the store already.
 """
 
 import copy
@@ -26,13 +29,15 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 DEFINITION, TEST_READS, CELL, TARGETS = "definition", "test_reads", "cell", "targets"
+BATCHES = "batches"
+"""Of a grid with a pruner: the cells of each batch, and how many trials there were when it began."""
 UNASKED = "unasked"
 """Marks a trial that the sampler did not choose: one that failed and was computed anew, or one from outside."""
 
 
 @dataclass
 class Result:
-    """How a cell ended. `intermediate`: dev accuracy by iteration of Stage I. `reason` where it has no values."""
+    """How a cell ended. `intermediate`: dev accuracy by rung of the recipe. `reason` where it has no values."""
 
     values: list[float] | None
     attrs: dict[str, Any]
@@ -44,10 +49,16 @@ class Result:
 
 @dataclass(frozen=True)
 class Slot:
-    """A cell whose turn it is; `trial` is its number in Optuna where it has one already."""
+    """A cell whose turn it is.
+
+    Attributes:
+        trial: its number in Optuna where it has one already.
+        before: a pruner compares the cell with the complete trials of lower numbers; None: with all.
+    """
 
     cell: Cell
     trial: int | None = None
+    before: int | None = None
 
 
 class OptunaStudy:
@@ -74,7 +85,7 @@ class OptunaStudy:
         self._file, self._space, self._guard = study, space, guard
         self._storage = open_storage(url)
         self._axes = space.distributions()
-        self._failed: set[str] = set()  # cells that this process gave up; the next one tries them again
+        self._failed: set[str] = set()  # cells that this process gave up; the next process tries them again
         with guard():
             self.study = self._open(definition)
             if not look:
@@ -88,7 +99,7 @@ class OptunaStudy:
         study = optuna.create_study(
             storage=self._storage,
             study_name=name,
-            directions=[one.direction for one in self._file.objectives],
+            directions=[objective.direction for objective in self._file.objectives],
             load_if_exists=True,
             pruner=make_pruner(self._file),
         )
@@ -99,7 +110,7 @@ class OptunaStudy:
                     f"the storage has a study '{name}' that no sweep made: give this one another name"
                 )
             study.set_user_attr(DEFINITION, definition)
-            study.set_metric_names([one.metric for one in self._file.objectives])
+            study.set_metric_names([objective.metric for objective in self._file.objectives])
             return study
         check(name, before, definition)
         return study
@@ -111,15 +122,15 @@ class OptunaStudy:
 
         trials = study.get_trials(deepcopy=False)
         known = {
-            name: one.choices
+            name: axis.choices
             for trial in trials
-            for name, one in trial.distributions.items()
-            if isinstance(one, CategoricalDistribution)
+            for name, axis in trial.distributions.items()
+            if isinstance(axis, CategoricalDistribution)
         }
         wider = {
-            name: CategoricalDistribution([*known[name], *(c for c in one.choices if c not in known[name])])
-            for name, one in self._axes.items()
-            if isinstance(one, CategoricalDistribution) and name in known
+            name: CategoricalDistribution([*known[name], *(c for c in axis.choices if c not in known[name])])
+            for name, axis in self._axes.items()
+            if isinstance(axis, CategoricalDistribution) and name in known
         }
         self._axes |= wider
         if all(wider[name].choices == known[name] for name in wider):
@@ -141,7 +152,7 @@ class OptunaStudy:
         from optuna.trial import TrialState
 
         ended = (TrialState.COMPLETE, TrialState.PRUNED)
-        return {one.user_attrs.get(CELL, ""): one for one in self.trials() if one.state in ended}
+        return {trial.user_attrs.get(CELL, ""): trial for trial in self.trials() if trial.state in ended}
 
     def next_slots(self) -> list[Slot]:
         """The cells to compute now: a grid's all at once (or a batch, where cells are pruned), else a sampler's batch.
@@ -153,8 +164,19 @@ class OptunaStudy:
 
     def _grid_slots(self) -> list[Slot]:
         done = self.settled().keys() | self._failed
-        left = [Slot(cell) for cell in self._space.cells() if cell.digest not in done]
-        return left[: self._file.sampler.batch] if self._file.pruner else left
+        left = [cell for cell in self._space.cells() if cell.digest not in done]
+        return self._pruned_batch(left) if self._file.pruner else [Slot(cell) for cell in left]
+
+    def _pruned_batch(self, left: Sequence[Cell]) -> list[Slot]:
+        """The cells of the last batch that are left, or else of a new one, which is recorded before it is computed."""
+        batches = list(self.study.user_attrs.get(BATCHES, []))
+        slots = _of_batch(left, batches[-1]) if batches else []
+        if not slots and left:
+            digests = [cell.digest for cell in left[: self._file.sampler.batch]]
+            batches.append({"cells": digests, "before": len(self.trials())})
+            self.study.set_user_attr(BATCHES, batches)
+            slots = _of_batch(left, batches[-1])
+        return slots
 
     def _sampled_slots(self) -> list[Slot]:
         """The open trials of the current batch, asked for where they are not there yet, and those that failed before.
@@ -165,15 +187,18 @@ class OptunaStudy:
         from optuna.trial import TrialState
 
         chosen = self._chosen()
-        waiting = [one for one in chosen if one.state == TrialState.RUNNING]
+        waiting = [trial for trial in chosen if trial.state == TrialState.RUNNING]
         total, batch = self._file.sampler.trials or 0, self._file.sampler.batch
         begun = -(-len(chosen) // batch) * batch
         end = min(total, begun if waiting else begun + batch)
         for number in range(len(chosen), end):
             self.study.sampler = make_sampler(self._file.sampler, number)
             asked = self.study.ask(fixed_distributions=self._axes)
-            waiting.append(self.trials()[asked.number])
-        return [Slot(self.cell_of(one), one.number) for one in waiting] + self._failed_before()
+            chosen.append(self.trials()[asked.number])
+            waiting.append(chosen[-1])
+        firsts = [trial.number for trial in chosen[::batch]]
+        slots = [Slot(self.cell_of(trial), trial.number, _begin(firsts, trial.number)) for trial in waiting]
+        return slots + self._failed_before()
 
     def _chosen(self) -> "list[FrozenTrial]":
         """The trials that the sampler chose. Those that a killed driver was asking for are closed: they miss fields."""
@@ -191,13 +216,13 @@ class OptunaStudy:
         from optuna.trial import TrialState
 
         done = self.settled().keys() | self._failed
-        failed = [one for one in self.trials() if one.state == TrialState.FAIL and CELL in one.user_attrs]
-        cells = {self.cell_of(one).digest: self.cell_of(one) for one in failed}
+        failed = [t for t in self.trials() if t.state == TrialState.FAIL and CELL in t.user_attrs]
+        cells = {cell.digest: cell for cell in map(self.cell_of, failed)}
         return [Slot(cell) for digest, cell in cells.items() if digest not in done]
 
     def cell_of(self, trial: "FrozenTrial") -> Cell:
         """The cell that a trial is of."""
-        return Cell({one.field: trial.params[one.field] for one in self._space.dimensions})
+        return Cell({d.field: d.stands_for(trial.params[d.field]) for d in self._space.dimensions})
 
     def finish(self, slot: Slot, targets: str, result: Result) -> None:
         """Record a cell's end, unless another process did so first."""
@@ -233,32 +258,39 @@ class OptunaStudy:
 
         if self.trials()[number].state != TrialState.RUNNING:
             return
-        known = self._storage.get_trial_id_from_study_id_trial_number(
+        trial_id = self._storage.get_trial_id_from_study_id_trial_number(
             self._storage.get_study_id_from_name(self._file.name), number
         )
         for name, value in attrs.items():
-            self._storage.set_trial_user_attr(known, name, value)
-        for iteration, value in result.intermediate.items():
-            self._storage.set_trial_intermediate_value(known, iteration, value)
+            self._storage.set_trial_user_attr(trial_id, name, value)
+        for rung, value in result.intermediate.items():
+            self._storage.set_trial_intermediate_value(trial_id, rung, value)
         self.study.tell(number, result.values if _is_complete(result) else None, _state(result))
 
-    def prunes(self, cell: Cell, intermediate: Mapping[int, float]) -> bool:
-        """Whether the pruner gives a cell up, after these accuracies by iteration."""
+    def prunes(self, slot: Slot, intermediate: Mapping[int, float]) -> bool:
+        """Whether the pruner gives a cell up, after these accuracies by rung."""
+        import optuna
         from optuna.trial import TrialState, create_trial
 
-        frozen = create_trial(
+        if self._file.pruner is None:
+            return False
+        complete = [trial for trial in self.trials() if trial.state == TrialState.COMPLETE]
+        # A pruner reads all complete trials of its study: it is given one that holds those it may see.
+        visible = optuna.create_study(direction=self._file.objectives[0].direction)
+        visible.add_trials([t for t in complete if slot.before is None or t.number < slot.before])
+        trial = create_trial(
             state=TrialState.RUNNING,
-            params=dict(cell.shown),
+            params={field: slot.cell.shown[field] for field in self._axes},
             distributions=self._axes,
             intermediate_values=dict(intermediate),
         )
-        return bool(self._file.pruner) and self.study.pruner.prune(self.study, frozen)
+        return self.study.pruner.prune(visible, trial)
 
     def best(self) -> "list[FrozenTrial]":
         """The best trial, or those that no other beats in all objectives. Of equals, the first."""
         from optuna.trial import TrialState
 
-        if not any(one.state == TrialState.COMPLETE for one in self.trials()):
+        if not any(trial.state == TrialState.COMPLETE for trial in self.trials()):
             return []
         return [self.study.best_trial] if len(self._file.objectives) == 1 else self.study.best_trials
 
@@ -282,3 +314,12 @@ def _state(result: Result) -> Any:
     if result.pruned:
         return TrialState.PRUNED
     return TrialState.COMPLETE if _is_complete(result) else TrialState.FAIL
+
+
+def _of_batch(left: Sequence[Cell], batch: Mapping[str, Any]) -> list[Slot]:
+    return [Slot(cell, before=batch["before"]) for cell in left if cell.digest in batch["cells"]]
+
+
+def _begin(firsts: Sequence[int], number: int) -> int:
+    """The first trial of the batch that a trial is in; `firsts` are those of all batches."""
+    return max(first for first in firsts if first <= number)

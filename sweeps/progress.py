@@ -10,11 +10,11 @@ from w2s_core.step_labels import label_steps
 
 
 class SweepDisplay:
-    """Shows steps as a run does, and tells the sweep of each result as it comes; what the sweep says of it is shown.
+    """Shows steps as a run does, reports each result to the sweep as it comes, and shows the lines that it returns.
 
     Args:
         cells: whose steps are computed.
-        headline: `5/24 trials`, said before the counts of steps.
+        headline: gives `5/24 trials`, shown before the counts of steps.
         on_done: gets the key of each result, and returns lines to show.
         test: whether targets that read test are among the steps.
     """
@@ -34,20 +34,20 @@ class SweepDisplay:
     def begin(self, planned: list[Planned], workers: int) -> None:
         """The steps begin."""
         self._inner.begin(planned, workers)
-        self._say(self._sharing)
+        self._show_line(self._sharing)
 
     def event(self, event: dict[str, Any]) -> None:
         """Show an event; a new result may complete a trial."""
         self._inner.event(event)
         if event["event"] in ("finished", "found"):
             for line in self._on_done(event["key"]):
-                self._say(line)
+                self._show_line(line)
 
     def end(self, outcome: Outcome) -> None:
         """The steps end."""
         self._inner.end(outcome)
 
-    def _say(self, line: str | None) -> None:
+    def _show_line(self, line: str | None) -> None:
         self._inner.event({"event": "note", "message": line, "headline": self._headline()})
 
 
@@ -59,7 +59,7 @@ def sharing(cells: Sequence[PlannedCell]) -> str:
 
 
 def shared_labels(cells: Sequence[PlannedCell], *, test: bool) -> dict[str, str]:
-    """Labels by key: a step with the one cell that needs it, or with how many do: `sft:weak_floor (8 trials)`."""
+    """Labels by key: a step with the one cell that needs it, or with how many do: `sft:tuned (8 trials)`."""
     labels: dict[str, str] = {}
     users: dict[str, list[str]] = {}
     for cell in cells:

@@ -4,12 +4,13 @@ from collections.abc import Iterable
 from itertools import islice
 from statistics import mean
 
-from sweeps.cells import PlannedCell, final_model, no_gc, share_right, union
+from sweeps.cells import PlannedCell, final_model, judged, no_gc, share_right, union
 from sweeps.driver import Sweep
-from sweeps.study_file import Objective
+from sweeps.study_file import COSTS, Objective
 from w2s_core.cli.render import seconds, size, table
 from w2s_core.engine import Store, plan
 from w2s_core.engine.planning import Estimates
+from w2s_core.errors import UserError
 
 SHOWN_CELLS = 30
 COUNTED_CELLS = 500
@@ -43,19 +44,19 @@ def _steps(cells: Iterable[PlannedCell], store: Store, workers: int) -> str:
         planned = plan(union(cells, lambda run: run.graph.targets), store)
     counted = cells[:: max(1, len(cells) // COUNTED_CELLS)]
     alone = round(
-        mean(len(run.steps) for cell in counted for run in cell.runs) * sum(len(one.runs) for one in cells)
+        mean(len(run.steps) for cell in counted for run in cell.runs) * sum(len(cell.runs) for cell in cells)
     )
     about = "about " * (len(counted) < len(cells))
-    missing = [one for one in planned if one.state == "missing"]
-    cached = sum(one.state == "cached" for one in planned)
+    missing = [step for step in planned if step.state == "missing"]
+    cached = sum(step.state == "cached" for step in planned)
     estimates = Estimates(store)
-    known = [one.expected_s for one in missing if one.expected_s is not None]
-    sizes = [found for one in missing if (found := estimates.size(one.handle)) is not None]
-    unknown = len(missing) - len(known)
-    said = f"{seconds(sum(known) / workers)} with {workers} worker{'s' * (workers > 1)}"
+    durations = [step.expected_s for step in missing if step.expected_s is not None]
+    sizes = [bytes_ for step in missing if (bytes_ := estimates.size(step.handle)) is not None]
+    unknown = len(missing) - len(durations)
+    duration = f"{seconds(sum(durations) / workers)} with {workers} worker{'s' * (workers > 1)}"
     return (
         f"{len(planned)} distinct steps for {about}{alone} of single runs, {cached} cached, {len(missing)} to compute\n"
-        f"expected: {said}, {size(sum(sizes))} on disk"
+        f"expected: {duration}, {size(sum(sizes))} on disk"
         + (f"; {unknown} steps have never been timed in this store" if unknown else "")
     )
 
@@ -63,37 +64,40 @@ def _steps(cells: Iterable[PlannedCell], store: Store, workers: int) -> str:
 def render_trials(sweep: Sweep, store: Store) -> str:
     """The settled trials, best first for a single objective, with their accuracy on test where it was read."""
     objectives = sweep.study.objectives
-    read = {title for one in sweep.optuna.test_reads() for title in one["cells"]}
+    test_read = {title for read in sweep.optuna.test_reads() for title in read["cells"]}
     rows = []
     for trial in _ranked(sweep, objectives):
         planned = sweep.plan(sweep.optuna.cell_of(trial))
-        values = [_shown(one, value) for one, value in zip(objectives, trial.values or (), strict=False)]
+        values = [_value(goal, value) for goal, value in zip(objectives, trial.values or (), strict=False)]
         values += [""] * (len(objectives) - len(values))
-        test = _test_accuracy(planned, store) if planned.title in read else ""
+        test = _test_accuracy(planned, store) if planned.title in test_read else ""
         rows.append((str(trial.number), planned.title, *values, test, trial.state.name.lower()))
-    columns = ("trial", "cell", *(f"{one.metric} (dev)" for one in objectives), "accuracy (test)", "state")
+    columns = ("trial", "cell", *(f"{goal.metric} (dev)" for goal in objectives), "accuracy (test)", "state")
     return table(columns, rows)
 
 
 def _ranked(sweep: Sweep, objectives: tuple[Objective, ...]) -> list:  # type: ignore[type-arg]
-    settled = [
-        one for one in sweep.optuna.settled().values() if sweep.planner.space.has(sweep.optuna.cell_of(one))
-    ]
+    trials = sweep.optuna.settled().values()
+    settled = [trial for trial in trials if sweep.planner.space.has(sweep.optuna.cell_of(trial))]
     if len(objectives) > 1:
         return settled
     sign = -1 if objectives[0].direction == "maximize" else 1
-    return sorted(settled, key=lambda one: (one.values is None, sign * (one.values or [0])[0], one.number))
+    return sorted(settled, key=lambda t: (t.values is None, sign * (t.values or [0])[0], t.number))
 
 
-def _shown(objective: Objective, value: float) -> str:
-    return f"{value:,.0f}" if objective.metric.endswith("tokens") else f"{100 * value:.1f}"
+def _value(objective: Objective, value: float) -> str:
+    return f"{value:,.0f}" if objective.metric in COSTS else f"{100 * value:.1f}"
 
 
 def _test_accuracy(planned: PlannedCell, store: Store) -> str:
     """Mean over seeds of the final model's greedy accuracy on test, in per cent."""
     shares = []
     for run in planned.runs:
-        target = run.with_test.targets.get(f"greedy/test/{final_model(run.graph.experiment)}")
+        try:
+            label = judged(final_model(run.graph.experiment), "test")
+        except UserError:  # the objective names one of several final models
+            return "several models"
+        target = run.with_test.targets.get(label)
         if target is None or not store.has(target.key):
             return "missing"
         shares.append(share_right(target, store))

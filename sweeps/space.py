@@ -35,6 +35,30 @@ class Dimension:
         """The value of the field that is shown so. Raises ValueError for one that is not listed."""
         return shown if self.range else self.values[self.shown.index(shown)]
 
+    def stands_for(self, drawn: Shown) -> Shown:
+        """The shown value that a sampler's value stands for."""
+        if self.range is None or isinstance(drawn, str):
+            return drawn
+        nearest = self.nearest(drawn)
+        return drawn if nearest is None else nearest
+
+    def nearest(self, number: float) -> int | float | None:
+        """The value of the range that a number stands for, None where it stands for none.
+
+        Samplers add up steps and take logarithms in binary fractions, so a value may come a few last digits off.
+        """
+        assert self.range is not None
+        low, high = self.range.low, self.range.high
+        slack = 1e-9 * max(abs(low), abs(high))
+        if not low - slack <= number <= high + slack:
+            return None
+        if self.range.step is None and not self.range.whole:
+            return min(max(number, low), high)
+        step = self.range.step or 1
+        place = round((number - low) / step)
+        value = low + place * step if self.range.whole else self.range.at(place)
+        return value if abs(value - number) <= slack and value <= high else None
+
     def distribution(self, *, grid: bool) -> "BaseDistribution":
         """The dimension for Optuna. On a grid, numbers are a numeric axis: more values may join it later."""
         from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
@@ -73,46 +97,46 @@ class Space:
         self.dimensions = tuple(
             Dimension(field, shorts[field], range=values)
             if isinstance(values, Range) and not self._grid
-            else _listed(field, shorts[field], _enumerate(values))
+            else _listed(field, shorts[field], values.listed() if isinstance(values, Range) else values)
             for field, values in study.space.items()
         )
 
     def cells(self) -> Iterator[Cell]:
         """Every combination of the listed values, the last field changing fastest."""
-        fields = [one.field for one in self.dimensions]
-        for combination in itertools.product(*(one.shown for one in self.dimensions)):
+        fields = [dimension.field for dimension in self.dimensions]
+        for combination in itertools.product(*(dimension.shown for dimension in self.dimensions)):
             yield Cell(dict(zip(fields, combination, strict=True)))
 
     @property
     def size(self) -> int | None:
         """The number of cells of a grid; None where the space is sampled."""
-        return math.prod(len(one.shown) for one in self.dimensions) if self._grid else None
+        return math.prod(len(dimension.shown) for dimension in self.dimensions) if self._grid else None
 
     def example(self) -> Cell:
         """Some cell: the first values, and the lower ends of ranges."""
-        return Cell({one.field: one.range.low if one.range else one.shown[0] for one in self.dimensions})
+        return Cell({d.field: d.range.low if d.range else d.shown[0] for d in self.dimensions})
 
     def each_value(self) -> Iterator[Cell]:
         """Cells in which each listed value comes once, beside the example's others."""
         example = self.example()
-        for one in self.dimensions:
-            yield from (Cell({**example.shown, one.field: value}) for value in one.shown)
+        for dimension in self.dimensions:
+            yield from (Cell({**example.shown, dimension.field: value}) for value in dimension.shown)
 
     def has(self, cell: Cell) -> bool:
         """Whether the file still has all values of the cell."""
-        return all(one.range or cell.shown[one.field] in one.shown for one in self.dimensions)
+        return all(d.range or cell.shown[d.field] in d.shown for d in self.dimensions)
 
     def values(self, cell: Cell) -> dict[str, Any]:
         """The cell's fields with the values that an experiment takes."""
-        return {one.field: one.value(cell.shown[one.field]) for one in self.dimensions}
+        return {d.field: d.value(cell.shown[d.field]) for d in self.dimensions}
 
     def distributions(self) -> "dict[str, BaseDistribution]":
         """The space for Optuna, by field."""
-        return {one.field: one.distribution(grid=self._grid) for one in self.dimensions}
+        return {d.field: d.distribution(grid=self._grid) for d in self.dimensions}
 
     def title(self, cell: Cell) -> str:
         """The cell for people, and as a part of a run's name: `weak=llama,consistency=0.5,methods=dpo`."""
-        parts = (f"{one.short}={_clean(cell.shown[one.field])}" for one in self.dimensions)
+        parts = (f"{d.short}={_clean(cell.shown[d.field])}" for d in self.dimensions)
         title = ",".join(parts)
         return title if len(title) <= LONGEST_NAME else f"cell-{cell.digest}"
 
@@ -125,15 +149,6 @@ def _listed(field: str, short: str, values: Sequence[Any]) -> Dimension:
     return Dimension(field, short, tuple(values), tuple(_show_all(values)))
 
 
-def _enumerate(values: list[Any] | Range) -> list[Any]:
-    """A range's steps as a list, both ends included where the steps meet the upper one."""
-    if not isinstance(values, Range):
-        return values
-    step = values.step or 1
-    count = int((values.high - values.low) / step + 1e-9) + 1
-    return [values.low + i * step if values.whole else round(values.low + i * step, 12) for i in range(count)]
-
-
 def _show_all(values: Sequence[Any]) -> list[Shown]:
     """Short forms of the values, or full ones where two would look alike. Numbers are of one kind, as on an axis."""
     if _numeric(values) and any(isinstance(value, float) for value in values):
@@ -143,7 +158,7 @@ def _show_all(values: Sequence[Any]) -> list[Shown]:
 
 
 def _show(value: Any) -> Shown:
-    if isinstance(value, list) and all(isinstance(one, str | int | float) for one in value):
+    if isinstance(value, list) and all(isinstance(item, str | int | float) for item in value):
         return "+".join(map(str, value)) or "none"
     if isinstance(value, str) and "/" in value:
         return Path(value.partition("@")[0]).name or value
@@ -166,6 +181,11 @@ def _short_names(fields: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _clean(value: Shown) -> str:
-    """The value in letters that a run's name may have."""
-    text = f"{value:g}" if isinstance(value, float) else str(value)
-    return re.sub(r"[^A-Za-z0-9._+-]", "-", text)
+    """The value in letters that a run's name may have; other values have other names."""
+    if isinstance(value, float):
+        short = f"{value:g}"
+        return short if float(short) == value else repr(value)  # six digits, unless they are not all
+    text = str(value)
+    safe = re.sub(r"[^A-Za-z0-9._+-]", "-", text)
+    # Two values may differ only in letters that a name cannot have: then a digest tells them apart.
+    return safe if safe == text else f"{safe}-{digest(text)[:6]}"

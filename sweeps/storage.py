@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 COPY_SUFFIX = " (copy in progress)"
-
-
 CREATION_RACES = 3
 """How often to try again when another process creates the tables of a new database at the same moment."""
 IN_MEMORY = "sqlite://"
@@ -53,8 +51,10 @@ def open_storage(url: str) -> "optuna.storages.RDBStorage":
                 engine_kwargs={"connect_args": waits, "pool_pre_ping": True},
             )
         except ImportError:
-            ours = parsed.drivername.startswith("postgresql")
-            advice = "install it with: pip install 'w2s[postgres]'" if ours else "use sqlite or postgresql"
+            supported = parsed.drivername.startswith("postgresql")
+            advice = (
+                "install it with: pip install 'w2s[postgres]'" if supported else "use sqlite or postgresql"
+            )
             raise UserError(f"storage {shown}: its driver is missing; {advice}") from None
         except (SQLAlchemyError, RuntimeError) as error:
             if isinstance(error, IntegrityError | ProgrammingError) and attempt < CREATION_RACES:
@@ -126,12 +126,12 @@ def _copy(
 ) -> None:
     import optuna
 
-    made = optuna.create_study(storage=storage, study_name=name, directions=study.directions)
+    copied = optuna.create_study(storage=storage, study_name=name, directions=study.directions)
     if study.metric_names:
-        made.set_metric_names(study.metric_names)
-    made.add_trials(trials)
+        copied.set_metric_names(study.metric_names)
+    copied.add_trials(trials)
     attrs: dict[str, Any] = {k: v for k, v in study.user_attrs.items() if k != "whole"}
     for key, value in attrs.items():
-        made.set_user_attr(key, value)
+        copied.set_user_attr(key, value)
     if name.endswith(COPY_SUFFIX):
-        made.set_user_attr("whole", True)
+        copied.set_user_attr("whole", True)

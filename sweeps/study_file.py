@@ -2,16 +2,21 @@
 
 import copy
 import json
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from w2s_core.errors import UserError
-from w2s_core.experiment import MODELS, Experiment, build_experiment
+from w2s_core.experiment import Experiment, build_experiment, recipe_of
 from w2s_core.runs import resolve_base
 from w2s_core.strict_yaml import Lines, Misplaced, Place, Section, read_yaml, set_field, validate
 
+LARGEST = 1e15
+"""Whole numbers beyond this are not told apart by the floating-point numbers that samplers count in."""
+MOST_VALUES = 100_000
+"""More values of one field than any grid can compute: a step that small is a slip."""
 SAMPLERS = Literal["grid", "tpe", "nsga2", "qmc"]
 COSTS = ("training_tokens", "sampling_tokens", "tokens")
 """Objectives that count what a cell's final model cost: tokens trained on, tokens drawn, and both."""
@@ -27,6 +32,8 @@ class Range(Section):
 
     @model_validator(mode="after")
     def _in_order(self) -> "Range":
+        if max(abs(self.low), abs(self.high)) > LARGEST:
+            raise ValueError(f"no end may be beyond {LARGEST:g}")
         if self.low >= self.high:
             raise ValueError(f"low ({self.low:g}) must be less than high ({self.high:g})")
         if self.log and (self.low <= 0 or self.step is not None):
@@ -36,13 +43,34 @@ class Range(Section):
     @property
     def whole(self) -> bool:
         """Whether the values are integers."""
-        return all(isinstance(one, int) for one in (self.low, self.high, self.step or 1))
+        return all(isinstance(number, int) for number in (self.low, self.high, self.step or 1))
+
+    def listed(self) -> list[int | float]:
+        """The values of a range with a step: both ends, where the steps meet the upper one."""
+        step = self.step or 1
+        if self.whole:
+            return list(range(int(self.low), int(self.high) + 1, int(step)))
+        return [self.at(place) for place in range(self.steps)]
+
+    def at(self, place: int) -> float:
+        """The value after so many steps."""
+        # As decimals, as they are written and as Optuna counts: in binary fractions 0.1 + 2 * 0.1 is above 0.3.
+        return float(_decimal(self.low) + place * _decimal(self.step or 1))
+
+    @property
+    def steps(self) -> int:
+        """How many values a range with a step has."""
+        return int((_decimal(self.high) - _decimal(self.low)) / _decimal(self.step or 1)) + 1
+
+
+def _decimal(number: float) -> Decimal:
+    return Decimal(repr(number))
 
 
 Values = Annotated[
     Annotated[list[Any], Tag("(values)")] | Annotated[Range, Tag("(range)")],
     Discriminator(
-        lambda given: {list: "(values)", dict: "(range)"}.get(type(given)),
+        lambda values: {list: "(values)", dict: "(range)"}.get(type(values)),
         custom_error_type="values",
         custom_error_message="list its values, or give a range: {low: ..., high: ..., step: ...}",
     ),
@@ -72,8 +100,8 @@ class Sampler(Section):
 class Objective(Section):
     """What a cell is judged by: a graded target on dev, or a cost.
 
-    `accuracy` is the greedy accuracy on dev of the cell's final model (its one Stage II method). `greedy/dev/LABEL` and
-    `samples/dev/LABEL` name another model, `labels/SET` the precision of a labelled set. Costs: see `COSTS`.
+    `accuracy` is the greedy accuracy on dev of the cell's final model, as the recipe names it. `greedy/dev/MODEL` and
+    `samples/dev/MODEL` name another model, `labels/SET` the precision of a labelled set. Costs: see `COSTS`.
     """
 
     metric: str = "accuracy"
@@ -81,7 +109,7 @@ class Objective(Section):
 
 
 class Pruner(Section):
-    """When to give a cell up: after each iteration of Stage I, by the accuracy of that iteration's hybrid-ft on dev."""
+    """When to give a cell up: after each of the recipe's rungs, by the accuracy of that model on dev."""
 
     name: Literal["median", "percentile"]
     percentile: float = Field(
@@ -116,10 +144,13 @@ class Study(Section):
             raise Misplaced(("seeds",), f"must be different and not negative (given: {list(self.seeds)})")
         if self.pruner and len(self.objectives) > 1:
             raise Misplaced(("pruner",), "needs a single objective")
-        for name in ("seed", "name", "evaluation.splits"):
-            for section in ("space", "fixed"):
-                if name in getattr(self, section):
-                    raise Misplaced((section, name), "is set by the sweep itself; seeds go into `seeds`")
+        if self.pruner and (self.objectives[0].direction == "minimize" or self.objectives[0].metric in COSTS):
+            # It would give up the cells whose models are the best.
+            raise Misplaced(("pruner",), "goes by accuracy: it needs an accuracy to maximize as objective")
+        for section in ("space", "fixed"):
+            for field in getattr(self, section):
+                if reason := RESERVED.get(field):
+                    raise Misplaced((section, field), reason)
         if both := sorted(self.space.keys() & self.fixed.keys()):
             raise Misplaced(("space", both[0]), "stands in both `fixed` and `space`")
         for field, values in self.space.items():
@@ -127,26 +158,43 @@ class Study(Section):
         return self
 
 
+RESERVED = {
+    **dict.fromkeys(
+        ("seed", "name", "evaluation.splits"), "is set by the sweep itself; seeds go into `seeds`"
+    ),
+    # Cells of two recipes have other fields, other models and other final models: no axis joins them.
+    "recipe": "a study has the recipe of its base experiment: write a study for each recipe",
+}
+"""Fields that a study cannot set, with the reason."""
+
+
 def _check_values(field: str, values: list[Any] | Range, sampler: str) -> None:
     place = ("space", field)
     if isinstance(values, Range):
         if sampler == "grid" and values.step is None:
             raise Misplaced(place, "a grid needs the values themselves, or a range with a step")
+        if values.step is not None and values.steps > MOST_VALUES:
+            raise Misplaced(place, f"its steps give more than {MOST_VALUES:,} values: choose a larger step")
     elif not values:
         raise Misplaced(place, "the space is empty; list at least one value")
-    elif any(one in values[:index] for index, one in enumerate(values)):
+    elif any(value in values[:index] for index, value in enumerate(values)):
         raise Misplaced(place, "a value stands twice")
+    elif len({str(value) for value in values}) < len(values):
+        # 0.1 and "0.1": neither a run's name nor the arguments of `w2s trial` could tell them apart.
+        raise Misplaced(place, "two values are written alike")
 
 
 class LoadedStudy:
-    """A study with its base experiment: makes the experiment of any cell."""
+    """A study with its base experiment: makes the experiment of any cell. `recipe` is that of the base."""
 
     def __init__(self, study: Study, path: Path, lines: Lines) -> None:
         self.study, self.path = study, path
         self._lines = lines
         base = path.parent / study.base
         self._tree, self._base_lines = read_yaml(base, "an experiment")
-        self._folders = dict.fromkeys(MODELS, base.parent)
+        self.recipe = recipe_of(self._tree, base, self._base_lines)
+        models = self.recipe.models
+        self._folders = dict.fromkeys(models, base.parent)
         build_experiment(
             self._tree, base, self._base_lines, self._folders
         )  # its own errors, at its own lines
@@ -154,10 +202,10 @@ class LoadedStudy:
         for field, value in fixed.items():
             self._change(self._tree, field, value)
             self._place(field, "fixed")
-        self._folders |= {name: path.parent for name in MODELS if name in study.fixed or name in study.space}
+        self._folders |= {name: path.parent for name in models if name in study.fixed or name in study.space}
         self._models: dict[tuple[str, str], str] = {}
         self.base = self._try({}, None)
-        self._text = json.dumps(self._tree | {name: getattr(self.base, name) for name in MODELS})
+        self._text = json.dumps(self._tree | {name: getattr(self.base, name) for name in models})
         for field, values in study.space.items():
             for value in [values.low, values.high] if isinstance(values, Range) else values:
                 self._try({field: value}, field)
@@ -166,10 +214,15 @@ class LoadedStudy:
         """The experiment of a cell: `values` by dotted field. Raises UserError where they do not go together."""
         tree = json.loads(self._text)
         for field, value in values.items():
-            self._change(tree, field, self._models.get((field, value), value) if field in MODELS else value)
+            located = self._models.get((field, value)) if field in self.recipe.models else None
+            self._change(tree, field, value if located is None else located)
         tree["seed"] = seed
         tree["name"] = self.study.name
         return build_experiment(tree, self.path, {}, self._folders)
+
+    def line(self, field: str) -> str:
+        """The place of a field of the space, for messages: `study.yaml:12`."""
+        return f"{self.path}:{self._lines.get(('space', field), 1)}"
 
     def _try(self, values: dict[str, Any], field: str | None) -> Experiment:
         """Check a value by itself; an error names the line of the study file."""
@@ -179,9 +232,9 @@ class LoadedStudy:
             lines[self._change(tree, name, value)] = self._lines.get(("space", name), 1)
         experiment = build_experiment(tree, self.path, lines, self._folders)
         for name in values:
-            if name in MODELS:
-                self._models[name, value] = getattr(experiment, name)
-                _check_model(getattr(experiment, name), f"{self.path}:{self._lines.get(('space', name), 1)}")
+            if name in self.recipe.models:
+                self._models[name, values[name]] = getattr(experiment, name)
+                _check_model(getattr(experiment, name), self.line(name))
         return experiment
 
     def _change(self, tree: dict[str, Any], field: str, value: Any) -> Place:
@@ -194,14 +247,14 @@ class LoadedStudy:
         self._base_lines[tuple(field.split("."))] = self._lines.get((section, field), 1)
 
 
-def _check_model(model: str, where: str) -> None:
+def _check_model(model: str, place: str) -> None:
     if not Path(model).is_absolute():
         try:
             resolve_base(model)  # a hub id: only its form is looked at
         except UserError as error:
-            raise UserError(f"{where}: {error}") from None
+            raise UserError(f"{place}: {error}") from None
     elif not Path(model).is_dir():
-        raise UserError(f"{where}: no model folder {model}")
+        raise UserError(f"{place}: no model folder {model}")
 
 
 def load_study(path: Path) -> LoadedStudy:

@@ -8,8 +8,8 @@ from w2s_core.engine import Handle
 def label_steps(targets: Mapping[str, Handle]) -> dict[str, str]:
     """Map each key of the graph to a label, unique in it.
 
-    A target keeps its label ("greedy/test/dpo"). Any other step is named after the first target that needs it, nearest
-    first: "sample:greedy/test/dpo" draws what that target grades, "sft:hybrid_ft_1" trains what lies further up.
+    A target keeps its label ("greedy/test/tuned"). Any other step is named after the first target that needs it,
+    nearest first: "sample:greedy/test/tuned" draws what that target grades, "sft:tuned" trains what lies further up.
     """
     labels: dict[str, str] = {}
     taken: set[str] = set()
@@ -21,7 +21,7 @@ def label_steps(targets: Mapping[str, Handle]) -> dict[str, str]:
             if handle.key in labels:
                 continue
             labels[handle.key] = _unique(_name(handle, target, depth), handle.key, taken)
-            above += [(target, one) for one in handle.parents()]
+            above += [(target, parent) for parent in handle.parents()]
         level, depth = above, depth + 1
     return labels
 
@@ -43,9 +43,9 @@ def _unique(name: str, key: str, taken: set[str]) -> str:
     return name
 
 
-def closest(labels: Sequence[str], wanted: str) -> list[str]:
-    """Labels to suggest where `wanted` is none of them."""
+def closest(labels: Sequence[str], text: str) -> list[str]:
+    """Labels to suggest where `text` is none of them."""
     import difflib
 
-    within = [label for label in labels if wanted in label]
-    return within[:5] or difflib.get_close_matches(wanted, labels, n=5, cutoff=0.4)
+    within = [label for label in labels if text in label]
+    return within[:5] or difflib.get_close_matches(text, labels, n=5, cutoff=0.4)

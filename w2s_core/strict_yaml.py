@@ -2,7 +2,9 @@
 
 import difflib
 import json
+import math
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
 
@@ -14,7 +16,7 @@ from w2s_core.errors import UserError
 
 MAX_CONFIG_BYTES = 1_000_000
 Place = tuple[str | int, ...]
-"""Where a field stands: ("stage1", "consistency")."""
+"""Where a field stands: ("evaluation", "samples")."""
 Lines = dict[Place, int]
 """The line of each field; 0 for one that a command line's override set."""
 
@@ -22,7 +24,7 @@ Lines = dict[Place, int]
 class Section(BaseModel):
     """A part of a file. Unknown fields are errors: a mistyped threshold must not pass as its default."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class Misplaced(ValueError):
@@ -47,22 +49,35 @@ Loader.add_implicit_resolver(
 )
 
 
-def read_yaml(path: Path, what: str) -> tuple[dict[str, Any], Lines]:
-    """The YAML of a file as plain data, and the line of each field. `what` is named in errors ("an experiment").
+def read_yaml(path: Path, title: str) -> tuple[dict[str, Any], Lines]:
+    """The YAML of a file as plain data, and the line of each field. `title` is named in errors ("an experiment").
 
     Anchors are refused: they can expand without bound.
     """
-    return _parse(path, _read(path, what), what)
+    return _parse(path, _read(path, title), title)
 
 
 def validate(model: type[S], tree: dict[str, Any], path: Path, lines: Lines) -> S:
     """The tree as a model. Raises UserError for the first field that is unknown, missing, or of wrong type or range."""
+    # A field of any type takes a number that no key can hold, and so would pass it on.
+    for place, value in _leaves(tree):
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UserError(f"{_named(path, lines, place)}: should be a finite number (given: {value})")
     try:
         return model.model_validate_json(json.dumps(tree))
     except ValidationError as error:
         raise UserError(explain(model, path, lines, error.errors()[0])) from None
     except (ValueError, TypeError) as error:
         raise UserError(f"{path}: {error}") from None
+
+
+def _leaves(tree: Any, place: Place = ()) -> Iterator[tuple[Place, Any]]:
+    """Every value that is neither a mapping nor a list, with its place."""
+    if not isinstance(tree, dict | list):
+        yield place, tree
+        return
+    for name, value in tree.items() if isinstance(tree, dict) else enumerate(tree):
+        yield from _leaves(value, (*place, name))
 
 
 def set_field(tree: dict[str, Any], dotted: str, value: Any) -> Place:
@@ -78,18 +93,18 @@ def set_field(tree: dict[str, Any], dotted: str, value: Any) -> Place:
     return (*parents, last)
 
 
-def _read(path: Path, what: str) -> str:
+def _read(path: Path, title: str) -> str:
     try:
         if path.stat().st_size > MAX_CONFIG_BYTES:
-            raise UserError(f"{path}: larger than {MAX_CONFIG_BYTES:,} bytes: not {what}")
+            raise UserError(f"{path}: larger than {MAX_CONFIG_BYTES:,} bytes: not {title}")
         return path.read_text(encoding="utf-8")
     except OSError as error:
-        raise UserError(f"{path}: cannot read {what}: {error.strerror}") from None
+        raise UserError(f"{path}: cannot read {title}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise UserError(f"{path}: not UTF-8 text") from None
 
 
-def _parse(path: Path, text: str, what: str) -> tuple[dict[str, Any], Lines]:
+def _parse(path: Path, text: str, title: str) -> tuple[dict[str, Any], Lines]:
     try:
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=Loader)):
             raise UserError(f"{path}: YAML aliases (*name) are not supported; write the value out")
@@ -104,7 +119,7 @@ def _parse(path: Path, text: str, what: str) -> tuple[dict[str, Any], Lines]:
     except RecursionError:
         raise UserError(f"{path}: nested too deeply") from None
     if not isinstance(tree, dict) or root is None:
-        raise UserError(f"{path}: {what} is a mapping of fields (name: value)")
+        raise UserError(f"{path}: {title} is a mapping of fields (name: value)")
     lines: Lines = {}
     _mark_lines(path, root, (), lines)
     return tree, lines
@@ -131,12 +146,11 @@ def explain(model: type[Section], path: Path, lines: Lines, error: ErrorDetails)
     place: Place = (*error["loc"], *(cause.place if isinstance(cause, Misplaced) else ()))
     place = tuple(part for part in place if not str(part).startswith("("))  # the tag of a union, see `Tag`
     field = ".".join(str(part) for part in place)
-    line = lines.get(place) if place in lines else _nearest(lines, place)
-    where = f"{path}:{line}" if line else (f"{path} with override {field}" if line == 0 else str(path))
+    where = _position(path, lines, place)
     if error["type"] == "extra_forbidden":
-        known = fields_at(model, place[:-1])
-        close = difflib.get_close_matches(str(place[-1]), known, n=1, cutoff=0.5)
-        hint = f"did you mean '{close[0]}'?" if close else f"known here: {', '.join(known)}"
+        names = fields_at(model, place[:-1])
+        close = difflib.get_close_matches(str(place[-1]), names, n=1, cutoff=0.5)
+        hint = f"did you mean '{close[0]}'?" if close else f"known here: {', '.join(names)}"
         return f"{where}: unknown field '{field}'; {hint}"
     if error["type"] == "missing":
         return f"{where}: field '{field}' is missing"
@@ -156,6 +170,18 @@ def complaint(error: ErrorDetails, place: Place | None = None) -> str:
     )
     got = f" (given: {str(error['input'])[:80]!r})" if not isinstance(error["input"], dict) else ""
     return f"field '{field}': {message}{got}" if field else f"{message}{got}"
+
+
+def _position(path: Path, lines: Lines, place: Place) -> str:
+    """`file.yaml:7` for what stands in a file, else the override that set it."""
+    line = lines.get(place) if place in lines else _nearest(lines, place)
+    if line == 0:  # see `Lines`
+        return f"{path} with override {'.'.join(map(str, place))}"
+    return f"{path}:{line}" if line else str(path)
+
+
+def _named(path: Path, lines: Lines, place: Place) -> str:
+    return f"{_position(path, lines, place)}: field '{'.'.join(map(str, place))}'"
 
 
 def _nearest(lines: Lines, place: Place) -> int | None:

@@ -238,7 +238,7 @@ def test_the_trainings_are_those_of_the_graph_that_runs(tiny: Path, changes: tup
     assert Counter(one.method for one in trainings) == real
     assert len(samples) == sum(one.name == "sample" for one in steps)
     assert [one.ranks for one in trainings if one.method == "dpo"] == [(32, 32)]
-    assert [one.method for one in trainings if one.side == "weak"] == ["sft"]
+    assert [one.method for one in trainings if one.base == "weak"] == ["sft"]
 
 
 @pytest.mark.slow
@@ -256,7 +256,7 @@ def test_the_store_of_a_run_is_no_larger_than_said(w2s_doctor: Type, tiny: Path,
         for side, name in (("weak", "llama"), ("strong", "strong"))
     }
     said = sum(
-        memory.lora_parameters(shapes[one.side], rank) * memory.FLOAT32
+        memory.lora_parameters(shapes[one.base], rank) * memory.FLOAT32
         for one in trainings
         for rank in one.ranks
     )

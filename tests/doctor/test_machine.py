@@ -27,7 +27,7 @@ def test_every_line_has_a_status_and_the_columns_are_aligned(w2s_doctor: Type) -
     assert done.exit_code == 0
     assert len(lines) > 10
     assert {one.split()[0] for one in lines} <= {"ok", "missing", "unknown"}
-    width = max(len(one.what) for one in checks.machine_checks(Path("store")))
+    width = max(len(one.topic) for one in checks.machine_checks(Path("store")))
     assert all(one[9 + width : 11 + width] == "  " and one[11 + width] != " " for one in lines)
 
 
@@ -142,7 +142,7 @@ def test_versions_of_local_builds_are_in_range(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(
         importlib.metadata, "version", lambda name: "2.13.0+cu130" if name == "torch" else real(name)
     )
-    assert {one.status for one in checks.library_checks() if one.what == "torch"} == {"ok"}
+    assert {one.status for one in checks.library_checks() if one.topic == "torch"} == {"ok"}
 
 
 def test_little_disk_is_worth_a_word(w2s_doctor: Type, monkeypatch: pytest.MonkeyPatch) -> None:

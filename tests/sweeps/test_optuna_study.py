@@ -273,8 +273,8 @@ def test_the_pruner_gives_up_what_is_below_the_median(write_study: Writer, tmp_p
     for number, slot in enumerate(study.next_slots()):
         study.finish(slot, "t", Result([number / 10], {}, {1: number / 10}))
     slot = study.next_slots()[0]
-    assert study.prunes(slot.cell, {1: 0.1})
-    assert not study.prunes(slot.cell, {1: 0.25})
+    assert study.prunes(slot, {1: 0.1})
+    assert not study.prunes(slot, {1: 0.25})
     study.finish(slot, "t", Result(None, {}, {1: 0.1}, pruned=True))
     assert study.trials()[-1].state.name == "PRUNED"
     assert slot not in study.next_slots()

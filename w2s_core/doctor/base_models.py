@@ -21,65 +21,68 @@ ALIKE = ("llama", "mistral", "gemma", "gemma2", "qwen2", "qwen3")
 
 @dataclass(frozen=True)
 class Model:
-    """What is known of a base model. `shape` is None where its memory cannot be told, and `why` says why."""
+    """What is known of the base model that a field of the experiment names.
 
-    side: str
+    `shape` is None where its memory cannot be estimated, and `why` gives the reason.
+    """
+
+    field: str
     shape: memory.Shape | None = None
     parameters: int = 0
     why: str = "its config is not here"
 
 
-def model_checks(side: str, model: str, *, code: bool = False) -> tuple[Model, list[Check]]:
-    """What is known of a side's base, and the lines about it. code: the experiment lets code of it run."""
-    nothing = Model(side)
+def model_checks(field: str, model: str, *, code: bool = False) -> tuple[Model, list[Check]]:
+    """What is known of the model that a field names, and the lines about it. code: its own code may be run."""
+    nothing = Model(field)
     if Path(model).is_absolute():
-        return folder_checks(side, Path(model), f"hf download ORG/MODEL --local-dir {quote(model)}", code)
+        return folder_checks(field, Path(model), f"hf download ORG/MODEL --local-dir {quote(model)}", code)
     from w2s_core.runs import resolve_base
 
     try:
         ref, name = resolve_base(model)
     except UserError as error:
-        return nothing, [Check("missing", side, str(error), f"{side}=org/model@commit", needed=True)]
+        return nothing, [Check("missing", field, str(error), f"{field}=org/model@commit", needed=True)]
     revision = ref.rpartition("@")[2]
     command = f"hf download {quote(name)} --revision {quote(revision)}"
     try:
         folder = _cached(name, revision)
     except ValueError as error:  # the hub's client: no possible name
         return nothing, [
-            Check("missing", side, f"{name}: {one_line(error)}", f"{side}=org/model@commit", needed=True)
+            Check("missing", field, f"{name}: {one_line(error)}", f"{field}=org/model@commit", needed=True)
         ]
     if folder is not None and any(folder.glob("*.safetensors")):
-        return folder_checks(side, folder, command, code)
-    known = _from_config(side, folder) if folder else nothing
-    guess = f", about {size(known.parameters * memory.HALF)}" if known.parameters else ""
-    return known, [fetch_check(side, name, revision, guess, command)]
+        return folder_checks(field, folder, command, code)
+    described = _from_config(field, folder) if folder else nothing
+    guess = f", about {size(described.parameters * memory.HALF)}" if described.parameters else ""
+    return described, [fetch_check(field, name, revision, guess, command)]
 
 
 def _cached(name: str, revision: str) -> Path | None:
     """The folder of the hub's cache that holds this revision, as far as it was fetched."""
     from huggingface_hub import try_to_load_from_cache
 
-    found = try_to_load_from_cache(name, "config.json", revision=revision)
-    return Path(found).parent if isinstance(found, str) else None
+    path = try_to_load_from_cache(name, "config.json", revision=revision)
+    return Path(path).parent if isinstance(path, str) else None
 
 
-def _from_config(side: str, folder: Path) -> Model:
+def _from_config(field: str, folder: Path) -> Model:
     """What a config alone tells."""
     if not (folder / "config.json").is_file():
-        return Model(side)
+        return Model(field)
     try:
         shape = memory.Shape.of(memory.read_config(folder), folder / "config.json")
-        return Model(side, shape, memory.count_parameters(folder))
+        return Model(field, shape, memory.count_parameters(folder))
     except UserError as error:
-        return Model(side, why=str(error))
+        return Model(field, why=str(error))
 
 
-def folder_checks(side: str, folder: Path, command: str, code: bool) -> tuple[Model, list[Check]]:
+def folder_checks(field: str, folder: Path, command: str, code: bool) -> tuple[Model, list[Check]]:
     """Config, weights and tokenizer of a folder, each as `w2s run` wants it; `command` would fetch them."""
     if not code and needs_code(folder):
-        said = f"{folder}: it needs Python code of its own, which is not run: read that code first"
-        return Model(side, why="it needs its own code"), [
-            Check("missing", side, said, "trust_remote_code=true", needed=True)
+        detail = f"{folder}: it needs Python code of its own, which is not run: read that code first"
+        return Model(field, why="it needs its own code"), [
+            Check("missing", field, detail, "trust_remote_code=true", needed=True)
         ]
     try:
         if not any(folder.glob("*.safetensors")):
@@ -89,13 +92,13 @@ def folder_checks(side: str, folder: Path, command: str, code: bool) -> tuple[Mo
         _check_layers(folder, weights)
         _check_tensors(folder, config, weights)
     except UserError as error:
-        return _from_config(side, folder), [Check("missing", side, str(error), command, needed=True)]
+        return _from_config(field, folder), [Check("missing", field, str(error), command, needed=True)]
     try:
-        model = Model(side, memory.Shape.of(config, folder / "config.json"), weights.parameters)
+        model = Model(field, memory.Shape.of(config, folder / "config.json"), weights.parameters)
     except UserError as error:
-        model = Model(side, why=str(error))
-    said = f"{folder}: {_count(weights.parameters)} parameters, {size(weights.size)} of safetensors"
-    return model, [Check("ok", side, said), _tokenizer_check(side, folder, model.shape, command)]
+        model = Model(field, why=str(error))
+    detail = f"{folder}: {_count(weights.parameters)} parameters, {size(weights.size)} of safetensors"
+    return model, [Check("ok", field, detail), _tokenizer_check(field, folder, model.shape, command)]
 
 
 def _check_layers(folder: Path, weights: memory.Weights) -> None:
@@ -103,7 +106,7 @@ def _check_layers(folder: Path, weights: memory.Weights) -> None:
     from w2s_core.training.core import TARGETS
 
     modules = {name.split(".")[-2] for name in weights.names if "." in name}
-    if absent := [one for one in TARGETS if one not in modules]:
+    if absent := [layer for layer in TARGETS if layer not in modules]:
         raise UserError(f"{folder}: no layers named {', '.join(absent)}, which adapters are trained on")
 
 
@@ -126,33 +129,33 @@ def _check_tensors(folder: Path, config: Mapping[str, Any], weights: memory.Weig
         return
     parts = {name.partition(f"layers.{layer}.")[2] for name in weights.names for layer in _layer_of(name)}
     layers = range(int(config.get("num_hidden_layers") or 0))
-    wanted = [f"model.layers.{layer}.{part}" for layer in layers for part in sorted(parts)]
-    if absent := [one for one in (*wanted, "model.embed_tokens.weight") if one not in weights.names]:
+    expected = [f"model.layers.{layer}.{part}" for layer in layers for part in sorted(parts)]
+    if absent := [name for name in (*expected, "model.embed_tokens.weight") if name not in weights.names]:
         raise UserError(f"{folder}: the checkpoint lacks {len(absent)} tensors, {absent[0]} among them")
 
 
 def _layer_of(name: str) -> list[int]:
     """The number of the layer that a tensor belongs to, in a list; none for the others."""
-    found = re.match(r"model\.layers\.(\d+)\.", name)
-    return [int(found[1])] if found else []
+    match = re.match(r"model\.layers\.(\d+)\.", name)
+    return [int(match[1])] if match else []
 
 
-def _tokenizer_check(side: str, folder: Path, shape: memory.Shape | None, command: str) -> Check:
+def _tokenizer_check(field: str, folder: Path, shape: memory.Shape | None, command: str) -> Check:
     """A tokenizer whose EOS has an embedding."""
-    what = f"{side} tokenizer"
+    topic = f"{field} tokenizer"
     try:
-        found = _named_eos(folder)
-        if found is None:
+        eos = _named_eos(folder)
+        if eos is None:
             tokenizer = _load_tokenizer(folder)
-            found = tokenizer.eos_token, tokenizer.eos_token_id
+            eos = tokenizer.eos_token, tokenizer.eos_token_id
     except UserError as error:
-        return Check("missing", what, str(error), command, needed=True)
-    token, number = found
+        return Check("missing", topic, str(error), command, needed=True)
+    token, number = eos
     if shape is not None and number >= shape.vocabulary:
-        said = f"EOS {token} has the number {number}, but the model only {shape.vocabulary} embeddings"
+        detail = f"EOS {token} has the number {number}, but the model only {shape.vocabulary} embeddings"
         mend = f"set eos_token in {folder / 'tokenizer_config.json'}"
-        return Check("missing", what, said, mend, needed=True)
-    return Check("ok", what, f"EOS {token} ({number})")
+        return Check("missing", topic, detail, mend, needed=True)
+    return Check("ok", topic, f"EOS {token} ({number})")
 
 
 def _named_eos(folder: Path) -> tuple[str, int] | None:
@@ -166,7 +169,7 @@ def _named_eos(folder: Path) -> tuple[str, int] | None:
                 named = json.loads((folder / name).read_text(encoding="utf-8")).get("eos_token") or named
         token = named.get("content") if isinstance(named, Mapping) else named
         content = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
-        numbers = {one["content"]: one["id"] for one in content.get("added_tokens") or []}
+        numbers = {entry["content"]: entry["id"] for entry in content.get("added_tokens") or []}
         number = numbers.get(token, content["model"]["vocab"].get(token))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
@@ -177,47 +180,47 @@ def _load_tokenizer(folder: Path) -> Any:
     """The tokenizer as a run loads it, without the digest of the weights that a run takes first."""
     from w2s_core.models import load_tokenizer
 
-    with tempfile.TemporaryDirectory() as made:
-        (Path(made) / "model.json").write_text(json.dumps({"base": "looked at", "adapters": []}))
-        return load_tokenizer(made, {"looked at": folder})
+    with tempfile.TemporaryDirectory() as model_dir:
+        (Path(model_dir) / "model.json").write_text(json.dumps({"base": "looked at", "adapters": []}))
+        return load_tokenizer(model_dir, {"looked at": folder})
 
 
 def _count(parameters: int) -> str:
     """Parameters for people: 230 k, 6.74 B."""
-    for unit, one in (("B", 10**9), ("M", 10**6), ("k", 10**3)):
-        if parameters >= one:
-            return f"{parameters / one:.3g} {unit}"
+    for unit, factor in (("B", 10**9), ("M", 10**6), ("k", 10**3)):
+        if parameters >= factor:
+            return f"{parameters / factor:.3g} {unit}"
     return str(parameters)
 
 
-def fetch_check(side: str, name: str, revision: str, guess: str, command: str) -> Check:
+def fetch_check(field: str, name: str, revision: str, guess: str, command: str) -> Check:
     """The line about a hub model that is not in the cache; `guess` says how large its weights are thought to be."""
     from huggingface_hub import HfApi, constants, get_token, is_offline_mode
     from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
     place = f"{name}@{revision[:12]} not in the cache"
     if is_offline_mode():
-        said = f"{place}; HF_HUB_OFFLINE is set, so a run cannot fetch it; else it would be fetched{guess}"
-        return Check("unknown", side, said, f"HF_HUB_OFFLINE=0 {command}")
-    asked = Asked(lambda: HfApi().model_info(name, revision=revision, files_metadata=True, timeout=2))
+        detail = f"{place}; HF_HUB_OFFLINE is set, so a run cannot fetch it; else it would be fetched{guess}"
+        return Check("unknown", field, detail, f"HF_HUB_OFFLINE=0 {command}")
+    request = Asked(lambda: HfApi().model_info(name, revision=revision, files_metadata=True, timeout=2))
     try:
-        info = asked.answer()
+        info = request.answer()
     except (RepositoryNotFoundError, RevisionNotFoundError) as error:
-        said = f"{name}@{revision[:12]}: {hub_reason(error) or one_line(error)}"
+        detail = f"{name}@{revision[:12]}: {hub_reason(error) or one_line(error)}"
         mend = "" if isinstance(error, RevisionNotFoundError) else "hf auth login"
-        return Check("missing", side, said, mend, needed=True)
+        return Check("missing", field, detail, mend, needed=True)
     except Exception as error:  # noqa: BLE001 - what the hub's client raises where it cannot be reached
         return Check(
-            "unknown", side, f"{place}; offline ({one_line(error)}); would be fetched{guess}", command
+            "unknown", field, f"{place}; offline ({one_line(error)}); would be fetched{guess}", command
         )
     files = info.siblings or []
-    held = sum(one.size or 0 for one in files if one.rfilename.endswith(".safetensors"))
-    if not held:
-        return Check("missing", side, f"{name}: the hub has no safetensors of it", "", needed=True)
+    weights_size = sum(file.size or 0 for file in files if file.rfilename.endswith(".safetensors"))
+    if not weights_size:
+        return Check("missing", field, f"{name}: the hub has no safetensors of it", "", needed=True)
     if info.gated and not get_token():
-        return Check("missing", side, f"{name} is gated and there is no token", "hf auth login", needed=True)
+        return Check("missing", field, f"{name} is gated and there is no token", "hf auth login", needed=True)
     free = free_disk(Path(constants.HF_HUB_CACHE))
-    if free is not None and held > free:
-        said = f"{place}; {size(held)} would be fetched, {size(free)} are free"
-        return Check("missing", side, said, "export HF_HUB_CACHE=DIR", needed=True)
-    return Check("ok", side, f"{place}; would be fetched: {size(held)}", command)
+    if free is not None and weights_size > free:
+        detail = f"{place}; {size(weights_size)} would be fetched, {size(free)} are free"
+        return Check("missing", field, detail, "export HF_HUB_CACHE=DIR", needed=True)
+    return Check("ok", field, f"{place}; would be fetched: {size(weights_size)}", command)

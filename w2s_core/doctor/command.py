@@ -11,7 +11,7 @@ from w2s_core.cli.options import data_option, unchecked_compute_options
 from w2s_core.cli.render import size
 from w2s_core.doctor import memory
 from w2s_core.doctor.base_models import Model, model_checks
-from w2s_core.doctor.fit import Plan, memory_checks
+from w2s_core.doctor.fit import Resources, memory_checks
 from w2s_core.doctor.machine import (
     MEND,
     Check,
@@ -24,6 +24,7 @@ from w2s_core.doctor.machine import (
 from w2s_core.errors import UserError
 from w2s_core.experiment import Experiment
 from w2s_core.models import resolve_device
+from w2s_core.plugins import RECIPES
 from w2s_core.training.accelerate_config import check_device, read_accelerate_config
 
 if TYPE_CHECKING:
@@ -53,27 +54,22 @@ def doctor(
     something that CONFIG needs is missing. `unknown` is what cannot be told from here.
     """
     store = root or Path(".w2s")
-    wanted = None
+    experiment = None
     if config is not None:
         from w2s_core.experiment import load_experiment
 
-        wanted = load_experiment(config, overrides, data)
+        experiment = load_experiment(config, overrides, data)
     elif data is not None:
         raise UserError(
             "--data says something about an experiment: name its file, w2s doctor CONFIG --data DIR"
         )
     checks = list(machine_checks(store))
-    if wanted is not None:
-        device, launch = machine.device, machine.accelerate
-        shared = read_accelerate_config(launch) if launch else {}
-        if launch:
-            checks.append(_accelerate_check(launch, shared, resolve_device(device)))
-        checks += experiment_checks(wanted, store, device, machine.workers or 1, machine.micro_batch, shared)
-        asked = {"ray"} if machine.executor == "ray" else set()
-        asked |= {wanted.engine}
-        checks = [_now_needed(one) if one.what in asked else one for one in checks]
+    if experiment is not None:
+        needed = {"ray", experiment.engine} if machine.executor == "ray" else {experiment.engine}
+        checks += experiment_checks(experiment, store, machine)
+        checks = [_now_needed(check) if check.topic in needed else check for check in checks]
     click.echo(render(checks))
-    if wanted is not None and any(one.needed and one.status == "missing" for one in checks):
+    if experiment is not None and any(check.needed and check.status == "missing" for check in checks):
         sys.exit(1)
 
 
@@ -87,7 +83,7 @@ def _accelerate_check(path: Path, config: Mapping[str, Any], device: str) -> Che
 
 def _now_needed(check: Check) -> Check:
     return Check(
-        check.status, check.what, check.detail.replace("optional", "needed"), check.mend, needed=True
+        check.status, check.topic, check.detail.replace("optional", "needed"), check.mend, needed=True
     )
 
 
@@ -97,60 +93,66 @@ def render(checks: Iterable[Check]) -> str:
     Names come from files that others wrote: what would move a terminal's cursor is left out.
     """
     listed = list(checks)
-    width = max(len(one.what) for one in listed)
+    width = max(len(check.topic) for check in listed)
     lines = (
-        f"{one.status:<7}  {one.what:<{width}}  {one.detail}{'  -> ' + one.mend if one.mend else ''}"
-        for one in listed
+        f"{check.status:<7}  {check.topic:<{width}}  {check.detail}{'  -> ' + check.mend if check.mend else ''}"
+        for check in listed
     )
-    return "\n".join("".join(one if one.isprintable() else " " for one in line) for line in lines)
+    return "\n".join("".join(char if char.isprintable() else " " for char in line) for line in lines)
 
 
-def experiment_checks(
-    x: Experiment,
-    store: Path,
-    device: str,
-    workers: int,
-    micro_batch: int | None,
-    accelerate: Mapping[str, Any],
-) -> Iterator[Check]:
-    """Everything that the experiment `x` needs: data, both models, memory for each kind of step, disk."""
-    x = x.on(resolve_device(device))
-    yield Check("ok", "experiment", f"{x.run_name} (task {x.task.name})")
-    questions, line = data_check(x)
+def experiment_checks(experiment: Experiment, store: Path, machine: "Machine") -> Iterator[Check]:
+    """Everything that an experiment needs: data, its base models, memory for each kind of step, disk."""
+    shared: dict[str, Any] = {}
+    if machine.accelerate:
+        shared = read_accelerate_config(machine.accelerate)
+        yield _accelerate_check(machine.accelerate, shared, resolve_device(machine.device))
+    experiment = experiment.on(resolve_device(machine.device))
+    yield Check("ok", "experiment", f"{experiment.run_name} (task {experiment.task.name})")
+    questions, line = data_check(experiment)
     yield line
     models = {}
-    for side in ("weak", "strong"):
-        try:
-            models[side], lines = model_checks(side, getattr(x, side), code=x.trust_remote_code)
-        except (OSError, ValueError) as error:  # a path that is none, or that may not be looked at
-            models[side] = Model(side, why="its folder cannot be looked at")
-            lines = [Check("missing", side, one_line(error), needed=True)]
+    for field in RECIPES.get(experiment.recipe).models:
+        models[field], lines = _checked_model(field, experiment)
         yield from lines
-    put = find_device(device)
-    if put is None:
+    device = find_device(machine.device)
+    if device is None:
         yield Check("missing", "device", "torch sees no GPU for --device cuda", "w2s doctor", needed=True)
     try:
-        trainings, samples = memory.planned(x)
-    except UserError as error:  # 4-bit weights without bitsandbytes
-        yield Check("missing", "load_in_4bit", str(error), MEND["bitsandbytes"], needed=True)
+        trainings, samplings = memory.planned(experiment)
+    except UserError as error:
+        yield _unplanned(error)
         return
-    if put is not None:
-        plan = Plan(put, workers, micro_batch, accelerate)
+    workers = machine.workers or 1
+    if device is not None:
+        resources = Resources(device, workers, machine.micro_batch, shared)
         for model in models.values():
-            yield from memory_checks(x, model, trainings, plan)
-    yield disk_check(x, models, trainings, _responses(samples, questions), store, workers)
+            yield from memory_checks(experiment, model, trainings, samplings, resources)
+    yield disk_check(models, trainings, _response_bytes(samplings, questions), store, workers)
 
 
-# Memory and disk
+def _checked_model(field: str, experiment: Experiment) -> tuple[Model, list[Check]]:
+    try:
+        return model_checks(field, getattr(experiment, field), code=experiment.trust_remote_code)
+    except (OSError, ValueError) as error:  # a path that is none, or that may not be looked at
+        model = Model(field, why="its folder cannot be looked at")
+        return model, [Check("missing", field, one_line(error), needed=True)]
 
 
-def _responses(samples: list[tuple[int, int, str]], questions: dict[str, int] | None) -> int:
+def _unplanned(error: UserError) -> Check:
+    """The line about an experiment whose recipe gives no graph."""
+    if "bitsandbytes" in str(error):
+        return Check("missing", "load_in_4bit", str(error), MEND["bitsandbytes"], needed=True)
+    return Check("missing", "recipe", str(error), needed=True)
+
+
+def _response_bytes(samplings: list[memory.Sampling], questions: Mapping[str, int] | None) -> int:
     """Bytes of all responses at most, at four characters a token; 0 where the questions are not known."""
-    return sum(4 * n * tokens * questions[split] for n, tokens, split in samples) if questions else 0
+    counts = questions or {}
+    return sum(4 * s.responses * s.tokens * counts.get(s.split or "", 0) for s in samplings)
 
 
 def disk_check(
-    x: Any,
     models: Mapping[str, Model],
     trainings: list[memory.Training],
     texts: int,
@@ -159,16 +161,16 @@ def disk_check(
 ) -> Check:
     """Adapters of all trained models, checkpoints of those in work, and texts, against what is free at the store."""
     free = free_disk(store)
-    shapes = {side: model.shape for side, model in models.items()}
+    shapes = {field: model.shape for field, model in models.items()}
     adapters = [
-        sum(memory.lora_parameters(shape, rank) for rank in one.ranks) * memory.FLOAT32
-        for one in trainings
-        if (shape := shapes[one.side]) is not None
+        sum(memory.lora_parameters(shape, rank) for rank in training.ranks) * memory.FLOAT32
+        for training in trainings
+        if (shape := shapes[training.base]) is not None
     ]
     if len(adapters) < len(trainings) or free is None:
         return Check("unknown", "store", f"{len(trainings)} adapters of unknown size")
-    need = sum(adapters) + workers * CHECKPOINT * max(adapters) + texts
-    said = f"up to {size(need)} for {len(trainings)} adapters, checkpoints and texts; {size(free)} free"
+    need = sum(adapters) + workers * CHECKPOINT * max(adapters, default=0) + texts
+    detail = f"up to {size(need)} for {len(trainings)} adapters, checkpoints and texts; {size(free)} free"
     if need > free:
-        return Check("missing", "store", said, "w2s --store DIR run CONFIG", needed=True)
-    return Check("ok", "store", said)
+        return Check("missing", "store", detail, "w2s --store DIR run CONFIG", needed=True)
+    return Check("ok", "store", detail)

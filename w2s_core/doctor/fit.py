@@ -20,10 +20,10 @@ PROCESS = 600_000_000
 
 
 @dataclass(frozen=True)
-class Plan:
-    """How a run would use the machine: its options, and the accelerate config's fields ({} without one)."""
+class Resources:
+    """What a run would use of a machine: its options, and the accelerate config's fields ({} without one)."""
 
-    put: Device
+    device: Device
     workers: int
     micro_batch: int | None
     accelerate: Mapping[str, Any]
@@ -39,107 +39,125 @@ class Plan:
         return self.processes if self.accelerate.get("distributed_type") == "FSDP" else 1
 
 
+@dataclass(frozen=True)
+class Need:
+    """Bytes by part that some work takes: with as many rows as it would have, and with a single one."""
+
+    title: str
+    most: Mapping[str, int]
+    least: Mapping[str, int]
+
+
 def memory_checks(
-    x: Experiment, model: Model, trainings: list[memory.Training], plan: Plan
+    experiment: Experiment,
+    model: Model,
+    trainings: list[memory.Training],
+    samplings: list[memory.Sampling],
+    resources: Resources,
 ) -> Iterator[Check]:
     """Sampling from the model, and each kind of training of it, against the device's free memory."""
     if model.shape is None:
-        yield Check("unknown", f"{model.side} memory", model.why)
+        yield Check("unknown", f"{model.field} memory", model.why)
         return
-    yield _sampling_check(x, model, model.shape, plan.put, plan.workers)
-    seen: list[tuple[str, dict[str, Any]]] = []
-    for one in trainings:
-        if one.side == model.side and (one.method, one.settings) not in seen:
-            seen.append((one.method, one.settings))
-            yield _training_check(model, model.shape, one, plan)
+    drawn = [sampling for sampling in samplings if sampling.base == model.field]
+    if drawn:
+        yield _sampling_check(experiment, model, model.shape, drawn, resources)
+    checked: list[tuple[str, dict[str, Any]]] = []
+    for training in trainings:
+        if training.base == model.field and (training.method, training.settings) not in checked:
+            checked.append((training.method, training.settings))
+            yield _training_check(model, model.shape, training, resources)
 
 
-def _sampling_check(x: Experiment, model: Model, shape: memory.Shape, put: Device, workers: int) -> Check:
-    what, own = f"{model.side} sampling", x.max_new_tokens
-    if shape.context is not None and own >= shape.context:
-        said = (
-            f"max_new_tokens = {own} leaves no room for a question in its context of {shape.context} tokens"
-        )
-        return Check("missing", what, said, f"max_new_tokens={shape.context // 2}", needed=True)
-    examples = x.shots * (PROMPT_TOKENS + own) if model.side == "strong" else 0
+def _sampling_check(
+    experiment: Experiment,
+    model: Model,
+    shape: memory.Shape,
+    samplings: list[memory.Sampling],
+    resources: Resources,
+) -> Check:
+    """The largest of a model's samplings: most demonstrations, longest responses."""
+    topic, device = f"{model.field} sampling", resources.device
+    tokens = max(sampling.tokens for sampling in samplings)
+    if shape.context is not None and tokens >= shape.context:
+        detail = f"max_new_tokens = {tokens} leaves no room for a question in its context of {shape.context} tokens"
+        return Check("missing", topic, detail, f"max_new_tokens={shape.context // 2}", needed=True)
+    examples = max(sampling.shots for sampling in samplings) * (PROMPT_TOKENS + tokens)
 
     def parts(rows: int) -> dict[str, int]:
-        shared, width = examples + rows * PROMPT_TOKENS, _width(x.precision)
-        need = memory.sampling_memory(shape, model.parameters, rows=rows, own=own, shared=shared, width=width)
-        return _with_process(need, put)
+        shared, width = examples + rows * PROMPT_TOKENS, _width(experiment.precision)
+        need = memory.sampling_memory(
+            shape, model.parameters, rows=rows, own=tokens, shared=shared, width=width
+        )
+        return _with_process(need, device)
 
     rows = SAMPLING_ROWS
-    if x.engine != "transformers":  # vLLM fits what it draws into the memory that it is given
+    if experiment.engine != "transformers":  # vLLM fits what it draws into the memory that it is given
         rows = 1
-    elif put.kind == "cuda":  # where it halves what it draws at once until it fits
-        sizes = ((SAMPLING_ROWS >> n, workers * sum(parts(SAMPLING_ROWS >> n).values())) for n in range(9))
-        rows = memory.fitting_rows(sizes, put.free) or 1
-    mend = f"max_new_tokens={max(1, own // 2)}"
-    return _verdict(what, f"{rows} responses of {own} tokens", parts(rows), parts(1), put, workers, mend)
+    elif device.kind == "cuda":  # where it halves what it draws at once until it fits
+        halves = [SAMPLING_ROWS >> n for n in range(SAMPLING_ROWS.bit_length())]
+        sizes = ((count, resources.workers * sum(parts(count).values())) for count in halves)
+        rows = memory.fitting_rows(sizes, device.free) or 1
+    need = Need(f"{rows} responses of {tokens} tokens", parts(rows), parts(1))
+    return _verdict(topic, need, resources, f"max_new_tokens={max(1, tokens // 2)}")
 
 
-def _training_check(model: Model, shape: memory.Shape, one: memory.Training, plan: Plan) -> Check:
-    what, put, workers = f"{model.side} {one.method}", plan.put, plan.workers
-    whole = int(one.settings["batch_size"])
-    batch = math.ceil(whole / plan.processes)
-    rows = min(plan.micro_batch or batch, batch)
-    if plan.processes == 1 and batch % rows:
-        said = f"--micro-batch {rows} does not divide the batch of {batch} rows"
-        return Check("missing", what, said, f"--micro-batch {_divisors(batch)[-2]}", needed=True)
-    four_bits = one.settings["quantization"] is not None
-    held = memory.Held(_width(one.settings["precision"]), four_bits, plan.spread)
-    tokens = min(int(one.settings["max_length"]), shape.context or int(one.settings["max_length"]))
+def _training_check(
+    model: Model, shape: memory.Shape, training: memory.Training, resources: Resources
+) -> Check:
+    topic, device, settings = f"{model.field} {training.method}", resources.device, training.settings
+    batch = math.ceil(int(settings["batch_size"]) / resources.processes)
+    rows = min(resources.micro_batch or batch, batch)
+    if resources.processes == 1 and batch % rows:
+        detail = f"--micro-batch {rows} does not divide the batch of {batch} rows"
+        return Check("missing", topic, detail, f"--micro-batch {_divisors(batch)[-2]}", needed=True)
+    held = memory.Held(_width(settings["precision"]), settings["quantization"] is not None, resources.spread)
+    tokens = min(int(settings["max_length"]), shape.context or int(settings["max_length"]))
 
     def parts(count: int) -> dict[str, int]:
         need = memory.training_memory(
             shape,
             model.parameters,
-            method=one.method,
-            rank=int(one.settings["lora_r"]),
+            method=training.method,
+            rank=int(settings["lora_r"]),
             rows=count,
             tokens=tokens,
-            gpu=put.kind == "cuda",
+            gpu=device.kind == "cuda",
             held=held,
         )
-        return _with_process(need, put)
+        return _with_process(need, device)
 
-    sizes = [(count, workers * sum(parts(count).values())) for count in _divisors(batch)]
-    fits = memory.fitting_rows(sizes, put.free)
-    unit = "rows" if one.method == "sft" else "pairs"
-    shared = f" on each of {plan.processes} devices" if plan.processes > 1 else ""
-    title = f"{rows} {unit} of {tokens} tokens{shared}"
-    return _verdict(what, title, parts(rows), parts(1), put, workers, f"--micro-batch {fits or 1}")
+    sizes = [(count, resources.workers * sum(parts(count).values())) for count in _divisors(batch)]
+    fits = memory.fitting_rows(sizes, device.free)
+    unit = "pairs" if training.method in ("dpo", "orpo") else "rows"
+    shared = f" on each of {resources.processes} devices" if resources.processes > 1 else ""
+    need = Need(f"{rows} {unit} of {tokens} tokens{shared}", parts(rows), parts(1))
+    return _verdict(topic, need, resources, f"--micro-batch {fits or 1}")
 
 
 def _divisors(batch: int) -> list[int]:
     """All numbers of rows that a batch can be parted into, from 1 to all."""
-    small = [one for one in range(1, math.isqrt(batch) + 1) if batch % one == 0]
-    return sorted({*small, *(batch // one for one in small)})
+    small = [rows for rows in range(1, math.isqrt(batch) + 1) if batch % rows == 0]
+    return sorted({*small, *(batch // rows for rows in small)})
 
 
-def _with_process(parts: dict[str, int], put: Device) -> dict[str, int]:
+def _with_process(parts: dict[str, int], device: Device) -> dict[str, int]:
     """On a CPU the libraries share the memory with the model."""
-    return parts | {"process": PROCESS} if put.kind == "cpu" else parts
+    return parts | {"process": PROCESS} if device.kind == "cpu" else parts
 
 
-def _verdict(
-    what: str,
-    title: str,
-    most: Mapping[str, int],
-    least: Mapping[str, int],
-    put: Device,
-    workers: int,
-    mend: str,
-) -> Check:
+def _verdict(topic: str, need: Need, resources: Resources, mend: str) -> Check:
     """missing: not even one row fits. unknown: it does not fit if all rows are of the greatest length."""
-    need, floor = (workers * sum(parts.values()) for parts in (most, least))
-    title, shown, total = (title, most, need) if floor <= put.free else ("one row", least, floor)
-    listed = ", ".join(f"{name} {size(value)}" for name, value in shown.items() if value >= 0.01 * total)
+    device, workers = resources.device, resources.workers
+    total, floor = (workers * sum(parts.values()) for parts in (need.most, need.least))
+    fits_one = floor <= device.free
+    title, parts, shown = (need.title, need.most, total) if fits_one else ("one row", need.least, floor)
+    listed = ", ".join(f"{name} {size(value)}" for name, value in parts.items() if value >= 0.01 * shown)
     times = f"{workers} workers, " if workers > 1 else ""
-    said = f"{times}{title}: up to {size(total)} of {size(put.free)} free on {put.name} ({listed})"
-    if floor > put.free:
-        return Check("missing", what, said, "a device with more memory, or a smaller model", needed=True)
-    return Check("ok", what, said) if need <= put.free else Check("unknown", what, said, mend)
+    detail = f"{times}{title}: up to {size(shown)} of {size(device.free)} free on {device.name} ({listed})"
+    if not fits_one:
+        return Check("missing", topic, detail, "a device with more memory, or a smaller model", needed=True)
+    return Check("ok", topic, detail) if total <= device.free else Check("unknown", topic, detail, mend)
 
 
 def _width(precision: str) -> int:

@@ -3,12 +3,12 @@
 Nothing is downloaded, no tensor is read, and the hub is asked for at most HUB_TIMEOUT_S seconds.
 """
 
-import importlib
 import importlib.metadata
 import netrc
 import os
 import platform
 import shutil
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,7 +19,9 @@ from urllib.parse import urlsplit
 
 from w2s_core.cli.render import size
 from w2s_core.errors import UserError
+from w2s_core.experiment import Experiment
 from w2s_core.models import GPU_DRIVERS, resolve_device
+from w2s_core.plugins import RECIPES
 
 Status = Literal["ok", "missing", "unknown"]
 T = TypeVar("T")
@@ -51,7 +53,7 @@ class Check:
     """
 
     status: Status
-    what: str
+    topic: str
     detail: str
     mend: str = ""
     needed: bool = False
@@ -74,22 +76,22 @@ class Asked:
 
     def __init__(self, ask: Callable[[], Any]) -> None:
         self._ask, self._seconds = ask, HUB_TIMEOUT_S
-        self._found: list[Any] = []
+        self._answers: list[Any] = []
         self._failed: list[Exception] = []
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
         try:
-            self._found.append(self._ask())
+            self._answers.append(self._ask())
         except Exception as error:  # noqa: BLE001 - the hub's client raises dozens of types
             self._failed.append(error)
 
     def answer(self) -> Any:
         """What came back. Raises whatever the call raised, or TimeoutError."""
         self._thread.join(self._seconds)
-        if self._found:
-            return self._found[0]
+        if self._answers:
+            return self._answers[0]
         raise self._failed[0] if self._failed else TimeoutError(f"no answer in {self._seconds:g} s")
 
 
@@ -110,24 +112,22 @@ def machine_checks(store: Path) -> Iterator[Check]:
 
 def python_check(version: str = platform.python_version()) -> Check:
     """Python against the range that the package names."""
-    wanted = importlib.metadata.metadata("w2s")["Requires-Python"]
-    return _in_range("python", version, wanted, f"make setup PYTHON=/path/to/python  # one of {wanted}")
+    versions = importlib.metadata.metadata("w2s")["Requires-Python"]
+    return _in_range("python", version, versions, f"make setup PYTHON=/path/to/python  # one of {versions}")
 
 
 def library_checks() -> Iterator[Check]:
     """What the package requires: torch on a line of its own, then each that is not as required, then how many are."""
     from packaging.requirements import Requirement
 
-    wanted = [Requirement(one) for one in importlib.metadata.requires("w2s") or []]
-    needed = [one for one in wanted if one.marker is None or one.marker.evaluate({"extra": ""})]
+    requirements = [Requirement(text) for text in importlib.metadata.requires("w2s") or []]
+    needed = [r for r in requirements if r.marker is None or r.marker.evaluate({"extra": ""})]
     checks = [
-        _in_range(
-            one.name, _version(one.name), str(one.specifier), f"pip install '{one.name}{one.specifier}'"
-        )
-        for one in sorted(needed, key=lambda one: one.name != "torch")
+        _in_range(r.name, _version(r.name), str(r.specifier), f"pip install '{r.name}{r.specifier}'")
+        for r in sorted(needed, key=lambda r: r.name != "torch")
     ]
-    yield from (one for one in checks if one.what == "torch" or one.status != "ok")
-    good = sum(one.status == "ok" for one in checks)
+    yield from (check for check in checks if check.topic == "torch" or check.status != "ok")
+    good = sum(check.status == "ok" for check in checks)
     yield Check(
         "ok" if good == len(checks) else "missing",
         "libraries",
@@ -136,14 +136,14 @@ def library_checks() -> Iterator[Check]:
     )
 
 
-def _in_range(what: str, version: str | None, wanted: str, mend: str) -> Check:
+def _in_range(topic: str, version: str | None, versions: str, mend: str) -> Check:
     from packaging.specifiers import SpecifierSet
 
     if version is None:
-        return Check("missing", what, f"not installed, needs {wanted}", mend, needed=True)
-    if not SpecifierSet(wanted, prereleases=True).contains(version):
-        return Check("missing", what, f"{version}, needs {wanted}", mend, needed=True)
-    return Check("ok", what, f"{version} (range {wanted})")
+        return Check("missing", topic, f"not installed, needs {versions}", mend, needed=True)
+    if not SpecifierSet(versions, prereleases=True).contains(version):
+        return Check("missing", topic, f"{version}, needs {versions}", mend, needed=True)
+    return Check("ok", topic, f"{version} (range {versions})")
 
 
 def _version(name: str) -> str | None:
@@ -187,7 +187,7 @@ def _lines(path: str) -> list[str]:
 
 def gpu_checks() -> Iterator[Check]:
     """Every GPU that torch can use, with its memory and whether it has bfloat16."""
-    if not any(Path(one).exists() for one in GPU_DRIVERS):
+    if not any(Path(driver).exists() for driver in GPU_DRIVERS):
         yield Check("missing", "GPU", "none here (optional: steps run on the CPU)")
         return
     try:
@@ -201,34 +201,34 @@ def gpu_checks() -> Iterator[Check]:
             free, total = torch.cuda.mem_get_info(number)
             with torch.cuda.device(number):
                 half = torch.cuda.is_bf16_supported(including_emulation=False)
-            said = "bfloat16" if half else "no bfloat16 in hardware: trainings need it"
+            detail = "bfloat16" if half else "no bfloat16 in hardware: trainings need it"
             name = torch.cuda.get_device_name(number)
-            yield Check("ok", f"GPU {number}", f"{name}, {size(free)} of {size(total)} free, {said}")
+            yield Check("ok", f"GPU {number}", f"{name}, {size(free)} of {size(total)} free, {detail}")
     except Exception as error:  # noqa: BLE001 - a broken driver raises what it likes
         yield Check("unknown", "GPU", f"the driver does not answer: {one_line(error)}", "nvidia-smi")
 
 
-def find_device(wanted: str) -> Device | None:
-    """The device that a run with `--device wanted` uses, None where there is none such."""
-    if wanted != "cpu" and resolve_device("auto") == "cuda":
+def find_device(requested: str) -> Device | None:
+    """The device that a run with `--device REQUESTED` uses, None where there is none such."""
+    if requested != "cpu" and resolve_device("auto") == "cuda":
         import torch
 
         return Device("cuda", torch.cuda.get_device_name(0), torch.cuda.mem_get_info(0)[0])
-    return None if wanted == "cuda" else Device("cpu", f"{cores()} cores", free_memory())
+    return None if requested == "cuda" else Device("cpu", f"{cores()} cores", free_memory())
 
 
 def disk_checks(store: Path) -> Iterator[Check]:
     """Free space where results go, and where models of the hub go."""
     from huggingface_hub import constants
 
-    for what, folder in (("disk, store", store), ("disk, hub cache", Path(constants.HF_HUB_CACHE))):
+    for topic, folder in (("disk, store", store), ("disk, hub cache", Path(constants.HF_HUB_CACHE))):
         free = free_disk(folder)
         if free is None:
-            yield Check("unknown", what, f"{folder.absolute()} cannot be looked at")
+            yield Check("unknown", topic, f"{folder.absolute()} cannot be looked at")
         else:
             low = free < LOW_DISK
-            mend = ("w2s gc" if what == "disk, store" else "hf cache prune") if low else ""
-            yield Check("unknown" if low else "ok", what, f"{size(free)} free at {folder.absolute()}", mend)
+            mend = ("w2s gc" if topic == "disk, store" else "hf cache prune") if low else ""
+            yield Check("unknown" if low else "ok", topic, f"{size(free)} free at {folder.absolute()}", mend)
 
 
 def free_disk(folder: Path) -> int | None:
@@ -268,12 +268,12 @@ def _ask_hub() -> str:
     return str(constants.ENDPOINT)
 
 
-def hub_check(asked: Asked | None) -> Check:
+def hub_check(request: Asked | None) -> Check:
     """Whether the hub answers."""
-    if asked is None:
+    if request is None:
         return Check("unknown", "hub", "HF_HUB_OFFLINE is set, so it is not asked", "unset HF_HUB_OFFLINE")
     try:
-        return Check("ok", "hub", f"{asked.answer()} answers")
+        return Check("ok", "hub", f"{request.answer()} answers")
     except Exception as error:  # noqa: BLE001 - what the hub's client raises
         return Check("unknown", "hub", f"does not answer: {one_line(error)}", "export HF_HUB_OFFLINE=1")
 
@@ -311,54 +311,56 @@ def _netrc_path() -> Path | None:
     """The netrc file that W&B reads."""
     named = os.environ.get("NETRC")
     places = [Path(named).expanduser()] if named else [Path.home() / ".netrc", Path.home() / "_netrc"]
-    return next((one for one in places if one.is_file()), None)
+    return next((place for place in places if place.is_file()), None)
 
 
 def _chromium() -> Check:
     names = ("chromium", "chromium-browser", "google-chrome", "chrome")
-    found = next((path for name in names if (path := shutil.which(name))), None)
-    if found:
-        return Check("ok", "chromium", found)
+    program = next((path for name in names if (path := shutil.which(name))), None)
+    if program:
+        return Check("ok", "chromium", program)
     return Check("missing", "chromium", "optional, for the dashboard's tests", "apt install chromium")
 
 
-def data_check(x: Any) -> tuple[dict[str, int] | None, Check]:
+def data_check(experiment: Experiment) -> tuple[dict[str, int] | None, Check]:
     """Questions by split, None where they cannot be read from here, and the line about them."""
     from w2s_core.data.splits import load_splits
     from w2s_core.tasks import load_task
 
-    names = ["train_1", "train_2", *x.evaluation.splits]
+    names = [*RECIPES.get(experiment.recipe).splits, *experiment.evaluation.splits]
+    name, options = experiment.task.name, experiment.task.options
     try:
-        task = load_task(x.task.name, x.task.options)
+        task = load_task(name, options)
         folder, revision = getattr(task, "folder", None), getattr(task, "revision", None)
         if folder is None and revision is not None:
-            return None, _hub_data(x.task.name, str(revision))
+            return None, _hub_data(task, str(revision))
         if folder is not None and not folder.is_dir():
-            said, mend = f"{folder.absolute()}: there is no such folder", "w2s doctor CONFIG --data DIR"
-            return None, Check("missing", "data", said, mend, needed=True)
-        held = sum(one.stat().st_size for one in folder.glob("*.jsonl*") if one.is_file()) if folder else 0
-        if held > READ_AT_ONCE:
-            return None, Check(
-                "unknown", "data", f"{folder}: {size(held)} of JSONL, not read here", "w2s plan CONFIG"
-            )
-        splits = load_splits(x.task.name, x.task.options, x.duplicates, names)
+            detail, mend = f"{folder.absolute()}: there is no such folder", "w2s doctor CONFIG --data DIR"
+            return None, Check("missing", "data", detail, mend, needed=True)
+        files = folder.glob("*.jsonl*") if folder else ()
+        total = sum(file.stat().st_size for file in files if file.is_file())
+        if total > READ_AT_ONCE:
+            detail = f"{folder}: {size(total)} of JSONL, not read here"
+            return None, Check("unknown", "data", detail, "w2s plan CONFIG")
+        splits = load_splits(name, options, experiment.duplicates, names)
     except (UserError, OSError, ValueError) as error:
         return None, Check("missing", "data", one_line(error), needed=True)
-    counts = {name: len(splits.problems[name]) for name in names}
-    return counts, Check("ok", "data", ", ".join(f"{name} {count:,}" for name, count in counts.items()))
+    counts = {split: len(splits.problems[split]) for split in names}
+    return counts, Check("ok", "data", ", ".join(f"{split} {count:,}" for split, count in counts.items()))
 
 
-def _hub_data(task: str, revision: str) -> Check:
+def _hub_data(task: Any, revision: str) -> Check:
     """Whether the hub's data set is in a cache, as far as its folders tell."""
     from huggingface_hub import constants, is_offline_mode
 
-    name = str(getattr(importlib.import_module(f"w2s_core.tasks.{task}"), "DATASET", task))
+    # A task that reads a data set of the hub names it in its module.
+    name = str(getattr(sys.modules[type(task).__module__], "DATASET", task.name))
     files = Path(constants.HF_HUB_CACHE) / f"datasets--{name.replace('/', '--')}" / "snapshots" / revision
     if files.is_dir():
         return Check("ok", "data", f"{name}@{revision[:12]} in {files.parents[2]}")
-    said = "HF_HUB_OFFLINE is set" if is_offline_mode() else "would be fetched"
+    state = "HF_HUB_OFFLINE is set" if is_offline_mode() else "would be fetched"
     command = f"hf download {name} --repo-type dataset --revision {quote(revision)}"
-    return Check("unknown", "data", f"{name}@{revision[:12]} not in the cache: {said}", command)
+    return Check("unknown", "data", f"{name}@{revision[:12]} not in the cache: {state}", command)
 
 
 def one_line(error: Exception) -> str:

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from w2s_core.engine import Handle
 from w2s_core.errors import UserError
+from w2s_core.experiment import Experiment
 from w2s_core.load_errors import reason
 
 FLOAT32, HALF = 4, 2
@@ -90,12 +92,37 @@ class Weights:
 
 @dataclass(frozen=True)
 class Training:
-    """One training of the recipe: which side's base, how, and the ranks of all adapters of the model that it makes."""
+    """One training of a recipe.
 
-    side: str
+    Attributes:
+        base: the field that names the base model which the trained one stands on.
+        method: "sft", "dpo", "orpo", or the name of a recipe's own step.
+        ranks: of all adapters of the model that it makes, the new one last.
+    """
+
+    base: str
     method: str
     settings: dict[str, Any]
     ranks: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """One sampling of a recipe.
+
+    Attributes:
+        base: the field that names the base model which the sampled one stands on.
+        shots: demonstrations before each question.
+        responses: a question.
+        tokens: of a response, at most.
+        split: of the questions; None where that cannot be told.
+    """
+
+    base: str
+    shots: int
+    responses: int
+    tokens: int
+    split: str | None
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -188,12 +215,12 @@ def count_parameters(folder: Path) -> int:
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
     except Exception as error:  # noqa: BLE001 - from json, transformers and torch alike
-        said = " ".join(str(error).split())[:200]
+        cause = " ".join(str(error).split())[:200]
         raise UserError(
-            f"{folder}: its config describes no model that transformers can build: {said}"
+            f"{folder}: its config describes no model that transformers can build: {cause}"
         ) from None
     model.tie_weights()
-    return sum(one.numel() for one in model.parameters())
+    return sum(parameter.numel() for parameter in model.parameters())
 
 
 def lora_parameters(shape: Shape, rank: int) -> int:
@@ -304,36 +331,62 @@ def fitting_rows(needs: Iterable[tuple[int, int]], available: int) -> int | None
     return max((rows for rows, size in needs if size <= available), default=None)
 
 
-def planned(x: Any) -> tuple[list[Training], list[tuple[int, int, str]]]:
-    """The trainings of the recipe, and its samplings as (responses a question, tokens of a response, split)."""
+def planned(experiment: Experiment) -> tuple[list[Training], list[Sampling]]:
+    """The trainings and samplings of an experiment's recipe, from the graph that it gives for placeholders.
+
+    Raises:
+        UserError: what the recipe raises, such as for 4-bit weights without bitsandbytes.
+    """
     from w2s_core.engine.step import topological
-    from w2s_core.recipes.weak_to_strong import Inputs, weak_to_strong
+
+    trainings, samplings = [], []
+    for handle in topological(placeholder_graph(experiment)):
+        if handle.name == "base_model" or "model" not in handle.inputs:
+            continue
+        base, ranks = _lineage(handle)
+        if base is None:  # a model that a recipe's own step makes from nothing
+            continue
+        if "settings" in handle.params:
+            method = str(handle.params.get("method", handle.name))
+            trainings.append(Training(base, method, handle.params["settings"], ranks))
+        elif "max_new_tokens" in handle.params:
+            samplings.append(_sampling(handle, base))
+    return trainings, samplings
+
+
+def placeholder_graph(experiment: Experiment) -> list[Handle]:
+    """The targets of the recipe, with placeholders for questions, gold answers and base models."""
+    from w2s_core.plugins import RECIPES
+    from w2s_core.recipes.recipe import Given
     from w2s_core.steps.data import base_model, gold, questions
 
-    x = x.model_copy(update={"engine": "transformers"})  # which of them samples makes no difference here
-    names = ("train_1", "train_2", *x.evaluation.splits)
-    asked = {name: questions(source={}, split=name, digest="") for name in names}
-    known = {name: gold(source={}, split=name, digest="") for name in names}
-    bases = base_model(ref="weak"), base_model(ref="strong")
-    steps = topological(weak_to_strong(x, Inputs(asked, known, *bases, "gsm8k")).values())
-    trainings, samples = [], []
-    for one in steps:
-        arguments = one.params
-        if one.name in ("sft", "prefer"):
-            side, ranks = _lineage(one)
-            trainings.append(
-                Training(side, str(arguments.get("method", "sft")), arguments["settings"], ranks)
-            )
-        elif one.name == "sample":
-            split = one.inputs["questions"].params["split"]
-            samples.append((int(arguments.get("n", 1)), int(arguments["max_new_tokens"]), split))
-    return trainings, samples
+    # Which engine samples makes no difference to the graph's form, and vLLM's version may not be known here.
+    experiment = experiment.model_copy(update={"engine": "transformers"})
+    recipe = RECIPES.get(experiment.recipe)
+    splits = (*recipe.splits, *experiment.evaluation.splits)
+    given = Given(
+        {split: questions(source={}, split=split, digest="") for split in splits},
+        {split: gold(source={}, split=split, digest="") for split in splits},
+        {field: base_model(ref=field) for field in recipe.models},
+        "placeholder",
+    )
+    return [target.handle for target in recipe.targets(experiment, given).values()]
 
 
-def _lineage(handle: Any) -> tuple[str, tuple[int, ...]]:
-    """The side whose base a trained model stands on, and the ranks of its adapters."""
+def _sampling(handle: Handle, base: str) -> Sampling:
+    demonstrations = handle.inputs.get("demonstrations")
+    shots = demonstrations.params.get("shots", 0) if demonstrations else 0
+    asked = handle.inputs.get("questions")
+    split = asked.params.get("split") if asked else None
+    params = handle.params
+    return Sampling(base, int(shots), int(params.get("n", 1)), int(params["max_new_tokens"]), split)
+
+
+def _lineage(handle: Handle) -> tuple[str | None, tuple[int, ...]]:
+    """The field of the base that a model stands on, and the ranks of its adapters, the oldest first."""
     ranks = []
-    while handle.name != "base_model":
-        ranks.append(int(handle.params["settings"]["lora_r"]))
+    while "model" in handle.inputs:
+        if "settings" in handle.params:
+            ranks.append(int(handle.params["settings"]["lora_r"]))
         handle = handle.inputs["model"]
-    return str(handle.params["ref"]), tuple(reversed(ranks))
+    return handle.params["ref"] if handle.name == "base_model" else None, tuple(reversed(ranks))
