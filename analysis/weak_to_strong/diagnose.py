@@ -12,7 +12,6 @@ from typing import Any, Final
 from analysis.reading.contrasts import difference
 from analysis.reading.frame import StoreLike, load_frames
 from analysis.reading.groups import Group, default_split, make_groups
-from analysis.reading.titles import method_name
 from analysis.weak_to_strong.calibration import VOTE, interval_of
 from analysis.weak_to_strong.diagnose_measures import (
     agreement,
@@ -49,7 +48,7 @@ from analysis.weak_to_strong.diagnose_rules import (
     Rule,
     Verdict,
 )
-from analysis.weak_to_strong.stage_two import METHODS
+from analysis.weak_to_strong.titles import METHODS, iterations, method_name
 from w2s_core.statistics import Estimate
 
 __all__ = ["RULES", "Finding", "diagnose"]
@@ -131,7 +130,7 @@ def _names(group: Group) -> dict[str, str]:
     """What the texts of rules may name of a run."""
     numbers = [one.removeprefix("agreed_") for one in group.sets() if one.startswith("agreed_")]
     agreed = f"agreed_{max((int(one) for one in numbers if one.isdecimal()), default=1)}"  # there or not
-    last = max(1, group.iterations)
+    last = max(1, iterations(group))
     before = f"hybrid_ft_{last - 1}" if last > 1 else "the iteration before"
     names = {"agreed": agreed, "side": weak_side(agreed), "m_plus": f"hybrid_ft_{last}"}
     return names | {"before": before, "split": group.split}
@@ -179,7 +178,7 @@ def _no_data(rule: Rule, names: Names, reason: str) -> Finding:
 
 def _absent(group: Group, rule: Rule, names: Names) -> str:
     """Why a rule cannot be applied: which targets the run does not have, or not yet; empty where it has all."""
-    if rule is LATER and group.iterations < 2:
+    if rule is LATER and iterations(group) < 2:
         return "the run has one iteration of Stage I (stage1.iterations)"
     needed = [label.format(**names) for label in rule.needs]
     if unplanned := [label for label in needed if label not in group.labels]:

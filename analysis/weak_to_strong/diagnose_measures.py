@@ -20,6 +20,7 @@ from analysis.reading.labels import label_tables, ratio_estimate, runs_with_sets
 from analysis.reading.results import Ints, StoreLike, read_parquet
 from analysis.weak_to_strong.calibration import VOTE, interval_of, votes_of
 from analysis.weak_to_strong.stage_two import side_right
+from analysis.weak_to_strong.titles import m_plus
 from w2s_core.statistics import Estimate, crossed_bootstrap, score
 
 Floats = npt.NDArray[np.float64]
@@ -168,11 +169,11 @@ def pair_lengths(group: Group) -> Estimate | None:
 
 def response_lengths(group: Group, method: str) -> Estimate | None:
     """Mean length of a method's greedy responses over that of M_plus's, in tokens."""
-    members = group.present(method, group.m_plus)
+    members = group.present(method, m_plus(group))
     if not members:
         return None
     tables = np.stack(
-        [np.stack([_tokens(group, one, member) for member in members]) for one in (method, group.m_plus)]
+        [np.stack([_tokens(group, one, member) for member in members]) for one in (method, m_plus(group))]
     )
     return crossed_bootstrap(tables, _ratio, clusters=group.clusters) if tables.any() else None
 

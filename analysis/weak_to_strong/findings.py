@@ -25,7 +25,7 @@ from analysis.reading.contrasts import (
     shared_seeds,
 )
 from analysis.reading.groups import PASS_K, Group, names_of
-from analysis.reading.titles import CONTROLS, method_name
+from analysis.weak_to_strong.titles import CONTROLS, iterations, method_name
 from w2s_core.statistics import Estimate, holm
 
 Verdict = Literal["holds", "fails", "not resolved", "not tested"]
@@ -148,7 +148,7 @@ def _measured(
 
 
 def _last(groups: Sequence[Group]) -> int:
-    return min(group.iterations for group in groups)
+    return min(iterations(group) for group in groups)
 
 
 def _f1(groups: Sequence[Group]) -> Finding:

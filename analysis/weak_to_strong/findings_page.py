@@ -9,6 +9,7 @@ from typing import Any
 
 from analysis.reading.groups import Group, differing_fields, names_of
 from analysis.weak_to_strong.findings import ALPHA, MARGIN, Claim, Finding, control_contrasts, findings
+from analysis.weak_to_strong.titles import strong_model
 from analysis.writing.notes import questions_of, run_notes, smallest_effect
 from analysis.writing.table import (
     Cell,
@@ -146,7 +147,7 @@ def beneath(groups: Sequence[Group], found: Sequence[Finding], command: str) -> 
     smallest = smallest_effect("An effect", [claim.effect for one in found for claim in one.claims])
     notes = [
         f"n = {questions_of(first)}; seeds {', '.join(map(str, seeds))}.",
-        f"weak models {weak}; strong model {first.strong}.",
+        f"weak models {weak}; strong model {strong_model(first)}.",
         smallest,
         *run_notes(groups),
         f"made by: {command}" if command else "",
