@@ -1,17 +1,25 @@
-"""`w2s compare`. Heavy imports stand inside: `w2s --help` must answer at once."""
+"""`w2s compare`, `w2s tables`, and the reports of `w2s run` and `w2s show`.
+
+Heavy imports stand inside: `w2s --help` must answer at once.
+"""
 
 import gc
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from w2s_core.engine import Store
 
 
 @click.command()
 @click.argument("run_a")
 @click.argument("run_b")
-@click.option("--target", help="Compare this result alone, such as dpo or greedy/dev/hybrid_ft_2.")
+@click.option("--target", help="Compare this result alone, such as ceiling or greedy/dev/ceiling.")
 @click.option("--against", help="RUN_B's result, where it is another than RUN_A's --target.")
 @click.option("--common", is_flag=True, help="Leave out questions that only one of them was graded on.")
 @click.option(
@@ -31,8 +39,8 @@ def compare(
 ) -> None:
     """Compare two runs question by question: difference B - A, its interval and p, by level, and what changed sides.
 
-    Without --target, every greedy result that both have, and details of the last of the student's. The same run twice
-    with --target and --against compares two of its methods.
+    Without --target, every greedy result that both have, and details of the last model that the recipe proposes. The
+    same run twice with --target and --against compares two of its models.
     """
     from analysis.parts.compare import compare_runs
     from w2s_core.cli.inspection import find_run
@@ -63,10 +71,10 @@ def quicken() -> None:
 )
 @click.pass_obj
 def tables(root: Path, run_names: tuple[str, ...], by_name: bool, study: str | None, out: Path) -> None:
-    """Make every table and figure of some runs, and findings F1-F9, as Markdown, LaTeX, CSV, PNG and SVG.
+    """Make every table and figure of some runs, and their recipe's findings, as Markdown, LaTeX, CSV, PNG and SVG.
 
-    Without RUN and --study: all runs of the store, if they share task and strong model. The beginning of a run's name
-    will do. Runs of several strong models get a folder each, and the grid of PGR over weak and strong models.
+    Without RUN and --study: all runs of the store, if those of one recipe share task and strong model. The beginning of
+    a run's name will do. Runs of several recipes get a folder each; so do those of several strong models.
     """
     quicken()
     from analysis.reading.study import open_frames
@@ -84,3 +92,17 @@ def tables(root: Path, run_names: tuple[str, ...], by_name: bool, study: str | N
     frames = open_frames(store, [find_run(store, name) for name in run_names], study)
     command = written(["w2s", *sys.argv[1:]])
     click.echo(write_reports(frames, out, command, named=bool(run_names)))
+
+
+def render_run(store: "Store", name: str) -> str:
+    """The tables of one run as text, for `w2s show`."""
+    from analysis.report import render_run as render
+
+    return render(store, name)
+
+
+def save_report(store: "Store", names: Sequence[str], out: Path, command: Sequence[str] = ()) -> str:
+    """Save the report of the runs that a command computed, for `w2s run`. Returns what to print."""
+    from analysis.report import save_report as save
+
+    return save(store, names, out, command)

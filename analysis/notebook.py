@@ -8,10 +8,10 @@ import io
 import os
 from typing import Any
 
+from analysis.parts.part import Part
 from analysis.reading.frame import StoreLike
 from analysis.reading.study import Study, make_study, open_frames
-from analysis.report import PARTS, Part
-from analysis.weak_to_strong.findings_page import page
+from analysis.report import report_of
 from analysis.writing.figures import style
 from analysis.writing.table import to_markdown
 from w2s_core.errors import UserError
@@ -29,17 +29,17 @@ def open_study(store: StoreLike | None = None) -> Study:
     return make_study(open_frames(opened, study=os.environ.get("W2S_STUDY") or None), named=False)
 
 
-def part_named(name: str) -> Part:
-    """A part of the report. Raises UserError where there is none of that name."""
-    found = next((part for part in PARTS if part.name == name), None)
-    if found is None:
-        raise UserError(f"the report has no part '{name}'; it has: {', '.join(part.name for part in PARTS)}")
-    return found
+def part_named(study: Study, name: str) -> Part:
+    """A part of a study's report. Raises UserError where there is none of that name."""
+    parts = {part.name: part for part in report_of(study).parts}
+    if name not in parts:
+        raise UserError(f"the report has no part '{name}'; it has: {', '.join(parts)}")
+    return parts[name]
 
 
 def show(study: Study, name: str) -> None:
     """Display the tables and the figure of a part, by its name."""
-    part = part_named(name)
+    part = part_named(study, name)
     _show_markdown("\n".join(to_markdown(table) for table in part.tables(study) if not table.csv_only))
     figure = part.figure(study)
     if figure is not None:
@@ -47,10 +47,15 @@ def show(study: Study, name: str) -> None:
 
 
 def show_findings(study: Study) -> None:
-    """Display the page of findings F1-F9."""
-    from analysis.weak_to_strong.findings import control_contrasts, findings
+    """Display the page of findings.
 
-    _show_markdown(page(study.bases, findings(study.bases), control_contrasts(study.bases)))
+    Raises:
+        UserError: the recipe's report has none.
+    """
+    findings = report_of(study).findings
+    if findings is None:
+        raise UserError(f"the report of recipe '{study.recipe}' has no findings")
+    _show_markdown(findings.page(study.bases))
 
 
 def _show_markdown(text: str) -> None:
@@ -58,12 +63,12 @@ def _show_markdown(text: str) -> None:
     tools.display(tools.Markdown(text))
 
 
-def _show_figure(figure: Any, said: str) -> None:
+def _show_figure(figure: Any, title: str) -> None:
     drawn = io.BytesIO()
     with style():
         figure.savefig(drawn, format="svg", metadata={"Date": None, "Creator": None})
     tools = _display()
-    tools.display(tools.SVG(drawn.getvalue()), metadata={"image/svg+xml": {"alt": said}})
+    tools.display(tools.SVG(drawn.getvalue()), metadata={"image/svg+xml": {"alt": title}})
 
 
 def _display() -> Any:

@@ -54,19 +54,14 @@ def run_notebook(path: Path, out: Path, *, timeout_s: int = 600) -> Path:
 def execute(store: Path, study: str | None, out: Path, names: Sequence[str]) -> None:
     """Execute the notebooks of these NAMES, or all, into HTML."""
     from analysis.reading.study import open_frames
-    from analysis.report import PARTS
     from w2s_core.engine import Store
 
-    open_frames(
-        Store(store), study=study
-    )  # what is wrong with the runs is said once, and without a notebook's trace
+    # What is wrong with the runs is an error of this command, and not a traceback of each notebook.
+    open_frames(Store(store), study=study)
     os.environ |= {"W2S_STORE": str(store.absolute()), "W2S_STUDY": study or ""}
     known = {path.stem: path for path in notebooks()}
     if unknown := set(names) - known.keys():
         raise UserError(f"no notebook '{min(unknown)}'; there are: {', '.join(known)}")
-    if not names and "calibration" not in {part.name for part in PARTS}:
-        known.pop("calibration", None)
-        click.echo("calibration.ipynb is left out: the report has no part 'calibration' yet", err=True)
     for name in names or known:
         click.echo(run_notebook(known[name], out))
 

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from analysis.reading.groups import PASS_K
-from analysis.reading.titles import method_name, ordered, ordered_sets, set_name
-from analysis.writing.figures import COLOURS
+from analysis.weak_to_strong.looks import COLOURS
+from analysis.weak_to_strong.titles import method_name, ordered, ordered_sets
+from w2s_core.recipes.weak_to_strong import set_title as set_name
 
 PASS: Final = f"pass@{PASS_K}"
 ACCURACY: Final = "accuracy"

@@ -1,5 +1,6 @@
-"""Stage I of one experiment over its seeds (the paper's Figure 4 as a table): accuracy of every method, and PGR."""
+"""Accuracy of every model of one experiment over its seeds, and the share of the gap that each recovers (PGR)."""
 
+from collections.abc import Callable
 from math import nan
 from typing import Any
 
@@ -7,8 +8,6 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis.reading.groups import PASS_K, Group, accuracy_estimate, once
-from analysis.reading.titles import method_name, ordered
-from analysis.weak_to_strong.published import _add_published
 from analysis.writing.notes import footer, smallest_gain
 from analysis.writing.table import MISSING, Cell, Table, percent, percent_interval, ratio_interval, words
 from w2s_core.errors import UserError
@@ -16,23 +15,32 @@ from w2s_core.statistics import Recovery, recovery, score
 
 Floats = npt.NDArray[np.float64]
 SAMPLED = f"pass@{PASS_K}"
+PGR = "PGR"
 
 
-def accuracy_table(group: Group) -> Table:
-    """Accuracy, pass@10, accuracy by level and PGR of every method that the runs were to evaluate."""
+def accuracy_table(
+    group: Group,
+    name: str = "accuracy",
+    add_columns: Callable[[Table, Group], None] = lambda table, group: None,
+) -> Table:
+    """Accuracy, pass@10, accuracy by level and PGR of every model that the runs were to evaluate.
+
+    Args:
+        name: of the CSV file.
+        add_columns: adds a recipe's own columns, and notes on them, to a table that has all rows.
+    """
     headings = level_headings(group)
-    planned = ordered(group.planned())
-    columns = ["method", "accuracy", SAMPLED, *headings.values(), "PGR"]
-    table = Table(title(group, f"Accuracy on {group.split}, per cent"), columns, name="stage1", of=group.name)
-    table.spans = ("accuracy", SAMPLED, "PGR")
+    columns = ["method", "accuracy", SAMPLED, *headings.values(), *([PGR] if group.bounds() else [])]
+    table = Table(title(group, f"Accuracy on {group.split}, per cent"), columns, name=name, of=group.name)
+    table.spans = ("accuracy", SAMPLED, PGR)
     unresolved: set[str] = set()
-    for method in planned:
+    for method in group.planned():
         row, pgr = _accuracy_row(group, method, headings)
         table.rows.append(row)
         unresolved |= {pgr.reason} if pgr is not None and not pgr.resolved else set()
     if not any(SAMPLED in row for row in table.rows):
         table.columns.remove(SAMPLED)
-    _add_published(table, group, planned)
+    add_columns(table, group)
     table.notes = [*sorted(unresolved), *table.notes, *footer([group], smallest_gain(group), counts=True)]
     return table
 
@@ -44,15 +52,15 @@ def level_headings(group: Group) -> dict[Any, str]:
     return {level: f"L{level}" if isinstance(level, int) else str(level) for level in ranked}
 
 
-def title(group: Group, what: str) -> str:
+def title(group: Group, subject: str) -> str:
     """A table's title."""
-    return f"{what} · weak {group.name}, strong {group.strong}"
+    return f"{subject} · {group.described}"
 
 
 def named_method(group: Group, method: str) -> str:
     """A method's name, with the number of its seeds where some lack it."""
     runs = group.present(method)
-    name = method_name(method, group.m_plus)
+    name = group.title(method)
     return f"{name} ({len(runs)}/{len(group.runs)} seeds)" if 0 < len(runs) < len(group.runs) else name
 
 
@@ -73,9 +81,10 @@ def _accuracy_row(
     means = level_means(group, method)
     row |= {heading: percent(means[level], digits=0) for level, heading in headings.items()}
     pgr = None
-    if method not in ("weak_floor", "ceiling"):
+    bounds = group.bounds()
+    if bounds and method not in bounds:
         pgr = group_recovery(group, method)
-        row["PGR"] = ratio_interval(pgr.ratio) if pgr is not None else words("–")
+        row[PGR] = ratio_interval(pgr.ratio) if pgr is not None else words("–")
     return row, pgr
 
 
@@ -99,12 +108,15 @@ def _pass_cell(group: Group, method: str) -> Cell:
 @once
 def group_recovery(group: Group, method: str) -> Recovery | None:
     """PGR of a method over the seeds that have it, the floor and the ceiling; None if no seed has all three."""
-    parts = ("weak_floor", method, "ceiling")
-    runs = group.present(*parts)
+    bounds = group.bounds()
+    if bounds is None:
+        return None
+    floor, ceiling = bounds
+    runs = group.present(floor, method, ceiling)
     if not runs:
         return None
-    floor, system, ceiling = (group.table(one, runs=runs) for one in parts)
-    return recovery(floor, system, ceiling, group.clusters)
+    lower, middle, upper = (group.table(name, runs=runs) for name in (floor, method, ceiling))
+    return recovery(lower, middle, upper, group.clusters)
 
 
 def share_of(part: float, whole: float) -> float:

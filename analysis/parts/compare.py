@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from analysis.reading.pair import SIDES, Pair, Part, changed_sides, compare_pair
 from analysis.reading.results import GRADES, read_parquet
-from analysis.reading.titles import method_name, ordered
+from analysis.reading.titles import outline_of, without_alias
 from analysis.writing.table import (
     Cell,
     Table,
@@ -20,6 +20,7 @@ from analysis.writing.table import (
 )
 from w2s_core.engine import Store
 from w2s_core.errors import UserError
+from w2s_core.recipes.recipe import Outline
 
 SHOWN_CHANGES: Final = 10
 GREEDY: Final = "greedy/"
@@ -28,19 +29,25 @@ ONLY_A, ONLY_B = SIDES[1], SIDES[2]
 
 @dataclass(frozen=True)
 class Compared:
-    """One result of each side. `measure` is `share` of right responses (of 1 or n)."""
+    """One result of each side.
+
+    Attributes:
+        name: what tables call it.
+        proposed: whether it is of a model that the recipe of A proposes.
+    """
 
     name: str
     label_a: str
     label_b: str
     key_a: str
     key_b: str
+    proposed: bool = False
 
 
 def find_compared(
     store: Store, run_a: str, run_b: str, target_a: str | None, target_b: str | None
 ) -> list[Compared]:
-    """What there is to compare, in the order of the paper's methods: each greedy result that both runs have.
+    """What there is to compare, in the order of A's recipe: each greedy result that both runs have.
 
     Args:
         target_a, target_b: compare just these; one alone stands for both sides.
@@ -48,48 +55,48 @@ def find_compared(
     Raises:
         UserError: a run has no such result, or the two share none.
     """
-    a, b = (_targets(store, run) for run in (run_a, run_b))
+    records = [store.refs.read(run) for run in (run_a, run_b)]
+    a, b = (record["targets"] for record in records)
+    outlines = [{entry.label: entry for entry in outline_of([record])} for record in records]
     if target_a or target_b:
         of_a, of_b = target_a or target_b or "", target_b or target_a or ""
         label_a, label_b = _find(a, of_a, run_a), _find(b, of_b, run_b)
-        name = _shown(label_a) if label_a == label_b else f"{_shown(label_a)} → {_shown(label_b)}"
+        name = _name(label_a, outlines[0])
+        if label_a != label_b:
+            name = f"{name} → {_name(label_b, outlines[1])}"
         return [Compared(name, label_a, label_b, a[label_a], b[label_b])]
-    found = []
     for split in ("test", "dev"):
-        prefix = f"{GREEDY}{split}/"
-        both = [label.removeprefix(prefix) for label in a if label.startswith(prefix) and label in b]
-        ready = [m for m in ordered(both) if store.has(a[prefix + m]) and store.has(b[prefix + m])]
-        found += [
-            Compared(_shown(f"{prefix}{m}"), *(prefix + m,) * 2, a[prefix + m], b[prefix + m]) for m in ready
+        shared = [
+            Compared(_name(label, outlines[0]), label, label, a[label], b[label], entry.role == "method")
+            for label, entry in outlines[0].items()
+            if (entry.kind, entry.split) == ("greedy", split) and label in b
         ]
-        if found:
-            return found
+        ready = [result for result in shared if store.has(result.key_a) and store.has(result.key_b)]
+        if ready:
+            return ready
     raise UserError(f"runs '{run_a}' and '{run_b}' have no greedy result in common; name two with --target")
 
 
-def _targets(store: Store, run: str) -> dict[str, str]:
-    targets: dict[str, str] = store.refs.read(run)["targets"]
-    return targets
-
-
-def _find(targets: Mapping[str, str], asked: str, run: str) -> str:
-    """A target by its label, or by its end: `dpo` is `greedy/test/dpo`, or that on dev where test has none."""
-    for label in (asked, f"{GREEDY}test/{asked}", f"{GREEDY}dev/{asked}"):
+def _find(targets: Mapping[str, str], wanted: str, run: str) -> str:
+    """A target by its label, or by its end: `ceiling` is `greedy/test/ceiling`, or that on dev where test has none."""
+    for label in (wanted, f"{GREEDY}test/{wanted}", f"{GREEDY}dev/{wanted}"):
         if label in targets:
             return label
     from difflib import get_close_matches
 
     graded = [label for label in targets if label.startswith((GREEDY, "samples/", "labels/"))]
     by_end = {label.rpartition("/")[2]: label for label in reversed(graded)}
-    close = get_close_matches(asked.rpartition("/")[2], by_end, 1)
+    close = get_close_matches(wanted.rpartition("/")[2], by_end, 1)
     hint = f"did you mean {by_end[close[0]]}?" if close else f"there are: {', '.join(sorted(graded))}"
-    raise UserError(f"run '{run}' has no result '{asked}'; {hint}")
+    raise UserError(f"run '{run}' has no result '{wanted}'; {hint}")
 
 
-def _shown(label: str) -> str:
-    kind, _, rest = label.partition("/")
-    split, _, method = rest.partition("/")
-    return f"{method_name(method)} ({split})" if kind == "greedy" else label
+def _name(label: str, outline: Mapping[str, Outline]) -> str:
+    """What tables call a result: a model by its title, with the split; others by their label."""
+    entry = outline.get(label)
+    if entry is None or entry.kind != "greedy":
+        return label
+    return f"{without_alias(entry.title)} ({entry.split})"
 
 
 def overview(pairs: Mapping[str, Pair], names: tuple[str, str]) -> Table:
@@ -150,22 +157,22 @@ def _method_note(pair: Pair) -> str:
     )
 
 
-def changes(store: Store, one: Compared, pair: Pair) -> Table:
+def changes(store: Store, result: Compared, pair: Pair) -> Table:
     """The questions that changed sides, those that only B has right first, with both answers."""
-    answers = [_answers(store, key) for key in (one.key_a, one.key_b)]
+    answers = [_answers(store, key) for key in (result.key_a, result.key_b)]
     table = Table(
-        f"{one.name}: questions that changed sides",
+        f"{result.name}: questions that changed sides",
         ["question", "level", "right in", "answer of A", "answer of B"],
         left=("right in", "answer of A", "answer of B"),
         name="compare_changes",
-        of=one.name,
+        of=result.name,
     )
     sides = changed_sides(pair.questions)
     rows = list(zip(pair.questions["id"], pair.questions["level"], sides, strict=True))
     for side in (ONLY_B, ONLY_A):
-        for name, level, found in rows:
-            if found == side:
-                of_a, of_b = (words(_short(one_side.get(name))) for one_side in answers)
+        for name, level, side_of_row in rows:
+            if side_of_row == side:
+                of_a, of_b = (words(_short(by_question.get(name))) for by_question in answers)
                 cells = (
                     words(str(name)),
                     words("–" if level is None else str(level)),
@@ -181,7 +188,7 @@ def _answers(store: Store, key: str) -> dict[str, Any]:
     """The first answer to each question."""
     table = read_parquet(store.path(key) / GRADES, ["id", "answers"])
     ids, answers = (table[name].to_pylist() for name in ("id", "answers"))
-    return {name: found[0] if found else None for name, found in zip(ids, answers, strict=True)}
+    return {name: drawn[0] if drawn else None for name, drawn in zip(ids, answers, strict=True)}
 
 
 def _short(answer: Any) -> str:
@@ -202,18 +209,18 @@ def compare_runs(
     Raises:
         UserError: as `find_compared`; or results on different questions, unless `common`.
     """
-    found = find_compared(store, *runs, *targets)
+    results = find_compared(store, *runs, *targets)
     pairs = {
-        one.name: compare_pair(
+        result.name: compare_pair(
             store,
-            one.key_a,
-            one.key_b,
+            result.key_a,
+            result.key_b,
             common=common,
-            names=(f"{runs[0]}:{one.label_a}", f"{runs[1]}:{one.label_b}"),
+            names=(f"{runs[0]}:{result.label_a}", f"{runs[1]}:{result.label_b}"),
         )
-        for one in found
+        for result in results
     }
-    last = _detailed(found)
+    last = _detailed(results)
     tables = [
         overview(pairs, runs),
         by_level(last.name, pairs[last.name]),
@@ -230,12 +237,9 @@ def compare_runs(
     return "\n".join(to_terminal(_trimmed(table, out)) for table in tables) + saved
 
 
-def _detailed(found: Sequence[Compared]) -> Compared:
-    """The last of the student's methods: DPO or ORPO, else M_plus; not the ceiling, nor a control."""
-    students = [
-        one for one in found if one.label_a.rsplit("/", 1)[-1].startswith(("hybrid_ft", "dpo", "orpo"))
-    ]
-    return (students or list(found))[-1]
+def _detailed(results: Sequence[Compared]) -> Compared:
+    """The last of the models that the recipe proposes; not the ceiling, nor a control."""
+    return ([result for result in results if result.proposed] or list(results))[-1]
 
 
 def _trimmed(table: Table, out: Path | None) -> Table:
@@ -245,6 +249,6 @@ def _trimmed(table: Table, out: Path | None) -> Table:
     from dataclasses import replace
 
     by_side = {side: [row for row in table.rows if row["right in"].text == side] for side in ("B", "A")}
-    kept = [row for rows in by_side.values() for row in rows[:SHOWN_CHANGES]]
+    rows = [row for part in by_side.values() for row in part[:SHOWN_CHANGES]]
     where = "compare_changes.csv" if out else "all with --out DIR"
-    return replace(table, rows=kept, notes=[f"{len(kept)} of {len(table.rows)} shown ({where})."])
+    return replace(table, rows=rows, notes=[f"{len(rows)} of {len(table.rows)} shown ({where})."])

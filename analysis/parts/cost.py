@@ -69,11 +69,13 @@ def count_steps(frames: Frames) -> dict[str, Kind]:
 
 
 def step_of_label(label: str) -> str:
-    """The kind of a step that is not computed yet, by its label in the run's record."""
+    """The kind of a step that is not computed yet, by its label in the run's record: that of a target is a grade, but
+    for results of other kinds, whose labels have one part.
+    """
     first, colon, _ = label.partition(":")
     if colon:
         return first
-    return "contrast" if label == "pairs" else "grade"
+    return "grade" if "/" in label else CHEAP
 
 
 def cost_tables(study: Study) -> list[Table]:

@@ -1,8 +1,9 @@
-"""Accuracy by difficulty (the paper's Figure 6), and whether Stage II passes the ceiling on the hardest level."""
+"""Accuracy by difficulty, and whether what a recipe proposes passes the ceiling on the hardest level."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from math import isnan
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,9 +11,11 @@ import numpy.typing as npt
 from analysis.parts.accuracy import level_headings, named_method, title
 from analysis.reading.contrasts import difference
 from analysis.reading.groups import Group
-from analysis.reading.titles import method_name
-from analysis.weak_to_strong.stage_two import METHODS
 from analysis.writing.figures import (
+    CEILING,
+    FLOOR,
+    LOOKS,
+    Look,
     add_grid,
     add_legend,
     draw_points,
@@ -40,14 +43,13 @@ if TYPE_CHECKING:
 
 
 Mask = npt.NDArray[np.bool_]
-ALL = "all"
-PAPER = "The paper reports that ORPO passes the ceiling on MATH levels 4 and 5 (its Figure 6, bars without numbers)."
+SHIFT = 0.08
+"""Between the points of neighbouring lines, in levels."""
 
 
-def shown_methods(group: Group) -> list[str]:
-    """The methods that the paper's Figure 6 compares, and the baselines that they start from."""
-    wanted = ["weak_floor", "full_weak_ft", "weak_icl", group.m_plus, *METHODS, "ceiling"]
-    return [method for method in wanted if method in group.planned()]
+def bounded_methods(group: Group) -> list[str]:
+    """Floor, what the recipe proposes, and ceiling, with the baselines: the models of the table."""
+    return group.with_role("floor", "baseline", "method", "ceiling")
 
 
 def masks(group: Group) -> dict[Any, Mask]:
@@ -65,14 +67,22 @@ def level_scores(group: Group, method: str) -> dict[Any, Estimate]:
     return {level: score(scores[:, mask], group.clusters_at(mask)) for level, mask in masks(group).items()}
 
 
-def level_tables(group: Group) -> list[Table]:
-    """Accuracy by level, and the difference between Stage II and the ceiling by level; none without levels."""
+def level_tables(
+    group: Group, methods_of: Callable[[Group], list[str]] = bounded_methods, remark: str = ""
+) -> list[Table]:
+    """Accuracy by level, and the difference from the ceiling by level; none without levels.
+
+    Args:
+        methods_of: the models of the first table.
+        remark: a recipe's own note on the second table.
+    """
     if not level_headings(group):
         return []
-    return [_accuracy_by_level(group), *_against_ceiling(group)]
+    tables = [_accuracy_by_level(group, methods_of(group)), *_against_ceiling(group, remark)]
+    return [table for table in tables if table.rows]
 
 
-def _accuracy_by_level(group: Group) -> Table:
+def _accuracy_by_level(group: Group, methods: Sequence[str]) -> Table:
     headings = level_headings(group)
     table = Table(
         title(group, f"Accuracy on {group.split} by level, per cent"),
@@ -81,23 +91,26 @@ def _accuracy_by_level(group: Group) -> Table:
         name="levels",
         of=group.name,
     )
-    by_method = {method: level_scores(group, method) for method in shown_methods(group)}
-    for method, found in by_method.items():
-        cells = {name: percent_interval(found[level]) for level, name in headings.items()} if found else {}
-        missing = {} if found else dict.fromkeys(headings.values(), words(MISSING))
+    by_method = {method: level_scores(group, method) for method in methods}
+    for method, by_level in by_method.items():
+        cells = (
+            {name: percent_interval(by_level[level]) for level, name in headings.items()} if by_level else {}
+        )
+        missing = {} if by_level else dict.fromkeys(headings.values(), words(MISSING))
         table.rows.append({"method": words(named_method(group, method)), **cells, **missing})
     sizes = {headings[level]: count(int(mask.sum())) for level, mask in masks(group).items()}
     table.rows.append({"method": words("questions"), **sizes})
-    scores = [one for found in by_method.values() for one in found.values()]
+    scores = [estimate for by_level in by_method.values() for estimate in by_level.values()]
     table.notes = footer([group], smallest_change("The accuracy of a method on one level", scores))
     return table
 
 
-def _against_ceiling(group: Group) -> list[Table]:
-    methods = [method for method in (group.m_plus, *METHODS) if group.present(method, "ceiling")]
+def _against_ceiling(group: Group, remark: str) -> list[Table]:
+    ceiling = next(iter(group.with_role("ceiling")), "")
+    methods = [method for method in group.with_role("method") if ceiling and group.present(method, ceiling)]
     if not methods:
         return []
-    names = {method: f"{method_name(method, group.m_plus)} minus ceiling" for method in methods}
+    names = {method: f"{group.title(method)} minus ceiling" for method in methods}
     table = Table(
         title(group, f"Difference from the ceiling on {group.split} by level, points"),
         ["level", "questions", *names.values()],
@@ -105,21 +118,21 @@ def _against_ceiling(group: Group) -> list[Table]:
         name="levels_ceiling",
         of=group.name,
     )
-    gaps = ceiling_gaps(group, methods)
+    gaps = ceiling_gaps(group, methods, ceiling)
     for level, mask in masks(group).items():
         cells = {names[method]: points_interval(gaps[method][level]) for method in methods}
         table.rows.append({"level": words(str(level)), "questions": count(int(mask.sum())), **cells})
-    table.notes = [hardest_answer(group, gaps), PAPER]
-    hardest = [found[next(reversed(found))] for found in gaps.values()]
+    table.notes = [hardest_answer(group, gaps), *([remark] if remark else [])]
+    hardest = [by_level[next(reversed(by_level))] for by_level in gaps.values()]
     table.notes += footer([group], smallest_effect("A difference on the hardest level", hardest))
     return [table]
 
 
-def ceiling_gaps(group: Group, methods: list[str]) -> dict[str, dict[Any, Estimate | None]]:
+def ceiling_gaps(group: Group, methods: list[str], ceiling: str) -> dict[str, dict[Any, Estimate | None]]:
     """Each method minus the ceiling, paired by question, for each level."""
     return {
         method: {
-            level: difference([group], method, "ceiling", chosen=mask) for level, mask in masks(group).items()
+            level: difference([group], method, ceiling, chosen=mask) for level, mask in masks(group).items()
         }
         for method in methods
     }
@@ -133,8 +146,8 @@ def hardest_answer(group: Group, gaps: dict[str, dict[Any, Estimate | None]]) ->
     """
     level = list(masks(group))[-1]
     parts = []
-    for method, found in gaps.items():
-        effect = found[level]
+    for method, by_level in gaps.items():
+        effect = by_level[level]
         if effect is None or isnan(effect.low):
             verdict = "cannot be told"
         elif effect.low > 0:
@@ -142,7 +155,7 @@ def hardest_answer(group: Group, gaps: dict[str, dict[Any, Estimate | None]]) ->
         else:
             verdict = "does not pass it" if effect.high < 0 else "not resolved"
         parts.append(
-            f"{method_name(method, group.m_plus)} {verdict} ({points_interval(effect).text} points, "
+            f"{group.title(method)} {verdict} ({points_interval(effect).text} points, "
             f"p = {_plain(probability(effect))})"
         )
     return f"The ceiling on the hardest level ({level}): {'; '.join(parts)}. One test each, not corrected."
@@ -152,38 +165,54 @@ def _plain(cell: Cell) -> str:
     return cell.text.removeprefix("= ")
 
 
-_NAMES: Final = {
-    "weak_floor": ("floor", "weak floor"),
-    "M_plus": ("hybrid", "M+"),
-    "dpo": ("dpo", "DPO"),
-    "orpo": ("orpo", "ORPO"),
-    "ceiling": ("ceiling", "strong ceiling"),
-}
+@dataclass(frozen=True)
+class Line:
+    """How the figure draws a model: the name in the legend, colour and marker, dashes."""
+
+    method: str
+    name: str
+    look: Look
+    dashes: str = "-"
 
 
-def level_figure(groups: Sequence[Group]) -> "Figure | None":
-    """One panel a weak model: accuracy by level of floor, M_plus, DPO, ORPO and ceiling. None without levels."""
+def role_lines(group: Group) -> list[Line]:
+    """Floor, what the recipe proposes, and ceiling."""
+    floors, methods, ceilings = (group.with_role(role) for role in ("floor", "method", "ceiling"))
+    return [
+        *(Line(name, group.short_title(name), FLOOR, ":") for name in floors),
+        *(Line(name, group.short_title(name), LOOKS[i % len(LOOKS)]) for i, name in enumerate(methods)),
+        *(Line(name, group.short_title(name), CEILING, "--") for name in ceilings),
+    ]
+
+
+def level_figure(
+    groups: Sequence[Group], lines_of: Callable[[Group], list[Line]] = role_lines
+) -> "Figure | None":
+    """One panel a subject: accuracy by level of floor, methods and ceiling. None without levels."""
     groups = [group for group in groups if level_headings(group)]
     if not groups:
         return None
+    lines = {group.name: lines_of(group) for group in groups}
     with style():
         figure, panels = new_figure(len(groups))
         for group, panel in zip(groups, panels[0], strict=True):
-            _draw_levels(panel, group)
+            _draw_levels(panel, group, lines[group.name])
         label_lines(panels[0], f"accuracy on {groups[0].split}, %")
-        add_legend(figure, panels.flat, [name for _, name in _NAMES.values()])
+        order = dict.fromkeys(line.name for part in lines.values() for line in part)
+        add_legend(figure, panels.flat, list(order))
     return figure
 
 
-def _draw_levels(panel: "Axes", group: Group) -> None:
+def _draw_levels(panel: "Axes", group: Group, lines: Sequence[Line]) -> None:
     headings = level_headings(group)
-    shifts = dict(zip(_NAMES, (-0.16, -0.08, 0.0, 0.08, 0.16), strict=True))
-    for method, (what, name) in _NAMES.items():
-        found = level_scores(group, group.m_plus if method == "M_plus" else method)
-        if found:
-            places = [i + shifts[method] for i in range(len(headings))]
-            line = {"floor": ":", "ceiling": "--"}.get(what, "-")
-            draw_points(panel, places, [found[level] for level in headings], what, name, line)
+    for i, line in enumerate(lines):
+        by_level = level_scores(group, line.method)
+        if by_level:
+            shift = round(SHIFT * (i - (len(lines) - 1) / 2), 2)
+            places = [at + shift for at in range(len(headings))]
+            draw_points(
+                panel, places, [by_level[level] for level in headings], line.look, line.name, line.dashes
+            )
     panel.set_xticks(range(len(headings)), [str(level) for level in headings])
     panel.set_ylim(-3, 103)
     panel.set_xlabel("level", labelpad=2)

@@ -1,63 +1,78 @@
 """An overview of a study: one row a setting, and a list of all runs."""
 
+from collections.abc import Callable, Collection
+
 from analysis.parts.accuracy import accuracy_of
 from analysis.reading.groups import Group, accuracy_estimate
-from analysis.reading.labels import label_quality_over_seeds
+from analysis.reading.recipes import model_heading
 from analysis.reading.study import Study, setting_of
 from analysis.writing.notes import questions_of, run_notes, smallest_change
-from analysis.writing.table import EMPTY, Cell, Table, percent, percent_interval, words
-from w2s_core.statistics import Estimate
+from analysis.writing.table import Cell, Table, words
 
-METHODS = {"weak floor": "weak_floor", "M_plus": "", "DPO": "dpo", "ORPO": "orpo", "ceiling": "ceiling"}
-
-
-def settings_tables(study: Study) -> list[Table]:
-    """Accuracy of every setting, and the runs with what was typed for them."""
-    return [_settings(study), _runs(study)]
+Cells = dict[str, Cell]
 
 
-def _settings(study: Study) -> Table:
-    bases = {group.weak: group for group in study.bases}
-    columns = ["weak model", "setting", "split", *METHODS, "agreed, precision", "agreed, coverage", "seeds"]
-    table = Table("Every setting: accuracy, per cent", columns, left=("setting", "split"), name="settings")
-    table.spans = (*METHODS, "agreed, precision")
-    for group in study.groups:
-        cells = {
-            name: accuracy_of(group, method or group.m_plus)
-            for name, method in METHODS.items()
-            if (method or group.m_plus) in group.planned()
-        }
-        quality = label_quality_over_seeds(group, f"agreed_{group.iterations}")
+def role_cells(group: Group) -> Cells:
+    """Accuracy of floor, what the recipe proposes, and ceiling."""
+    return {
+        group.short_title(method): accuracy_of(group, method)
+        for method in group.with_role("floor", "method", "ceiling")
+    }
+
+
+def settings_tables(
+    study: Study, cells_of: Callable[[Group], Cells] = role_cells, plain: Collection[str] = ()
+) -> list[Table]:
+    """Accuracy of every setting, and the runs with what was typed for them.
+
+    Args:
+        cells_of: the results that a setting's row has, by column.
+        plain: of these columns, those without an interval.
+    """
+    return [_settings(study, cells_of, plain), _runs(study)]
+
+
+def _settings(study: Study, cells_of: Callable[[Group], Cells], plain: Collection[str]) -> Table:
+    bases = {group.subject: group for group in study.bases}
+    cells = [cells_of(group) for group in study.groups]
+    results = list(dict.fromkeys(column for row in cells for column in row))
+    subject = model_heading(study.groups[0].lead)
+    table = Table(
+        "Every setting: accuracy, per cent",
+        [subject, "setting", "split", *results, "seeds"],
+        left=("setting", "split"),
+        name="settings",
+    )
+    table.spans = tuple(column for column in results if column not in plain)
+    for group, row in zip(study.groups, cells, strict=True):
+        base = bases.get(group.subject)
         table.rows.append(
             {
-                "weak model": words(group.weak),
-                "setting": words(setting_of(group, bases[group.weak]) if group.weak in bases else group.name),
+                subject: words(group.subject),
+                "setting": words(setting_of(group, base) if base is not None else group.name),
                 "split": words(group.split),
-                **cells,
-                "agreed, precision": percent_interval(quality.precision) if quality else EMPTY,
-                "agreed, coverage": percent(quality.coverage) if quality else EMPTY,
+                **row,
                 "seeds": words(str(len(group.seeds))),
             }
         )
-    asked = dict.fromkeys(questions_of(group) for group in study.groups if group.ids)
+    counted = dict.fromkeys(questions_of(group) for group in study.groups if group.ids)
+    references = ((group, group.reference) for group in study.groups)
+    shares = [accuracy_estimate(group, method) for group, method in references if method is not None]
     table.notes = [
         (
-            f"n = {' or '.join(asked)}; intervals 95 %, over questions and seeds. base setting: the one "
+            f"n = {' or '.join(counted)}; intervals 95 %, over questions and seeds. base setting: the one "
             "that the others vary. A setting that is not judged on test is judged on dev."
         ),
-        smallest_change("A share above", [one for group in study.groups if (one := _final(group))]),
+        smallest_change("A share above", shares),
         *run_notes(study.groups)[:1],
         "Every run with its command: runs.csv.",
     ]
     return table
 
 
-def _final(group: Group) -> Estimate | None:
-    return accuracy_estimate(group, group.m_plus)
-
-
 def _runs(study: Study) -> Table:
-    columns = ["run", "weak model", "seed", "setting", "computed", "command"]
+    subject = model_heading(study.groups[0].lead)
+    columns = ["run", subject, "seed", "setting", "computed", "command"]
     table = Table("Runs", columns, left=tuple(columns[1:]), name="runs", csv_only=True)
     for group in study.groups:
         for member in group.members:
@@ -66,7 +81,7 @@ def _runs(study: Study) -> Table:
                 table.rows.append(
                     {
                         "run": words(run),
-                        "weak model": words(group.weak),
+                        subject: words(group.subject),
                         "seed": Cell(str(member.seed), member.seed),
                         "setting": words(group.name),
                         "computed": words(f"{done} of {len(member.targets)} targets"),

@@ -1,8 +1,8 @@
-"""Paired contrasts over several weak models: the mean over weak models, with chance from questions and seeds.
+"""Paired contrasts over several subjects (weak models, say): their mean, with chance from questions and seeds.
 
-Weak models are few and chosen, so they are not resampled: an interval speaks of these weak models. Runs from different
-weak models count as independent of each other, so three weak models with three seeds have 6 degrees of freedom for the
-seeds. Not so against the ceiling: weak models share it, so a seed is one unit over all of them (2 degrees of freedom).
+Subjects are few and chosen, so they are not resampled: an interval speaks of these subjects. Runs of different subjects
+count as independent of each other, so three subjects with three seeds have 6 degrees of freedom for the seeds. Not so
+against the ceiling: subjects share it, so a seed is one unit over all of them (2 degrees of freedom).
 """
 
 from collections.abc import Sequence
@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from analysis.reading.groups import Group
 from analysis.reading.labels import label_tables, runs_with_sets
+from analysis.reading.recipes import model_heading
 from w2s_core.errors import UserError
 from w2s_core.statistics import Estimate, Spread, crossed_bootstrap, crossed_variance
 
@@ -20,28 +21,31 @@ Floats = npt.NDArray[np.float64]
 
 
 def check_comparable(groups: Sequence[Group]) -> None:
-    """Refuse groups that differ in more than their weak model.
+    """Refuse groups that differ in more than their subject.
 
     Raises:
-        UserError: no group; a weak model with two settings; other questions.
+        UserError: no group; a subject with two settings; other questions; several companion models.
     """
     if not groups:
         raise UserError("findings need at least one run")
-    names = [group.weak for group in groups]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
+    kind = model_heading(groups[0].lead)
+    names = [group.subject for group in groups]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
         raise UserError(
-            f"findings compare weak models under one setting, but '{twice[0]}' has {names.count(twice[0])} settings"
+            f"findings compare {kind}s under one setting, but '{repeated[0]}' has {names.count(repeated[0])} settings"
         )
-    strongs = sorted({group.strong for group in groups})
-    if len(strongs) > 1:
-        raise UserError(f"findings need one strong model, but these runs have {', '.join(strongs)}")
+    for field in groups[0].companions:
+        others = sorted({group.companions.get(field, "?") for group in groups})
+        if len(others) > 1:
+            raise UserError(
+                f"findings need one {model_heading(field)}, but these runs have {', '.join(others)}"
+            )
     from w2s_core.statistics import same_ids
 
     filled = [group for group in groups if group.ids]
     for other in filled[1:]:
-        names_of = (f"weak model {filled[0].name}", f"weak model {other.name}")
-        same_ids(set(filled[0].ids), set(other.ids), names_of)
+        same_ids(set(filled[0].ids), set(other.ids), (f"{kind} {filled[0].name}", f"{kind} {other.name}"))
 
 
 def shared_seeds(groups: Sequence[Group], *methods: str, k: int = 1) -> list[int]:
@@ -54,7 +58,7 @@ def shared_seeds(groups: Sequence[Group], *methods: str, k: int = 1) -> list[int
 
 
 def mean_table(groups: Sequence[Group], method: str, seeds: Sequence[int], *, k: int = 1) -> Floats:
-    """Scores averaged over weak models, shape [seeds, questions]."""
+    """Scores averaged over subjects, shape [seeds, questions]."""
     tables = []
     for group in groups:
         by_seed = dict(zip(group.seeds, group.runs, strict=True))
@@ -70,7 +74,7 @@ def difference(
     k: int = 1,
     chosen: npt.NDArray[np.bool_] | None = None,
 ) -> Estimate | None:
-    """Mean of `second - first` over weak models, seeds and questions; None where no seed has all that it needs.
+    """Mean of `second - first` over subjects, seeds and questions; None where no seed has all that it needs.
 
     Args:
         chosen: which questions, a mask; all if not given.
@@ -80,7 +84,7 @@ def difference(
         return None
     mask = np.ones(len(groups[0].ids), dtype=bool) if chosen is None else chosen
     clusters = groups[0].clusters_at(mask)
-    if "ceiling" in (first, second):
+    if "ceiling" in (groups[0].role(first), groups[0].role(second)):
         tables = np.stack([mean_table(groups, method, seeds, k=k)[:, mask] for method in (first, second)])
         return _bounded(crossed_bootstrap(tables, _minus, clusters=clusters))
     tables = np.stack([_all_runs(groups, method, seeds, k=k)[:, mask] for method in (first, second)])
@@ -93,7 +97,7 @@ def _bounded(effect: Estimate) -> Estimate:
 
 
 def _all_runs(groups: Sequence[Group], method: str, seeds: Sequence[int], *, k: int = 1) -> Floats:
-    """Scores of all runs, shape [weak models x seeds, questions]."""
+    """Scores of all runs, shape [subjects x seeds, questions]."""
     return np.concatenate([mean_table([group], method, seeds, k=k) for group in groups])
 
 
@@ -102,7 +106,7 @@ def _strata(groups: Sequence[Group], seeds: Sequence[int]) -> list[int]:
 
 
 def between_groups(better: Group, worse: Group, method: str) -> Estimate | None:
-    """A method's score with one weak model minus its score with another, paired by question."""
+    """A method's score with one subject minus its score with another, paired by question."""
     seeds = shared_seeds([better, worse], method)
     if not seeds:
         return None
@@ -130,9 +134,9 @@ def _minus(means: Floats) -> Floats:
 
 
 def precision_gain(groups: Sequence[Group], second: str, first: str) -> Estimate | None:
-    """Precision of one labelled set minus that of another, mean over weak models; None where no seed has all sets.
+    """Precision of one labelled set minus that of another, mean over subjects; None where no seed has all sets.
 
-    The sets hold different questions of train_2; both are resampled together, as ratios right / kept.
+    The sets hold different questions; both are resampled together, as ratios right / kept.
     """
     seeds = sorted(set.intersection(*(set(_seeds_with_sets(group, second, first)) for group in groups)))
     if not seeds:
@@ -140,20 +144,20 @@ def precision_gain(groups: Sequence[Group], second: str, first: str) -> Estimate
     stacks, clusters, ids = [], None, None
     for group in groups:
         by_seed = dict(zip(group.seeds, group.runs, strict=True))
-        found = label_tables(group, [first, second], [by_seed[seed] for seed in seeds])
-        if ids is not None and found.ids != ids:
+        labels = label_tables(group, [first, second], [by_seed[seed] for seed in seeds])
+        if ids is not None and labels.ids != ids:
             raise UserError(
-                f"weak models {groups[0].name} and {group.name} labelled different questions of train_2"
+                f"{model_heading(group.lead)}s {groups[0].name} and {group.name} labelled different questions"
             )
-        ids, clusters = found.ids, found.clusters
-        stacks += [found.kept[first], found.right[first], found.kept[second], found.right[second]]
+        ids, clusters = labels.ids, labels.clusters
+        stacks += [labels.kept[first], labels.right[first], labels.kept[second], labels.right[second]]
     if not ids:
         return None
     return crossed_bootstrap(np.stack(stacks), _gain, clusters=clusters)
 
 
 def _gain(means: Floats) -> Floats:
-    """Mean over weak models of right/kept of the second set minus the first; four tables a weak model."""
+    """Mean over subjects of right/kept of the second set minus the first; four tables a subject."""
     parts = means.reshape(*means.shape[:-1], -1, 4)
     with np.errstate(divide="ignore", invalid="ignore"):
         gains = parts[..., 3] / parts[..., 2] - parts[..., 1] / parts[..., 0]

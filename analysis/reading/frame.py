@@ -9,8 +9,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from analysis.reading.recipes import base_models
 from analysis.reading.results import GRADES, ROWS, Graded, RefsLike, Results, StoreLike, read_graded
 from w2s_core.errors import UserError
+from w2s_core.recipes.record import recipe_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,12 +37,12 @@ class Frames:
 
     @cached_property
     def settings(self) -> dict[str, dict[str, Any]]:
-        """Each run's experiment, flat: {"stage1.iterations": 2, ...}."""
+        """Each run's experiment, flat: {"evaluation.samples": 10, ...}."""
         return {name: flat(record.get("experiment", {})) for name, record in self.records.items()}
 
     @cached_property
     def runs(self) -> "pd.DataFrame":
-        """A row a run: run, weak, strong, task, seed, study, command, started, train_2 (questions to label)."""
+        """A row a run: run, recipe, base models by field, task, seed, study, command, started, questions by split."""
         import pandas as pd
 
         return pd.DataFrame([_run_row(name, record) for name, record in self.records.items()])
@@ -60,7 +62,7 @@ class Frames:
 
     @cached_property
     def labels(self) -> "pd.DataFrame":
-        """A row a run, labelled set of train_2 and question: run, set, id, level, template, right, unparsed."""
+        """A row a run, labelled set of training questions and question; the sides of pairs stand in `pairs`."""
         return self._stack(_labelled, ["run", "set", "id", "level", "template", "right", "unparsed"])
 
     @cached_property
@@ -74,10 +76,10 @@ class Frames:
             targets = {label: key for label, key in record["targets"].items() if self.results.has(key)}
             if "pairs" in targets:
                 sides = {side: targets.get(f"labels/pairs_{side}") for side in ("chosen", "rejected")}
-                found = self.results.pairs(targets["pairs"], sides)
-                measured: dict[str, Any] = {f"{side}_right": found.right[side] for side in sides}
-                measured |= {f"{side}_words": found.words[side] for side in sides}
-                parts.append(pd.DataFrame({"run": name, "id": found.ids, "kind": found.kinds, **measured}))
+                pairs = self.results.pairs(targets["pairs"], sides)
+                measured: dict[str, Any] = {f"{side}_right": pairs.right[side] for side in sides}
+                measured |= {f"{side}_words": pairs.words[side] for side in sides}
+                parts.append(pd.DataFrame({"run": name, "id": pairs.ids, "kind": pairs.kinds, **measured}))
         return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
 
     def _targets(self) -> Iterable[tuple[str, str, str]]:
@@ -93,20 +95,24 @@ class Frames:
         import numpy as np
         import pandas as pd
 
-        found = [(name, place_of(label), key) for name, label, key in self._targets()]
-        placed = [(n, place, key) for n, place, key in found if place is not None and self.results.has(key)]
+        places = [(name, place_of(label), key) for name, label, key in self._targets()]
+        placed = [(n, place, key) for n, place, key in places if place is not None and self.results.has(key)]
         parts = [
             ({"run": name, **place}, as_columns(self.results.graded(key))) for name, place, key in placed
         ]
         if not parts:
             return pd.DataFrame(columns=columns)
-        sizes = [len(one["id"]) for _, one in parts]
+        sizes = [len(values["id"]) for _, values in parts]
         frame: dict[str, Any] = {
-            name: pd.Categorical(np.repeat(np.array([one[name] for one, _ in parts], dtype=object), sizes))
+            name: pd.Categorical(
+                np.repeat(np.array([place[name] for place, _ in parts], dtype=object), sizes)
+            )
             for name in parts[0][0]
         }
         frame |= {
-            name: np.concatenate([one[name] for _, one in parts]) for name in columns if name not in frame
+            name: np.concatenate([values[name] for _, values in parts])
+            for name in columns
+            if name not in frame
         }
         return pd.DataFrame(frame)[columns]
 
@@ -134,26 +140,26 @@ def read_record(store: StoreLike, name: str) -> dict[str, Any]:
 
 def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """A tree of settings with dotted names."""
-    found: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
     for name, value in tree.items():
         if isinstance(value, dict):
-            found |= flat(value, f"{prefix}{name}.")
+            settings |= flat(value, f"{prefix}{name}.")
         else:
-            found[prefix + name] = value
-    return found
+            settings[prefix + name] = value
+    return settings
 
 
 def _run_row(name: str, record: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "run": name,
-        "weak": str(record.get("weak", "?")),
-        "strong": str(record.get("strong", "?")),
+        "recipe": recipe_name(record),
+        **base_models(record),
         "task": str(record.get("task", "?")),
         "seed": int(record.get("seed", 0)),
         "study": record.get("study"),
         "command": " ".join(record.get("command", [])),
         "started": str(record.get("started", "")),
-        "train_2": float(record.get("questions", {}).get("train_2", "nan")),
+        **{split: float(number) for split, number in record.get("questions", {}).items()},
     }
 
 
@@ -199,6 +205,6 @@ def as_columns(graded: Graded) -> dict[str, Any]:
 def _objects(values: Sequence[Any]) -> Any:
     import numpy as np
 
-    found = np.empty(len(values), dtype=object)
-    found[:] = values
-    return found
+    column = np.empty(len(values), dtype=object)
+    column[:] = values  # filled in place, since numpy would make a matrix of values that are lists
+    return column

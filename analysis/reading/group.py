@@ -9,54 +9,87 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from analysis.reading.recipes import ONLY_MODEL
 from analysis.reading.results import Graded, Ints, Pairs, Questions, Results
+from analysis.reading.titles import without_alias
 from w2s_core.errors import UserError
+from w2s_core.recipes.recipe import Outline, Role
 from w2s_core.statistics import Estimate, score
 from w2s_core.statistics.scores import pass_at_k
 
 Args = ParamSpec("Args")
-Made = TypeVar("Made")
+Value = TypeVar("Value")
 Floats = npt.NDArray[np.float64]
 PASS_K = 10
 
 
 @dataclass(frozen=True)
 class Member:
-    """One seed of an experiment: a run, or several that share their results, put together."""
+    """One seed of an experiment: a run, or several that share their results, put together.
+
+    Attributes:
+        targets: keys by label.
+        commands: what was typed for each run.
+        command_for: by label, the command of a run that has this target, so that it can compute it.
+    """
 
     name: str
     seed: int
     runs: tuple[str, ...]
     targets: dict[str, str]
     commands: tuple[str, ...]
+    command_for: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(eq=False)
 class Group:
-    """One experiment over its seeds.
+    """One experiment over its seeds: one recipe, its base models and its settings.
 
     Attributes:
-        name: the weak model, and what else tells the group from the others of its frame.
-        weak: the weak model: its base, and where that was taught in several ways, in which.
-        base: the weak model's base alone.
+        name: the subject, and what else tells the group from the others of its frame.
+        subject: what a study compares: the first of the recipe's base models, and where that was prepared in several
+            ways, in which.
+        models: the names of the base models by field, in order of the recipe.
         members: in order of their seeds.
         split: of the questions that `table` speaks of.
-        train_2: questions to label; nan if not recorded.
+        outline: what the targets are, in order.
+        sizes: the number of questions by split, as recorded.
         settings: the experiment, flat, without the fields that only decide which results there are.
         memo: what was computed of the group already, see `once`.
     """
 
     name: str
-    weak: str
-    base: str
-    strong: str
+    recipe: str
+    subject: str
+    models: dict[str, str]
     task: str
     members: list[Member]
     split: str
-    train_2: float
+    outline: list[Outline]
+    sizes: dict[str, float]
     settings: dict[str, Any]
     results: Results
     memo: dict[Any, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def lead(self) -> str:
+        """The field of the first base model, by which a study's groups are told apart."""
+        return next(iter(self.models), ONLY_MODEL)
+
+    @property
+    def base(self) -> str:
+        """The subject's base model alone."""
+        return self.models.get(self.lead, "?")
+
+    @property
+    def companions(self) -> dict[str, str]:
+        """The other base models by field; no table mixes several of them."""
+        return {field_name: name for field_name, name in self.models.items() if field_name != self.lead}
+
+    @property
+    def described(self) -> str:
+        """The group and its base models, for titles: `weak llama, strong big`."""
+        return ", ".join(f"{part} {name}" for part, name in {self.lead: self.name, **self.companions}.items())
 
     @property
     def runs(self) -> list[str]:
@@ -90,14 +123,49 @@ class Group:
         return list(dict.fromkeys(label for member in self.members for label in member.targets))
 
     def planned(self, kind: str = "greedy") -> list[str]:
-        """The methods that any member is to evaluate on the split, whether they are there or not."""
-        prefix = f"{kind}/{self.split}/"
-        return [label.removeprefix(prefix) for label in self.labels if label.startswith(prefix)]
+        """The models that any member is to evaluate on the split, whether they are there or not, in order."""
+        return [entry.name for entry in self.outline if (entry.kind, entry.split) == (kind, self.split)]
 
     def sets(self) -> list[str]:
-        """The labelled sets of train_2 that any member is to have."""
-        names = [label.removeprefix("labels/") for label in self.labels if label.startswith("labels/")]
-        return [name for name in names if not name.startswith("pairs_")]
+        """The labelled sets that any member is to have, in order."""
+        return [entry.name for entry in self.outline if entry.kind == "labels"]
+
+    # What they are to the method
+
+    @cached_property
+    def _judged(self) -> dict[str, Outline]:
+        """The models that are judged, on whatever split, by name."""
+        return {entry.name: entry for entry in reversed(self.outline) if entry.kind in ("greedy", "samples")}
+
+    def title(self, method: str) -> str:
+        """What tables call a model that is judged."""
+        return self._judged[method].title if method in self._judged else method
+
+    def short_title(self, method: str) -> str:
+        """The same without an alias."""
+        return without_alias(self.title(method))
+
+    def set_title(self, name: str) -> str:
+        """What tables call a labelled set."""
+        return next((e.title for e in self.outline if (e.kind, e.name) == ("labels", name)), name)
+
+    def role(self, method: str) -> Role | None:
+        """What a model is to the method."""
+        return self._judged[method].role if method in self._judged else None
+
+    def with_role(self, *roles: Role) -> list[str]:
+        """The models on the split that have one of these roles, in order."""
+        return [name for name in self.planned() if self.role(name) in roles]
+
+    def bounds(self) -> tuple[str, str] | None:
+        """The floor and the ceiling, between which the gap lies; None where the split lacks one of them."""
+        floor, ceiling = self.with_role("floor"), self.with_role("ceiling")
+        return (floor[0], ceiling[0]) if floor and ceiling else None
+
+    @property
+    def reference(self) -> str | None:
+        """The model that others are compared with: the first that the method proposes."""
+        return next(iter(self.with_role("method")), None)
 
     def having(self, *labels: str) -> list[str]:
         """The names of the members that have all of these targets in the store."""
@@ -223,19 +291,6 @@ class Group:
         """The clusters of some questions; not every number need be among them."""
         return self.clusters[chosen].tolist() if self.clusters is not None else None
 
-    @property
-    def iterations(self) -> int:
-        """Of Stage I, as planned."""
-        prefixes = ("greedy/", "samples/")
-        names = (label.rsplit("/", 1)[-1] for label in self.labels if label.startswith(prefixes))
-        numbers = [int(one.removeprefix("hybrid_ft_")) for one in names if one.startswith("hybrid_ft_")]
-        return max(numbers, default=0)
-
-    @property
-    def m_plus(self) -> str:
-        """The method that M_plus is an alias of."""
-        return f"hybrid_ft_{self.iterations}"
-
     def counts(self, kind: str) -> dict[str, int]:
         """Responses of a kind on the split, and how many of them were unparsed, timed out, truncated."""
         found = {"responses": 0, "unparsed": 0, "timed_out": 0, "truncated": 0}
@@ -271,29 +326,29 @@ def names_of(groups: Sequence[Group]) -> str:
 
 
 def once(
-    make: Callable[Concatenate[Group, Args], Made],
-) -> Callable[Concatenate[Group, Args], Made]:
+    make: Callable[Concatenate[Group, Args], Value],
+) -> Callable[Concatenate[Group, Args], Value]:
     """Remember what a function makes of a group, since several tables and figures show the same numbers."""
 
     @wraps(make)
-    def remembered(group: Group, /, *args: Args.args, **kwargs: Args.kwargs) -> Made:
+    def remembered(group: Group, /, *args: Args.args, **kwargs: Args.kwargs) -> Value:
         place = (make.__module__, make.__qualname__, args, tuple(sorted(kwargs.items())))
         if place not in group.memo:
             group.memo[place] = make(group, *args, **kwargs)
-        found: Made = group.memo[place]
+        found: Value = group.memo[place]
         return found
 
     return remembered
 
 
-def shared(group: Group, labels: Sequence[str], what: object, make: Callable[[], Made]) -> Made:
+def shared(group: Group, labels: Sequence[str], what: object, make: Callable[[], Value]) -> Value:
     """Remember what is made of some targets of a group, and of `what`, for all groups that have the same results."""
     keys = (tuple(member.targets.get(label) for label in labels) for member in group.members)
     place = (what, *keys)
     memo = group.results.memo
     if place not in memo:
         memo[place] = make()
-    found: Made = memo[place]
+    found: Value = memo[place]
     return found
 
 

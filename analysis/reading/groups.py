@@ -1,22 +1,27 @@
 """Runs that differ in nothing but their seed are one group."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from pydantic import ValidationError
+
 from analysis.reading.frame import Frames, flat
 from analysis.reading.group import PASS_K, Group, Member, accuracy_estimate, names_of, once, shared
+from analysis.reading.recipes import base_models, find_recipe
+from analysis.reading.titles import outline_of
 from analysis.reading.typed import written
 from w2s_core.errors import UserError
+from w2s_core.recipes.record import recipe_name
 
 __all__ = [
     "PASS_K",
     "Group",
     "Member",
     "accuracy_estimate",
-    "by_weak",
+    "by_subject",
     "default_split",
     "differing_fields",
     "make_groups",
@@ -26,27 +31,18 @@ __all__ = [
     "written_value",
 ]
 
-MODELS: Final = ("weak", "strong")
-TAUGHT: Final = "weak_sft."
-WEAK_MODELS: Final = 12
-"""How many weak models a report tells apart: each has tables and panels of its own."""
-WHICH_RESULTS: Final = {
-    "name",
-    "seed",
-    "controls",
-    "stage2.methods",
-    "evaluation.splits",
-    "evaluation.samples",
-}
-"""Fields that decide which results a run has, and none of what they are: runs that differ in these alone are one
-experiment, and their results are put together.
+MAX_SUBJECTS: Final = 12
+"""How many subjects a report tells apart by how they were prepared: each has tables and panels of its own."""
+OUTPUT_FIELDS: Final = {"name", "seed", "evaluation.splits", "evaluation.samples"}
+"""Fields that decide which results a run has, and none of what they are, in any recipe; a recipe may have more. Runs
+that differ in these alone are one experiment, and their results are put together.
 """
 
 
 def make_groups(
     frames: Frames, split: str | None = None, repeated: Literal["refuse", "latest"] = "refuse"
 ) -> list[Group]:
-    """The groups of a frame, in order of their weak models' first appearance.
+    """The groups of a frame, in order of their subjects' first appearance.
 
     Args:
         split: which questions; test, or else dev, where none is given.
@@ -61,7 +57,7 @@ def make_groups(
     for name, record in frames.records.items():
         together.setdefault(_identity(record), []).append(name)
     groups = [_make(frames, names, chosen, repeated) for names in together.values()]
-    groups = _tell_weak_models_apart(groups)
+    groups = _tell_subjects_apart(groups)
     _name(groups)
     return groups
 
@@ -69,45 +65,53 @@ def make_groups(
 def default_split(frames: Frames) -> str:
     """Test where any run is judged on it, or else dev."""
     labels = {label for record in frames.records.values() for label in record["targets"]}
-    return (
-        "dev"
-        if not any("/test/" in one for one in labels) and any("/dev/" in one for one in labels)
-        else "test"
-    )
+    on_test, on_dev = (any(f"/{split}/" in label for label in labels) for split in ("test", "dev"))
+    return "dev" if on_dev and not on_test else "test"
 
 
 def _identity(record: Mapping[str, Any]) -> str:
-    names = [record.get("weak"), record.get("strong"), record.get("task")]
-    return json.dumps([*names, _models(record), _settings(record)], sort_keys=True)
+    parts = [
+        recipe_name(record),
+        base_models(record),
+        record.get("task"),
+        _contents(record),
+        _settings(record),
+    ]
+    return json.dumps(parts, sort_keys=True)
 
 
-def _models(record: Mapping[str, Any]) -> dict[str, str]:
-    """The content of the weak and the strong model; empty where the record tells only where they lay.
+def _contents(record: Mapping[str, Any]) -> dict[str, str]:
+    """The content of each base model; empty where the record tells only where they lay.
 
     Older records name the contents among their steps, without saying which is which.
     """
     models = record.get("models")
     if isinstance(models, dict):
-        return {str(side): str(content) for side, content in models.items()}
+        return {str(field): str(content) for field, content in models.items()}
     bases = sorted(label for label in record.get("steps") or {} if label.startswith("base_model:"))
-    return dict.fromkeys(MODELS, " ".join(bases)) if bases else {}
+    return dict.fromkeys(base_models(record), " ".join(bases)) if bases else {}
 
 
 def _settings(record: Mapping[str, Any]) -> dict[str, Any]:
     """The experiment, flat. A model of known content goes by its name: folders differ from machine to machine."""
-    found = {k: v for k, v in flat(_complete(record.get("experiment", {}))).items() if k not in WHICH_RESULTS}
-    return found | {side: record.get(side) for side in MODELS if side in found and _models(record)}
+    recipe = find_recipe(recipe_name(record))
+    outputs = OUTPUT_FIELDS.union(recipe.outputs if recipe is not None else ())
+    settings = {field: value for field, value in flat(_complete(record)).items() if field not in outputs}
+    names = base_models(record) if _contents(record) else {}
+    return settings | {field: name for field, name in names.items() if field in settings}
 
 
-def _complete(experiment: Any) -> Any:
-    """With the fields that came after the run: their defaults are what was done before there was a choice."""
-    from pydantic import ValidationError
+def _complete(record: Mapping[str, Any]) -> Any:
+    """The experiment with the fields that came after the run.
 
-    from w2s_core.experiment import Experiment
-
+    Their defaults are what was done before there was a choice.
+    """
+    experiment, recipe = record.get("experiment", {}), find_recipe(recipe_name(record))
+    if recipe is None:
+        return experiment
     try:
-        return Experiment.model_validate_json(json.dumps(experiment)).model_dump(mode="json")
-    except ValidationError:  # a record of other fields than today's says what it can
+        return recipe.fields.model_validate_json(json.dumps(experiment)).model_dump(mode="json")
+    except ValidationError:  # a record of other fields than today's: it stands as it was written
         return experiment
 
 
@@ -118,73 +122,77 @@ def _make(frames: Frames, names: list[str], split: str, repeated: str) -> Group:
         by_seed.setdefault(int(record.get("seed", 0)), []).append(name)
     members = [_member(records, by_seed[seed], seed, repeated) for seed in sorted(by_seed)]
     first = records[names[0]]
+    models = base_models(first)
+    base = next(iter(models.values()), "?")
     return Group(
-        name=str(first.get("weak", "?")),
-        weak=str(first.get("weak", "?")),
-        base=str(first.get("weak", "?")),
-        strong=str(first.get("strong", "?")),
+        name=base,
+        recipe=recipe_name(first),
+        subject=base,
+        models=models,
         task=str(first.get("task", "?")),
         members=members,
         split=split,
-        train_2=float(first.get("questions", {}).get("train_2", "nan")),
+        outline=outline_of(records[name] for member in members for name in member.runs),
+        sizes={part: float(number) for part, number in first.get("questions", {}).items()},
         settings=_settings(first),
         results=frames.results,
     )
 
 
 def _member(records: Mapping[str, Any], names: list[str], seed: int, repeated: str) -> Member:
-    kept = names
-    if repeated == "latest":
-        kept = _newest(records, names)
+    chosen = _newest(records, names) if repeated == "latest" else names
+    commands = {name: written(records[name].get("command", [])) for name in chosen}
     targets: dict[str, str] = {}
-    for name in kept:
+    command_for: dict[str, str] = {}
+    for name in chosen:
         for label, key in records[name]["targets"].items():
+            command_for.setdefault(label, commands[name])
             if targets.setdefault(label, key) != key:
-                shown = ", ".join(kept[:3])
                 raise UserError(
-                    f"runs {shown} are one experiment with one seed ({seed}), but their results differ (code, models "
-                    "or data changed between them); name one of them"
+                    f"runs {', '.join(chosen[:3])} are one experiment with one seed ({seed}), but their results differ "
+                    "(code, models or data changed between them); name one of them"
                 )
-    commands = (written(records[name].get("command", [])) for name in kept)
-    return Member("+".join(kept), seed, tuple(kept), targets, tuple(one for one in commands if one))
+    typed = tuple(command for command in commands.values() if command)
+    return Member("+".join(chosen), seed, tuple(chosen), targets, typed, command_for)
 
 
 def _newest(records: Mapping[str, Any], names: list[str]) -> list[str]:
     """The last-started run, and those whose results go together with it."""
-    ordered = sorted(names, key=lambda name: (str(records[name].get("started", "")), name), reverse=True)
-    kept: list[str] = []
+    newest_first = sorted(names, key=lambda name: (str(records[name].get("started", "")), name), reverse=True)
+    chosen: list[str] = []
     targets: dict[str, str] = {}
-    for name in ordered:
-        ours = records[name]["targets"]
-        if all(targets.get(label, key) == key for label, key in ours.items()):
-            targets |= ours
-            kept.append(name)
-    return sorted(kept)
+    for name in newest_first:
+        own = records[name]["targets"]
+        if all(targets.get(label, key) == key for label, key in own.items()):
+            targets |= own
+            chosen.append(name)
+    return sorted(chosen)
 
 
-def _tell_weak_models_apart(groups: list[Group]) -> list[Group]:
-    """A weak model is a base and how it was taught: where one base was taught in several ways, its name says which.
+def _tell_subjects_apart(groups: list[Group]) -> list[Group]:
+    """A subject is a base model and how it was prepared: settings whose field begins with the model's own (`weak_sft`
+    of `weak`). Where one base was prepared in several ways, its name says which.
 
     Many ways are a search for one of them, and stay settings of the base. Returns the groups, those of one base in
-    order of how it was taught.
+    order of how it was prepared.
     """
-    told: list[tuple[Group, str]] = []
-    for rivals in _by(groups, lambda group: group.weak).values():
-        ways = [name for name in differing_fields(rivals) if name.startswith(TAUGHT)]
-        ordered = sorted(rivals, key=partial(_taught, ways))
-        told += [(group, _qualified(group.weak, group, ways)) for group in ordered]
-    names = {name for _, name in told}
-    if names == {group.weak for group in groups} or len(names) > WEAK_MODELS:
+    subjects: list[tuple[Group, str]] = []
+    for rivals in _by(groups, lambda group: group.base).values():
+        fields = [field for field in differing_fields(rivals) if field.startswith(f"{rivals[0].lead}_")]
+        ordered = sorted(rivals, key=partial(_values, fields))
+        subjects += [(group, _qualified(group.base, group, fields)) for group in ordered]
+    names = {name for _, name in subjects}
+    if names == {group.base for group in groups} or len(names) > MAX_SUBJECTS:
         return groups
-    for group, name in told:
-        group.weak = name
-    return [group for group, _ in told]
+    for group, name in subjects:
+        group.subject = name
+    return [group for group, _ in subjects]
 
 
-def _taught(ways: Iterable[str], group: Group) -> list[tuple[bool, Any]]:
-    """Puts numbers in order, then words."""
-    values = (group.settings.get(name) for name in ways)
-    return [(False, one) if isinstance(one, int | float) else (True, str(one)) for one in values]
+def _values(fields: Sequence[str], group: Group) -> list[tuple[bool, Any]]:
+    """The values of some settings as a sort key: numbers in order, then words."""
+    values = (group.settings.get(field) for field in fields)
+    return [(False, value) if isinstance(value, int | float) else (True, str(value)) for value in values]
 
 
 def _qualified(name: str, group: Group, fields: Iterable[str]) -> str:
@@ -192,12 +200,12 @@ def _qualified(name: str, group: Group, fields: Iterable[str]) -> str:
 
 
 def _name(groups: list[Group]) -> None:
-    """Tell groups of one weak model apart by the settings in which they differ."""
-    for rivals in _by(groups, lambda group: group.weak).values():
+    """Tell groups of one subject apart by the settings in which they differ."""
+    for rivals in _by(groups, lambda group: group.subject).values():
         if len(rivals) > 1:
             differing = differing_fields(rivals)
             for group in rivals:
-                group.name = _qualified(group.weak, group, differing)
+                group.name = _qualified(group.subject, group, differing)
             if len({group.name for group in rivals}) < len(rivals):  # one name, two contents
                 for number, group in enumerate(rivals, 1):
                     group.name = f"{group.name} ({number})"
@@ -206,8 +214,8 @@ def _name(groups: list[Group]) -> None:
 def differing_fields(groups: Iterable[Group]) -> list[str]:
     """The fields in which some groups differ, in order."""
     groups = list(groups)
-    names = sorted({name for one in groups for name in one.settings})
-    return [name for name in names if len({repr(one.settings.get(name)) for one in groups}) > 1]
+    names = sorted({name for group in groups for name in group.settings})
+    return [name for name in names if len({repr(group.settings.get(name)) for group in groups}) > 1]
 
 
 def written_value(value: Any) -> str:
@@ -220,12 +228,12 @@ def written_value(value: Any) -> str:
 
 
 def _by(groups: Iterable[Group], key: Callable[[Group], str]) -> dict[str, list[Group]]:
-    found: dict[str, list[Group]] = {}
+    parts: dict[str, list[Group]] = {}
     for group in groups:
-        found.setdefault(key(group), []).append(group)
-    return found
+        parts.setdefault(key(group), []).append(group)
+    return parts
 
 
-def by_weak(groups: Iterable[Group]) -> Iterator[tuple[str, list[Group]]]:
-    """The groups of each weak model."""
-    yield from _by(groups, lambda group: group.weak).items()
+def by_subject(groups: Iterable[Group]) -> Iterator[tuple[str, list[Group]]]:
+    """The groups of each subject."""
+    yield from _by(groups, lambda group: group.subject).items()

@@ -1,12 +1,11 @@
-"""Labelled sets of train_2 over seeds: precision, coverage, and tables aligned on the questions.
+"""Labelled sets of training questions over seeds: precision, coverage, and tables aligned on the questions.
 
-The label of a question is the first response of its row. The rest of an agreed set, which the filter drops, is
-`dropped_i`: the weak side's answers to all other questions (the demonstrations are among them).
+The label of a question is the first response of its row.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import inf, nan
+from math import inf, isnan, nan
 from typing import Any
 
 import numpy as np
@@ -38,7 +37,7 @@ class SetQuality:
 
 @dataclass(frozen=True)
 class LabelTables:
-    """Which questions of train_2 sets keep and get right, shape [seeds, questions], aligned for several sets."""
+    """Which questions sets keep and get right, shape [seeds, questions], aligned for several sets."""
 
     ids: list[str]
     levels: list[Any]
@@ -48,22 +47,29 @@ class LabelTables:
     clusters: Ints | None
 
 
-def label_quality_over_seeds(group: Group, name: str) -> SetQuality | None:
-    """Quality of a set over questions and seeds; None where no member has the set."""
+def label_quality_over_seeds(group: Group, name: str, asked: float = nan) -> SetQuality | None:
+    """Quality of a set over questions and seeds; None where no member has the set.
+
+    Args:
+        asked: how many questions there were to label; those of the set where that is not known.
+    """
     members = runs_with_sets(group, name)
     if not members:
         return None
-    labels = [f"labels/{part}" for part in _parts(name)]
-    return shared(group, labels, (name, group.train_2), lambda: _quality(group, name, members))
+
+    def measure() -> SetQuality:
+        return quality_in(label_tables(group, [name], members), name, asked)
+
+    # By repr, since nan is not equal to itself and would never be found again.
+    return shared(group, [f"labels/{name}"], (name, repr(asked)), measure)
 
 
-def _quality(group: Group, name: str, members: Sequence[str]) -> SetQuality:
-    tables = label_tables(group, [name], members)
-    asked = group.train_2 if group.train_2 == group.train_2 else float(len(tables.ids))
+def quality_in(tables: LabelTables, name: str, asked: float = nan) -> SetQuality:
+    """Quality of one of some aligned sets, see `label_quality_over_seeds`."""
     return set_quality(
         tables.kept[name],
         tables.right[name],
-        asked,
+        float(len(tables.ids)) if isnan(asked) else asked,
         unparsed=tables.unparsed[name],
         levels=tables.levels,
         clusters=tables.clusters,
@@ -100,11 +106,11 @@ def set_quality(
 def _by_level(kept: Floats, right: Floats, levels: Sequence[Any]) -> dict[Any, tuple[float, float]]:
     at = np.empty(len(levels), dtype=object)
     at[:] = list(levels)
-    found = {}
+    shares = {}
     for level in {level for level in levels if level is not None}:
-        ours, hits = float(kept[:, at == level].sum()), float(right[:, at == level].sum())
-        found[level] = (ours / kept.sum() if kept.sum() else nan, hits / ours if ours else nan)
-    return found
+        rows, hits = float(kept[:, at == level].sum()), float(right[:, at == level].sum())
+        shares[level] = (rows / kept.sum() if kept.sum() else nan, hits / rows if rows else nan)
+    return shares
 
 
 def ratio_estimate(part: Floats, whole: Floats, clusters: Clusters = None) -> Estimate:
@@ -133,34 +139,24 @@ def _occupied(whole: Floats, clusters: Clusters) -> int:
 
 def runs_with_sets(group: Group, *names: str) -> list[str]:
     """The members that have all of these sets (an empty set counts as there)."""
-    return group.having(*(f"labels/{part}" for name in names for part in _parts(name)))
-
-
-def _parts(name: str) -> tuple[str, ...]:
-    """The sets that a set is made of: the rest needs the agreed set and the weak side."""
-    side, _, number = name.rpartition("_")
-    return (f"agreed_{number}", f"weak_{int(number) - 1}") if side == "dropped" else (name,)
+    return group.having(*(f"labels/{name}" for name in names))
 
 
 def label_tables(group: Group, names: Sequence[str], runs: Sequence[str]) -> LabelTables:
     """Align sets on the questions that any of them holds; a question that a set lacks has kept = right = 0."""
-    plain = list(dict.fromkeys(part for name in names for part in _parts(name)))
-    graded = {(name, run): group.graded(f"labels/{name}", run) for name in plain for run in runs}
+    graded = {
+        (name, run): group.graded(f"labels/{name}", run) for name in dict.fromkeys(names) for run in runs
+    }
     index, first = _universe(list(graded.values()))
-    kept = {name: np.zeros((len(runs), len(index))) for name in plain}
-    right, unparsed = ({name: np.zeros((len(runs), len(index))) for name in plain} for _ in range(2))
-    for (name, run), one in graded.items():
-        at = [index[question] for question in one.questions.ids]
+    kept, right, unparsed = (
+        {name: np.zeros((len(runs), len(index))) for name in dict.fromkeys(names)} for _ in range(3)
+    )
+    for (name, run), labels in graded.items():
+        at = [index[question] for question in labels.questions.ids]
         row = list(runs).index(run)
         kept[name][row, at] = 1.0
-        right[name][row, at] = one.right
-        unparsed[name][row, at] = one.count("unparsed") > 0
-    for name in names:
-        if name not in kept:
-            agreed, weak = _parts(name)
-            rest = kept[weak] * (1 - kept[agreed])
-            kept[name], right[name] = rest, right[weak] * rest
-            unparsed[name] = unparsed[weak] * rest
+        right[name][row, at] = labels.right
+        unparsed[name][row, at] = labels.count("unparsed") > 0
     ids = list(index)
     levels, clusters = [first[name][0] for name in ids], number_clusters([first[name][1] for name in ids])
     return LabelTables(ids, levels, kept, right, unparsed, clusters)
@@ -168,9 +164,9 @@ def label_tables(group: Group, names: Sequence[str], runs: Sequence[str]) -> Lab
 
 def _universe(sets: Sequence[Graded]) -> tuple[dict[str, int], Mapping[str, tuple[Any, str | None]]]:
     """All questions of some sets: their place in order of the ids, and their level and template."""
-    seen: dict[str, tuple[Any, str | None]] = {}
-    for one in sets:
-        if not one.questions.index.keys() <= seen.keys():
-            rows = zip(one.questions.ids, one.levels, one.templates, strict=True)
-            seen = {name: (level, template) for name, level, template in rows} | seen
-    return {name: i for i, name in enumerate(sorted(seen))}, seen
+    known: dict[str, tuple[Any, str | None]] = {}
+    for labels in sets:
+        if not labels.questions.index.keys() <= known.keys():
+            rows = zip(labels.questions.ids, labels.levels, labels.templates, strict=True)
+            known = {name: (level, template) for name, level, template in rows} | known
+    return {name: i for i, name in enumerate(sorted(known))}, known

@@ -1,83 +1,52 @@
-"""Names, order and meaning of the methods and labelled sets, one place for tables, figures and findings."""
+"""What a run's targets are called, their order, and what each is to its method: all from the runs' own records."""
 
-import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
 
-_NAMES = {
-    "weak_floor": "weak floor",
-    "zero_shot": "strong, zero-shot",
-    "full_weak_ft": "full weak FT",
-    "weak_icl": "weak ICL",
-    "dpo": "M_plus + DPO",
-    "orpo": "M_plus + ORPO",
-    "ceiling": "strong ceiling",
-}
-CONTROLS = {
-    "icl_all": "control: all ICL",
-    "random_subset": "control: random",
-    "gold_on_agreed": "control: gold",
-}
-_STAGE_ONE = re.compile(r"(weak|icl|hybrid)_ft_(\d+)")
-_CONTROL = re.compile(rf"({'|'.join(CONTROLS)})(?:_(\d+))?")
-_SIDES = ("weak", "icl", "hybrid")
+from w2s_core.recipes.recipe import Outline
+from w2s_core.recipes.record import outline
+
+ALIAS: Final = " = "
+"""A title may end in another name of the same model, `NAME = ALIAS`."""
 
 
-def method_name(method: str, m_plus: str = "") -> str:
-    """What tables call a method; the last hybrid-ft is marked as M_plus."""
-    if found := _STAGE_ONE.fullmatch(method):
-        alias = " = M_plus" if method == m_plus else ""
-        return f"{found[1]}-ft {found[2]}{alias}"
-    if found := _CONTROL.fullmatch(method):
-        return CONTROLS[found[1]] + (f" {found[2]}" if found[2] else "")
-    return _NAMES.get(method, method)
+def outline_of(records: Iterable[Mapping[str, Any]]) -> list[Outline]:
+    """The targets of some runs of one recipe, in an order that keeps the order of each run's own outline."""
+    old_targets: dict[str, str] = {}
+    listed: list[Any] = []
+    outlines: list[list[Outline]] = []
+    for record in records:
+        if "outline" not in record:
+            old_targets |= record["targets"]
+        elif record["outline"] not in listed:
+            listed.append(record["outline"])
+            outlines.append(outline(record))
+    # Records of before have labels alone, which their recipe puts in order: all at once, since it knows the order.
+    return merge(([outline({"targets": old_targets})] if old_targets else []) + outlines)
 
 
-def is_control(method: str) -> bool:
-    """Whether a method is a comparison beside the paper's own."""
-    return _CONTROL.fullmatch(method) is not None
+def merge(outlines: Iterable[Sequence[Outline]]) -> list[Outline]:
+    """One list of all targets: one that an earlier list lacks stands before the target that follows it in its own."""
+    merged: list[Outline] = []
+    for entries in outlines:
+        places = {entry.label: i for i, entry in enumerate(merged)}
+        place = len(merged)
+        before: dict[int, list[Outline]] = {}
+        for entry in reversed(entries):
+            place = places.get(entry.label, place)
+            if entry.label not in places:
+                before.setdefault(place, []).insert(0, entry)
+        merged = [
+            target for i in range(len(merged) + 1) for target in [*before.get(i, []), *merged[i : i + 1]]
+        ]
+    return merged
 
 
-def ordered(methods: Iterable[str]) -> list[str]:
-    """Methods in the order of the paper: baselines, Stage I by iteration, Stage II, ceiling; then controls, others."""
-    return sorted(dict.fromkeys(methods), key=_rank)
+def without_alias(title: str) -> str:
+    """A title without the other name of the same model."""
+    return title.partition(ALIAS)[0]
 
 
-def _rank(method: str) -> tuple[int, int, int, str]:
-    if found := _STAGE_ONE.fullmatch(method):
-        return 1, int(found[2]), _SIDES.index(found[1]), method
-    if _CONTROL.fullmatch(method):
-        return 4, 0, 0, method
-    before = ["weak_floor", "zero_shot", "full_weak_ft", "weak_icl"]
-    after = ["dpo", "orpo", "ceiling"]
-    if method in before:
-        return 0, before.index(method), 0, method
-    if method in after:
-        return 2, after.index(method), 0, method
-    return 5, 0, 0, method
-
-
-def set_name(name: str) -> str:
-    """What tables call a labelled set of train_2."""
-    side, _, number = name.rpartition("_")
-    if name == "weak_0":
-        return "D_weak"
-    if name == "icl_0":
-        return "D_icl"
-    if side in ("agreed", "dropped"):
-        return f"{side} {number}"
-    if side in ("weak", "icl"):
-        return f"{side}-ft {number}, answers"
-    return name
-
-
-def ordered_sets(names: Iterable[str]) -> list[str]:
-    """Labelled sets by iteration: the two sides, then what they agree on, then the rest."""
-
-    def rank(name: str) -> tuple[int, int, str]:
-        side, _, number = name.rpartition("_")
-        order = ("weak", "icl", "agreed", "dropped")
-        if side not in order or not number.isdigit():
-            return 10**6, 0, name
-        return int(number) - (side in ("agreed", "dropped")), order.index(side), name
-
-    return sorted(dict.fromkeys(names), key=rank)
+def titles_of(record: Mapping[str, Any]) -> dict[str, str]:
+    """What tables call the targets of a run, by label, in order."""
+    return {entry.label: entry.title for entry in outline_of([record])}

@@ -15,8 +15,7 @@ import numpy.typing as npt
 from analysis.parts.accuracy import title
 from analysis.reading.groups import Group, shared
 from analysis.reading.results import Graded, Ints, number_clusters
-from analysis.reading.titles import method_name
-from analysis.weak_to_strong.stage_two import METHODS
+from analysis.weak_to_strong.titles import METHODS, m_plus, short_names
 from analysis.writing.notes import (
     in_templates,
     missing_notes,
@@ -154,10 +153,10 @@ def vote_labels(group: Group) -> dict[str, str]:
     """The targets that are votes and planned, with what tables call them: on train_2, then each model on the split."""
     found = {VOTE: "M_plus, train_2"} if VOTE in group.labels else {}
     planned = group.planned("samples")
-    names = {group.m_plus: "M_plus", "dpo": "DPO", "orpo": "ORPO"}
+    names = short_names(group)
     return found | {
         f"samples/{group.split}/{method}": f"{names[method]}, {group.split}"
-        for method in (group.m_plus, *METHODS)
+        for method in names
         if method in planned
     }
 
@@ -214,7 +213,7 @@ def calibration_tables(group: Group) -> list[Table]:
 def measure_table(group: Group) -> Table:
     """Every measure of every vote, and what Stage II changes: paired, over the same questions and seeds."""
     labels = vote_labels(group)
-    before = f"samples/{group.split}/{group.m_plus}"
+    before = f"samples/{group.split}/{m_plus(group)}"
     after = [label for label in labels if label.rsplit("/", 1)[-1] in METHODS and before in labels]
     heads = {label: _heading(group, label) for label in labels}
     changes = {label: f"{labels[label].split(',')[0]} minus M_plus" for label in after}
@@ -329,7 +328,7 @@ def threshold_table(group: Group) -> Table:
         name="calibration_threshold",
         of=group.name,
     )
-    having = [one for one in (group.m_plus, *METHODS) if group.having(f"samples/dev/{one}")]
+    having = [one for one in (m_plus(group), *METHODS) if group.having(f"samples/dev/{one}")]
     found = [_threshold_row(group, method, target) for method in having for target in TARGETS]
     table.rows = [row for row, _ in found]
     if not table.rows:
@@ -342,7 +341,7 @@ def threshold_table(group: Group) -> Table:
 
 def _threshold_row(group: Group, method: str, target: float) -> tuple[dict[str, Cell], Estimate | None]:
     """A row, and the share right on test."""
-    row = {"vote": words(method_name(method, group.m_plus)), "precision wanted, %": percent(target, 0)}
+    row = {"vote": words(group.title(method)), "precision wanted, %": percent(target, 0)}
     dev, test = (votes_of(group, f"samples/{split}/{method}") for split in ("dev", "test"))
     if dev is None:
         return row | {"confidence at least": words(MISSING)}, None

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 from analysis.reading.groups import Group
 from analysis.weak_to_strong.calibration import VOTE, atoms_of, curve_of, vote_labels
-from analysis.weak_to_strong.stage_two import METHODS
+from analysis.weak_to_strong.looks import ALL, COLOURS
+from analysis.weak_to_strong.titles import METHODS
 from analysis.writing.figures import (
-    COLOURS,
     add_grid,
     add_legend,
     draw_points,
@@ -42,8 +42,8 @@ def calibration_figure(groups: Sequence[Group]) -> "Figure | None":
             _draw_shares(column[1], group)
             _draw_risk(column[2], group)
             column[0].set_title(panel_title(group), fontsize=8, pad=4)
-        for row, said in zip(panels, ("right votes, %", "votes, %", "wrong among kept, %"), strict=True):
-            label_lines(row, said)
+        for row, text in zip(panels, ("right votes, %", "votes, %", "wrong among kept, %"), strict=True):
+            label_lines(row, text)
         # Of all panels, which share it; set before the last curve is drawn it would cut off higher ones.
         panels[2][0].set_ylim(bottom=0)
         add_legend(figure, panels.flat)
@@ -66,10 +66,10 @@ def _series(group: Group) -> list[tuple[str, str, str, str]]:
 
 def _draw_reliability(panel: "Axes", group: Group) -> None:
     panel.plot([0, 100], [0, 100], color=COLOURS["floor"], linestyle=":", linewidth=1.0, label="calibrated")
-    for shift, (label, what, name, dashes) in zip(_SHIFTS, _series(group), strict=False):
+    for shift, (label, look, name, dashes) in zip(_SHIFTS, _series(group), strict=False):
         atoms = atoms_of(group, label)
-        places = [100 * one.confidence + shift for one in atoms]
-        draw_points(panel, places, [one.accuracy for one in atoms], what, name, dashes)
+        places = [100 * atom.confidence + shift for atom in atoms]
+        draw_points(panel, places, [atom.accuracy for atom in atoms], ALL[look], name, dashes)
         if label == VOTE and atoms:
             panel.containers[-1][0].set_markerfacecolor("white")
     panel.set_ylim(-2, 104)
@@ -78,15 +78,15 @@ def _draw_reliability(panel: "Axes", group: Group) -> None:
 
 
 def _draw_shares(panel: "Axes", group: Group) -> None:
-    for shift, (label, what, _, _) in zip(_SHIFTS, _series(group), strict=False):
+    for shift, (label, look, _, _) in zip(_SHIFTS, _series(group), strict=False):
         atoms = atoms_of(group, label)
-        total = sum(one.n for one in atoms)
+        total = sum(atom.n for atom in atoms)
         panel.bar(
-            [100 * one.confidence + shift for one in atoms],
-            [100 * one.n / total for one in atoms],
+            [100 * atom.confidence + shift for atom in atoms],
+            [100 * atom.n / total for atom in atoms],
             width=0.9,
-            facecolor="white" if label == VOTE else COLOURS[what],
-            edgecolor=COLOURS[what],
+            facecolor="white" if label == VOTE else COLOURS[look],
+            edgecolor=COLOURS[look],
             linewidth=0.6,
         )
     panel.set_xlabel("confidence of the vote, %", labelpad=2)
@@ -100,7 +100,7 @@ def _confidence_axis(panel: "Axes") -> None:
 
 
 def _draw_risk(panel: "Axes", group: Group) -> None:
-    for label, what, name, dashes in _series(group):
+    for label, look, name, dashes in _series(group):
         curve = curve_of(group, label)
         if curve is None or not len(curve.risk):
             continue
@@ -109,7 +109,7 @@ def _draw_risk(panel: "Axes", group: Group) -> None:
         panel.plot(
             100 * curve.coverage[at],
             100 * curve.risk[at],
-            color=COLOURS[what],
+            color=COLOURS[look],
             linestyle=dashes,
             linewidth=1.3,
             label=name,

@@ -13,8 +13,7 @@ from analysis.parts.accuracy import accuracy_of, group_recovery
 from analysis.reading.contrasts import difference
 from analysis.reading.groups import Group
 from analysis.reading.study import Study
-from analysis.reading.titles import method_name
-from analysis.weak_to_strong.stage_two import METHODS
+from analysis.weak_to_strong.titles import METHODS, m_plus, strong_model, title_in
 from analysis.weak_to_strong.weak_models import NOT_RESOLVED
 from analysis.writing.figures import MARKS, add_grid, arms, assigned, new_figure, save_figure, style
 from analysis.writing.notes import footer, smallest_effect
@@ -67,7 +66,12 @@ def gap_tables(studies: Sequence[Study]) -> list[Table]:
 
 
 def _cells(studies: Sequence[Study]) -> Cells:
-    return {(base.weak, base.strong): base for study in studies for base in study.bases if base.planned()}
+    return {
+        (base.subject, strong_model(base)): base
+        for study in studies
+        for base in study.bases
+        if base.planned()
+    }
 
 
 def _by_ceiling(cells: Cells) -> list[str]:
@@ -96,12 +100,12 @@ def _pgr_grid(cells: Cells, strongs: Sequence[str], method: str) -> Table:
     judged = list(cells.values())
 
     def cell_of(group: Group) -> Cell:
-        found = group_recovery(group, group.m_plus if method == "m_plus" else method)
+        found = group_recovery(group, m_plus(group) if method == "m_plus" else method)
         if found is None:
             return words(MISSING)
         return ratio_interval(found.ratio) if found.resolved else words(NOT_RESOLVED)
 
-    shown = "M_plus" if method == "m_plus" else method_name(method, judged[0].m_plus)
+    shown = "M_plus" if method == "m_plus" else title_in(judged, method)
     table = _grid(
         cells, strongs, f"PGR of {shown} on {judged[0].split}, by strong model", f"{NAME}_{method}", cell_of
     )
@@ -133,11 +137,11 @@ def _gap_grid(cells: Cells, strongs: Sequence[str]) -> Table:
                     "weak model": words(weak),
                     "strong model": words(strong),
                     "floor": accuracy_of(group, "weak_floor"),
-                    "M_plus": accuracy_of(group, group.m_plus),
+                    "M_plus": accuracy_of(group, m_plus(group)),
                     "ceiling": accuracy_of(group, "ceiling"),
                     "gap, points": points_interval(gaps[weak, strong]),
                     "M_plus - zero-shot, points": points_interval(
-                        difference([group], group.m_plus, "zero_shot")
+                        difference([group], m_plus(group), "zero_shot")
                     ),
                 }
             )
@@ -152,20 +156,20 @@ def gap_figure(cells: Sequence[Group]) -> "Figure | None":
     """Colour and dashes say the strong model, the marker the weak one. None where no pair has a resolved gap."""
     points = []
     for group in cells:
-        found, gap = group_recovery(group, group.m_plus), difference([group], "ceiling", "weak_floor")
+        found, gap = group_recovery(group, m_plus(group)), difference([group], "ceiling", "weak_floor")
         if found is not None and found.resolved and gap is not None and not isnan(found.ratio.value):
             points.append((group, 100 * gap.value, found.ratio))
     if not points:
         return None
-    shades = assigned([group.strong for group in cells], _SHADES)
-    marks = assigned([group.weak for group in cells], MARKS)
+    shades = assigned([strong_model(group) for group in cells], _SHADES)
+    marks = assigned([group.subject for group in cells], MARKS)
     with style():
         figure, ((panel,),) = new_figure(1)
         figure.set_figheight(3.6)
         for group, gap_points, ratio in points:
             reach = [[arm] for arm in arms(ratio)]
             panel.errorbar(
-                [gap_points], [ratio.value], yerr=reach, color=shades[group.strong], marker=marks[group.weak],
+                [gap_points], [ratio.value], yerr=reach, color=shades[strong_model(group)], marker=marks[group.subject],
                 markersize=4.5, elinewidth=0.8, capsize=1.8, capthick=0.8, linestyle="none", zorder=3,
             )  # fmt: skip
         for name, shade in shades.items():

@@ -12,7 +12,6 @@ from analysis.reading.contrasts import difference
 from analysis.reading.frame import load_frames
 from analysis.reading.groups import Group, default_split, make_groups
 from analysis.reading.results import StoreLike
-from analysis.reading.titles import method_name
 from analysis.weak_to_strong.calibration import VOTE, interval_of
 from analysis.weak_to_strong.diagnose_measures import (
     agreement,
@@ -27,7 +26,8 @@ from analysis.weak_to_strong.diagnose_measures import (
     shared_errors,
     weak_side,
 )
-from analysis.weak_to_strong.stage_two import METHODS, side_right
+from analysis.weak_to_strong.stage_two import side_right
+from analysis.weak_to_strong.titles import METHODS, iterations, method_name
 from w2s_core.statistics import Estimate
 
 STAGE_ONE: Final = "Stage I underperforms"
@@ -213,7 +213,7 @@ def _names(group: Group) -> dict[str, str]:
     agreed = (
         f"agreed_{max((int(number) for number in numbers if number.isdecimal()), default=1)}"  # there or not
     )
-    last = max(1, group.iterations)
+    last = max(1, iterations(group))
     before = f"hybrid_ft_{last - 1}" if last > 1 else _NO_ITERATION
     names = {"agreed": agreed, "side": weak_side(agreed), "m_plus": f"hybrid_ft_{last}"}
     return names | {"before": before, "split": group.split}

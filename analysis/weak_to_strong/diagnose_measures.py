@@ -20,6 +20,7 @@ from analysis.reading.labels import LabelTables, label_tables, ratio_estimate, r
 from analysis.reading.results import StoreLike, read_parquet
 from analysis.weak_to_strong.calibration import VOTE, interval_of, votes_of
 from analysis.weak_to_strong.stage_two import side_right
+from analysis.weak_to_strong.titles import m_plus
 from w2s_core.statistics import Estimate, crossed_bootstrap, score
 
 Floats = npt.NDArray[np.float64]
@@ -214,7 +215,8 @@ def pair_lengths(group: Group) -> Estimate | None:
 
 def response_lengths(group: Group, method: str) -> Estimate | None:
     """Mean length of a method's greedy responses over that of M_plus's, in tokens."""
-    members, methods = group.present(method, group.m_plus), (method, group.m_plus)
+    methods = (method, m_plus(group))
+    members = group.present(*methods)
     tokens = np.array([[_tokens(group, name, member) for member in members] for name in methods])
     return crossed_bootstrap(tokens, _ratio, clusters=group.clusters) if tokens.any() else None
 

@@ -21,7 +21,7 @@ from analysis.reading.contrasts import (
     shared_seeds,
 )
 from analysis.reading.groups import PASS_K, Group, names_of
-from analysis.reading.titles import CONTROLS, method_name
+from analysis.weak_to_strong.titles import CONTROLS, iterations, method_name
 from w2s_core.statistics import Estimate
 
 Groups = Sequence[Group]
@@ -75,7 +75,7 @@ def _contrast(name: str, groups: Groups, effect: Callable[[Groups], Estimate | N
 
 
 def _last(groups: Groups) -> int:
-    return min(group.iterations for group in groups)
+    return min(iterations(group) for group in groups)
 
 
 def _plus(groups: Groups) -> str:

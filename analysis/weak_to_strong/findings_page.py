@@ -9,6 +9,7 @@ from typing import Any
 from analysis.parts.rules import ALPHA, Claim, Finding, records
 from analysis.reading.groups import Group, differing_fields, names_of
 from analysis.weak_to_strong.findings import GAIN, control_contrasts, findings
+from analysis.weak_to_strong.titles import strong_model
 from analysis.writing.notes import questions_of, run_notes, smallest_effect
 from analysis.writing.table import (
     Table,
@@ -141,7 +142,7 @@ def _beneath(groups: Sequence[Group], tested: Sequence[Finding], command: str) -
     """What the table stands on: questions, seeds, the smallest effect that it can show, runs and commands."""
     notes = [
         f"n = {questions_of(groups[0])}; seeds {', '.join(map(str, _seeds(groups)))}.",
-        f"weak models {names_of(groups)}; strong model {groups[0].strong}.",
+        f"weak models {names_of(groups)}; strong model {strong_model(groups[0])}.",
         smallest_effect("An effect", [claim.effect for finding in tested for claim in finding.claims]),
         *run_notes(groups),
         f"made by: {command}" if command else "",

@@ -4,10 +4,12 @@ Source: the numbers printed in Figure 4; Stage II on GSM8K second-hand, from a s
 """
 
 import re
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from analysis.parts.accuracy import SAMPLED
 from analysis.reading.groups import Group
+from analysis.weak_to_strong.titles import m_plus
 from analysis.writing.table import Cell, Table
 
 _WEAK: Final = ("llama2_7b", "gemma_2b", "mistral_7b")
@@ -52,13 +54,13 @@ SECOND_HAND: Final[dict[str, dict[str, tuple[float | None, float | None, float |
 
 
 def published_figure(
-    task: str, weak: str, method: str, m_plus: str, *, pass_at_10: bool = False
+    task: str, weak: str, method: str, last: str, *, pass_at_10: bool = False
 ) -> float | None:
     """The paper's figure beside ours, if it gives one for this task and weak model.
 
     Args:
         weak: a model's name as people write it: `Llama-2-7b-hf`, `meta-llama/Llama-2-7b`, `gemma-2b`.
-        m_plus: the method that M_plus is an alias of. With other iterations than the paper's, Stage II has none.
+        last: the model that M_plus is an alias of. With other iterations than the paper's, Stage II has none.
     """
     column = _column(weak)
     if column is None:
@@ -67,7 +69,7 @@ def published_figure(
         tables: list[dict[str, tuple[float | None, ...]]] = [dict(PASS_AT_10.get(task, {}))]
     else:
         tables = [dict(STAGE_ONE.get(task, {}))]
-        if m_plus in STAGE_ONE.get(task, {}) and m_plus == {
+        if last in STAGE_ONE.get(task, {}) and last == {
             "gsm8k": "hybrid_ft_2",
             "math": "hybrid_ft_1",
         }.get(task):
@@ -83,18 +85,23 @@ def _column(weak: str) -> int | None:
     return None
 
 
-def _add_published(table: Table, group: Group, planned: list[str]) -> None:
-    """The paper's own figures beside ours, where it has this weak model and task."""
-    for heading, sampled in (("paper", False), (f"paper, {SAMPLED}", True)):
-        found = {
-            method: published_figure(group.task, group.weak, method, group.m_plus, pass_at_10=sampled)
-            for method in planned
-        }
-        if any(one is not None for one in found.values()):
-            table.columns.append(heading)
-            for one, row in zip(found.values(), table.rows, strict=True):
-                row[heading] = Cell(f"{one:.2f}", one) if one is not None else Cell("–")
+def add_published(table: Table, group: Group) -> None:
+    """The paper's own figures beside those of the runs, where it has this weak model and task."""
+    add_columns(table, group, group.planned(), {"paper": False, f"paper, {SAMPLED}": True})
     if "paper" in table.columns:
         table.notes.append(
             "paper: arXiv 2407.13647, Figure 4; its Stage II on GSM8K from a survey that cites its text."
         )
+
+
+def add_columns(table: Table, group: Group, methods: Sequence[str], headings: Mapping[str, bool]) -> None:
+    """Add columns of published figures to a table with a row for each method; `headings` tell whether it is pass@10."""
+    for heading, sampled in headings.items():
+        figures = [
+            published_figure(group.task, group.subject, method, m_plus(group), pass_at_10=sampled)
+            for method in methods
+        ]
+        if any(figure is not None for figure in figures):
+            table.columns.append(heading)
+            for figure, row in zip(figures, table.rows, strict=True):
+                row[heading] = Cell(f"{figure:.2f}", figure) if figure is not None else Cell("–")

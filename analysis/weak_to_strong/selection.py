@@ -1,15 +1,16 @@
 """Where the labels come from: precision, coverage and levels of each labelled set, and controls at matched steps."""
 
 from collections.abc import Sequence
+from math import isnan
 from typing import TYPE_CHECKING, Final
 
 from analysis.parts.accuracy import accuracy_of, named_method, title
 from analysis.reading.contrasts import difference, precision_gain
 from analysis.reading.groups import Group
-from analysis.reading.labels import SetQuality, label_quality_over_seeds
-from analysis.reading.titles import CONTROLS, method_name, ordered, ordered_sets, set_name
+from analysis.reading.labels import SetQuality
+from analysis.weak_to_strong.labels import AGREED, DROPPED, planned_sets, quality_of_set, set_title, train_2
+from analysis.weak_to_strong.looks import ALL, COLOURS
 from analysis.writing.figures import (
-    COLOURS,
     add_grid,
     add_legend,
     draw_points,
@@ -45,20 +46,18 @@ CONTROLS_NOTE = (
 def selection_tables(group: Group) -> list[Table]:
     """Quality of the labelled sets, and the controls where the runs have any."""
     quality = quality_of_sets(group)
-    made = (label_table(group, quality), level_share_table(group, quality), control_table(group))
-    return [table for table in made if table.rows]
+    tables = (label_table(group, quality), level_share_table(group, quality), control_table(group))
+    return [table for table in tables if table.rows]
 
 
 def quality_of_sets(group: Group) -> dict[str, SetQuality | None]:
     """Every labelled set in the order of the method, with the rest that each agreement drops; None if missing."""
-    planned = group.sets()
-    rest = [f"dropped_{one.removeprefix('agreed_')}" for one in planned if one.startswith("agreed_")]
-    return {name: label_quality_over_seeds(group, name) for name in ordered_sets([*planned, *rest])}
+    return {name: quality_of_set(group, name) for name in planned_sets(group)}
 
 
 def label_table(group: Group, quality: dict[str, SetQuality | None] | None = None) -> Table:
     """Precision and coverage of the labelled sets of train_2: all answers, those kept by agreement, and the rest."""
-    found = quality_of_sets(group) if quality is None else quality
+    quality = quality_of_sets(group) if quality is None else quality
     table = Table(
         title(group, "Labels on train_2, per cent"),
         ["set", "precision", "coverage", "rows", "unparsed"],
@@ -66,12 +65,14 @@ def label_table(group: Group, quality: dict[str, SetQuality | None] | None = Non
         name="selection",
         of=group.name,
     )
-    table.rows = [{"set": words(set_name(name)), **_quality_row(one)} for name, one in found.items()]
+    table.rows = [
+        {"set": words(set_title(group, name)), **_quality_row(measured)} for name, measured in quality.items()
+    ]
     if not table.rows:
         return table
     if len(group.runs) > 1:
         table.notes.append("Rows and unparsed are means over seeds.")
-    if any(name.startswith("dropped") for name in found):
+    if any(name.startswith(DROPPED) for name in quality):
         table.notes.append("dropped: the weak side's labels of all questions that agreement does not keep.")
     table.notes += _label_notes(group)
     return table
@@ -89,12 +90,13 @@ def _quality_row(quality: SetQuality | None) -> dict[str, Cell]:
 
 
 def _label_notes(group: Group) -> list[str]:
-    asked = f"{group.train_2:,.0f} questions of train_2" if group.train_2 == group.train_2 else "train_2"
+    size = train_2(group)
+    asked = "train_2" if isnan(size) else f"{size:,.0f} questions of train_2"
     scope = "over questions and seeds." if len(group.seeds) > 1 else "over questions only: one seed."
     notes = [
         f"n = {asked}{_templates(group)}; seeds {', '.join(map(str, group.seeds))}; intervals 95 %, {scope}"
     ]
-    agreed = [name for name in group.sets() if name.startswith("agreed_")]
+    agreed = [name for name in group.sets() if name.startswith(AGREED)]
     gains = [precision_gain([group], name, "weak_0") for name in agreed if group.having("labels/weak_0")]
     notes += filter(None, [smallest_effect("A difference in precision from D_weak", gains)])
     return notes + missing_notes([group], lambda label: label.startswith("labels/")) + run_notes([group])
@@ -108,9 +110,11 @@ def _templates(group: Group) -> str:
 
 def level_share_table(group: Group, quality: dict[str, SetQuality | None]) -> Table:
     """What each set is made of: the share of its rows by level, and the precision there."""
-    known = {name: one for name, one in quality.items() if one is not None}
+    known = {name: measured for name, measured in quality.items() if measured is not None}
+    # By type first, since numbers and words have no order among each other.
     levels = sorted(
-        {level for one in known.values() for level in one.by_level}, key=lambda x: (str(type(x)), x)
+        {level for measured in known.values() for level in measured.by_level},
+        key=lambda level: (str(type(level)), level),
     )
     shares = {level: f"share L{level}" for level in levels}
     right = {level: f"precision L{level}" for level in levels}
@@ -122,9 +126,11 @@ def level_share_table(group: Group, quality: dict[str, SetQuality | None]) -> Ta
     )
     if not levels:
         return table
-    for name, one in known.items():
-        row = {"set": words(set_name(name))}
-        for level, (share, precision) in sorted(one.by_level.items(), key=lambda item: levels.index(item[0])):
+    for name, measured in known.items():
+        row = {"set": words(set_title(group, name))}
+        for level, (share, precision) in sorted(
+            measured.by_level.items(), key=lambda item: levels.index(item[0])
+        ):
             row |= {shares[level]: percent(share, 0), right[level]: percent(precision, 0)}
         table.rows.append(row)
     table.notes = ["share: of the set's rows. Means over seeds, without intervals: see precision above."]
@@ -134,7 +140,7 @@ def level_share_table(group: Group, quality: dict[str, SetQuality | None]) -> Ta
 
 def control_table(group: Group) -> Table:
     """icl-ft of iteration 1 against the controls that were trained for as many steps, by greedy accuracy."""
-    controls = [one for one in ordered(group.planned()) if one in CONTROLS]
+    controls = group.with_role("control")
     less = "icl-ft 1 minus it"
     table = Table(
         title(group, f"Controls at matched steps, accuracy on {group.split}, per cent and points"),
@@ -149,7 +155,7 @@ def control_table(group: Group) -> Table:
     effects = {control: difference([group], "icl_ft_1", control) for control in controls}
     table.rows = [first] + [
         {
-            "trained on": words(method_name(control)),
+            "trained on": words(group.title(control)),
             "accuracy": accuracy_of(group, control),
             less: points_interval(effect),
             "p": probability(effect),
@@ -170,21 +176,20 @@ _KINDS: Final[dict[str, tuple[str, str]]] = {
     "dropped": ("floor", "dropped"),
 }
 
-
 _SHIFTS: Final = {"weak": -2.5, "icl": 2.5}
 """Both sides cover everything: they are drawn beside each other, in points of coverage."""
 
 
 def selection_figure(groups: Sequence[Group]) -> "Figure | None":
     """One panel a weak model: precision of each labelled set against its coverage; the number is the iteration."""
-    found = {group.name: quality_of_sets(group) for group in groups}
-    groups = [group for group in groups if any(found[group.name].values())]
+    by_group = {group.name: quality_of_sets(group) for group in groups}
+    groups = [group for group in groups if any(by_group[group.name].values())]
     if not groups:
         return None
     with style():
         figure, panels = new_figure(len(groups))
         for group, panel in zip(groups, panels[0], strict=True):
-            for name, quality in found[group.name].items():
+            for name, quality in by_group[group.name].items():
                 if quality is not None:
                     _draw_set(panel, name, quality)
             panel.set_xlim(-4, 113)
@@ -201,9 +206,9 @@ def _draw_set(panel: "Axes", name: str, quality: SetQuality) -> None:
     side, _, number = name.rpartition("_")
     if side not in _KINDS or quality.precision.value != quality.precision.value:
         return
-    what, label = _KINDS[side]
+    look, label = _KINDS[side]
     at = 100 * quality.coverage + _SHIFTS.get(side, 0)
-    draw_points(panel, [at], [quality.precision], what, label, "none")
+    draw_points(panel, [at], [quality.precision], ALL[look], label, "none")
     # D_weak and D_icl are number 0: the sides of an iteration are the answers after the one before
     panel.annotate(
         number,
@@ -212,5 +217,5 @@ def _draw_set(panel: "Axes", name: str, quality: SetQuality) -> None:
         ha="left" if int(number) else "right",
         textcoords="offset points",
         fontsize=6.5,
-        color=COLOURS[what],
+        color=COLOURS[look],
     )

@@ -1,11 +1,14 @@
-"""Stage I's figure: accuracy over iterations between floor and ceiling (the paper's Figure 4)."""
+"""Stage I: accuracy of every model with the paper's figures, and its figure over iterations (the paper's Figure 4)."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from analysis.parts.accuracy import accuracy_table
 from analysis.reading.groups import Group, accuracy_estimate
+from analysis.weak_to_strong.looks import ALL, COLOURS
+from analysis.weak_to_strong.published import add_published
+from analysis.weak_to_strong.titles import iterations, m_plus, stage_two
 from analysis.writing.figures import (
-    COLOURS,
     add_grid,
     add_legend,
     draw_points,
@@ -14,6 +17,7 @@ from analysis.writing.figures import (
     panel_title,
     style,
 )
+from analysis.writing.table import Table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,8 +26,12 @@ if TYPE_CHECKING:
 
 _LINES: Final = {"weak": "weak-ft", "icl": "icl-ft", "hybrid": "hybrid-ft"}
 
-
 _START: Final = {"weak": "full_weak_ft", "icl": "weak_icl"}
+
+
+def stage_one_table(group: Group) -> Table:
+    """Accuracy, pass@10, accuracy by level and PGR of every model, beside the paper's figures."""
+    return accuracy_table(group, "stage1", add_published)
 
 
 def stage_one_figure(groups: Sequence[Group]) -> "Figure":
@@ -42,17 +50,17 @@ def stage_one_figure(groups: Sequence[Group]) -> "Figure":
 
 
 def _draw_panel(panel: "Axes", group: Group) -> None:
-    last = group.iterations
+    last = iterations(group)
     for shift, side in zip((-0.08, 0.0, 0.08), _LINES, strict=True):
         _draw_line(panel, group, side, shift, last)
     _mark_m_plus(panel, group, last)
     _draw_level(panel, group, "weak_floor", "floor", (0, (1, 1.5)))
     _draw_level(panel, group, "ceiling", "ceiling", (0, (5, 2)))
-    stage_two = [m for m in ("dpo", "orpo") if m in group.planned()]
-    for i, method in enumerate(stage_two):
-        at = last + 1 + 0.24 * (i - (len(stage_two) - 1) / 2)
-        draw_points(panel, [at], [accuracy_estimate(group, method)], method, method.upper(), line="none")
-    _draw_axes(panel, group, last, bool(stage_two))
+    methods = stage_two(group)
+    for i, method in enumerate(methods):
+        at = last + 1 + 0.24 * (i - (len(methods) - 1) / 2)
+        draw_points(panel, [at], [accuracy_estimate(group, method)], ALL[method], method.upper(), line="none")
+    _draw_axes(panel, group, last, bool(methods))
 
 
 def _draw_line(panel: "Axes", group: Group, side: str, shift: float, last: int) -> None:
@@ -60,34 +68,34 @@ def _draw_line(panel: "Axes", group: Group, side: str, shift: float, last: int) 
     if side in _START:
         steps = {0: _START[side], **steps}
     places = [i + shift for i in steps]
-    draw_points(panel, places, [accuracy_estimate(group, m) for m in steps.values()], side, _LINES[side])
+    draw_points(panel, places, [accuracy_estimate(group, m) for m in steps.values()], ALL[side], _LINES[side])
 
 
 def _mark_m_plus(panel: "Axes", group: Group, last: int) -> None:
-    estimate = accuracy_estimate(group, group.m_plus)
+    estimate = accuracy_estimate(group, m_plus(group))
     if estimate is not None:
         at = (last + 0.18, 100 * estimate.value)
         panel.text(*at, "M+", color=COLOURS["hybrid"], fontsize=7, va="center", ha="left", zorder=4)
 
 
-def _draw_level(panel: "Axes", group: Group, method: str, what: str, dashes: Any) -> None:
+def _draw_level(panel: "Axes", group: Group, method: str, bound: str, dashes: Any) -> None:
     estimate = accuracy_estimate(group, method)
     if estimate is None:
         return
-    label = "weak floor" if what == "floor" else "strong ceiling"
+    label = "weak floor" if bound == "floor" else "strong ceiling"
     panel.axhline(
-        100 * estimate.value, color=COLOURS[what], linestyle=dashes, linewidth=1.1, label=label, zorder=2
+        100 * estimate.value, color=COLOURS[bound], linestyle=dashes, linewidth=1.1, label=label, zorder=2
     )
     panel.axhspan(
-        100 * estimate.low, 100 * estimate.high, color=COLOURS[what], alpha=0.10, linewidth=0, zorder=1
+        100 * estimate.low, 100 * estimate.high, color=COLOURS[bound], alpha=0.10, linewidth=0, zorder=1
     )
 
 
-def _draw_axes(panel: "Axes", group: Group, last: int, stage_two: bool) -> None:
-    ticks = list(range(last + 1)) + [last + 1] * stage_two
-    panel.set_xticks(ticks, [str(i) for i in range(last + 1)] + ["Stage II"] * stage_two)
+def _draw_axes(panel: "Axes", group: Group, last: int, has_stage_two: bool) -> None:
+    ticks = list(range(last + 1)) + [last + 1] * has_stage_two
+    panel.set_xticks(ticks, [str(i) for i in range(last + 1)] + ["Stage II"] * has_stage_two)
     panel.set_xlim(-0.35, ticks[-1] + 0.45)
-    if stage_two:
+    if has_stage_two:
         panel.axvline(last + 0.55, color="#D0D0D0", linewidth=0.7, zorder=0)
     panel.set_xlabel("Stage I iteration", labelpad=2)
     panel.set_title(panel_title(group), fontsize=8, pad=4)

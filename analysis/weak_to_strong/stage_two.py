@@ -10,8 +10,8 @@ from analysis.reading.contrasts import difference
 from analysis.reading.groups import PASS_K, Group
 from analysis.reading.labels import ratio_estimate
 from analysis.reading.results import Pairs
-from analysis.reading.titles import method_name
-from analysis.weak_to_strong.published import published_figure
+from analysis.weak_to_strong.published import add_columns
+from analysis.weak_to_strong.titles import m_plus, stage_two
 from analysis.writing.notes import footer, missing_notes, run_notes, smallest_change, smallest_effect
 from analysis.writing.table import (
     MISSING,
@@ -26,7 +26,6 @@ from analysis.writing.table import (
 from w2s_core.statistics import Estimate
 
 Floats = npt.NDArray[np.float64]
-METHODS = ("dpo", "orpo")
 KINDS = {"all": None, "weak response chosen": "weak_chosen", "weak response rejected": "weak_rejected"}
 
 
@@ -45,12 +44,11 @@ def gain_table(group: Group) -> Table:
         name="stage2",
         of=group.name,
     )
-    planned = [method for method in METHODS if method in group.planned()]
-    if not planned:
+    methods, start = stage_two(group), m_plus(group)
+    if not methods:
         return table
-    effects = {method: difference([group], method, group.m_plus) for method in planned}
-    first = {"method": words(named_method(group, group.m_plus)), "accuracy": accuracy_of(group, group.m_plus)}
-    table.rows.append(first)
+    effects = {method: difference([group], method, start) for method in methods}
+    table.rows.append({"method": words(named_method(group, start)), "accuracy": accuracy_of(group, start)})
     for method, effect in effects.items():
         table.rows.append(
             {
@@ -61,28 +59,21 @@ def gain_table(group: Group) -> Table:
                 sampled: points_interval(_sampled_gain(group, method)),
             }
         )
-    _add_paper(table, group, [group.m_plus, *planned])
+    add_columns(table, group, [start, *methods], {"paper": False})
     table.notes.append("p of one paired test, not corrected; findings.md corrects over all claims.")
     table.notes += footer(
-        [group], smallest_effect(f"A gain over {method_name(group.m_plus)}", effects.values())
+        [group], smallest_effect(f"A gain over {group.short_title(start)}", effects.values())
     )
     return table
 
 
 def _sampled_gain(group: Group, method: str) -> Estimate | None:
-    if not group.present(method, group.m_plus, k=PASS_K):
+    start = m_plus(group)
+    if not group.present(method, start, k=PASS_K):
         return None
-    labels = (f"samples/{group.split}/{one}" for one in (method, group.m_plus))
+    labels = (f"samples/{group.split}/{name}" for name in (method, start))
     drawn = min(int(group.graded(label, group.having(label)[0]).n.min(initial=10**6)) for label in labels)
-    return difference([group], method, group.m_plus, k=PASS_K) if drawn >= PASS_K else None
-
-
-def _add_paper(table: Table, group: Group, methods: list[str]) -> None:
-    found = [published_figure(group.task, group.weak, method, group.m_plus) for method in methods]
-    if any(one is not None for one in found):
-        table.columns.append("paper")
-        for one, row in zip(found, table.rows, strict=True):
-            row["paper"] = Cell(f"{one:.2f}", one) if one is not None else Cell("–")
+    return difference([group], method, start, k=PASS_K) if drawn >= PASS_K else None
 
 
 def pair_table(group: Group) -> Table:
@@ -105,8 +96,8 @@ def pair_table(group: Group) -> Table:
     pairs = [group.pairs(name) for name in members]
     clusters = _clusters(group, members)
     table.rows = [_pair_row(name, kind, pairs, clusters) for name, kind in KINDS.items()]
-    ids = {name for made in pairs for name in made.ids}
-    grouped = f" in {len({clusters.get(one, one) for one in ids})} templates" if clusters else ""
+    ids = {name for part in pairs for name in part.ids}
+    grouped = f" in {len({clusters.get(name, name) for name in ids})} templates" if clusters else ""
     scope = "over questions and seeds" if len(members) > 1 else "over questions only: one seed"
     table.notes = [
         (
@@ -122,22 +113,22 @@ def pair_table(group: Group) -> Table:
 
 def _clusters(group: Group, members: list[str]) -> dict[str, str]:
     """The template of each question of train_2 that has a pair, where it is known."""
-    found: dict[str, str] = {}
+    templates: dict[str, str] = {}
     for name in group.having("labels/pairs_chosen"):
         if name in members:
             graded = group.graded("labels/pairs_chosen", name)
             rows = zip(graded.questions.ids, graded.templates, strict=True)
-            found |= {one: template for one, template in rows if template is not None}
-    return found
+            templates |= {question: template for question, template in rows if template is not None}
+    return templates
 
 
 def _pair_row(name: str, kind: str | None, pairs: list[Pairs], clusters: dict[str, str]) -> dict[str, Cell]:
-    chosen = [np.array([kind in (None, one) for one in made.kinds], dtype=bool) for made in pairs]
-    row = {"pairs": words(name), "number": count(sum(int(one.sum()) for one in chosen) / len(pairs))}
+    masks = [np.array([kind in (None, pair_kind) for pair_kind in part.kinds], dtype=bool) for part in pairs]
+    row = {"pairs": words(name), "number": count(sum(int(mask.sum()) for mask in masks) / len(pairs))}
     for side in ("chosen", "rejected"):
-        lengths = np.concatenate([made.words[side][mask] for made, mask in zip(pairs, chosen, strict=True)])
+        lengths = np.concatenate([part.words[side][mask] for part, mask in zip(pairs, masks, strict=True)])
         row[f"{side}, words"] = count(round(float(lengths.mean()), 1) if lengths.size else nan)
-        estimate = _side_right(side, pairs, chosen, clusters)
+        estimate = _side_right(side, pairs, masks, clusters)
         row[f"{side} right, %"] = percent_interval(estimate) if estimate else words("–")
     return row
 
@@ -146,23 +137,23 @@ def side_right(group: Group, side: str) -> Estimate | None:
     """How often a side of the pairs, `chosen` or `rejected`, is right; None where no graded pair is there."""
     members = group.having("pairs")
     pairs = [group.pairs(name) for name in members]
-    everything = [np.ones(len(made.ids), dtype=bool) for made in pairs]
-    return _side_right(side, pairs, everything, _clusters(group, members))
+    masks = [np.ones(len(part.ids), dtype=bool) for part in pairs]
+    return _side_right(side, pairs, masks, _clusters(group, members))
 
 
 def _side_right(
-    side: str, pairs: list[Pairs], chosen: list[npt.NDArray[np.bool_]], clusters: dict[str, str]
+    side: str, pairs: list[Pairs], masks: list[npt.NDArray[np.bool_]], clusters: dict[str, str]
 ) -> Estimate | None:
     """How often a side of the pairs is right, over the seeds that are graded."""
-    graded = [(made, mask) for made, mask in zip(pairs, chosen, strict=True) if made.right[side] is not None]
-    ids = sorted({name for made, mask in graded for name in np.array(made.ids, dtype=object)[mask]})
+    graded = [(part, mask) for part, mask in zip(pairs, masks, strict=True) if part.right[side] is not None]
+    ids = sorted({name for part, mask in graded for name in np.array(part.ids, dtype=object)[mask]})
     if not ids:
         return None
     index = {name: i for i, name in enumerate(ids)}
-    whole, part = np.zeros((2, len(graded), len(ids)))
-    for row, (made, mask) in enumerate(graded):
-        at = [index[name] for name, kept in zip(made.ids, mask, strict=True) if kept]
+    whole, right = np.zeros((2, len(graded), len(ids)))
+    for row, (sides, mask) in enumerate(graded):
+        at = [index[name] for name, chosen in zip(sides.ids, mask, strict=True) if chosen]
         np.add.at(whole[row], at, 1.0)
-        np.add.at(part[row], at, np.asarray(made.right[side], dtype=np.float64)[mask])
+        np.add.at(right[row], at, np.asarray(sides.right[side], dtype=np.float64)[mask])
     labels = [clusters.get(name, f"#{name}") for name in ids] if clusters else None
-    return ratio_estimate(part, whole, labels)
+    return ratio_estimate(right, whole, labels)

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Final
 from analysis.parts.accuracy import accuracy_of
 from analysis.reading.contrasts import setting_spread
 from analysis.reading.groups import Group, accuracy_estimate
-from analysis.reading.labels import label_quality_over_seeds
+from analysis.reading.labels import SetQuality
 from analysis.reading.study import Study
-from analysis.weak_to_strong.stage_two import METHODS
+from analysis.weak_to_strong.labels import quality_of_set
+from analysis.weak_to_strong.looks import ALL
+from analysis.weak_to_strong.titles import iterations, m_plus, short_names, stage_two, strong_model
 from analysis.writing.figures import add_grid, add_legend, draw_points, label_lines, new_figure, style
 from analysis.writing.notes import footer, run_notes, smallest_note, to_compute
 from analysis.writing.table import Cell, Table, count, percent, percent_interval, words
@@ -45,20 +47,26 @@ class Series:
 
 def series_of(study: Study, field: str) -> list[Series]:
     """The series of a threshold, one a weak model; a weak model with a single value has none."""
-    found = []
+    listed = []
     for base in study.bases:
-        rivals = [group for group in study.groups if group.weak == base.weak and _alike(group, base, field)]
+        rivals = [
+            group for group in study.groups if group.subject == base.subject and _alike(group, base, field)
+        ]
         by_value = {float(group.settings[field]): group for group in rivals if field in group.settings}
         if len(by_value) > 1:
             values = sorted(by_value)
             split = _common_split([by_value[value] for value in values])
-            found.append(Series(field, base.weak, values, [by_value[value].on(split) for value in values]))
-    return found
+            groups = [by_value[value].on(split) for value in values]
+            listed.append(Series(field, base.subject, values, groups))
+    return listed
 
 
 def _alike(group: Group, base: Group, field: str) -> bool:
-    ours, theirs = ({k: v for k, v in one.settings.items() if k != field} for one in (group, base))
-    return ours == theirs
+    """Whether two groups differ in this field at most."""
+    first, second = (
+        {name: value for name, value in part.settings.items() if name != field} for part in (group, base)
+    )
+    return first == second
 
 
 def _common_split(groups: Sequence[Group]) -> str:
@@ -71,7 +79,7 @@ def threshold_tables(study: Study) -> list[Table]:
     tables = []
     for field in THRESHOLDS:
         series = series_of(study, field)
-        tables += [_table(one) for one in series] or [_nothing_to_compare(study, field)]
+        tables += [_table(part) for part in series] or [_nothing_to_compare(study, field)]
     return tables
 
 
@@ -97,7 +105,7 @@ def _table(series: Series) -> Table:
     spans = tuple(c for c in columns if c.startswith("precision") or c.endswith(", accuracy"))
     table = Table(
         f"By {THRESHOLDS[series.field]} ({series.field}), judged on {split}, per cent · weak {series.weak}, "
-        f"strong {first.strong}",
+        f"strong {strong_model(first)}",
         [series.field, *columns],
         spans=spans,
         name=_stem(series.field),
@@ -105,33 +113,33 @@ def _table(series: Series) -> Table:
     )
     for value, row in zip(series.values, rows, strict=True):
         table.rows.append({series.field: Cell(f"{value:g}", value), **row})
-    method, shown = _decided(series)
-    spreads = [setting_spread(one, first, method) for one in series.groups[1:]]
-    found = (spread.detectable() for spread in spreads if spread.known)
-    table.notes = footer(series.groups, smallest_note(f"A difference in {shown} from the first row", found))
+    method, name = _decided(series)
+    spreads = [setting_spread(group, first, method) for group in series.groups[1:]]
+    sizes = (spread.detectable() for spread in spreads if spread.known)
+    table.notes = footer(series.groups, smallest_note(f"A difference in {name} from the first row", sizes))
     return table
 
 
 def _decided(series: Series) -> tuple[str, str]:
     """The first method that a threshold decides, and its name: Stage II's leave M_plus as it is."""
     first = series.groups[0]
-    planned = [one for one in METHODS if one in first.planned()]
-    if series.field == "stage1.consistency" or not planned:
-        return first.m_plus, "M_plus"
-    return planned[0], planned[0].upper()
+    methods = stage_two(first)
+    if series.field == "stage1.consistency" or not methods:
+        return m_plus(first), "M_plus"
+    return methods[0], methods[0].upper()
 
 
 def figure_groups(study: Study) -> list[Group]:
     """The settings that the thresholds' figure is drawn from."""
-    series = [one for field in THRESHOLDS for one in series_of(study, field)]
-    return list({id(group): group for one in series for group in one.groups}.values()) or study.bases
+    series = [part for field in THRESHOLDS for part in series_of(study, field)]
+    return list({id(group): group for part in series for group in part.groups}.values()) or study.bases
 
 
 def _stage_one_row(group: Group) -> dict[str, Cell]:
-    last = group.iterations
+    last = iterations(group)
     row: dict[str, Cell] = {}
     for i in sorted({1, last}):
-        quality = label_quality_over_seeds(group, f"agreed_{i}")
+        quality = quality_of_set(group, f"agreed_{i}")
         name = f" {i}" if last > 1 else ""
         row[f"precision{name}"] = percent_interval(quality.precision) if quality else words("missing")
         row[f"coverage{name}"] = percent(quality.coverage if quality else nan)
@@ -140,18 +148,17 @@ def _stage_one_row(group: Group) -> dict[str, Cell]:
 
 def _stage_two_row(group: Group) -> dict[str, Cell]:
     members = group.having("pairs")
-    made = [group.pairs(name) for name in members]
-    number = sum(len(one.ids) for one in made) / len(made) if made else nan
+    pairs = [group.pairs(name) for name in members]
+    number = sum(len(part.ids) for part in pairs) / len(pairs) if pairs else nan
     row = {"pairs": count(number)}
     for side in ("chosen", "rejected"):
-        right = [found.mean() for one in made if (found := one.right[side]) is not None and len(found)]
+        right = [hits.mean() for part in pairs if (hits := part.right[side]) is not None and len(hits)]
         row[f"{side} right"] = percent(float(sum(right)) / len(right) if right else nan)
     return row | _accuracies(group)
 
 
 def _accuracies(group: Group) -> dict[str, Cell]:
-    methods = [group.m_plus, *(one for one in METHODS if one in group.planned())]
-    names = {group.m_plus: "M_plus", "dpo": "DPO", "orpo": "ORPO"}
+    methods, names = [m_plus(group), *stage_two(group)], short_names(group)
     return {f"{names[method]}, accuracy": accuracy_of(group, method) for method in methods}
 
 
@@ -164,8 +171,8 @@ def threshold_figure(study: Study) -> "Figure | None":
     with style():
         figure, panels = new_figure(width, [1.0] * len(rows))
         for line, series in zip(panels, rows, strict=True):
-            for panel, one in zip(line, series, strict=False):
-                _draw_series(panel, one)
+            for panel, part in zip(line, series, strict=False):
+                _draw_series(panel, part)
             for panel in line[len(series) :]:
                 panel.set_axis_off()
             label_lines(line[: len(series)], f"%, judged on {series[0].groups[0].split}")
@@ -174,22 +181,24 @@ def threshold_figure(study: Study) -> "Figure | None":
 
 
 def _draw_series(panel: "Axes", series: Series) -> None:
+    groups = series.groups
     lines: list[tuple[str, str, str, list[Estimate | None]]] = [
-        ("hybrid", "M+ accuracy", "-", [accuracy_estimate(one, one.m_plus) for one in series.groups]),
-        ("dpo", "DPO accuracy", "-", [accuracy_estimate(one, "dpo") for one in series.groups]),
-        ("orpo", "ORPO accuracy", "-", [accuracy_estimate(one, "orpo") for one in series.groups]),
+        ("hybrid", "M+ accuracy", "-", [accuracy_estimate(group, m_plus(group)) for group in groups]),
+        ("dpo", "DPO accuracy", "-", [accuracy_estimate(group, "dpo") for group in groups]),
+        ("orpo", "ORPO accuracy", "-", [accuracy_estimate(group, "orpo") for group in groups]),
     ]
     if series.field == "stage1.consistency":  # it decides the first agreed set; the last hangs on much else
-        found = [label_quality_over_seeds(group, "agreed_1") for group in series.groups]
-        lines.append(
-            ("precision", "label precision", "--", [one.precision if one else None for one in found])
-        )
-        shares = [nothing(value=one.coverage) if one else None for one in found]
-        lines.append(("coverage", "coverage", ":", shares))
+        lines += _label_lines([quality_of_set(group, "agreed_1") for group in groups])
     step = 0.012 * (series.values[-1] - series.values[0])
-    for i, (what, label, dashes, values) in enumerate(lines):
+    for i, (look, label, dashes, values) in enumerate(lines):
         shift = step * (i - 1) if i < 3 else 0.0
-        draw_points(panel, [value + shift for value in series.values], values, what, label, dashes)
+        draw_points(panel, [value + shift for value in series.values], values, ALL[look], label, dashes)
     panel.set_xlabel(THRESHOLDS[series.field], labelpad=2)
     panel.set_title(f"weak: {series.weak}", fontsize=8, pad=4)
     add_grid(panel)
+
+
+def _label_lines(qualities: Sequence[SetQuality | None]) -> list[tuple[str, str, str, list[Estimate | None]]]:
+    precision = [quality.precision if quality else None for quality in qualities]
+    coverage = [nothing(value=quality.coverage) if quality else None for quality in qualities]
+    return [("precision", "label precision", "--", precision), ("coverage", "coverage", ":", coverage)]

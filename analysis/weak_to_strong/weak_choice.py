@@ -15,9 +15,12 @@ import numpy as np
 
 from analysis.reading.contrasts import difference
 from analysis.reading.groups import Group, accuracy_estimate, once
-from analysis.reading.labels import label_quality_over_seeds, label_tables, ratio_estimate, runs_with_sets
+from analysis.reading.labels import label_tables, ratio_estimate, runs_with_sets
 from analysis.reading.study import Study
-from analysis.writing.figures import COLOURS, MARKS, add_grid, arms, assigned, label_lines, new_figure, style
+from analysis.weak_to_strong.labels import quality_of_set
+from analysis.weak_to_strong.looks import COLOURS
+from analysis.weak_to_strong.titles import m_plus
+from analysis.writing.figures import MARKS, add_grid, arms, assigned, label_lines, new_figure, style
 from analysis.writing.notes import footer, smallest_effect
 from analysis.writing.table import MISSING, Cell, Table, p_value, percent_interval, points_interval, words
 from w2s_core.statistics import Estimate, score
@@ -69,7 +72,7 @@ def weak_choice_tables(study: Study) -> list[Table]:
 @once
 def gain_of(group: Group) -> Estimate | None:
     """What M_plus gains over the strong model's zero-shot accuracy."""
-    return difference([group], group.m_plus, "zero_shot")
+    return difference([group], m_plus(group), "zero_shot")
 
 
 @once
@@ -77,7 +80,7 @@ def properties(group: Group) -> dict[str, Estimate]:
     """What is measured of a weak model, by name; what is missing stands out."""
     found = {"accuracy": accuracy_estimate(group, "weak_floor")}
     for name, one in (("label precision", "weak_0"), ("agreement precision", "agreed_1")):
-        quality = label_quality_over_seeds(group, one)
+        quality = quality_of_set(group, one)
         found[name] = quality.precision if quality else None
     found["disagreement"] = _disagreement(group)
     found["error overlap"] = error_overlap(group)

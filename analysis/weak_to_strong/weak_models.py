@@ -7,11 +7,9 @@ from analysis.parts.accuracy import accuracy_of, group_recovery
 from analysis.reading.contrasts import difference
 from analysis.reading.groups import Group
 from analysis.reading.study import Study
-from analysis.reading.titles import method_name
-from analysis.weak_to_strong.stage_two import METHODS
+from analysis.weak_to_strong.looks import ALL, COLOURS, MODELS
+from analysis.weak_to_strong.titles import METHODS, iterations, title_in
 from analysis.writing.figures import (
-    COLOURS,
-    MARKERS,
     add_grid,
     draw_points,
     label_lines,
@@ -39,7 +37,7 @@ def weak_model_tables(study: Study) -> list[Table]:
 
 def pgr_methods(groups: Sequence[Group]) -> list[str]:
     """The methods of the grid, as far as any group has them."""
-    last = max(group.iterations for group in groups)
+    last = max(iterations(group) for group in groups)
     wanted = ["full_weak_ft", "weak_icl", f"weak_ft_{last}", f"icl_ft_{last}", f"hybrid_ft_{last}", *METHODS]
     planned = {method for group in groups for method in group.planned()}
     return [method for method in wanted if method in planned]
@@ -48,7 +46,7 @@ def pgr_methods(groups: Sequence[Group]) -> list[str]:
 def pgr_table(groups: Sequence[Group]) -> Table:
     """PGR with intervals; where the ceiling does not clear the floor there is none, and the table says so."""
     methods = pgr_methods(groups)
-    names = {method: method_name(method, groups[0].m_plus) for method in methods}
+    names = {method: title_in(groups, method) for method in methods}
     spans = ("floor", "ceiling", "gap, points", *names.values())
     table = Table(
         f"PGR by weak model, on {groups[0].split}", ["weak model", *spans], spans=spans, name="weak_models"
@@ -72,10 +70,10 @@ def pgr_table(groups: Sequence[Group]) -> Table:
     return table
 
 
-def _pgr_cell(found: Recovery | None) -> Cell:
-    if found is None:
+def _pgr_cell(pgr: Recovery | None) -> Cell:
+    if pgr is None:
         return words(MISSING)
-    return ratio_interval(found.ratio) if found.resolved else words(NOT_RESOLVED)
+    return ratio_interval(pgr.ratio) if pgr.resolved else words(NOT_RESOLVED)
 
 
 _SHORT: Final = {
@@ -104,14 +102,14 @@ def pgr_figure(groups: Sequence[Group]) -> "Figure | None":
 
 def _draw_pgr(panel: "Axes", group: Group, methods: Sequence[str]) -> None:
     for at, method in enumerate(methods):
-        found = group_recovery(group, method)
-        if found is not None and not found.resolved:
+        pgr = group_recovery(group, method)
+        if pgr is not None and not pgr.resolved:
             panel.text(0.5, 0.5, NOT_RESOLVED, transform=panel.transAxes, ha="center", fontsize=7.5)
             break
-        side = _side(method)
-        draw_points(panel, [at], [found.ratio if found else None], side, method, "none", scale=1)
-    shown = [_SHORT.get(method, _SHORT.get(method.split("_")[0], method)) for method in methods]
-    panel.set_xticks(range(len(methods)), shown, fontsize=6.5)
+        look = ALL[_side(method)]
+        draw_points(panel, [at], [pgr.ratio if pgr else None], look, method, "none", scale=1)
+    names = [_SHORT.get(method, _SHORT.get(method.split("_")[0], method)) for method in methods]
+    panel.set_xticks(range(len(methods)), names, fontsize=6.5)
     panel.set_xlim(-0.5, len(methods) - 0.5)
     for level, dashes in ((0, (0, (1, 1.5))), (1, (0, (5, 2)))):
         colour = COLOURS["floor" if level == 0 else "ceiling"]
@@ -121,6 +119,6 @@ def _draw_pgr(panel: "Axes", group: Group, methods: Sequence[str]) -> None:
 
 
 def _side(method: str) -> str:
-    if method in MARKERS:
+    if method in MODELS:
         return method
     return {"full_weak_ft": "weak", "weak_icl": "icl"}.get(method, method.split("_")[0])

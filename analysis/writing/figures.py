@@ -1,9 +1,9 @@
-"""How figures look and are saved, and that of Stage I (the paper's Figure 4): accuracy over iterations."""
+"""How figures look and are saved."""
 
 from collections.abc import Iterable, Sequence
 from math import isnan
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,22 +15,27 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOURS: Final = {
-    "weak": "#D55E00",
-    "icl": "#0072B2",
-    "hybrid": "#009E73",
-    "dpo": "#E78AC3",
-    "orpo": "#4B2E63",
-    "floor": "#767676",
-    "ceiling": "#000000",
-    "precision": "#000000",
-    "coverage": "#767676",
-}
-"""One colour a method, in every figure: distinct for colour-blind eyes (after Okabe and Ito); markers differ too."""
 
-MARKERS: Final = {"weak": "o", "icl": "s", "hybrid": "D", "dpo": "^", "orpo": "v"}
-REFERENCES: Final = {"floor": "x", "ceiling": "*", "precision": "P", "coverage": "X"}
-"""Markers of what is no method of the strong model; these have dashes of their own too."""
+class Look(NamedTuple):
+    """A colour and a marker."""
+
+    colour: str
+    marker: str
+
+
+LOOKS: Final = (
+    Look("#D55E00", "o"),
+    Look("#0072B2", "s"),
+    Look("#009E73", "D"),
+    Look("#E78AC3", "^"),
+    Look("#4B2E63", "v"),
+)
+"""Of methods: distinct for colour-blind eyes (after Okabe and Ito); markers differ too."""
+FLOOR: Final = Look("#767676", "x")
+CEILING: Final = Look("#000000", "*")
+PRECISION: Final = Look("#000000", "P")
+COVERAGE: Final = Look("#767676", "X")
+"""What is no method; these have dashes of their own too."""
 MARKS: Final = ("o", "s", "D", "^", "v", "P", "X", "*")
 """Markers of models, where a figure tells several apart; see `assigned`."""
 _STYLE: Final[Any] = {
@@ -75,12 +80,12 @@ def new_figure(panels: int, heights: Sequence[float] = (1.0,)) -> "tuple[Figure,
     return figure, np.concatenate([grid[i * rows : (i + 1) * rows] for i in range(lines)], axis=1)[:, :panels]
 
 
-def label_lines(row: "Iterable[Axes]", said: str) -> None:
+def label_lines(row: "Iterable[Axes]", text: str) -> None:
     """Say beside the first panel of each line what its height means."""
     for panel in row:
         place = panel.get_subplotspec()
         if place is not None and place.is_first_col():
-            panel.set_ylabel(said)
+            panel.set_ylabel(text)
 
 
 def style() -> Any:
@@ -104,28 +109,27 @@ def save_figure(figure: "Figure", folder: Path, name: str) -> list[Path]:
 def draw_points(
     panel: "Axes",
     places: Sequence[float],
-    found: Sequence[Estimate | None],
-    what: str,
+    estimates: Sequence[Estimate | None],
+    look: Look,
     label: str,
     line: str = "-",
     *,
     scale: float = 100,
 ) -> None:
-    """Points with intervals, by default in per cent; a missing one leaves a gap, one without interval has no bar.
-
-    `what` names the colour and the marker.
-    """
+    """Points with intervals, by default in per cent; a missing one leaves a gap, one without interval has no bar."""
     known = [
-        (at, one) for at, one in zip(places, found, strict=True) if one is not None and not isnan(one.value)
+        (at, estimate)
+        for at, estimate in zip(places, estimates, strict=True)
+        if estimate is not None and not isnan(estimate.value)
     ]
     if not known:
         return
     panel.errorbar(
         [at for at, _ in known],
-        [scale * one.value for _, one in known],
-        yerr=[[scale * arm for arm in side] for side in zip(*(arms(one) for _, one in known), strict=True)],
-        color=COLOURS[what],
-        marker=(MARKERS | REFERENCES)[what],
+        [scale * estimate.value for _, estimate in known],
+        yerr=[[scale * arm for arm in side] for side in zip(*(arms(e) for _, e in known), strict=True)],
+        color=look.colour,
+        marker=look.marker,
         linestyle=line,
         label=label,
         linewidth=1.3,
@@ -137,16 +141,16 @@ def draw_points(
     )
 
 
-def arms(one: Estimate) -> tuple[float, float]:
+def arms(estimate: Estimate) -> tuple[float, float]:
     """How far an interval reaches below and above its value; not at all where there is none."""
-    if isnan(one.low):
+    if isnan(estimate.low):
         return 0.0, 0.0
-    return max(0.0, one.value - one.low), max(0.0, one.high - one.value)
+    return max(0.0, estimate.value - estimate.low), max(0.0, estimate.high - estimate.value)
 
 
 def panel_title(group: Group) -> str:
     """A panel's title; a long name is broken at its commas."""
-    return f"weak: {group.name}".replace(", ", "\n")
+    return f"{group.lead}: {group.name}".replace(", ", "\n")
 
 
 def assigned(names: Iterable[str], looks: Sequence[str]) -> dict[str, str]:
@@ -162,14 +166,14 @@ def add_grid(panel: "Axes") -> None:
 
 def add_legend(figure: "Figure", panels: Iterable["Axes"], order: Sequence[str] = ()) -> None:
     """One legend below all panels; what any panel shows is in it, in this order, others after."""
-    shown: dict[str, Any] = {}
+    by_label: dict[str, Any] = {}
     for panel in panels:
         handles, labels = panel.get_legend_handles_labels()
-        shown = dict(zip(labels, handles, strict=True)) | shown
-    labels = [label for label in order if label in shown]
-    labels += [label for label in shown if label not in labels]
+        by_label = dict(zip(labels, handles, strict=True)) | by_label
+    labels = [label for label in order if label in by_label]
+    labels += [label for label in by_label if label not in labels]
     figure.legend(
-        [shown[label] for label in labels],
+        [by_label[label] for label in labels],
         labels,
         loc="outside lower center",
         ncols=max(1, int(figure.get_figwidth() / (_LETTER * (6 + max(map(len, labels), default=1))))),

@@ -7,7 +7,6 @@ from math import isnan, nan
 import numpy as np
 
 from analysis.reading.groups import Group
-from analysis.reading.titles import is_control, method_name
 from w2s_core.statistics import Estimate, crossed_variance
 
 NAMED_RUNS = 12
@@ -57,58 +56,65 @@ def _responses_note(group: Group) -> list[str]:
 
 
 def smallest_gain(group: Group) -> str:
-    """The smallest paired difference from M_plus that the data can show, as the median over the paper's methods."""
-    found = []
+    """The smallest paired difference from the reference that the data can show, as the median over the other models;
+    controls do not count. Empty where the method proposes no model.
+    """
+    reference = group.reference
+    if reference is None:
+        return ""
+    sizes = []
     for method in group.planned():
-        runs = group.present(method, group.m_plus)
-        if method == group.m_plus or is_control(method) or not runs:
+        runs = group.present(method, reference)
+        if method == reference or group.role(method) == "control" or not runs:
             continue
-        difference = group.table(method, runs=runs) - group.table(group.m_plus, runs=runs)
+        difference = group.table(method, runs=runs) - group.table(reference, runs=runs)
         spread = crossed_variance(difference, group.clusters)
         if spread.known:
-            found.append(spread.detectable())
-    return smallest_note(f"A difference from {method_name(group.m_plus)}", found)
+            sizes.append(spread.detectable())
+    return smallest_note(f"A difference from {group.short_title(reference)}", sizes)
 
 
-def smallest_effect(what: str, effects: Iterable[Estimate | None]) -> str:
+def smallest_effect(subject: str, effects: Iterable[Estimate | None]) -> str:
     """The smallest effect that the data behind some effects can show, as the median over them."""
-    known = (one.spread.detectable() for one in effects if one is not None and one.spread.known)
-    return smallest_note(what, known)
+    sizes = (effect.spread.detectable() for effect in effects if effect is not None and effect.spread.known)
+    return smallest_note(subject, sizes)
 
 
-def smallest_change(what: str, scores: Iterable[Estimate | None]) -> str:
+def smallest_change(subject: str, scores: Iterable[Estimate | None]) -> str:
     """The smallest distance of a single share from a known number that the data can show, as the median over some."""
-    found = [one.spread.detectable() for one in scores if one is not None and one.spread.known]
-    size = _median(found)
+    size = _median(score.spread.detectable() for score in scores if score is not None and score.spread.known)
     if isnan(size):
         return ""
-    found_how = "for that to be found in 4 of 5 tries (p < 0.05)"
-    return f"{what} must lie {100 * size:.1f} points from a known number {found_how}."
+    return (
+        f"{subject} must lie {100 * size:.1f} points from a known number for that to be found in 4 of 5 tries "
+        "(p < 0.05)."
+    )
 
 
-def smallest_note(what: str, found: Iterable[float]) -> str:
+def smallest_note(subject: str, sizes: Iterable[float]) -> str:
     """A sentence on the minimum detectable effect (a share), at 80 % power and p < 0.05; empty if it is not known."""
-    size = _median(found)
+    size = _median(sizes)
     if isnan(size):
         return ""
-    return f"{what} must be about {100 * size:.1f} points to be found in 4 of 5 tries (paired, p < 0.05)."
+    return f"{subject} must be about {100 * size:.1f} points to be found in 4 of 5 tries (paired, p < 0.05)."
 
 
-def _median(found: Iterable[float]) -> float:
+def _median(sizes: Iterable[float]) -> float:
     """Of those that are known. Answers that are alike on every question show no chance at all, and so no size."""
-    values = [one for one in found if one > 1e-12]  # nan is not
-    return float(np.median(values)) if values else nan
+    known = [size for size in sizes if size > 1e-12]  # nan is not
+    return float(np.median(known)) if known else nan
 
 
 def missing_notes(groups: Sequence[Group], concerns: Callable[[str], bool] = lambda label: True) -> list[str]:
-    """What is missing in the store, and the commands that compute it."""
+    """What is missing in the store, and the commands that compute it: those of the runs that are to have it."""
     absent = [(group, label, name) for group in groups for label, name in group.absent() if concerns(label)]
     if not absent:
         return []
     listed = ", ".join(f"{label} of {name}" for _, label, name in absent[:NAMED_MISSING])
     more = f" and {len(absent) - NAMED_MISSING} more" if len(absent) > NAMED_MISSING else ""
-    commands = dict.fromkeys(command for group, _, name in absent for command in group.member(name).commands)
-    return [f"Missing: {listed}{more}. To compute it: {_listed(list(commands))}"]
+    typed = dict.fromkeys(group.member(name).command_for.get(label, "") for group, label, name in absent)
+    commands = [command for command in typed if command]
+    return [f"Missing: {listed}{more}." + (f" To compute it: {_listed(commands)}" if commands else "")]
 
 
 def run_notes(groups: Sequence[Group]) -> list[str]:
@@ -125,14 +131,24 @@ def to_compute(groups: Sequence[Group], fields: str) -> str:
 
     fields: `field=value ...`, as a shell reads them.
     """
-    for command in (one for group in groups for one in group.commands):
+    for command in (command for group in groups for command in group.commands):
         typed = shlex.split(command)
-        if typed[:1] == ["w2s"] and "run" in typed[1:4]:  # `w2s --store DIR run` too
+        if _is_run(typed):
             named = {
                 i + more for i, part in enumerate(typed) if part in ("--name", "--out") for more in (0, 1)
             }
             return shlex.join(part for i, part in enumerate(typed) if i not in named) + f" {fields}"
     return ""
+
+
+def _is_run(typed: Sequence[str]) -> bool:
+    """Whether a command is `w2s run`, with whatever options of `w2s` itself before `run`."""
+    if typed[:1] != ["w2s"]:
+        return False
+    rest = list(typed[1:])
+    while rest and rest[0].startswith("-"):
+        del rest[: 1 if "=" in rest[0] else 2]  # an option and its value, in one word or two
+    return rest[:1] == ["run"]
 
 
 def _listed(commands: Sequence[str]) -> str:

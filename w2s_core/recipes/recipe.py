@@ -171,6 +171,8 @@ class Recipe(Generic[C]):
         build: the method itself, a plain function of steps. It calls the methods of its `Targets`.
         final: the name of the model that a study's `accuracy` means.
         rungs: names of models, in order, after whose grade a pruner may give a trial up.
+        outputs: fields that decide which targets there are and nothing of what they hold: runs that differ in these
+            alone are one experiment.
         report: "module:attribute" of the `analysis` parts that the method adds to a report; "" for none.
         old_outline: the targets of records that were written before records kept them, from their labels.
     """
@@ -183,6 +185,7 @@ class Recipe(Generic[C]):
     build: Callable[[C, Given, Targets], None]
     final: Callable[[C], str]
     rungs: Callable[[C], Sequence[str]] = lambda experiment: ()
+    outputs: tuple[str, ...] = ()
     report: str = ""
     old_outline: Callable[[Sequence[str]], list[Outline]] | None = None
 

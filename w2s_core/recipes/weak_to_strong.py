@@ -160,9 +160,9 @@ def _controls(
     random = random_subset(responses=d_icl, like=agreed, exclude=demonstrations, seed=seed)
     gold = on_same_questions(responses=given.gold["train_2"], like=agreed)
     return {
+        "gold_on_agreed": tune(responses=gold, columns=("solution",), steps_of=icl_ft),
         "icl_all": tune(responses=d_icl, exclude=demonstrations, steps_of=icl_ft),
         "random_subset": tune(responses=random, steps_of=icl_ft),
-        "gold_on_agreed": tune(responses=gold, columns=("solution",), steps_of=icl_ft),
     }
 
 
@@ -184,9 +184,9 @@ _BASELINES = {
     "weak_icl": "weak ICL",
 }
 _CONTROLS = {
+    "gold_on_agreed": "control: gold",
     "icl_all": "control: all ICL",
     "random_subset": "control: random",
-    "gold_on_agreed": "control: gold",
 }
 _TITLES = {
     "weak_floor": "weak floor",
@@ -287,6 +287,7 @@ RECIPE = Recipe(
     build=weak_to_strong,
     final=_final,
     rungs=lambda x: [f"hybrid_ft_{i}" for i in range(1, x.stage1.iterations + 1)],
+    outputs=("controls", "stage2.methods"),
     report="analysis.weak_to_strong.report:REPORT",
     old_outline=_old_outline,
 )

@@ -1,0 +1,51 @@
+"""The recipe of a run, as far as it can be had: a record outlives the plug-in that its recipe came from."""
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, Final
+
+from w2s_core.errors import UserError
+from w2s_core.plugins import RECIPES
+from w2s_core.recipes.recipe import Recipe
+from w2s_core.recipes.record import model_names, recipe_name
+
+ONLY_MODEL: Final = "model"
+"""What a base model is called where a record names none."""
+
+
+def find_recipe(name: str) -> Recipe[Any] | None:
+    """The recipe of that name; None where it is not there, or cannot be imported."""
+    try:
+        return _load(name)
+    except UserError:
+        return None
+
+
+def why_missing(name: str) -> str:
+    """One line on a recipe that cannot be had, for reports; empty where it can."""
+    try:
+        _load(name)
+    except UserError as error:
+        return f"These runs have the tables of any recipe only, since theirs cannot be had: {error}."
+    return ""
+
+
+@lru_cache(maxsize=32)
+def _load(name: str) -> Recipe[Any]:
+    # Cached, since a look-up reads the entry points of all installed packages, and a study has a thousand records.
+    # An error is not cached: the module may be imported later.
+    recipe: Recipe[Any] = RECIPES.get(name)
+    return recipe
+
+
+def base_models(record: Mapping[str, Any]) -> dict[str, str]:
+    """The names of a run's base models by field, in the order of the recipe, which a record's JSON does not keep."""
+    names = model_names(record)
+    recipe = find_recipe(recipe_name(record))
+    order = recipe.models if recipe is not None else ()
+    return {field: str(names[field]) for field in [*order, *names] if field in names}
+
+
+def model_heading(field: str) -> str:
+    """What tables call a base model by its field: `weak model`, `base model`; `model` stays as it is."""
+    return field if field.endswith(ONLY_MODEL) else f"{field} model"
