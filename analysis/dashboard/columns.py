@@ -97,8 +97,9 @@ class _Entry:
 
 def is_plain(entry: Outline) -> bool:
     """Whether a target's label and title are plain words: harmless in the templates of a page."""
+    parts = [entry.name] if entry.split is None else [entry.name, entry.split]
     return (
-        _LABEL.fullmatch(entry.label) is not None
+        all(_LABEL.fullmatch(part) for part in parts)
         and _TITLE.fullmatch(entry.title) is not None
         and entry.title.isprintable()
     )
@@ -245,12 +246,9 @@ def colours(columns: Mapping[str, Metric]) -> dict[str, str]:
 
     Prominent titles are the first to get colours, so that they are distinct; the others may share one.
     """
-    titles = dict.fromkeys(
-        metric.title
-        for group in (["method"], PROMINENT, None)
-        for metric in columns.values()
-        if group is None or (metric.prominent and metric.role in group)
-    )
+    methods = [metric for metric in columns.values() if metric.prominent and metric.role == "method"]
+    prominent = [metric for metric in columns.values() if metric.prominent]
+    titles = dict.fromkeys(metric.title for metric in (*methods, *prominent, *columns.values()))
     bounds = {
         metric.title: _BOUNDS[metric.role]
         for metric in columns.values()
