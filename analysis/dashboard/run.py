@@ -51,7 +51,7 @@ class Run:
     def bases(self) -> dict[str, str]:
         """Names of its base models, by the field that names them."""
         try:
-            names = model_names(self.record)
+            names: Mapping[str, Any] = model_names(self.record)
         except (TypeError, ValueError):  # "bases" is no mapping
             return {}
         return {str(name): model for name, model in names.items() if isinstance(model, str)}

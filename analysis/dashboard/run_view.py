@@ -4,6 +4,7 @@ from typing import Any, Final
 
 import panel as pn
 import panel_material_ui as pmui
+from pydantic import ValidationError
 
 from analysis.dashboard.catalogue import Catalogue, Snapshot
 from analysis.dashboard.links import Links
@@ -127,24 +128,49 @@ class RunView:
         if self._step is None or not self.run.value:
             return
         try:
-            explanation = render_explanation(
-                self._catalogue.store, self.run.value, self._step, self.against.value or None
-            )
+            explanation = self._explanation(self.run.value, self._step)
             self._explained.object = f"<pre>{text(explanation)}</pre>"
         except (UserError, KeyError) as error:
-            # A step that was never computed is planned anew: this fails where the recipe is not known here.
             self._explained.object = trouble(error)
+
+    def _explanation(self, name: str, step: str) -> str:
+        """Why a step has its key.
+
+        Raises:
+            UserError: it was never computed, and cannot be planned anew to tell.
+        """
+        against = self.against.value or None
+        runs = self._catalogue.snapshot.runs
+        for run in [runs[chosen] for chosen in (name, against) if chosen in runs]:
+            key = _steps(run).get(step)
+            if key is not None and not self._catalogue.store.has(key) and not _is_known(run.recipe):
+                raise UserError(
+                    f"step '{step}' of run {run.name} was never computed, and recipe '{run.recipe}' is not known here: "
+                    "what decides its key cannot be told; start again with: w2s --import MODULE dashboard"
+                )
+        try:
+            return render_explanation(self._catalogue.store, name, step, against)
+        except ValidationError:
+            raise UserError(
+                f"step '{step}' was never computed, and its run's settings are not those of its recipe today: "
+                "what decides its key cannot be told"
+            ) from None
 
 
 def steps_frame(store: Store, run: Run) -> Any:
     """A row a step of a run: step, state, took, seconds, made, key. The dearest first, then what is missing."""
     import pandas as pd
 
-    listed = run.record.get("steps")
-    steps = listed if isinstance(listed, dict) else run.targets
-    rows = [_step_row(store, str(label), str(key)) for label, key in steps.items()]
+    rows = [_step_row(store, label, key) for label, key in _steps(run).items()]
     frame = pd.DataFrame(rows, columns=["step", "state", "took", "seconds", "made", "key"])
     return frame.sort_values(["seconds", "step"], ascending=[False, True], ignore_index=True)
+
+
+def _steps(run: Run) -> dict[str, str]:
+    """Keys by label; of a record that lists no steps, those of its targets."""
+    listed = run.record.get("steps")
+    steps = listed if isinstance(listed, dict) else run.targets
+    return {str(label): str(key) for label, key in steps.items()}
 
 
 def _step_row(store: Store, label: str, key: str) -> tuple[str, str, str, float, str, str]:
