@@ -139,21 +139,12 @@ class RunView:
         Raises:
             UserError: it was never computed, and cannot be planned anew to tell.
         """
-        against = self.against.value or None
-        runs = self._catalogue.snapshot.runs
-        for run in [runs[chosen] for chosen in (name, against) if chosen in runs]:
-            key = _steps(run).get(step)
-            if key is not None and not self._catalogue.store.has(key) and not _is_known(run.recipe):
-                raise UserError(
-                    f"step '{step}' of run {run.name} was never computed, and recipe '{run.recipe}' is not known here: "
-                    "what decides its key cannot be told; start again with: w2s --import MODULE dashboard"
-                )
         try:
-            return render_explanation(self._catalogue.store, name, step, against)
+            return render_explanation(self._catalogue.store, name, step, self.against.value or None)
         except ValidationError:
             raise UserError(
-                f"step '{step}' was never computed, and its run's settings are not those of its recipe today: "
-                "what decides its key cannot be told"
+                f"step '{step}' was never computed, and the settings in its run's record are not those that its recipe "
+                "takes today: what decides its key cannot be told"
             ) from None
 
 
