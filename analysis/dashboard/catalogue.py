@@ -2,59 +2,23 @@
 
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from analysis.dashboard.columns import Metric, default_metrics, metrics_of
+from analysis.dashboard.columns import Metric, default_columns, in_order
 from analysis.dashboard.measures import MeasureCache, Measures, measure
+from analysis.dashboard.run import Run, read_run
 from w2s_core.engine import Store
 from w2s_core.errors import UserError
 
-OWN_COLUMNS: Final = ("run", "started", "state")
 LOOK_EVERY_S: Final = 2.0
 LOOK_SHARE: Final = 0.05
 """Of the time, that may be spent on looking: a large store is looked at less often."""
 BATCH_S: Final = 0.5
-"""How long results are read before what was found is shown."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """A run as its record has it."""
-
-    name: str
-    record: Mapping[str, Any] = field(repr=False)
-
-    @property
-    def targets(self) -> Mapping[str, str]:
-        """Keys by label."""
-        found: Mapping[str, str] = self.record["targets"]
-        return found
-
-    @property
-    def study(self) -> str | None:
-        """The study that the run belongs to."""
-        found = self.record.get("study")
-        return found if isinstance(found, str) else None
-
-    @cached_property
-    def fields(self) -> dict[str, Any]:
-        """The settings by dotted name, as text or number, the study first. Models by the last part of their path."""
-        experiment = self.record.get("experiment")
-        leaves = _leaves(experiment if isinstance(experiment, dict) else {})
-        found = {_column_name(name): _plain(value) for name, value in leaves}
-        short = {
-            name: self.record[name] for name in ("weak", "strong") if isinstance(self.record.get(name), str)
-        }
-        return ({"study": self.study} if self.study else {}) | found | short
-
-    @cached_property
-    def metrics(self) -> dict[str, Metric]:
-        """What can be measured of it, by id."""
-        return metrics_of(self.targets)
+"""How long results are read before the page is brought up to date."""
 
 
 @dataclass(frozen=True)
@@ -76,17 +40,27 @@ class Snapshot:
     unread: int
     troubles: Mapping[str, str]
 
-    def value(self, run: str, metric: str) -> tuple[float, float, float] | None:
+    @cached_property
+    def columns(self) -> dict[str, Metric]:
+        """The columns of results that any run has, in order."""
+        return in_order((run.recipe, run.metrics.values()) for run in self.runs.values())
+
+    @cached_property
+    def default_columns(self) -> list[str]:
+        """Those that are shown before the user chooses."""
+        return default_columns(self.columns, (run.metrics.values() for run in self.runs.values()))
+
+    def value(self, run: str, column: str) -> tuple[float, float, float] | None:
         """Value, low and high in per cent (low and high nan where there is no interval); None if not known."""
-        one = self.runs[run]
-        wanted = one.metrics.get(metric)
-        found = self.measured.get(one.targets[wanted.target], {}) if wanted else {}
-        if wanted is None or wanted.measure not in found:
+        metric = self.runs[run].columns.get(column)
+        if metric is None:
             return None
-        value, low, high = (float("nan") if part is None else 100.0 * part for part in found[wanted.measure])
-        if wanted.measure == "rows":
-            asked = one.record.get("questions", {}).get("train_2")
-            return (value / asked, low, high) if asked else None
+        measures = self.measured.get(self.runs[run].targets[metric.target], {})
+        if metric.measure not in measures:
+            return None
+        value, low, high = (
+            float("nan") if share is None else 100.0 * share for share in measures[metric.measure]
+        )
         return value, low, high
 
     def state(self, run: str) -> str:
@@ -147,8 +121,8 @@ class Catalogue:
     def _look(self) -> None:
         """Records that changed, and targets that are there now."""
         changed = self._read_records()
-        wanted = {key for run in self._runs.values() for key in run.targets.values()}
-        present = {key for key in wanted if self.store.has(key)}
+        keys = {key for run in self._runs.values() for key in run.targets.values()}
+        present = {key for key in keys if self.store.has(key)}
         for key in self._present - present:  # collected, or found damaged: it may come again
             if self._troubles.pop(key, None):
                 self._measured.pop(key, None)
@@ -173,48 +147,49 @@ class Catalogue:
         self._runs.pop(name, None)
         self._troubles.pop(name, None)
         try:
-            record = self.store.refs.read(name)
+            run = read_run(name, self.store.refs.read(name))
         except UserError as error:
             self._troubles[name] = str(error)
             return
-        targets = record.get("targets") if isinstance(record, dict) else None
-        if not isinstance(targets, dict) or not all(isinstance(key, str) for key in targets.values()):
-            self._troubles[name] = f"'{name}' is no run: its record names no targets"
-        elif self.study is None or record.get("study") == self.study:
-            self._runs[name] = Run(name, record)
+        if self.study is not None and run.study != self.study:
+            return
+        self._runs[name] = run
+        if run.trouble is not None:
+            self._troubles[name] = run.trouble
 
     def _read_some(self) -> bool:
         """Measure results for a moment, those of the first columns first. Returns whether there were any."""
-        todo = self._unread()
-        found: dict[str, Measures] = {}
+        measured: dict[str, Measures] = {}
         until = time.monotonic() + BATCH_S
-        for key in todo:
+        for key in self._unread():
             if time.monotonic() > until or self._stopped.is_set():
                 break
-            found[key] = self._measure(key)
-        self._measured |= found
-        self._cache.keep({key: one for key, one in found.items() if key not in self._troubles})
-        if found:
+            measured[key] = self._measure(key)
+        self._measured |= measured
+        self._cache.keep({key: measures for key, measures in measured.items() if key not in self._troubles})
+        if measured:
             self._publish()
-        return bool(found)
+        return bool(measured)
 
     def _measure(self, key: str) -> Measures:
         try:
-            return measure(self.store.path(key))
+            return measure(self.store, key)
         except (UserError, KeyError, OSError) as error:
             self._troubles[key] = str(error) or type(error).__name__
             return {}
 
     def _unread(self) -> list[str]:
-        first = default_metrics(run.metrics for run in self._runs.values())
-        keys: dict[str, None] = {}
-        for metric in first:
-            for run in self._runs.values():
-                if metric in run.metrics:
-                    keys[run.targets[run.metrics[metric].target]] = None
-        keys |= dict.fromkeys(
-            run.targets[metric.target] for run in self._runs.values() for metric in run.metrics.values()
+        """Finished results that are not measured, those of the first columns first."""
+        runs = list(self._runs.values())
+        metrics = in_order((run.recipe, run.metrics.values()) for run in runs)
+        first = default_columns(metrics, (run.metrics.values() for run in runs))
+        keys = dict.fromkeys(
+            run.targets[run.columns[column].target]
+            for column in first
+            for run in runs
+            if column in run.columns
         )
+        keys |= dict.fromkeys(run.targets[metric.target] for run in runs for metric in run.metrics.values())
         return [key for key in keys if key in self._present and key not in self._measured]
 
     def _publish(self) -> None:
@@ -231,40 +206,15 @@ class Catalogue:
 
 def studies_of(store: Store) -> set[str]:
     """The studies that any record in the store names."""
-    found = set()
+    studies = set()
     for name in store.refs.names():
         try:
             record = store.refs.read(name)
         except UserError:
             continue
         if isinstance(record, dict) and isinstance(record.get("study"), str):
-            found.add(record["study"])
-    return found
-
-
-def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """A nested mapping as dotted names and values."""
-    for name, value in tree.items():
-        if isinstance(value, dict) and value:
-            yield from _leaves(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
-
-
-def _column_name(field: str) -> str:
-    """A field's column: none of the table's own, and none that reads like a metric's."""
-    return f"experiment.{field}" if field in OWN_COLUMNS or "/" in field else field
-
-
-def _plain(value: Any) -> Any:
-    """A setting as a table shows it: a number, or text."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int | float):
-        return value
-    if isinstance(value, list):
-        return ", ".join(str(_plain(one)) for one in value)
-    return "" if value is None or value == {} else str(value)
+            studies.add(record["study"])
+    return studies
 
 
 def _started(item: tuple[str, Run]) -> tuple[str, str]:
@@ -274,7 +224,7 @@ def _started(item: tuple[str, Run]) -> tuple[str, str]:
 def _stamps(folder: Path) -> Iterable[tuple[str, tuple[int, int]]]:
     for path in folder.rglob("*.json"):
         try:
-            found = path.stat()
+            stat = path.stat()
         except FileNotFoundError:
             continue  # removed meanwhile
-        yield path.relative_to(folder).as_posix().removesuffix(".json"), (found.st_mtime_ns, found.st_size)
+        yield path.relative_to(folder).as_posix().removesuffix(".json"), (stat.st_mtime_ns, stat.st_size)

@@ -2,8 +2,8 @@
 
 The first line of standard input is JSON: {"kind", "port", ...}. It comes that way because a storage URL may hold a
 password, which the arguments of a process would show to all. One line goes back on standard output: {"ready": true} or
-{"error": "..."}; whatever the libraries print goes nowhere, Trackio's write token above all. The end of standard input
-ends the process: so it goes with its parent even when that is killed.
+{"error": "..."}; what the libraries print is discarded. The end of standard input ends the process, so that none is
+left when the parent is killed.
 """
 
 import json
@@ -22,20 +22,21 @@ Wsgi = Callable[[WSGIEnvironment, StartResponse], Iterable[bytes]]
 def main() -> None:
     """Serve one dashboard."""
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
-    os.dup2(nowhere, 2)
-    asked = json.loads(sys.stdin.readline())
+    # Trackio prints a write token: nothing that the libraries print may reach the terminal.
+    devnull = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(devnull, 1)
+    os.dup2(devnull, 2)
+    request = json.loads(sys.stdin.readline())
     try:
-        serve: Callable[..., None] = {"optuna": _optuna, "trackio": _trackio}[asked.pop("kind")]
-        serve(**asked)
-    except Exception as error:  # noqa: BLE001 - told to the parent, which says it in one line
+        serve: Callable[..., None] = {"optuna": _optuna, "trackio": _trackio}[request.pop("kind")]
+        serve(**request)
+    except Exception as error:  # noqa: BLE001 - sent to the parent, which reports it in one line
         text = (str(error).strip().splitlines() or ["no message"])[0]
         _reply(replies, {"error": f"{type(error).__name__}: {text}"})
         sys.exit(1)
     _reply(replies, {"ready": True})
-    sys.stdin.read()  # until the parent closes it, or is no more
-    os._exit(0)  # the servers' threads hold nothing that must be written
+    sys.stdin.read()  # returns when the parent closes it or ends
+    os._exit(0)  # does not wait for the servers' threads, which have nothing to write
 
 
 def _reply(replies: Any, message: dict[str, Any]) -> None:
@@ -65,14 +66,14 @@ def _trackio(port: int, folder: str) -> None:
 
 
 def local_only(app: Wsgi, port: int) -> Wsgi:
-    """Refuse requests that name another host: a web page whose name was made to lead here must not reach the studies.
+    """Refuse requests that name another host, so that a web page whose name resolves to this machine cannot use it.
 
     optuna-dashboard has no login, and its pages can delete a study.
     """
-    known = {f"{name}:{port}" for name in (HOST, "localhost")}
+    hosts = {f"{name}:{port}" for name in (HOST, "localhost")}
 
     def guarded(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if environ.get("HTTP_HOST") in known:
+        if environ.get("HTTP_HOST") in hosts:
             return app(environ, start_response)
         start_response("403 Forbidden", [("Content-Type", "text/plain")])
         return [b"this server answers on 127.0.0.1 only\n"]
@@ -89,7 +90,7 @@ def _in_thread(app: Wsgi, port: int) -> None:
 
     class Quiet(WSGIRequestHandler):
         def log_message(self, *_: Any) -> None:
-            """Say nothing of requests."""
+            """Log no request: standard error is the terminal of the parent."""
 
     server = make_server(HOST, port, app, server_class=Threaded, handler_class=Quiet)
     threading.Thread(target=server.serve_forever, daemon=True).start()

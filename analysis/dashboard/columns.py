@@ -1,150 +1,259 @@
-"""The columns of the runs table: what each is called, which target it reads, and which are shown at first.
+"""The columns of results: which target of a run each reads, what it is called, their order and their colours.
 
-A metric's id is `accuracy/SPLIT/METHOD`, `pass@10/SPLIT/METHOD`, `precision/SET` or `coverage/SET`. `m_plus` stands for
-the last hybrid-ft and `agreed_last` for the last agreed set, so that runs of one and of two iterations share a column.
+All of it comes from the outlines in the runs' records, so that any recipe's results have columns, also those of a
+recipe that is not installed here. A column is a measure (accuracy, pass@10, precision, coverage), a split and a title:
+what two runs call alike stands in one column, and what they call differently, also under one name, in two.
+
+A target may stand in a second column, so that runs of one and of two iterations share it: one titled `NAME = ALIAS` in
+the column ALIAS, and the last of those titled `NAME 1`, `NAME 2`, ... in the column `last NAME`.
 """
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
 
 from analysis.reading.groups import PASS_K
-from analysis.weak_to_strong.looks import COLOURS
-from analysis.weak_to_strong.titles import method_name, ordered, ordered_sets
-from w2s_core.recipes.weak_to_strong import set_title as set_name
+from w2s_core.recipes.recipe import Outline, Role
 
 PASS: Final = f"pass@{PASS_K}"
 ACCURACY: Final = "accuracy"
-M_PLUS: Final = "m_plus"
-LAST_AGREED: Final = "agreed_last"
-HEADLINE: Final = ("weak_floor", "weak_icl", M_PLUS, "dpo", "orpo", "ceiling")
+PRECISION: Final = "precision"
+COVERAGE: Final = "coverage"
+_MEASURES: Final = {ACCURACY: "share", PASS: "pass", PRECISION: "share", COVERAGE: "coverage"}
+"""The name in `Measures` of what a column shows, in the order in which columns stand."""
+_COLUMNS_OF: Final = {"greedy": (ACCURACY,), "samples": (PASS,), "labels": (PRECISION, COVERAGE)}
+PROMINENT: Final[tuple[Role, ...]] = ("floor", "baseline", "method", "ceiling")
+"""Roles of the models that are shown before the user chooses: not those on the way, nor controls."""
 _LABEL: Final = re.compile(r"[\w.@+=-]+(/[\w.@+=-]+)*")
-"""Labels that columns are made of: they come from records and end up in formatters, which are code."""
-_KINDS: Final = {"greedy": (ACCURACY, "share"), "samples": (PASS, "pass")}
+_TITLE: Final = re.compile(r"[^<>`{}\\$|]{1,120}")
+"""Labels and titles that columns are made of: they come from records and end up in templates, which are code."""
+_NUMBERED: Final = re.compile(r"(.+) ([0-9]{1,9})")
+_PALETTE: Final = (
+    "#009E73", "#E78AC3", "#4B2E63", "#0072B2", "#D55E00", "#56B4E9", "#E69F00", "#8C6D31",
+)  # fmt: skip
+"""Distinct for colour-blind eyes (after Okabe and Ito)."""
+_BOUNDS: Final = {"floor": "#767676", "ceiling": "#000000"}
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A column of numbers.
+    """A number of a run.
 
     Attributes:
-        id: see the module's first lines.
-        target: the label of the target that it is read from, as the run's record has it.
-        measure: the name in `Measures`; `rows` is divided by the size of train_2.
+        id: `accuracy/SPLIT/NAME` or `precision/NAME`: unique among those of a run, and part of a page's address.
+        kind: accuracy, pass@10, precision or coverage.
+        split: that a model is judged on.
+        title: of the model or labelled set.
+        role: of the model.
+        target: the label of the target that it is read from.
+        prominent: whether it is shown before the user chooses.
     """
 
     id: str
+    kind: str
+    split: str | None
+    title: str
+    role: Role | None
     target: str
-    measure: str
+    prominent: bool
+
+    @property
+    def heading(self) -> str:
+        """What columns of a kind share: `accuracy, test`."""
+        return self.kind if self.split is None else f"{self.kind}, {self.split}"
+
+    @property
+    def full_title(self) -> str:
+        """`accuracy, test: ceiling`."""
+        return f"{self.heading}: {self.title}"
+
+    @property
+    def column(self) -> str:
+        """Names the column in a frame. The slash tells it from a setting's, see `run.column_name`."""
+        return "/".join(part for part in (self.kind, self.split, self.title) if part is not None)
+
+    @property
+    def measure(self) -> str:
+        """The name in `Measures`."""
+        return _MEASURES[self.kind]
+
+    @property
+    def compared(self) -> bool:
+        """Whether two runs can be compared by it, question by question."""
+        return self.kind in (ACCURACY, PASS)
 
 
-def metrics_of(targets: Iterable[str]) -> dict[str, Metric]:
-    """The metrics that a run with these targets can have, by id."""
-    found: dict[str, Metric] = {}
-    for label in filter(_LABEL.fullmatch, targets):
-        kind, _, rest = label.partition("/")
-        if kind in _KINDS and "/" in rest:
-            shown, measure = _KINDS[kind]
-            found[f"{shown}/{rest}"] = Metric(f"{shown}/{rest}", label, measure)
-        elif kind == "labels" and rest:
-            found[f"precision/{rest}"] = Metric(f"precision/{rest}", label, "share")
-            if not rest.startswith("pairs_"):
-                found[f"coverage/{rest}"] = Metric(f"coverage/{rest}", label, "rows")
-    return found | dict(_aliases(found))
+@dataclass(frozen=True)
+class _Entry:
+    """A target under one of its names."""
+
+    name: str
+    title: str
+    outline: Outline
+    prominent: bool
 
 
-def _aliases(found: Mapping[str, Metric]) -> Iterable[tuple[str, Metric]]:
-    """The last hybrid-ft of each split and the last agreed set, under names that do not count iterations."""
-    for pattern, alias in ((r"(.*/)hybrid_ft_(\d+)", M_PLUS), (r"(.*/)agreed_(\d+)", LAST_AGREED)):
-        last: dict[str, tuple[int, Metric]] = {}
-        for name, metric in found.items():
-            if match := re.fullmatch(pattern, name):
-                last[match[1]] = max(
-                    last.get(match[1], (0, metric)), (int(match[2]), metric), key=lambda one: one[0]
-                )
-        for prefix, (_, metric) in last.items():
-            yield prefix + alias, Metric(prefix + alias, metric.target, metric.measure)
+def is_plain(entry: Outline) -> bool:
+    """Whether a target's label and title are plain words: harmless in the templates of a page."""
+    parts = [entry.name] if entry.split is None else [entry.name, entry.split]
+    return (
+        all(_LABEL.fullmatch(part) for part in parts)
+        and _TITLE.fullmatch(entry.title) is not None
+        and entry.title.isprintable()
+    )
 
 
-def title(metric: str) -> str:
-    """What the page calls a metric: `accuracy, test: M_plus`."""
-    kind, _, rest = metric.partition("/")
-    if kind in ("precision", "coverage"):
-        return f"{kind}: {_set_title(rest)}"
-    split, _, method = rest.partition("/")
-    return f"{kind}, {split}: {_method_title(method)}"
+def metrics_of(outline: Iterable[Outline]) -> dict[str, Metric]:
+    """The metrics that a run with these targets can have, by id, in the outline's order."""
+    metrics = [
+        _metric(entry, kind)
+        for entry in _entries([entry for entry in outline if is_plain(entry)])
+        for kind in _COLUMNS_OF.get(entry.outline.kind, ())
+    ]
+    counts = Counter(metric.column for metric in metrics)
+    # Two targets of one title: their names tell them apart.
+    return {
+        metric.id: metric
+        if counts[metric.column] == 1
+        else replace(metric, title=f"{metric.title} ({metric.id.rpartition('/')[2]})")
+        for metric in metrics
+    }
 
 
-def short_title(metric: str) -> str:
-    """The title below the heading that its columns share."""
-    return title(metric).partition(": ")[2]
+def _metric(entry: _Entry, kind: str) -> Metric:
+    target = entry.outline
+    name = "/".join(part for part in (kind, target.split, entry.name) if part)
+    return Metric(name, kind, target.split, entry.title, target.role, target.label, entry.prominent)
 
 
-def heading(metric: str) -> str:
-    """What columns of a kind share: `accuracy, test`."""
-    return title(metric).partition(": ")[0]
+def _entries(outline: Sequence[Outline]) -> Iterator[_Entry]:
+    """Each target under its own name and, where it has one, under its alias, which then is the prominent one."""
+    aliases = _aliases(outline)
+    aliased_sets = any(label.startswith("labels/") for label in aliases)
+    for entry in outline:
+        alias = aliases.get(entry.label)
+        prominent = entry.role in PROMINENT
+        if entry.kind == "labels":  # sets have no role; where they are numbered, the last ones stand for all
+            prominent = alias is not None or not aliased_sets
+        yield _Entry(entry.name, _own_title(entry), entry, prominent and alias is None)
+        if alias is not None:
+            yield _Entry(alias, alias, entry, prominent)
 
 
-def _method_title(method: str) -> str:
-    return "M_plus" if method == M_PLUS else method_name(method)
+def _own_title(entry: Outline) -> str:
+    """The title without its alias."""
+    own, _, alias = entry.title.partition(" = ")
+    return own if own and alias else entry.title
 
 
-def _set_title(name: str) -> str:
-    named = {LAST_AGREED: "last agreed", "pairs_chosen": "chosen", "pairs_rejected": "rejected"}
-    return named.get(name) or set_name(name)
+def _aliases(outline: Sequence[Outline]) -> dict[str, str]:
+    """Second titles by label. One that is another target's name is left out: an id stands for one target."""
+    last = _last_numbered(outline)
+    names = {entry.name for entry in outline}
+    aliases = ((entry.label, _alias(entry, last)) for entry in outline)
+    return {label: alias for label, alias in aliases if alias is not None and alias not in names}
 
 
-def in_order(metrics: Iterable[str]) -> list[str]:
-    """Accuracy, then pass@10, precision, coverage; in each, methods and sets in the order of the paper."""
-    found = set(metrics)
-    splits = sorted({m.split("/")[1] for m in found if m.startswith((ACCURACY, PASS))}, key=_split_rank)
-    methods = _with_alias(ordered(m.split("/", 2)[2] for m in found if m.count("/") > 1), M_PLUS, "dpo")
-    sets = _with_alias(ordered_sets(m.split("/")[1] for m in found if m.count("/") == 1), LAST_AGREED, None)
-    graded = [f"{kind}/{split}/{one}" for kind in (ACCURACY, PASS) for split in splits for one in methods]
-    labelled = [f"{kind}/{one}" for kind in ("precision", "coverage") for one in sets]
-    return [metric for metric in (*graded, *labelled) if metric in found]
+def _alias(entry: Outline, last: Mapping[tuple[str, str | None, str], int]) -> str | None:
+    own = _own_title(entry)
+    if own != entry.title:
+        return entry.title.removeprefix(f"{own} = ")
+    series = _series(entry)
+    if series is not None and last[entry.kind, entry.split, series[0]] == series[1]:
+        return f"last {series[0]}"
+    return None
 
 
-def _with_alias(names: list[str], alias: str, before: str | None) -> list[str]:
-    """Put an alias before a name, or where there is none at the end of the paper's own names."""
-    if alias not in names:
-        return names
-    names.remove(alias)
-    stop = ("dpo", "orpo", "ceiling") if before else ("pairs_chosen", "pairs_rejected")
-    at = next((i for i, name in enumerate(names) if name in stop), len(names))
-    return [*names[:at], alias, *names[at:]]
+def _last_numbered(outline: Iterable[Outline]) -> dict[tuple[str, str | None, str], int]:
+    """The highest number of each series of numbered targets."""
+    last: dict[tuple[str, str | None, str], int] = {}
+    for entry in outline:
+        if (series := _series(entry)) is not None:
+            name = entry.kind, entry.split, series[0]
+            last[name] = max(last.get(name, 0), series[1])
+    return last
 
 
-def _split_rank(split: str) -> tuple[int, str]:
-    return (("test", "dev").index(split) if split in ("test", "dev") else 2), split
+def _series(entry: Outline) -> tuple[str, int] | None:
+    """`round`, 2 for the title `round 2`, where the target's name ends in that number too."""
+    match = _NUMBERED.fullmatch(_own_title(entry))
+    # A number in the title alone may be anything: a model's version, a threshold.
+    if match is None or not re.search(rf"[^0-9]{match[2]}$", entry.name):
+        return None
+    return match[1], int(match[2])
 
 
-def default_metrics(by_run: Iterable[Iterable[str]]) -> list[str]:
-    """The headline metrics, on the split that most runs are graded on (test before dev)."""
-    runs = [set(metrics) for metrics in by_run]
-    splits = Counter(split for run in runs for split in {m.split("/")[1] for m in run if m.count("/") > 1})
-    if not splits:
-        return []
-    split = min(splits, key=lambda one: (-splits[one], _split_rank(one)))
-    wanted = [f"{ACCURACY}/{split}/{method}" for method in HEADLINE]
-    wanted += [f"precision/{LAST_AGREED}", f"coverage/{LAST_AGREED}"]
-    return [metric for metric in wanted if any(metric in run for run in runs)]
+def in_order(runs: Iterable[tuple[str, Iterable[Metric]]]) -> dict[str, Metric]:
+    """One metric a column: accuracy, then pass@10, precision, coverage; in each, the recipes' own order.
+
+    Args:
+        runs: the recipe and the metrics of each run. Recipes stand in the order of their names, so that a new run of
+            a known recipe moves no column.
+    """
+    sample: dict[str, Metric] = {}
+    sequences: dict[str, dict[tuple[str, ...], None]] = {}
+    for recipe, metrics in runs:
+        columns = {metric.column: metric for metric in metrics}
+        sequences.setdefault(recipe, {})[tuple(columns)] = None  # most runs of a recipe have the same
+        sample = columns | sample
+    order = [column for recipe in sorted(sequences) for column in _merged(sequences[recipe])]
+    place = {column: i for i, column in enumerate(dict.fromkeys(order))}
+    ranked = sorted(sample, key=lambda column: (*_rank(sample[column]), place[column]))
+    return {column: sample[column] for column in ranked}
 
 
-def differing(fields_by_run: Iterable[Mapping[str, Any]]) -> list[str]:
-    """The fields that do not have one value in all runs, in the order of the first run; a missing one differs."""
-    runs = list(fields_by_run)
-    names = dict.fromkeys(name for fields in runs for name in fields)
-    return [name for name in names if len({repr(fields.get(name)) for fields in runs}) > 1]
+def _merged(sequences: Iterable[Sequence[str]]) -> list[str]:
+    """All items of some sequences: one that is new stands behind the item that it follows in its sequence."""
+    merged: list[str] = []
+    known: set[str] = set()
+    for sequence in sequences:
+        before: str | None = None
+        for item in sequence:
+            if item not in known:
+                at = 0 if before is None else merged.index(before) + 1
+                merged.insert(at, item)
+                known.add(item)
+            before = item
+    return merged
 
 
-def colour(metric: str) -> str:
-    """A method's colour is the same in every figure (`analysis.writing.figures`); labels take that of their side."""
-    name = metric.rpartition("/")[2]
-    if name in (M_PLUS, LAST_AGREED) or name.startswith(("hybrid", "agreed")):
-        return COLOURS["hybrid"]
-    named = {"weak_floor": "floor", "zero_shot": "floor", "full_weak_ft": "weak"}
-    side = named.get(name) or name.partition("_")[0]
-    return COLOURS.get(side, COLOURS["floor"])
+def _rank(metric: Metric) -> tuple[int, int, str]:
+    """By kind, then by split: test, dev, others."""
+    splits = ("test", "dev")
+    split = metric.split or ""
+    rank = splits.index(split) if split in splits else len(splits)
+    return list(_MEASURES).index(metric.kind), rank, split
+
+
+def default_columns(columns: Mapping[str, Metric], runs: Iterable[Iterable[Metric]]) -> list[str]:
+    """Some of `columns`: the prominent ones, of models on the split that most runs are judged on (test before dev)."""
+    listed = [list(metrics) for metrics in runs]
+    counts = Counter(split for metrics in listed for split in {m.split for m in metrics if m.compared})
+    split = min(counts, key=lambda name: (-counts[name], name != "test", name or ""), default=None)
+    prominent = {
+        metric.column
+        for metrics in listed
+        for metric in metrics
+        if metric.prominent and metric.kind != PASS and (metric.split == split or not metric.compared)
+    }
+    return [column for column in columns if column in prominent]
+
+
+def colours(columns: Mapping[str, Metric]) -> dict[str, str]:
+    """A colour a title, the same for all its measures. Floors are grey and ceilings black.
+
+    Prominent titles are the first to get colours, so that they are distinct; the others may share one.
+    """
+    methods = [metric for metric in columns.values() if metric.prominent and metric.role == "method"]
+    prominent = [metric for metric in columns.values() if metric.prominent]
+    titles = dict.fromkeys(metric.title for metric in (*methods, *prominent, *columns.values()))
+    bounds = {
+        metric.title: _BOUNDS[metric.role]
+        for metric in columns.values()
+        if metric.role in ("floor", "ceiling")
+    }
+    others = [title for title in titles if title not in bounds]
+    shades = bounds | {title: _PALETTE[i % len(_PALETTE)] for i, title in enumerate(others)}
+    return {column: shades[metric.title] for column, metric in columns.items()}

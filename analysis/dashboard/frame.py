@@ -1,11 +1,11 @@
 """The frame behind the runs table, and how each of its columns is filtered. Pure: no widget is made here."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any, Final
 
-from analysis.dashboard.catalogue import Run, Snapshot
-from analysis.dashboard.columns import differing
+from analysis.dashboard.catalogue import Snapshot
+from analysis.dashboard.run import Run, column_name
 from w2s_core.cli.render import when
 
 if TYPE_CHECKING:
@@ -17,41 +17,64 @@ SHOWN_FIELDS: Final = 8
 LISTED_VALUES: Final = 40
 
 
-def runs_frame(snapshot: Snapshot, fields: Sequence[str], metrics: Sequence[str]) -> "pd.DataFrame":
-    """One row a run, the latest first: run, started, state, the fields, and for each metric value, low and high.
+def runs_frame(snapshot: Snapshot, fields: Sequence[str], results: Sequence[str]) -> "pd.DataFrame":
+    """One row a run, the latest first: run, started, state, the fields, and for each result value, low and high.
 
-    Metrics are in per cent, nan where not known. A column of fields has numbers where all its values are numbers, and
+    Results are in per cent, nan where not known. A column of fields has numbers where all its values are numbers, and
     text otherwise.
     """
     import pandas as pd
 
     names = list(snapshot.runs)
-    shown = settings(list(snapshot.runs.values()))
+    fields_by_run = settings(list(snapshot.runs.values()))
     columns: dict[str, Any] = {
         "run": names,
         "started": [_when(snapshot.runs[name]) for name in names],
         "state": [snapshot.state(name) for name in names],
     }
     for field in fields:
-        columns[field] = _column([one.get(field, "") for one in shown])
-    for metric in metrics:
-        found = [snapshot.value(name, metric) or (float("nan"),) * 3 for name in names]
+        columns[field] = _column([values.get(field, "") for values in fields_by_run])
+    for result in results:
+        estimates = [snapshot.value(name, result) or (float("nan"),) * 3 for name in names]
         for i, suffix in enumerate(("", LOW, HIGH)):
-            columns[metric + suffix] = pd.array([one[i] for one in found], dtype="float64")
+            columns[result + suffix] = pd.array([estimate[i] for estimate in estimates], dtype="float64")
     return pd.DataFrame(columns, columns=list(columns))
 
 
 def settings(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """Each run's fields. Two models that share a short name are shown by their whole paths."""
-    found = [dict(run.fields) for run in runs]
-    for side in ("weak", "strong"):
+    """Each run's fields. Two base models that share a short name are shown by their whole paths."""
+    fields_by_run = [dict(run.fields) for run in runs]
+    for name in dict.fromkeys(name for run in runs for name in run.bases):
+        column = column_name(name)
         paths: dict[Any, set[str]] = {}
-        for run, fields in zip(runs, found, strict=True):
-            paths.setdefault(fields.get(side), set()).add(_path(run, side))
-        for run, fields in zip(runs, found, strict=True):
-            if len(paths[fields.get(side)]) > 1:
-                fields[side] = _path(run, side)
-    return found
+        for run, fields in zip(runs, fields_by_run, strict=True):
+            paths.setdefault(fields.get(column), set()).add(run.model_path(name))
+        for run, fields in zip(runs, fields_by_run, strict=True):
+            if name in run.bases and len(paths[fields[column]]) > 1:
+                fields[column] = run.model_path(name)
+    return fields_by_run
+
+
+def differing(fields: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The fields that tell runs apart, in the order of the first run.
+
+    Those that differ between runs of one recipe, where a missing one differs; and those that all runs have and that
+    differ. A field that only one recipe has tells nothing that the recipe does not.
+    """
+    by_recipe: dict[Any, list[Mapping[str, Any]]] = {}
+    for values in fields:
+        by_recipe.setdefault(values.get("recipe"), []).append(values)
+    names = dict.fromkeys(name for values in fields for name in values)
+    return [
+        name
+        for name in names
+        if any(_differs(group, name) for group in by_recipe.values())
+        or (all(name in values for values in fields) and _differs(fields, name))
+    ]
+
+
+def _differs(fields: Sequence[Mapping[str, Any]], name: str) -> bool:
+    return len({repr(values.get(name)) for values in fields}) > 1
 
 
 def default_fields(snapshot: Snapshot) -> list[str]:
@@ -61,39 +84,48 @@ def default_fields(snapshot: Snapshot) -> list[str]:
 
 def all_fields(snapshot: Snapshot) -> list[str]:
     """Every setting that any run has, those that differ first."""
-    found = settings(list(snapshot.runs.values()))
-    names = dict.fromkeys(name for one in found for name in one)
-    return list(dict.fromkeys([*differing(found), *names]))
+    fields_by_run = settings(list(snapshot.runs.values()))
+    names = dict.fromkeys(name for fields in fields_by_run for name in fields)
+    return list(dict.fromkeys([*differing(fields_by_run), *names]))
 
 
-def header_filter(frame: "pd.DataFrame", column: str, *, metric: bool = False) -> dict[str, Any]:
-    """A filter in the column's header: at least, for metrics; one of its values; or words in it.
+def group_values(snapshot: Snapshot, field: str) -> list[str]:
+    """What each run's group is called where runs are grouped by a field.
+
+    Runs of two recipes are never one group: a field of one name need not mean the same to both.
+    """
+    fields_by_run = settings(list(snapshot.runs.values()))
+    values = [_written(fields.get(field, "")) for fields in fields_by_run]
+    recipes = [str(fields["recipe"]) for fields in fields_by_run]
+    if field == "recipe" or len(set(recipes)) == 1:
+        return values
+    return [f"{value} · {recipe}" for value, recipe in zip(values, recipes, strict=True)]
+
+
+def header_filter(frame: "pd.DataFrame", column: str, *, result: bool = False) -> dict[str, Any]:
+    """A filter in the column's header: at least, for results; one of its values; or words in it.
 
     Values that could be read as HTML are filtered by words: the list of values would not escape them.
     """
-    if metric:
+    if result:
         return {"type": "number", "func": ">=", "placeholder": "≥"}
     values = frame[column].unique().tolist()
-    plain = all(escape(str(one)) == str(one) for one in values)
+    plain = all(escape(str(value)) == str(value) for value in values)
     if column in ("run", "started") or len(values) > LISTED_VALUES or not plain:
         return {"type": "input", "func": "like", "placeholder": "contains"}
-    listed = {
-        "valuesLookup": "all",
-        "sort": "asc",
-        "clearable": True,
-    }  # as the rows are now, not as they were
-    return {"type": "list", "func": "=", "placeholder": "any", **listed}
+    # "all" looks values up in the rows as they are now: a list made here would miss runs that come later.
+    lookup = {"valuesLookup": "all", "sort": "asc", "clearable": True}
+    return {"type": "list", "func": "=", "placeholder": "any", **lookup}
 
 
 def _column(values: list[Any]) -> list[Any]:
-    if all(isinstance(one, int | float) for one in values):
+    if all(isinstance(value, int | float) for value in values):
         return values
-    return [one if isinstance(one, str) else f"{one:g}" for one in values]
+    return [_written(value) for value in values]
 
 
-def _path(run: Run, side: str) -> str:
-    experiment = run.record.get("experiment")
-    return str(experiment.get(side, "")) if isinstance(experiment, dict) else ""
+def _written(value: Any) -> str:
+    return value if isinstance(value, str) else f"{value:g}"
 
 
 def _when(run: Run) -> str:

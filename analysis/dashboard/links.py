@@ -3,8 +3,9 @@
 from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
-from analysis.dashboard.catalogue import Catalogue, Run
+from analysis.dashboard.catalogue import Catalogue
 from analysis.dashboard.look import link
+from analysis.dashboard.run import Run
 
 PROJECT = "w2s"
 
@@ -33,20 +34,20 @@ class Links:
         """The curves of some runs, or of all."""
         if self.trackio is None:
             return None
-        chosen = {"runs": ",".join(runs)} if runs else {}
-        return f"{self.trackio}/?{urlencode({'project': PROJECT, **chosen})}"
+        query = {"project": PROJECT} | ({"runs": ",".join(runs)} if runs else {})
+        return f"{self.trackio}/?{urlencode(query)}"
 
     def of_run(self, run: Run) -> list[str]:
         """Links of a run, as HTML."""
         curves = self.curves((run.name,))
         study = self.study(run.study) if run.study in self.studies else None
-        shown = [(curves, "curves (Trackio)"), (study, f"study {run.study} (Optuna)")]
-        return [link(address, words) for address, words in shown if address]
+        links = [(curves, "curves (Trackio)"), (study, f"study {run.study} (Optuna)")]
+        return [link(address, words) for address, words in links if address]
 
     def of_page(self, study: str | None) -> list[str]:
         """Links of the whole page, as HTML."""
-        shown = [(self.study(study), "Optuna: studies and importances"), (self.curves(), "Trackio: curves")]
-        return [link(address, words) for address, words in shown if address]
+        links = [(self.study(study), "Optuna: studies and importances"), (self.curves(), "Trackio: curves")]
+        return [link(address, words) for address, words in links if address]
 
 
 @dataclass(frozen=True)

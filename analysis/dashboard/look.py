@@ -5,6 +5,8 @@ from html import escape
 from math import isnan
 from typing import Any, Final
 
+from analysis.dashboard.columns import Metric
+
 ACCENT: Final = "#1F4E79"
 THEME: Final = {
     "palette": {"primary": {"main": ACCENT}},
@@ -58,10 +60,15 @@ def as_text(columns: Iterable[str], clickable: str | None = None) -> dict[str, A
     """
     from bokeh.models.widgets.tables import HTMLTemplateFormatter
 
-    made = {name: HTMLTemplateFormatter(template="<%- value %>") for name in columns}
+    formatters = {name: HTMLTemplateFormatter(template="<%- value %>") for name in columns}
     if clickable is not None:
-        made[clickable] = HTMLTemplateFormatter(template='<span class="open"><%- value %></span>')
-    return made
+        formatters[clickable] = HTMLTemplateFormatter(template='<span class="open"><%- value %></span>')
+    return formatters
+
+
+def by_title(metrics: Iterable[Metric]) -> dict[str, str]:
+    """Columns by their titles, as choosers take them; these show text and never HTML."""
+    return {metric.full_title: metric.column for metric in metrics}
 
 
 def text(value: Any) -> str:
@@ -87,8 +94,8 @@ def facts(rows: list[tuple[str, str]]) -> str:
 
 def numbers(header: list[str], rows: list[list[str]]) -> str:
     """A small table; the cells are text."""
-    head = "".join(f"<th>{text(one)}</th>" for one in header)
-    body = "".join("<tr>" + "".join(f"<td>{text(one)}</td>" for one in row) + "</tr>" for row in rows)
+    head = "".join(f"<th>{text(name)}</th>" for name in header)
+    body = "".join("<tr>" + "".join(f"<td>{text(cell)}</td>" for cell in row) + "</tr>" for row in rows)
     return f'<div class="scroll"><table class="numbers"><tr>{head}</tr>{body}</table></div>'
 
 

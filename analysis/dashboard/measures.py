@@ -1,4 +1,4 @@
-"""What the table shows of a graded set: shares with 95 % intervals, computed once a result and kept on disk.
+"""What the table shows of graded responses: shares with 95 % intervals, computed once a result and kept on disk.
 
 A result never changes, so its measures do not either; `dashboard.db` in the store maps (key, code) to them, where code
 is a digest of the sources that compute them. The file can be deleted at any time.
@@ -17,11 +17,14 @@ from typing import Any
 from analysis.reading.frame import GRADES, read_grades
 from analysis.reading.groups import PASS_K
 from analysis.reading.pair import cluster_labels
+from w2s_core.engine import CorruptObjectError, Store
 from w2s_core.statistics import score
 from w2s_core.statistics.scores import pass_at_k
 
 Measures = dict[str, list[float | None]]
-"""Name -> value, low, high. `share`: right responses; `pass`: pass@10; `rows`: questions, which has no interval."""
+"""Name -> value, low, high. `share`: right responses; `pass`: pass@10; `coverage`: graded questions of all that have
+gold answers, which has no interval.
+"""
 
 _SOURCES = (
     "analysis.dashboard.measures", "analysis.reading.frame", "analysis.reading.pair", "analysis.reading.results",
@@ -29,7 +32,7 @@ _SOURCES = (
 )  # fmt: skip
 
 
-def measure(folder: Path) -> Measures:
+def measure(store: Store, key: str) -> Measures:
     """The measures of a result; none where it holds no grades.
 
     Intervals are Wilson's at the effective number of questions, clustered by template, as in the tables; they speak of
@@ -40,25 +43,39 @@ def measure(folder: Path) -> Measures:
     """
     import numpy as np
 
+    folder = store.path(key)
     if not (folder / GRADES).is_file():
         return {}
     columns = read_grades(folder)
     n, right = columns["n"], columns["c"]
-    found: Measures = {"rows": [float(len(n)), None, None]}
+    measures = _coverage(store, key, len(set(columns["id"])))
     if len(n) == 0:
-        return found
+        return measures
     clusters = cluster_labels(columns["template"])
-    found["share"] = _interval(np.asarray(right / n, dtype=float), clusters)
+    measures["share"] = _interval(np.asarray(right / n, dtype=float), clusters)
     if n.min() >= PASS_K:
-        pairs = list(zip(n.tolist(), right.tolist(), strict=True))
-        known = {pair: pass_at_k(*pair, PASS_K) for pair in set(pairs)}
-        found["pass"] = _interval(np.array([known[pair] for pair in pairs]), clusters)
-    return found
+        drawn = list(zip(n.tolist(), right.tolist(), strict=True))
+        scores = {pair: pass_at_k(*pair, PASS_K) for pair in set(drawn)}
+        measures["pass"] = _interval(np.array([scores[pair] for pair in drawn]), clusters)
+    return measures
+
+
+def _coverage(store: Store, key: str, questions: int) -> Measures:
+    """Absent where the result was not graded against the gold answers of a split, so that the whole is not known.
+
+    The whole comes from the graded result's own inputs: records do not keep which split a set was drawn from.
+    """
+    try:
+        gold = store.manifest(key)["spec"]["inputs"]["gold"]
+        whole = store.manifest(gold)["summary"]["rows"]
+    except (KeyError, TypeError, CorruptObjectError):
+        return {}
+    return {"coverage": [questions / whole, None, None]} if isinstance(whole, int) and whole else {}
 
 
 def _interval(scores: Any, clusters: list[Any] | None) -> list[float | None]:
-    found = score(scores, clusters)
-    return [found.value, found.low, found.high]
+    estimate = score(scores, clusters)
+    return [estimate.value, estimate.low, estimate.high]
 
 
 class MeasureCache:
@@ -85,11 +102,11 @@ class MeasureCache:
         """All that is known, by key."""
         return dict(self._rows())
 
-    def keep(self, found: dict[str, Measures]) -> None:
+    def keep(self, measured: dict[str, Measures]) -> None:
         """Add measures."""
-        if self.trouble or not found:
+        if self.trouble or not measured:
             return
-        rows = [(key, code_digest(), json.dumps(one)) for key, one in found.items()]
+        rows = [(key, code_digest(), json.dumps(measures)) for key, measures in measured.items()]
         try:
             with closing(self._open()) as base, base:
                 base.executemany("INSERT OR REPLACE INTO measures VALUES (?, ?, ?)", rows)
@@ -110,9 +127,9 @@ class MeasureCache:
 @lru_cache(maxsize=1)
 def code_digest() -> str:
     """Of the sources that decide a measure: an edited rule must not answer with an old result."""
-    together = hashlib.sha256()
+    digest = hashlib.sha256()
     for name in _SOURCES:
-        found = importlib.util.find_spec(name)
-        if found is not None and found.origin:
-            together.update(Path(found.origin).read_bytes())
-    return together.hexdigest()[:16]
+        spec = importlib.util.find_spec(name)
+        if spec is not None and spec.origin:
+            digest.update(Path(spec.origin).read_bytes())
+    return digest.hexdigest()[:16]

@@ -38,7 +38,7 @@ class Page:
             sizing_mode="stretch_width",
         )
         self.tabs.param.watch(lambda _: self._tab_changed(), "active")
-        self._say_state()
+        self._write_state()
         self._follow(query or {})
 
     def layout(self) -> Any:
@@ -75,7 +75,7 @@ class Page:
         self._version = snapshot.version
         for view in (self.runs, self.plot, self.pair, self.run):
             view.refresh(snapshot)
-        self._say_state()
+        self._write_state()
         if self.tabs.active == PLOT:
             self.plot.draw()
 
@@ -94,7 +94,7 @@ class Page:
         if self.tabs.active == RUN and self.run.run.value:
             return {"run": self.run.run.value}
         if self.tabs.active == PAIR and all(self.pair.chosen()):
-            return {name: str(one) for name, one in zip(_NAMES, self.pair.chosen(), strict=True)}
+            return {name: str(value) for name, value in zip(_NAMES, self.pair.chosen(), strict=True)}
         return {}
 
     def _follow(self, query: Mapping[str, str]) -> None:
@@ -107,7 +107,7 @@ class Page:
         if self.tabs.active == PLOT:
             self.plot.draw()
 
-    def _say_state(self) -> None:
+    def _write_state(self) -> None:
         snapshot = self._catalogue.snapshot
         parts = [f"{len(snapshot.runs):,} runs"]
         if snapshot.unread:
@@ -124,8 +124,8 @@ class Page:
 def make_page(shared: Shared) -> Any:
     """The page for a new session, with its polling."""
     location = pn.state.location
-    given = dict(location.query_params) if location else {}
-    page = Page(shared, {name: str(value) for name, value in given.items()})
+    query = dict(location.query_params) if location else {}
+    page = Page(shared, {name: str(value) for name, value in query.items()})
 
     def poll() -> None:
         page.poll()

@@ -6,7 +6,7 @@ import panel as pn
 import panel_material_ui as pmui
 
 from analysis.dashboard.catalogue import Catalogue, Snapshot
-from analysis.dashboard.columns import ACCURACY, M_PLUS, PASS, Metric, in_order, title
+from analysis.dashboard.columns import ACCURACY, PASS, Metric, in_order
 from analysis.dashboard.look import (
     LEAST_P,
     TABLE_CSS,
@@ -72,7 +72,7 @@ class PairView:
                 chooser.options = names
 
     def show(self, a: str, b: str, result_a: str | None = None, result_b: str | None = None) -> None:
-        """Compare two runs, on M_plus or else on what both have, unless results are named."""
+        """Compare two runs, each on its first method unless results are named."""
         self._setting = True
         for i, (run, result) in enumerate(((a, result_a), (b, result_b))):
             if run in self._catalogue.snapshot.runs:
@@ -85,28 +85,41 @@ class PairView:
 
     def chosen(self) -> tuple[str | None, ...]:
         """Run A, run B, result of A, result of B."""
-        return (*(one.value for one in self.runs), *(one.value for one in self.results))
+        return (*(run.value for run in self.runs), *(result.value for result in self.results))
 
     def _offer(self, i: int) -> None:
         """The results that the chosen run has; the one chosen before, if it has that too."""
-        run = self._catalogue.snapshot.runs.get(self.runs[i].value or "")
-        metrics = [m for m in in_order(run.metrics if run else ()) if m.startswith((ACCURACY, PASS))]
+        metrics = self._compared_metrics(i)
         before, self._setting = self._setting, True
-        kept = self.results[i].value
-        self.results[i].options = {title(metric): metric for metric in metrics}
+        chosen = self.results[i].value
+        self.results[i].options = {metric.full_title: metric.id for metric in metrics}
         if metrics:
-            self.results[i].value = kept if kept in metrics else _first_choice(metrics)
+            ids = [metric.id for metric in metrics]
+            self.results[i].value = chosen if chosen in ids else _first_choice(metrics)
         self._setting = before
         self._show()
+
+    def _compared_metrics(self, i: int) -> list[Metric]:
+        """What the run chosen on a side can be compared by."""
+        run = self._catalogue.snapshot.runs.get(self.runs[i].value or "")
+        if run is None:
+            return []
+        return [
+            metric for metric in in_order([(run.recipe, run.metrics.values())]).values() if metric.compared
+        ]
 
     def _result_chosen(self, i: int) -> None:
         """B follows A, so that choosing a method takes one click; A stays when B is changed."""
         if self._setting:
             return
-        if i == 0 and self.results[0].value in self.results[1].options.values():
-            self._setting = True
-            self.results[1].value = self.results[0].value
-            self._setting = False
+        if i == 0:
+            # By column, not by id: under one name, two recipes may mean two models.
+            columns = {metric.column: metric.id for metric in self._compared_metrics(1)}
+            chosen = [metric for metric in self._compared_metrics(0) if metric.id == self.results[0].value]
+            if chosen and chosen[0].column in columns:
+                self._setting = True
+                self.results[1].value = columns[chosen[0].column]
+                self._setting = False
         self._show()
 
     def _show(self) -> None:
@@ -125,16 +138,17 @@ class PairView:
         runs = self._catalogue.snapshot.runs
         metrics = runs[run_a].metrics[of_a], runs[run_b].metrics[of_b]
         keys = runs[run_a].targets[metrics[0].target], runs[run_b].targets[metrics[1].target]
-        if _measure_of(metrics[0]) != _measure_of(metrics[1]):
+        if metrics[0].measure != metrics[1].measure:
             raise UserError(
-                f"{of_a} and {of_b} measure different things: choose two accuracies, or two {PASS}"
+                f"{metrics[0].full_title} and {metrics[1].full_title} measure different things: "
+                f"choose two accuracies, or two {PASS}"
             )
         if keys[0] == keys[1]:
             return [
                 html("<p>A and B are one and the same stored result: there is no difference to test.</p>")
             ]
-        names = f"{run_a}, {title(of_a)}", f"{run_b}, {title(of_b)}"
-        pair = compare_pair(self._catalogue.store, *keys, measure=_measure_of(metrics[0]), names=names)
+        names = f"{run_a}, {metrics[0].full_title}", f"{run_b}, {metrics[1].full_title}"
+        pair = compare_pair(self._catalogue.store, *keys, measure=metrics[0].measure, names=names)
         return [
             html(_headline(pair.whole, names)),
             pn.pane.Bokeh(levels_plot(pair), sizing_mode="stretch_width"),
@@ -145,9 +159,10 @@ class PairView:
         ]
 
 
-def _first_choice(metrics: list[str]) -> str:
-    plus = [metric for metric in metrics if metric.startswith(ACCURACY) and metric.endswith(M_PLUS)]
-    return (plus or metrics)[0]
+def _first_choice(metrics: list[Metric]) -> str:
+    """The accuracy of the first method, or else the first result of all."""
+    methods = [m for m in metrics if m.kind == ACCURACY and m.role == "method" and m.prominent]
+    return (methods or metrics)[0].id
 
 
 def _headline(part: Part, names: tuple[str, str]) -> str:
@@ -194,10 +209,10 @@ def _changed(pair: Pair) -> Any:
     """The questions where A and B differ, with filters."""
     table = pair.questions.assign(side=changed_sides(pair.questions))
     table = table[table["a"] != table["b"]].drop(columns=["a", "b"])
-    shown = table.fillna("").astype({"id": str, "template": str})
+    frame = table.fillna("").astype({"id": str, "template": str})
     return pn.widgets.Tabulator(
-        shown,
-        formatters=as_text(shown.columns),
+        frame,
+        formatters=as_text(frame.columns),
         header_filters={
             "id": {"type": "input", "func": "like", "placeholder": "contains"},
             "template": {"type": "input", "func": "like", "placeholder": "contains"},
@@ -211,8 +226,3 @@ def _changed(pair: Pair) -> Any:
         layout="fit_data",
         stylesheets=[TABLE_CSS],
     )
-
-
-def _measure_of(metric: Metric) -> str:
-    """The measure that a metric's two graded sets are compared by."""
-    return "pass" if metric.id.startswith(PASS) else "share"

@@ -7,11 +7,8 @@ import panel as pn
 import panel_material_ui as pmui
 
 from analysis.dashboard.catalogue import Catalogue, Snapshot
-from analysis.dashboard.columns import M_PLUS, default_metrics, in_order, title
-from analysis.dashboard.look import CHOOSER, html
+from analysis.dashboard.look import CHOOSER, by_title, html
 from analysis.dashboard.plots import MOST_RUNS, runs_plot
-
-_AT_FIRST = (f"/{M_PLUS}", "/dpo", "/orpo")
 
 
 class PlotView:
@@ -40,21 +37,24 @@ class PlotView:
                 html("<p class='quiet'>Choose a result; no filter of the table may hide all runs.</p>")
             ]
             return
-        told = "The runs of the table, as it is filtered and sorted. A click in the legend hides a result."
+        caption = "The runs of the table, as it is filtered and sorted. A click in the legend hides a result."
         if len(rows) > MOST_RUNS:
-            told = f"The first {MOST_RUNS} of {len(rows):,} runs in the table: filter or sort it to see others here."
+            caption = f"The first {MOST_RUNS} of {len(rows):,} runs in the table: filter or sort it to see others here."
         plot = runs_plot(self._catalogue.snapshot, rows, metrics)
         self._body[:] = [
-            html(f"<p class='quiet'>{told}</p>"),
+            html(f"<p class='quiet'>{caption}</p>"),
             pn.pane.Bokeh(plot, sizing_mode="stretch_width"),
         ]
 
     def _offer(self, snapshot: Snapshot) -> None:
-        runs = snapshot.runs.values()
-        metrics = in_order({metric for run in runs for metric in run.metrics})
-        options = {title(metric): metric for metric in metrics}
+        options = by_title(snapshot.columns.values())
         if self.metrics.options != options:
             self.metrics.options = options
         if not self.metrics.value:
-            headline = default_metrics(run.metrics for run in runs)
-            self.metrics.value = [metric for metric in headline if metric.endswith(_AT_FIRST)]
+            self.metrics.value = _first_choice(snapshot)
+
+
+def _first_choice(snapshot: Snapshot) -> list[str]:
+    """What the methods reach; where no model has that role, all results that the table shows at first."""
+    methods = [name for name in snapshot.default_columns if snapshot.columns[name].role == "method"]
+    return methods or snapshot.default_columns

@@ -8,7 +8,7 @@ from bokeh.models import ColumnDataSource, HoverTool, Span
 from bokeh.plotting import figure
 
 from analysis.dashboard.catalogue import Snapshot
-from analysis.dashboard.columns import colour, title
+from analysis.dashboard.columns import ACCURACY, COVERAGE, PASS, PRECISION, colours
 from analysis.dashboard.look import ACCENT
 from analysis.reading.pair import Pair, Part
 
@@ -18,28 +18,30 @@ _ROW_PX: Final = 24
 _DOT_PX: Final = 9
 _SPREAD: Final = 0.75
 """Of a row's height, that its dots may take."""
-_MARKERS: Final = {"accuracy": "circle", "pass@10": "diamond", "precision": "square", "coverage": "triangle"}
+_MARKERS: Final = {ACCURACY: "circle", PASS: "diamond", PRECISION: "square", COVERAGE: "triangle"}
 
 
-def runs_plot(snapshot: Snapshot, runs: Sequence[str], metrics: Sequence[str]) -> Any:
-    """One line a run, in the order given, one dot a metric; bars are 95 % intervals. At most 60 runs."""
-    shown = list(runs[:MOST_RUNS])
-    row = _ROW_PX + _DOT_PX * (len(metrics) - 1)
-    plot = _figure(shown, "per cent, with 95 % intervals over questions", row)
-    for i, metric in enumerate(metrics):
-        shift = _SPREAD * ((len(metrics) - 1) / 2 - i) / len(metrics)  # the first on top
-        known = [(run, *found) for run in shown if (found := snapshot.value(run, metric)) is not None]
+def runs_plot(snapshot: Snapshot, runs: Sequence[str], columns: Sequence[str]) -> Any:
+    """One line a run, in the order given, one dot a result; bars are 95 % intervals. At most 60 runs."""
+    rows = list(runs[:MOST_RUNS])
+    row_px = _ROW_PX + _DOT_PX * (len(columns) - 1)
+    shades = colours(snapshot.columns)
+    plot = _figure(rows, "per cent, with 95 % intervals over questions", row_px)
+    for i, column in enumerate(columns):
+        metric = snapshot.columns[column]
+        shift = _SPREAD * ((len(columns) - 1) / 2 - i) / len(columns)  # the first on top
+        points = [(run, *estimate) for run in rows if (estimate := snapshot.value(run, column)) is not None]
         data = {
-            "run": [one[0] for one in known],
-            "at": [(one[0], shift) for one in known],
-            "value": [one[1] for one in known],
-            "low": [one[1] if isnan(one[2]) else one[2] for one in known],
-            "high": [one[1] if isnan(one[3]) else one[3] for one in known],
-            "metric": [title(metric)] * len(known),
+            "run": [run for run, *_ in points],
+            "at": [(run, shift) for run, *_ in points],
+            "value": [value for _, value, _, _ in points],
+            "low": [value if isnan(low) else low for _, value, low, _ in points],
+            "high": [value if isnan(high) else high for _, value, _, high in points],
+            "metric": [metric.full_title] * len(points),
         }
-        marker = _MARKERS[metric.partition("/")[0]]
-        _draw(plot, ColumnDataSource(data), colour(metric), marker, title(metric))
-    if metrics and shown:
+        source = ColumnDataSource(data)
+        _draw(plot, source, shades[column], _MARKERS[metric.kind], metric.full_title)
+    if columns and rows:
         _legend_above(plot)
     return plot
 
@@ -49,14 +51,14 @@ def levels_plot(pair: Pair) -> Any:
     parts: list[tuple[str, Part]] = [("all questions", pair.whole)]
     parts += [(f"level {part.level}", part) for part in pair.levels]
     plot = _figure([name for name, _ in parts], "B minus A, percentage points, with 95 % intervals")
-    known = [(name, part.difference) for name, part in parts if not isnan(part.difference.low)]
+    resolved = [(name, part.difference) for name, part in parts if not isnan(part.difference.low)]
     data = {
-        "run": [name for name, _ in known],
-        "at": [name for name, _ in known],
-        "value": [100 * one.value for _, one in known],
-        "low": [100 * one.low for _, one in known],
-        "high": [100 * one.high for _, one in known],
-        "metric": ["B - A"] * len(known),
+        "run": [name for name, _ in resolved],
+        "at": [name for name, _ in resolved],
+        "value": [100 * difference.value for _, difference in resolved],
+        "low": [100 * difference.low for _, difference in resolved],
+        "high": [100 * difference.high for _, difference in resolved],
+        "metric": ["B - A"] * len(resolved),
     }
     _draw(plot, ColumnDataSource(data), ACCENT, "circle", None)
     plot.add_layout(Span(location=0, dimension="height", line_color="#767676", line_dash="dashed"))
@@ -95,8 +97,8 @@ def _legend_above(plot: Any) -> None:
 
 
 def _draw(plot: Any, source: Any, shade: str, marker: str, label: str | None) -> None:
-    named = {"legend_label": label} if label else {}
-    plot.segment("low", "at", "high", "at", source=source, line_color=shade, line_width=2, **named)
+    legend = {"legend_label": label} if label else {}
+    plot.segment("low", "at", "high", "at", source=source, line_color=shade, line_width=2, **legend)
     plot.scatter(
-        "value", "at", source=source, size=8, marker=marker, color=shade, line_color="white", **named
+        "value", "at", source=source, size=8, marker=marker, color=shade, line_color="white", **legend
     )

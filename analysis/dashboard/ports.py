@@ -23,7 +23,7 @@ def one_at_a_time() -> Iterator[None]:
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
         file = os.open(path, flags, 0o600)
-    except OSError:  # someone else's file of that name: go on without, a taken port is still told
+    except OSError:  # another user's file of that name: go on without a lock, a taken port is refused later
         yield
         return
     try:
@@ -41,30 +41,32 @@ def choose_ports(count: int, first: int | None) -> list[int]:
     """
     if first is None:
         return _free(count)
-    wanted = list(range(first, first + count))
-    if wanted[-1] > LAST:
+    ports = list(range(first, first + count))
+    if ports[-1] > LAST:
         raise UserError(f"--port {first}: {count} ports are needed, and {LAST} is the last one")
-    for port in wanted:
+    for port in ports:
         if reason := _trouble(port):
-            need = f" ({count} are needed, {first} to {wanted[-1]})" if count > 1 else ""
+            need = f" ({count} are needed, {first} to {ports[-1]})" if count > 1 else ""
             raise UserError(f"port {port} {reason}{need}: name another with --port, or leave it out")
-    return wanted
+    return ports
 
 
 def _free(count: int) -> list[int]:
-    found: list[int] = []
+    ports: list[int] = []
     for port in range(FIRST, LAST + 1):
         if _trouble(port) is None:
-            found.append(port)
-            if len(found) == count:
-                return found
+            ports.append(port)
+            if len(ports) == count:
+                return ports
     raise UserError(f"no {count} ports from {FIRST} on are free on {HOST}")
 
 
 def _trouble(port: int) -> str | None:
     """Why a server cannot listen on a port, or None."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port that was just given up is free
+        probe.setsockopt(
+            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+        )  # a port whose server has just ended is free
         try:
             probe.bind((HOST, port))
             probe.listen(1)

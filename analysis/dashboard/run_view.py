@@ -4,16 +4,19 @@ from typing import Any, Final
 
 import panel as pn
 import panel_material_ui as pmui
+from pydantic import ValidationError
 
-from analysis.dashboard.catalogue import Catalogue, Run, Snapshot
+from analysis.dashboard.catalogue import Catalogue, Snapshot
 from analysis.dashboard.links import Links
 from analysis.dashboard.look import TABLE_CSS, as_text, facts, html, text, trouble
+from analysis.dashboard.run import Run
 from w2s_core.cli.inspection import render_explanation
 from w2s_core.cli.render import seconds, when
 from w2s_core.engine import CorruptObjectError, Store
 from w2s_core.errors import UserError
+from w2s_core.plugins import RECIPES
 
-NOBODY: Final = "–"
+UNKNOWN: Final = "–"
 
 
 class RunView:
@@ -76,15 +79,16 @@ class RunView:
 
     def _facts(self, run: Run) -> str:
         record = run.record
-        command, questions = record.get("command"), record.get("questions")
-        asked = ", ".join(f"{k} {v}" for k, v in questions.items()) if isinstance(questions, dict) else NOBODY
-        called = " ".join(map(str, command)) if isinstance(command, list) else NOBODY
+        command = record.get("command")
+        words = " ".join(map(str, command)) if isinstance(command, list) else UNKNOWN
         rows = [
             ("run", text(run.name)),
+            ("recipe", _recipe(run)),
+            ("base models", text(_counts(run.bases))),
             ("started", text(_when(record.get("started")))),
             ("results", text(self._catalogue.snapshot.state(run.name))),
-            ("command", f"<code>{text(called)}</code>"),
-            ("questions", text(asked)),
+            ("command", f"<code>{text(words)}</code>"),
+            ("questions", text(_counts(record.get("questions")))),
         ]
         if links := self._links.of_run(run):
             rows.append(("beside", ", ".join(links)))
@@ -124,36 +128,75 @@ class RunView:
         if self._step is None or not self.run.value:
             return
         try:
-            told = render_explanation(
-                self._catalogue.store, self.run.value, self._step, self.against.value or None
-            )
-            self._explained.object = f"<pre>{text(told)}</pre>"
+            explanation = self._explanation(self.run.value, self._step)
+            self._explained.object = f"<pre>{text(explanation)}</pre>"
         except (UserError, KeyError) as error:
             self._explained.object = trouble(error)
+
+    def _explanation(self, name: str, step: str) -> str:
+        """Why a step has its key.
+
+        Raises:
+            UserError: it was never computed, and cannot be planned anew to tell.
+        """
+        try:
+            return render_explanation(self._catalogue.store, name, step, self.against.value or None)
+        except ValidationError:
+            raise UserError(
+                f"step '{step}' was never computed, and the settings in its run's record are not those that its recipe "
+                "takes today: what decides its key cannot be told"
+            ) from None
 
 
 def steps_frame(store: Store, run: Run) -> Any:
     """A row a step of a run: step, state, took, seconds, made, key. The dearest first, then what is missing."""
     import pandas as pd
 
-    named = run.record.get("steps")
-    steps = named if isinstance(named, dict) else run.targets
-    rows = [_step_row(store, str(label), str(key)) for label, key in steps.items()]
+    rows = [_step_row(store, label, key) for label, key in _steps(run).items()]
     frame = pd.DataFrame(rows, columns=["step", "state", "took", "seconds", "made", "key"])
     return frame.sort_values(["seconds", "step"], ascending=[False, True], ignore_index=True)
 
 
+def _steps(run: Run) -> dict[str, str]:
+    """Keys by label; of a record that lists no steps, those of its targets."""
+    listed = run.record.get("steps")
+    steps = listed if isinstance(listed, dict) else run.targets
+    return {str(label): str(key) for label, key in steps.items()}
+
+
 def _step_row(store: Store, label: str, key: str) -> tuple[str, str, str, float, str, str]:
     try:
-        made = store.manifest(key)
+        manifest = store.manifest(key)
     except (KeyError, CorruptObjectError):
         return label, "missing", "", -1.0, "", key[:12]
-    duration = float(made["duration_s"])
-    return label, "computed", seconds(duration), duration, _when(made["started"]), key[:12]
+    duration = float(manifest["duration_s"])
+    return label, "computed", seconds(duration), duration, _when(manifest["started"]), key[:12]
+
+
+def _recipe(run: Run) -> str:
+    """The recipe's name as HTML, with a hint where its code is not known here."""
+    if _is_known(run.recipe):
+        return text(run.recipe)
+    hint = "is not installed here, and no --import named it: this is what the run's record says"
+    return f"{text(run.recipe)} <span class='quiet'>{hint}</span>"
+
+
+def _is_known(recipe: str) -> bool:
+    try:
+        return RECIPES.has(recipe)
+    except UserError:  # two packages have a recipe of one name
+        return False
+
+
+def _counts(record: Any) -> str:
+    """`train_1 1000, test 500`."""
+    if not isinstance(record, dict) or not record:
+        return UNKNOWN
+    return ", ".join(f"{name} {value}" for name, value in record.items())
 
 
 def _when(moment: Any) -> str:
     try:
         return when(str(moment))
     except ValueError:
-        return NOBODY
+        return UNKNOWN

@@ -1,5 +1,6 @@
 """The tab of runs: which columns, the table, and what is selected in it."""
 
+import json
 from collections.abc import Callable, Sequence
 from html import escape
 from typing import Any, Final
@@ -8,17 +9,19 @@ import panel as pn
 import panel_material_ui as pmui
 from bokeh.models.widgets.tables import HTMLTemplateFormatter
 
-from analysis.dashboard.catalogue import OWN_COLUMNS, Catalogue, Snapshot
-from analysis.dashboard.columns import default_metrics, heading, in_order, short_title, title
+from analysis.dashboard.catalogue import Catalogue, Snapshot
+from analysis.dashboard.columns import Metric
 from analysis.dashboard.frame import (
     HIGH,
     LOW,
     all_fields,
     default_fields,
+    group_values,
     header_filter,
     runs_frame,
 )
-from analysis.dashboard.look import CHOOSER, TABLE_CSS, as_text, html, text
+from analysis.dashboard.look import CHOOSER, TABLE_CSS, as_text, by_title, html, text
+from analysis.dashboard.run import OWN_COLUMNS
 
 NO_GROUP: Final = "–"
 GROUP: Final = "\u200b"
@@ -26,7 +29,7 @@ GROUP: Final = "\u200b"
 ROW_PX: Final = 42
 _VALUE: Final = """
 <% if (value !== null && value === value) { %><%= value.toFixed(1) %><span class="ci"><%
- var low = obj['COLUMN|low'], high = obj['COLUMN|high'];
+ var low = obj[LOW], high = obj[HIGH];
  if (low !== null && low === low) { %><%= low.toFixed(1) %> – <%= high.toFixed(1) %><% } %></span><% } %>
 """
 
@@ -77,25 +80,18 @@ class RunsView:
     def refresh(self, snapshot: Snapshot) -> None:
         """Show a new state of the store: options, columns unless the user chose them, and rows."""
         fields = all_fields(snapshot)
-        metrics = in_order({metric for run in snapshot.runs.values() for metric in run.metrics})
-        defaults = {
-            "fields": default_fields(snapshot),
-            "metrics": default_metrics(run.metrics for run in snapshot.runs.values()),
-        }
-        options: dict[str, Any] = {
-            "fields": fields,
-            "metrics": {title(metric): metric for metric in metrics},
-        }
-        known = {"fields": set(fields), "metrics": set(metrics)}
+        defaults = {"fields": default_fields(snapshot), "metrics": snapshot.default_columns}
+        options: dict[str, Any] = {"fields": fields, "metrics": by_title(snapshot.columns.values())}
+        offered = {"fields": set(fields), "metrics": set(snapshot.columns)}
         self._setting = True
         for name in ("fields", "metrics"):
             widget = getattr(self, name)
-            kept = [one for one in widget.value if one in known[name]]
+            chosen = [column for column in widget.value if column in offered[name]]
             if widget.options != options[name]:
                 widget.options = options[name]
-            wanted = kept if self._chosen[name] else defaults[name]
-            if widget.value != wanted:
-                widget.value = wanted
+            columns = chosen if self._chosen[name] else defaults[name]
+            if widget.value != columns:
+                widget.value = columns
         groups = [NO_GROUP, *fields]
         if self.group.options != groups:
             self.group.options = groups
@@ -117,43 +113,46 @@ class RunsView:
             return
         group = None if self.group.value == NO_GROUP else self.group.value
         extra = [group] if group and group not in self.fields.value else []
-        frame = runs_frame(self._catalogue.snapshot, [*self.fields.value, *extra], self.metrics.value)
-        if group:  # the table shows names and values of groups as HTML
-            shown = f"{escape(group)}{GROUP}"
-            frame[shown] = [escape(str(one)) for one in frame[group]]
-            extra, group = [*extra, shown], shown
+        snapshot = self._catalogue.snapshot
+        frame = runs_frame(snapshot, [*self.fields.value, *extra], self.metrics.value)
+        if group:
+            # Tabulator shows names and values of groups as HTML.
+            column = f"{escape(group)}{GROUP}"
+            frame[column] = [escape(value) for value in group_values(snapshot, group)]
+            extra, group = [*extra, column], column
         columns = (*frame.columns, group, *(str(kind) for kind in frame.dtypes))
         if self.table is None or columns != self._columns:
             self._columns = columns
-            chosen = self._selected()
+            selected = self._selected()
             self.table = self._make(frame, group, extra)
             self._holder[:] = [self.table]
-            self._select(chosen)
+            self._select(selected)
         elif not frame.equals(self.table.value):
-            chosen = self._selected()
+            selected = self._selected()
             self.table.value = frame
-            self._select(chosen)
+            self._select(selected)
 
     def _make(self, frame: Any, group: str | None, extra: list[str]) -> Any:
-        metrics = list(self.metrics.value)
-        hidden = [*extra, *(metric + end for metric in metrics for end in (LOW, HIGH))]
-        shown = [name for name in frame.columns if name not in hidden]
-        fields = [name for name in shown if name not in (*OWN_COLUMNS, *metrics)]
+        metrics = {column: self._catalogue.snapshot.columns[column] for column in self.metrics.value}
+        hidden = [*extra, *(column + end for column in metrics for end in (LOW, HIGH))]
+        visible = [name for name in frame.columns if name not in hidden]
+        fields = [name for name in visible if name not in (*OWN_COLUMNS, *metrics)]
         headings: dict[str, list[str]] = {}
-        for metric in metrics:
-            headings.setdefault(heading(metric), []).append(metric)
-        formatters = as_text(shown, clickable="run")
-        formatters |= {m: HTMLTemplateFormatter(template=_VALUE.replace("COLUMN", m)) for m in metrics}
+        for column, metric in metrics.items():
+            headings.setdefault(escape(metric.heading), []).append(column)
+        formatters = as_text(visible, clickable="run")
+        formatters |= {column: HTMLTemplateFormatter(template=_value_template(column)) for column in metrics}
         widths = {"started": 128, "state": 92, **_widths(frame, fields), **dict.fromkeys(metrics, 92)}
         table = pn.widgets.Tabulator(
             frame,
             formatters=formatters,
-            titles={name: _title(name) for name in fields} | {name: short_title(name) for name in metrics},
+            titles={name: _title(name) for name in fields}
+            | {name: escape(metrics[name].title) for name in metrics},
             groups=headings,
             groupby=[group] if group else [],
             hidden_columns=hidden,
-            header_filters={name: header_filter(frame, name, metric=name in metrics) for name in shown},
-            header_tooltips={metric: f"{title(metric)}, %, with its 95 % interval" for metric in metrics},
+            header_filters={name: header_filter(frame, name, result=name in metrics) for name in visible},
+            header_tooltips={column: _tooltip(metric) for column, metric in metrics.items()},
             text_align=dict.fromkeys(metrics, "right"),
             widths=widths,
             frozen_columns=["run"],
@@ -168,7 +167,7 @@ class RunsView:
             stylesheets=[TABLE_CSS],
             configuration={"columnDefaults": {"headerWordWrap": True, "maxWidth": 260}},
         )
-        table.param.watch(lambda _: self._say_selected(), "selection")
+        table.param.watch(lambda _: self._show_selected(), "selection")
         table.on_click(self._clicked, column="run")
         return table
 
@@ -184,12 +183,12 @@ class RunsView:
     def _select(self, names: list[str]) -> None:
         """Select runs by name: their rows may have moved."""
         order = self.table.value["run"].tolist()
-        wanted = [order.index(name) for name in names if name in order]
-        if self.table.selection != wanted:
-            self.table.selection = wanted
-        self._say_selected()
+        places = [order.index(name) for name in names if name in order]
+        if self.table.selection != places:
+            self.table.selection = places
+        self._show_selected()
 
-    def _say_selected(self) -> None:
+    def _show_selected(self) -> None:
         names = self._selected()
         self.compare.disabled = len(names) != 2
         hint = "Select two runs to compare them question by question; click a name to see where its results come from."
@@ -201,6 +200,17 @@ class RunsView:
             self._on_compare(*names)
 
 
+def _value_template(column: str) -> str:
+    """The template of a result's cells. It is code: the column's name enters as a string literal of JavaScript."""
+    return _VALUE.replace("LOW", json.dumps(column + LOW)).replace("HIGH", json.dumps(column + HIGH))
+
+
+def _tooltip(metric: Metric) -> str:
+    """Tabulator shows it as HTML."""
+    role = f" ({metric.role})" if metric.role else ""
+    return escape(f"{metric.full_title}{role}, %, with its 95 % interval")
+
+
 def _title(field: str) -> str:
     """A setting's name, which may break after each dot; the table shows it as HTML."""
     return escape(field).replace(".", ".<wbr>")
@@ -209,7 +219,7 @@ def _title(field: str) -> str:
 def _widths(frame: Any, fields: Sequence[str]) -> dict[str, int]:
     """As wide as the longest value or part of the name, in pixels."""
     longest = {
-        name: max([len(part) + 2 for part in name.split(".")] + [len(str(one)) for one in frame[name]])
+        name: max([len(part) + 2 for part in name.split(".")] + [len(str(value)) for value in frame[name]])
         for name in fields
     }
     return {name: min(240, max(72, 24 + 7 * size)) for name, size in longest.items()}

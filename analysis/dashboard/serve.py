@@ -61,11 +61,11 @@ def serve(
         catalogue = Catalogue(plan.store, plan.study)
         with one_at_a_time():
             first, *others = choose_ports(1 + len(beside), port)
-            at = dict(zip(beside, others, strict=True))
-            servers = [_start(kind, at[kind], plan, stack) for kind in beside]
+            ports = dict(zip(beside, others, strict=True))
+            servers = [_start(kind, ports[kind], plan, stack) for kind in beside]
             for server in servers:
                 server.wait_ready()
-            links = _links(plan, at)
+            links = _links(plan, ports)
             page = _page_server(Shared(catalogue, links, str(root)), first)
         catalogue.start()
         stack.callback(catalogue.stop)
@@ -89,16 +89,16 @@ def make_plan(root: Path, study: str | None, storage: str | None) -> Plan:
         raise UserError(f"there is no store at {root}: name one with --store, or {_FIRST_RUN}")
     store = Store(root)
     url = storage or default_url(store.root)
-    studies = _studies_in(url, asked=storage is not None)
-    known = sorted(studies.keys() | studies_of(store))
-    if study is not None and study not in known:
-        there = (
-            f"known: {', '.join(known)}"
-            if known
+    studies = _studies_in(url, required=storage is not None)
+    names = sorted(studies.keys() | studies_of(store))
+    if study is not None and study not in names:
+        hint = (
+            f"known: {', '.join(names)}"
+            if names
             else "the store holds none; start one with: w2s sweep STUDY.yaml"
         )
-        raise UserError(f"no study is named '{study}' in {store.root}; {there}")
-    if not known and next(iter(store.refs.names()), None) is None:
+        raise UserError(f"no study is named '{study}' in {store.root}; {hint}")
+    if not names and next(iter(store.refs.names()), None) is None:
         raise UserError(f"no run in {store.root} yet: {_FIRST_RUN}")
     folder = store.root / "trackers" / "trackio"
     return Plan(store, study, url, studies, folder if (folder / f"{PROJECT}.db").is_file() else None)
@@ -107,8 +107,12 @@ def make_plan(root: Path, study: str | None, storage: str | None) -> Plan:
 _FIRST_RUN: Final = "make one with: w2s run experiments/mini/paper.yaml"
 
 
-def _studies_in(url: str, *, asked: bool) -> dict[str, int]:
-    """The studies of a database and their numbers; makes no database. Raises UserError where one was asked for."""
+def _studies_in(url: str, *, required: bool) -> dict[str, int]:
+    """The studies of a database and their numbers; creates no database.
+
+    Raises:
+        UserError: there is no database although the user named one (`required`), or it cannot be read.
+    """
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError
 
@@ -120,7 +124,7 @@ def _studies_in(url: str, *, asked: bool) -> dict[str, int]:
         parsed = None  # open_storage says what is wrong with it
     file = parsed.database if parsed is not None and parsed.drivername.startswith("sqlite") else None
     if file is not None and not Path(file).is_file():
-        if asked:
+        if required:
             raise UserError(f"storage {url}: there is no file {file}")
         return {}
     base = open_storage(url)
@@ -145,10 +149,10 @@ def _links(plan: Plan, ports: dict[str, int]) -> Links:
 
 def _lines(address: str, links: Links, study: str | None) -> Iterator[str]:
     yield f"runs     {address}"
-    if (found := links.study(study)) is not None:
-        yield f"Optuna   {found}"
-    if (found := links.curves()) is not None:
-        yield f"Trackio  {found}"
+    if (optuna := links.study(study)) is not None:
+        yield f"Optuna   {optuna}"
+    if (trackio := links.curves()) is not None:
+        yield f"Trackio  {trackio}"
 
 
 def _page_server(shared: Shared, port: int) -> Any:
@@ -184,7 +188,7 @@ def _loop(page: Any, servers: list[Server]) -> None:
     from tornado.ioloop import PeriodicCallback
 
     def watch() -> None:
-        for server in [one for one in servers if not one.running]:
+        for server in [server for server in servers if not server.running]:
             servers.remove(server)
             sys.stderr.write(f"w2s: {server.name} has ended by itself; start again to have it back\n")
 
@@ -212,18 +216,18 @@ def _until_signal() -> Iterator[None]:
     """Signals that end a program end the block, once: what cleans up after it is not interrupted again."""
 
     def end(number: int, frame: FrameType | None) -> None:
-        for one in _ENDING:
-            signal.signal(one, signal.SIG_IGN)
+        for ending in _ENDING:
+            signal.signal(ending, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    before = {one: signal.signal(one, end) for one in _ENDING}
+    handlers = {ending: signal.signal(ending, end) for ending in _ENDING}
     try:
         yield
     except KeyboardInterrupt:
         pass  # this is how it ends
     finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)
+        for ending, handler in handlers.items():
+            signal.signal(ending, handler)
 
 
 def _open(address: str) -> None:

@@ -1,4 +1,4 @@
-"""Dashboards in processes of their own: started together, watched, and ended with ours."""
+"""Dashboards in processes of their own: started together, watched, and ended with the parent process."""
 
 import json
 import os
@@ -60,18 +60,18 @@ class Server:
                 return
 
 
-def start_server(name: str, asked: Mapping[str, Any]) -> Server:
+def start_server(name: str, request: Mapping[str, Any]) -> Server:
     """Start a dashboard (see `child`); `wait_ready` says when it serves."""
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "analysis.dashboard.child"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        start_new_session=True,  # Ctrl-C in the terminal is for us; we end it
+        start_new_session=True,  # Ctrl-C in the terminal reaches the parent alone, which then ends it
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
     )
     assert process.stdin is not None
     with suppress(BrokenPipeError):
-        process.stdin.write(json.dumps(dict(asked)) + "\n")
+        process.stdin.write(json.dumps(dict(request)) + "\n")
         process.stdin.flush()
     return Server(name, process)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.dashboard.conftest import fill
-from tests.dashboard.stores import add_run, targets_of
+from tests.dashboard.stores import add_foreign_run, add_run, targets_of
 from tests.dashboard.test_command import fill_beside, started
 from w2s_core.engine import Store
 from w2s_core.rows import read_rows
@@ -262,6 +262,41 @@ def test_new_runs_appear_and_the_selection_stays(browser: Any, tmp_path: Path) -
         visit.page.close()
 
 
+def test_runs_of_two_recipes_stand_side_by_side(browser: Any, tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    add_run(store, "ours", targets=targets_of("ours"))
+    add_foreign_run(store, "foreign", minute=1)
+    with started(store.root) as (_, addresses):
+        visit = Visit(browser).open(addresses["runs"])
+        for title in ("recipe", "M_plus + DPO", "preferred", "last round", "majority votes"):
+            wait(
+                lambda title=title: visit.heading(title).count() == 1,
+                lambda title=title: f"no column {title}",
+            )
+        visit.page.get_by_label("Group by").click()
+        visit.page.get_by_role("menuitem", name="seed", exact=True).click()
+        visit.page.wait_for_selector(".tabulator-group")
+        groups = visit.page.locator(".tabulator-group").all_inner_texts()
+        assert sorted(group.split(" (")[0].split(": ")[-1] for group in groups) == [
+            "0 · distil",
+            "0 · weak_to_strong",
+        ]
+        visit.select("ours")
+        visit.select("foreign")
+        visit.page.get_by_role("button", name="Compare", exact=True).click()
+        shown = visit.difference()
+        a, b = (
+            accuracy(store, "ours", "greedy/test/hybrid_ft_2"),
+            accuracy(store, "foreign", "greedy/test/round_2"),
+        )
+        assert f"{100 * abs(b - a):.1f}" in shown
+        visit.page.goto(addresses["runs"] + "?run=foreign")
+        visit.page.wait_for_selector("text=is not installed here")
+        visit.page.wait_for_selector("text=model qwen")
+        assert (visit.outside, visit.errors) == ([], [])
+        visit.page.close()
+
+
 def test_records_cannot_put_scripts_on_the_page(browser: Any, tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     attack = "<img src=x onerror=\"document.title='taken'\">"
@@ -269,9 +304,14 @@ def test_records_cannot_put_scripts_on_the_page(browser: Any, tmp_path: Path) ->
         settings = {"weak": f"/bases/{attack}{i}", attack: i}
         add_run(store, f"run-{i}", settings=settings, minute=i, study=attack, targets=targets_of(f"{i}"))
     record = store.refs.read("run-0")
-    hostile = {"command": [attack], "steps": {attack: "0" * 64}}
-    code = {"greedy/test/x']; document.title='taken'; //": next(iter(record["targets"].values()))}
-    store.refs.write("run-0", {**record, **hostile, "targets": record["targets"] | code})
+    hostile = {"command": [attack], "steps": {attack: "0" * 64}, "recipe": attack}
+    code = "x']; document.title='taken'; //"
+    key = next(iter(record["targets"].values()))
+    first, second, *others = record["outline"]
+    first["title"], second["title"] = attack, f"\"]; document.title='taken'; // {code}"
+    others.append({**others[0], "name": code})
+    targets = {**record["targets"], f"greedy/test/{code}": key}
+    store.refs.write("run-0", {**record, **hostile, "targets": targets, "outline": [first, second, *others]})
 
     def untouched() -> None:
         assert visit.page.locator("img[src=x]").count() == 0
@@ -280,6 +320,8 @@ def test_records_cannot_put_scripts_on_the_page(browser: Any, tmp_path: Path) ->
     with started(store.root) as (_, addresses):
         visit = Visit(browser).open(addresses["runs"])
         assert visit.page.locator(".tabulator-row", has_text="onerror").count() == 2
+        assert visit.page.locator(".tabulator-col", has_text="document.title").count() > 0
+        assert "2 targets have no column" in visit.page.locator(".trouble").inner_text()
         untouched()
         visit.page.get_by_label("Group by").click()
         visit.page.get_by_role("menuitem", name=re.compile("^weak$")).click()

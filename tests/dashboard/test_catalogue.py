@@ -2,12 +2,11 @@
 
 import json
 import time
-from pathlib import Path
 
 import pytest
 
 from analysis.dashboard.catalogue import Catalogue, studies_of
-from tests.dashboard.stores import add_run, compute, targets_of
+from tests.dashboard.stores import add_foreign_run, add_run, compute, targets_of
 from w2s_core.engine import Store
 from w2s_core.rows import read_rows
 
@@ -17,21 +16,21 @@ def test_values_are_per_cent_of_what_the_run_points_at(shown_store: Store) -> No
     catalogue.update()
     shown = catalogue.snapshot
     targets = shown_store.refs.read("llama-0")["targets"]
-    for metric, label in (
-        ("accuracy/test/dpo", "greedy/test/dpo"),
-        ("accuracy/test/m_plus", "greedy/test/hybrid_ft_2"),
-        ("precision/agreed_last", "labels/agreed_2"),
+    for column, label in (
+        ("accuracy/test/M_plus + DPO", "greedy/test/dpo"),
+        ("accuracy/test/M_plus", "greedy/test/hybrid_ft_2"),
+        ("precision/last agreed", "labels/agreed_2"),
     ):
         rows = read_rows(shown_store.path(targets[label]) / "grades.parquet")
         right = sum(row["verdicts"][0] == "right" for row in rows)
-        value = shown.value("llama-0", metric)
+        value = shown.value("llama-0", column)
         assert value is not None
         assert value[0] == pytest.approx(100 * right / len(rows))
     rows = read_rows(shown_store.path(targets["labels/agreed_2"]) / "grades.parquet")
-    coverage = shown.value("llama-0", "coverage/agreed_last")
+    coverage = shown.value("llama-0", "coverage/last agreed")
     assert coverage is not None
     assert coverage[0] == pytest.approx(100 * len(rows) / 120)
-    assert shown.value("llama-0", "accuracy/test/orpo") is None
+    assert shown.value("llama-0", "accuracy/test/M_plus + ORPO") is None
     assert not shown.unread
     assert shown.troubles == {}
 
@@ -48,13 +47,13 @@ def test_a_run_that_is_being_computed_fills_up(store: Store) -> None:
     catalogue = Catalogue(store)
     catalogue.update()
     assert catalogue.snapshot.state("one") == "7 of 9"
-    assert catalogue.snapshot.value("one", "accuracy/test/dpo") is None
+    assert catalogue.snapshot.value("one", "accuracy/test/M_plus + DPO") is None
     assert not catalogue.update()
     for label in ("greedy/test/dpo", "labels/agreed_2"):
         compute(store, targets[label])
     assert catalogue.update()
     assert catalogue.snapshot.state("one") == "complete"
-    assert catalogue.snapshot.value("one", "accuracy/test/dpo") is not None
+    assert catalogue.snapshot.value("one", "accuracy/test/M_plus + DPO") is not None
 
 
 def test_runs_come_change_and_go_without_a_restart(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,7 +64,7 @@ def test_runs_come_change_and_go_without_a_restart(store: Store, monkeypatch: py
     try:
         add_run(store, "two", settings={"shots": 2}, minute=1)
         _wait(lambda: "two" in catalogue.snapshot.runs and not catalogue.snapshot.unread)
-        assert catalogue.snapshot.value("two", "accuracy/test/dpo") is not None
+        assert catalogue.snapshot.value("two", "accuracy/test/M_plus + DPO") is not None
         add_run(store, "two", settings={"shots": 8}, minute=1)
         _wait(lambda: catalogue.snapshot.runs["two"].fields["shots"] == 8)
         store.refs.delete("one")
@@ -93,6 +92,39 @@ def test_records_that_are_no_runs_are_said_and_the_others_shown(store: Store) ->
     assert set(catalogue.snapshot.troubles) == {"torn", "list", "odd"}
 
 
+def test_runs_of_a_recipe_that_is_not_installed_have_their_results(store: Store) -> None:
+    add_run(store, "ours")
+    add_foreign_run(store, "foreign", minute=1)
+    catalogue = Catalogue(store)
+    catalogue.update()
+    targets = store.refs.read("foreign")["targets"]
+    for column, label in (
+        ("accuracy/test/preferred", "greedy/test/dpo"),
+        ("accuracy/test/last round", "greedy/test/round_2"),
+        ("precision/majority votes", "labels/voted"),
+    ):
+        rows = read_rows(store.path(targets[label]) / "grades.parquet")
+        right = sum(row["verdicts"][0] == "right" for row in rows)
+        value = catalogue.snapshot.value("foreign", column)
+        assert value is not None
+        assert value[0] == pytest.approx(100 * right / len(rows))
+        assert catalogue.snapshot.value("ours", column) is None
+    assert catalogue.snapshot.value("foreign", "accuracy/test/M_plus + DPO") is None
+    assert catalogue.snapshot.troubles == {}
+
+
+def test_a_damaged_outline_is_said_and_its_run_shown(store: Store) -> None:
+    add_foreign_run(store, "foreign")
+    record = store.refs.read("foreign")
+    record["outline"][0]["title"] = "<script>"
+    store.refs.write("foreign", record)
+    catalogue = Catalogue(store)
+    catalogue.update()
+    assert catalogue.snapshot.state("foreign") == "complete"
+    assert list(catalogue.snapshot.troubles) == ["foreign"]
+    assert catalogue.snapshot.value("foreign", "accuracy/test/preferred") is not None
+
+
 def test_a_damaged_result_is_said_and_read_again_once_it_is_remade(store: Store) -> None:
     targets = targets_of("one")
     add_run(store, "one", targets=targets)
@@ -101,13 +133,13 @@ def test_a_damaged_result_is_said_and_read_again_once_it_is_remade(store: Store)
     file.write_bytes(file.read_bytes()[:-1])
     catalogue = Catalogue(Store(store.root))
     catalogue.update()
-    assert catalogue.snapshot.value("one", "accuracy/test/dpo") is None
+    assert catalogue.snapshot.value("one", "accuracy/test/M_plus + DPO") is None
     assert "damaged" in catalogue.snapshot.troubles[key]
     catalogue.update()  # it lies in quarantine now
     assert catalogue.snapshot.state("one") == "8 of 9"
     compute(store, targets["greedy/test/dpo"])
     catalogue.update()
-    assert catalogue.snapshot.value("one", "accuracy/test/dpo") is not None
+    assert catalogue.snapshot.value("one", "accuracy/test/M_plus + DPO") is not None
     assert catalogue.snapshot.troubles == {}
 
 
@@ -119,12 +151,12 @@ def test_each_result_is_read_once_in_the_life_of_a_store(
     shared = targets_of("one")
     add_run(store, "one", targets=shared)
     add_run(store, "two", targets=shared, minute=1)
-    read: list[Path] = []
+    read: list[str] = []
     measure = module.measure
-    monkeypatch.setattr(module, "measure", lambda folder: read.append(folder) or measure(folder))  # type: ignore[func-returns-value]
+    monkeypatch.setattr(module, "measure", lambda store, key: read.append(key) or measure(store, key))  # type: ignore[func-returns-value]
     Catalogue(store).update()
     assert len(read) == len(set(read)) == len(shared)
     again = Catalogue(store)
     assert not again.snapshot.unread
-    assert again.snapshot.value("two", "accuracy/test/dpo") is not None
+    assert again.snapshot.value("two", "accuracy/test/M_plus + DPO") is not None
     assert len(read) == len(shared)

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from analysis.dashboard import measures
-from analysis.dashboard.measures import MeasureCache, measure
+from analysis.dashboard.measures import MeasureCache, Measures, measure
 from analysis.reading.pair import cluster_labels
+from tests.analysis.synthetic import TinyStore
 from tests.dashboard.stores import add_run, targets_of
 from w2s_core.engine import Store
 from w2s_core.errors import UserError
@@ -16,13 +17,19 @@ from w2s_core.rows import read_rows, write_rows
 from w2s_core.statistics import wilson
 
 
-def test_shares_and_rows_are_what_counting_gives(shown_store: Store) -> None:
+def measure_folder(folder: Path) -> Measures:
+    """The measures of a result that lies anywhere; nothing says what it was graded against."""
+    return measure(TinyStore(folder.parent), folder.name)  # type: ignore[arg-type]
+
+
+def test_shares_and_coverage_are_what_counting_gives(shown_store: Store) -> None:
     for label, key in shown_store.refs.read("llama-0")["targets"].items():
         rows = read_rows(shown_store.path(key) / "grades.parquet")
         verdicts = [verdict for row in rows for verdict in row["verdicts"]]
-        found = measure(shown_store.path(key))
+        found = measure(shown_store, key)
         assert found["share"][0] == pytest.approx(verdicts.count("right") / len(verdicts)), label
-        assert found["rows"] == [len(rows), None, None]
+        whole = 120 if label.startswith("labels/") else None
+        assert found.get("coverage") == (None if whole is None else [len(rows) / whole, None, None])
         low, high = found["share"][1:]
         assert low is not None
         assert high is not None
@@ -34,7 +41,7 @@ def test_pass_at_10_is_the_share_of_questions_with_any_right_response(shown_stor
     rows = read_rows(shown_store.path(key) / "grades.parquet")
     assert all(len(row["verdicts"]) == 10 for row in rows)
     any_right = np.mean(["right" in row["verdicts"] for row in rows])
-    assert measure(shown_store.path(key))["pass"][0] == pytest.approx(any_right)
+    assert measure(shown_store, key)["pass"][0] == pytest.approx(any_right)
 
 
 def test_without_templates_the_interval_is_wilsons(tmp_path: Path) -> None:
@@ -44,7 +51,7 @@ def test_without_templates_the_interval_is_wilsons(tmp_path: Path) -> None:
     ]
     write_rows(tmp_path / "grades.parquet", rows)
     expected = wilson(300, 400)
-    assert measure(tmp_path)["share"] == pytest.approx([0.75, expected.low, expected.high], abs=2e-3)
+    assert measure_folder(tmp_path)["share"] == pytest.approx([0.75, expected.low, expected.high], abs=2e-3)
 
 
 def test_questions_of_one_template_make_the_interval_wider(tmp_path: Path) -> None:
@@ -57,7 +64,7 @@ def test_questions_of_one_template_make_the_interval_wider(tmp_path: Path) -> No
             for i in range(400)
         ]  # fmt: skip
         write_rows(folder / "grades.parquet", rows)
-        _, low, high = measure(folder)["share"]
+        _, low, high = measure_folder(folder)["share"]
         assert low is not None
         assert high is not None
         return high - low
@@ -67,19 +74,19 @@ def test_questions_of_one_template_make_the_interval_wider(tmp_path: Path) -> No
 
 def test_fewer_than_ten_responses_have_no_pass_at_10_and_an_empty_set_no_share(tmp_path: Path) -> None:
     write_rows(tmp_path / "grades.parquet", [])
-    assert measure(tmp_path) == {"rows": [0.0, None, None]}
+    assert measure_folder(tmp_path) == {}
     few = tmp_path / "few"
     few.mkdir()
     row = {"id": "a", "verdicts": ["right"] * 9, "finish": ["eos"] * 9, "tokens": [1] * 9}
     write_rows(few / "grades.parquet", [row])
-    assert "pass" not in measure(few)
+    assert "pass" not in measure_folder(few)
 
 
 def test_a_result_without_grades_has_no_measures_and_a_damaged_one_is_one_line(tmp_path: Path) -> None:
-    assert measure(tmp_path) == {}
+    assert measure_folder(tmp_path) == {}
     (tmp_path / "grades.parquet").write_bytes(b"not parquet")
     with pytest.raises(UserError, match=r"no readable Parquet file"):
-        measure(tmp_path)
+        measure_folder(tmp_path)
 
 
 def test_a_question_without_template_is_a_cluster_of_its_own() -> None:
@@ -94,8 +101,8 @@ def test_what_was_measured_is_there_at_the_next_start_until_the_rule_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "dashboard.db"
-    MeasureCache(path).keep({"k": {"share": [0.5, 0.4, 0.6], "rows": [3.0, None, None]}})
-    assert MeasureCache(path).load() == {"k": {"share": [0.5, 0.4, 0.6], "rows": [3.0, None, None]}}
+    MeasureCache(path).keep({"k": {"share": [0.5, 0.4, 0.6], "coverage": [0.6, None, None]}})
+    assert MeasureCache(path).load() == {"k": {"share": [0.5, 0.4, 0.6], "coverage": [0.6, None, None]}}
     monkeypatch.setattr(measures, "code_digest", lambda: "another rule")
     assert MeasureCache(path).load() == {}
 
@@ -123,6 +130,4 @@ def test_measures_are_those_of_the_tables(store: Store) -> None:
     for method in ("weak_floor", "dpo"):
         expected = score(group.table(method), group.clusters)
         key = store.refs.read("one")["targets"][f"greedy/test/{method}"]
-        assert measure(store.path(key))["share"] == pytest.approx(
-            [expected.value, expected.low, expected.high]
-        )
+        assert measure(store, key)["share"] == pytest.approx([expected.value, expected.low, expected.high])
