@@ -1,6 +1,7 @@
 """Runs with one planted fault each, for the tests of `w2s diagnose`, and what the tests read of them."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -52,13 +53,18 @@ def row(i: int, answers: list[str], right: list[bool], tokens: int = 40) -> dict
     }  # fmt: skip
 
 
-def plant(store: TinyStore, fault: str = "", log: list[tuple[int, float]] | None = None) -> str:
+def plant(
+    store: TinyStore,
+    fault: str = "",
+    log: list[tuple[int, float]] | None = None,
+    accuracy: Mapping[str, float] | None = None,
+) -> str:
     """A run of two iterations that is healthy but for one fault. Returns its name."""
     rng = np.random.default_rng(5)
     name = fault or "healthy"
     keys: dict[str, str] = {}
     luck = rng.random(N)
-    for method, share in (ACCURACY | SHIFTED.get(fault, {})).items():
+    for method, share in (ACCURACY | SHIFTED.get(fault, {}) | dict(accuracy or {})).items():
         tokens = 80 if (fault, method) == ("length", "dpo") else 40
         graded = [
             row(i, ["7" if luck[i] < share else "8"], [bool(luck[i] < share)], tokens) for i in range(N)

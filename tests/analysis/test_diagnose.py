@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.parts.rules import Limit, records, render
+from analysis.parts.rules import Limit, Rule, records, render
 from analysis.weak_to_strong.diagnose import RULES, STAGE_TWO, diagnose
 from analysis.weak_to_strong.diagnose_measures import (
     halves_of_log,
@@ -90,6 +90,10 @@ def test_a_verdict_is_what_every_point_of_the_interval_says(limit: Limit, ends: 
         assert verdicts == {True}
     elif outcome == "fails":
         assert verdicts == {False}
+    elif outcome == "bounded":
+        assert limit.value not in (low, high) or verdicts != {True}
+        assert not limit.both
+        assert (high - limit.value if limit.above else limit.value - low) <= limit.smallest
     else:
         assert not (low > limit.value if limit.above else high < limit.value)
         assert verdicts == {True, False} or limit.both
@@ -102,6 +106,34 @@ def test_an_unknown_interval_resolves_nothing() -> None:
     points = Limit(0.02, above=False)
     assert points.interval(replace(effect, low=nan)) == "+10.0 points, no interval: too few groups"
     assert points.interval(replace(effect, low=-0.0001, high=0.2)) == "+10.0 [0.0, +20.0] points"
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+def test_each_rule_says_once_which_effect_matters_and_why(store: TinyStore, rule: Rule[Any]) -> None:
+    limit = rule.limit
+    assert limit.why
+    assert (limit.smallest > 0) == (limit.value == 0), (
+        "a limit other than 0 is itself the smallest that matters"
+    )
+
+
+@pytest.mark.parametrize(
+    ("dpo", "outcome"), [(0.75, "bounded"), (0.7475, "bounded"), (0.65, "holds"), (0.8, "fails")]
+)
+def test_a_loss_too_small_to_matter_is_bounded(tmp_path: Path, dpo: float, outcome: str) -> None:
+    """M_plus has 0.75. Where DPO answers 0 or 1 of 400 questions otherwise, a loss of over 1 point is excluded."""
+    store = TinyStore(tmp_path)
+    plant(store, accuracy={"dpo": dpo})
+    finding = by_signature(diagnose(store, "healthy"))["DPO: over-fitting"]
+    assert finding.outcome == outcome
+    assert (-0.01 <= known(finding.effect).low <= 0) == (outcome == "bounded")
+
+
+def test_verdicts_of_one_run_are_marked_as_of_one_seed(store: TinyStore) -> None:
+    findings = diagnose(store, "healthy")
+    assert {finding.scope for finding in findings} == {"one seed: these models only"}
+    assert render("healthy", findings).startswith("healthy: 14 not shown (one seed: these models only)\n")
+    assert {record["scope"] for record in records(findings)} == {"one seed: these models only"}
 
 
 # Over-fitting

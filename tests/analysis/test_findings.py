@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.parts.rules import Finding
+from analysis.parts.rules import Finding, Limit
 from analysis.reading.contrasts import difference, precision_gain
 from analysis.reading.frame import GRADES, load_frames
 from analysis.reading.groups import Group, make_groups
-from analysis.weak_to_strong.findings import GAIN, control_contrasts, findings, hardest_levels
+from analysis.weak_to_strong.findings import RULES, control_contrasts, findings, hardest_levels
 from analysis.weak_to_strong.findings_page import save_findings
 from tests.analysis.synthetic import SETS, TRUTH, TinyStore, add_run
 from w2s_core.errors import UserError
@@ -129,15 +129,70 @@ def estimate(value: float, low: float, high: float) -> Estimate:
     [
         (estimate(0.05, 0.02, 0.08), 0.01, "holds"),
         (estimate(0.05, 0.02, 0.08), 0.06, "not resolved"),
-        (estimate(0.0, -0.005, 0.005), 1.0, "fails"),
+        (estimate(0.005, 0.002, 0.008), 0.01, "holds"),  # small, but there
+        (estimate(0.0, -0.005, 0.005), 1.0, "bounded"),
+        (estimate(0.0, 0.0, 0.0), 1.0, "bounded"),
         (estimate(-0.05, -0.08, -0.02), 0.01, "fails"),
+        (estimate(-0.05, -0.08, -0.02), 0.06, "bounded"),  # not lower after correction, yet no gain
         (estimate(0.0, -0.03, 0.03), 1.0, "not resolved"),
+        (estimate(0.0, -0.03, 0.0101), 1.0, "not resolved"),
         (estimate(math.nan, math.nan, math.nan), math.nan, "not tested"),
         (None, math.nan, "not tested"),
     ],
 )
 def test_verdict_rule(effect: Estimate | None, p_holm: float, verdict: str) -> None:
-    assert GAIN.judge(effect, p_holm) == verdict
+    assert Limit(smallest=0.01).judge(effect, p_holm) == verdict
+
+
+def test_each_rule_says_once_which_effect_matters_and_why() -> None:
+    for rule in RULES:
+        assert 0.01 <= rule.limit.smallest <= 0.05, "in points, as a share"
+        assert rule.limit.why
+
+
+def test_stage_two_that_changes_nothing_is_bounded_and_one_that_harms_fails(
+    store: TinyStore, tmp_path: Path
+) -> None:
+    """A gain is excluded where DPO and ORPO answer as M_plus does; much worse answers are the opposite of a gain."""
+    runs = ["r0", "r1", "r2"]
+    truth = {"hybrid_ft_2": 0.83, "full_weak_ft": 0.40}
+    for seed, run in enumerate(runs):
+        add_run(store, run, seed=seed, n=960, truth=truth)
+    for orpo, outcomes in (("hybrid_ft_2", ["bounded", "bounded"]), ("full_weak_ft", ["bounded", "fails"])):
+        for run in runs:
+            targets = store.refs.records[run]["targets"]
+            targets["greedy/test/dpo"] = targets["greedy/test/hybrid_ft_2"]
+            targets["greedy/test/orpo"] = targets[f"greedy/test/{orpo}"]
+        groups = make_groups(load_frames(store, runs))
+        finding = by_name(groups)["F6"]
+        assert [claim.outcome for claim in finding.claims] == outcomes
+        assert finding.outcome == outcomes[-1]
+        section = save_findings(groups, tmp_path / orpo)[1][0].read_text().split("## F6")[1].split("## F7")[0]
+        assert section.count("a gain of more than 1 point is excluded") == outcomes.count("bounded")
+        assert section.count("the opposite is shown") == outcomes.count("fails")
+
+
+def test_a_verdict_of_one_seed_is_marked_wherever_it_stands(
+    groups: list[Group], store: TinyStore, tmp_path: Path
+) -> None:
+    mark = "one seed: these models only"
+    add_run(store, "solo")
+    shown, paths = save_findings(make_groups(load_frames(store, ["solo"])), tmp_path / "one")
+    page, record = paths[0].read_text(), json.loads(paths[1].read_text())
+    for finding in record["findings"]:
+        for claim in finding["claims"]:
+            assert claim["scope"] == ("" if claim["verdict"] == "not tested" else mark)
+        assert (
+            f"## {finding['name']}: {finding['verdict']}{' (' + mark + ')' if finding['scope'] else ''}"
+            in page
+        )
+    tested = sum(claim["scope"] == mark for finding in record["findings"] for claim in finding["claims"])
+    assert tested == 12, "all but F9, which needs two weak models"
+    assert paths[2].read_text().count(mark) == tested
+    assert shown.count("*") == tested + 1, "a mark a row, and what it means"
+    assert max(map(len, shown.splitlines())) <= 100
+    shown, paths = save_findings(groups, tmp_path / "three")
+    assert mark not in shown + "".join(path.read_text() for path in paths)
 
 
 def test_a_noisy_null_is_rarely_called_a_finding(store: TinyStore) -> None:
