@@ -140,11 +140,6 @@ class Claim:
         """The mark of a verdict that covers one seed; else empty."""
         return ONE_SEED if self.outcome != "not tested" and self.effect and self.effect.seeds == 1 else ""
 
-    @property
-    def verdict(self) -> str:
-        """The outcome with its scope."""
-        return f"{self.outcome} ({self.scope})" if self.scope else self.outcome
-
     def record(self) -> dict[str, Any]:
         """The claim as plain data; effects as shares, None where there is no number."""
         by_group = {name: _numbers(effect) for name, effect in self.by_group.items()}

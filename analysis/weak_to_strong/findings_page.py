@@ -37,8 +37,8 @@ _COVERAGE = (
 )
 
 
-def findings_table(tested: Sequence[Finding]) -> Table:
-    """All claims in one table: effect in points with its interval, p after Holm, n, verdict."""
+def findings_table(tested: Sequence[Finding], mark: str = f" ({ONE_SEED})") -> Table:
+    """All claims in one table: effect in points with its interval, p after Holm, n, verdict; the mark is of one seed."""
     table = Table("Findings F1-F9, effects in points", ["", "claim", "effect", "p (Holm)", "n", "verdict"])
     table.left, table.spans = ("claim", "verdict"), ("effect",)
     table.rows = [
@@ -48,7 +48,7 @@ def findings_table(tested: Sequence[Finding]) -> Table:
             "effect": points_interval(claim.effect),
             "p (Holm)": p_value(claim.p_holm),
             "n": words(str(claim.effect.n) if claim.effect else "–"),
-            "verdict": words(claim.verdict),
+            "verdict": words(claim.outcome + (mark if claim.scope else "")),
         }
         for finding in tested
         for claim in finding.claims
@@ -76,16 +76,9 @@ def save_findings(groups: Sequence[Group], folder: Path, command: str = "") -> t
     }
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")
-    return to_terminal(_narrow(table)), [folder / name for name in texts]
-
-
-def _narrow(table: Table) -> Table:
-    """The table for a terminal: the mark of one seed beneath it, not in each row."""
-    mark = f" ({ONE_SEED})"
-    cells = [row["verdict"].text.replace(mark, MARK) for row in table.rows]
-    rows = [row | {"verdict": words(text)} for row, text in zip(table.rows, cells, strict=True)]
-    marked = any(text.endswith(MARK) for text in cells)
-    return replace(table, rows=rows, notes=[f"{MARK} {ONE_SEED}."] if marked else [])
+    narrow = findings_table(tested, MARK)
+    narrow.notes = [f"{MARK} {ONE_SEED}."] if any(finding.scope for finding in tested) else []
+    return to_terminal(narrow), [folder / name for name in texts]
 
 
 def page(

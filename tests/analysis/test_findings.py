@@ -38,7 +38,7 @@ def test_too_few_samples_for_pass_at_10_leave_the_other_findings_as_they_are(tmp
             add_run(store, f"run-{seed}", seed=seed)
     for seed in (0, 1):
         targets = after.refs.records[f"run-{seed}"]["targets"]
-        for label in [one for one in targets if one.startswith("samples/")]:
+        for label in [label for label in targets if label.startswith("samples/")]:
             rows = [
                 row | {name: row[name][:2] for name in ("answers", "verdicts", "tokens", "finish")}
                 for row in read_rows(after.path(targets[label]) / "grades.parquet")
@@ -52,13 +52,13 @@ def test_too_few_samples_for_pass_at_10_leave_the_other_findings_as_they_are(tmp
 
 
 def test_true_findings_hold_and_false_ones_fail(groups: list[Group]) -> None:
-    found = by_name(groups)
-    assert list(found) == [f"F{i}" for i in range(1, 10)]
+    tested = by_name(groups)
+    assert list(tested) == [f"F{i}" for i in range(1, 10)]
     for name in ("F1", "F2", "F3", "F7", "F9"):
-        assert found[name].outcome == "holds", name
-    assert found["F6"].outcome == "fails"
-    assert [claim.outcome for claim in found["F6"].claims][1] == "fails", "ORPO loses 15 points"
-    assert found["F8"].outcome == "fails"
+        assert tested[name].outcome == "holds", name
+    assert tested["F6"].outcome == "fails"
+    assert [claim.outcome for claim in tested["F6"].claims][1] == "fails", "ORPO loses 15 points"
+    assert tested["F8"].outcome == "fails"
 
 
 def test_effects_are_means_over_weak_models_and_seeds(groups: list[Group], study: TinyStore) -> None:
@@ -68,14 +68,16 @@ def test_effects_are_means_over_weak_models_and_seeds(groups: list[Group], study
             np.mean([accuracy(read_rows(study.path(f"{run}-greedy-test-{method}") / GRADES)) for run in runs])
         )
 
-    found = by_name(groups)
+    tested = by_name(groups)
     for name, second, first in (("F1", "ceiling", "full_weak_ft"), ("F4", "hybrid_ft_2", "hybrid_ft_1")):
-        effect = found[name].claims[0].effect
+        effect = tested[name].claims[0].effect
         assert effect is not None
         assert effect.value == pytest.approx(mean(second) - mean(first))
         assert (effect.n, effect.seeds, effect.clusters) == (240, 3, 120)
-        by_group = found[name].claims[0].by_group
-        assert effect.value == pytest.approx(np.mean([one.value for one in by_group.values() if one]))
+        by_group = tested[name].claims[0].by_group
+        assert effect.value == pytest.approx(
+            np.mean([effect_of.value for effect_of in by_group.values() if effect_of])
+        )
 
 
 def test_runs_with_other_weak_models_add_degrees_of_freedom_but_not_against_the_shared_ceiling(
@@ -113,7 +115,7 @@ def test_hardest_levels_are_taken_from_the_top_until_they_suffice(groups: list[G
 
 
 def test_all_claims_are_corrected_together(groups: list[Group]) -> None:
-    claims = [claim for one in findings(groups) for claim in one.claims]
+    claims = [claim for finding in findings(groups) for claim in finding.claims]
     assert len(claims) == 13
     smallest = min(claims, key=lambda claim: claim.p)
     assert smallest.p_holm == pytest.approx(min(1.0, 13 * smallest.p))
@@ -199,17 +201,17 @@ def test_a_noisy_null_is_rarely_called_a_finding(store: TinyStore) -> None:
     flat = dict.fromkeys(TRUTH, 0.5)
     for seed in (0, 1, 2):
         add_run(store, f"r{seed}", seed=seed, n=90, truth=flat, sets=SETS | {"weak_0": (1.0, 0.9)})
-    found = by_name(make_groups(load_frames(store, list(store.refs.names()))))
-    assert not [name for name, one in found.items() if one.outcome == "holds" and name != "F9"]
-    assert found["F9"].outcome == "not tested", "one weak model"
+    tested = by_name(make_groups(load_frames(store, list(store.refs.names()))))
+    assert not [name for name, finding in tested.items() if finding.outcome == "holds" and name != "F9"]
+    assert tested["F9"].outcome == "not tested", "one weak model"
 
 
 def test_missing_results_leave_a_finding_untested(store: TinyStore) -> None:
     add_run(store, "a", missing=("greedy/test/dpo",))
-    found = by_name(make_groups(load_frames(store, ["a"])))
-    assert found["F6"].claims[0].outcome == "not tested"
-    assert found["F6"].outcome in ("not tested", "fails")
-    assert found["F1"].outcome == "holds"
+    tested = by_name(make_groups(load_frames(store, ["a"])))
+    assert tested["F6"].claims[0].outcome == "not tested"
+    assert tested["F6"].outcome in ("not tested", "fails")
+    assert tested["F1"].outcome == "holds"
 
 
 def test_seeds_that_only_some_have_are_left_out_of_a_contrast(store: TinyStore) -> None:
@@ -252,9 +254,9 @@ def test_page_and_json_agree_and_are_the_same_each_time(groups: list[Group], tmp
     assert [path.read_bytes() for path in paths] == [path.read_bytes() for path in again]
     record = json.loads(paths[1].read_text())
     page = paths[0].read_text()
-    for one in record["findings"]:
-        assert f"## {one['name']}: {one['verdict']}" in page
-        assert one["name"] in shown
+    for finding in record["findings"]:
+        assert f"## {finding['name']}: {finding['verdict']}" in page
+        assert finding["name"] in shown
     assert "1/6" in page, "what three weak models can show is said"
     assert "w2s tables" in page
     assert max(map(len, shown.splitlines())) <= 100
