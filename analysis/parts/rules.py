@@ -2,12 +2,13 @@
 
 A recipe brings lists of rules: a paper's findings, or the signatures of a method's failures. A claim
 
-* holds: the effect lies beyond the limit, with its whole 95 % interval; or, where the claims of a list are corrected
-  together, with p < 0.05 after Holm's correction;
-* fails: the whole interval lies on the other side, give or take the margin of the limit;
-* is not resolved: neither. It is not tested where results are missing.
+* holds: the effect lies beyond the limit;
+* fails: the opposite is shown, the effect lies on the other side of the limit;
+* is bounded: the effect may lie beyond the limit, but not by as much as matters: that is outside its interval;
+* is not resolved: none of these. It is not tested where results are missing.
 
-A rule holds if all its claims hold, and fails if one fails.
+Where an effect lies is said by its whole 95 % interval; or, where the claims of a list are corrected together, by
+p < 0.05 after Holm's correction. With one seed a verdict is marked: its interval is over questions only.
 """
 
 import textwrap
@@ -19,11 +20,13 @@ from typing import Any, Final, Generic, Literal, TypeVar
 from w2s_core.statistics import Estimate, holm
 
 # "Verdict" is the grading's word for one response (right, wrong, ...); that of a claim is its outcome.
-Outcome = Literal["holds", "fails", "not resolved", "not tested"]
+Outcome = Literal["holds", "fails", "bounded", "not resolved", "not tested"]
 Subject = TypeVar("Subject")
 
 ALPHA: Final = 0.05
 WIDTH: Final = 100
+ONE_SEED: Final = "one seed: these models only"
+"""The mark of a verdict of one seed, whose interval covers the truth over seeds in 53 to 92 % of simulated cases."""
 
 
 @dataclass(frozen=True)
@@ -34,14 +37,16 @@ class Limit:
         above: beyond means above; else below.
         scale: how numbers are printed: shares as per cent, differences of shares as points, or plain ratios.
         both: the mirror image of the limit counts too: 1 / value of a ratio, else -value.
-        margin: an effect beyond the limit by less than this is not worth having.
+        smallest: how far beyond the limit an effect must lie to matter; 0 where the limit is itself so chosen.
+        why: the reason for that choice.
     """
 
     value: float = 0.0
     scale: Literal["percent", "points", "ratio"] = "points"
     above: bool = True
     both: bool = False
-    margin: float = 0.0
+    smallest: float = 0.0
+    why: str = ""
 
     @property
     def mirror(self) -> float:
@@ -54,21 +59,28 @@ class Limit:
             return "not tested"
         if isnan(effect.low) or isnan(effect.high):
             return "not resolved"
-        if self._is_beyond(effect) if p is None else self._exceeds(effect.value) and p < ALPHA:
-            return "holds"
-        return "fails" if self._is_within(effect) else "not resolved"
+        # Distances beyond the limit: negative on its other side.
+        sign = 1 if self.above else -1
+        near, far = sorted(sign * (end - self.value) for end in (effect.low, effect.high))
+        beyond, opposite = near > 0, far < 0
+        if p is not None:  # corrected, which the interval is not
+            distance = sign * (effect.value - self.value)
+            beyond, opposite = p < ALPHA and distance > 0, p < ALPHA and distance < 0
+        if self.both:
+            beyond, opposite = beyond or effect.high < self.mirror, opposite and effect.low >= self.mirror
+        if beyond or opposite:
+            return "holds" if beyond else "fails"
+        return "bounded" if far <= self.smallest and not self.both else "not resolved"
 
-    def _exceeds(self, value: float) -> bool:
-        return value > self.value if self.above else value < self.value
+    @property
+    def matter(self) -> str:
+        """The smallest effect that matters, with the reason."""
+        return f"{self.size} beyond it matters: {self.why}" if self.smallest else self.why
 
-    def _is_beyond(self, effect: Estimate) -> bool:
-        nearest = effect.low if self.above else effect.high
-        return self._exceeds(nearest) or (self.both and effect.high < self.mirror)
-
-    def _is_within(self, effect: Estimate) -> bool:
-        if not self.above:
-            return effect.low >= self.value - self.margin
-        return effect.high <= self.value + self.margin and (not self.both or effect.low >= self.mirror)
+    @property
+    def size(self) -> str:
+        """The smallest effect that matters, counted from the limit, in points."""
+        return f"{100 * self.smallest:g} point{'s' * (self.smallest != 0.01)}"
 
     def __str__(self) -> str:
         mirrored = f" or below {self._number(self.mirror)}" if self.both else ""
@@ -101,6 +113,7 @@ class Claim:
     """One effect, over all groups and in each alone.
 
     Attributes:
+        name: empty where the rule has no other claim; it then takes the rule's criterion.
         condition: what else must hold; None where that is not known.
         p_holm: nan for an effect that is shown but not claimed, and where nothing is corrected.
     """
@@ -122,11 +135,16 @@ class Claim:
         """Whether there is a number."""
         return self.effect is not None and not isnan(self.effect.value)
 
+    @property
+    def scope(self) -> str:
+        """The mark of a verdict that covers one seed; else empty."""
+        return ONE_SEED if self.outcome != "not tested" and self.effect and self.effect.seeds == 1 else ""
+
     def record(self) -> dict[str, Any]:
         """The claim as plain data; effects as shares, None where there is no number."""
         by_group = {name: _numbers(effect) for name, effect in self.by_group.items()}
         effects = {"p_holm": _known(self.p_holm), "effect": _numbers(self.effect), "by_group": by_group}
-        return {"name": self.name, "verdict": self.outcome} | effects
+        return {"name": self.name, "verdict": self.outcome, "scope": self.scope} | effects
 
 
 @dataclass(frozen=True)
@@ -191,13 +209,15 @@ class Finding(Measured):
 
     @property
     def outcome(self) -> Outcome:
-        """Of all claims together; not tested where any result that the rule needs is missing, unless one fails."""
-        outcomes = {claim.outcome for claim in self.claims}
-        if "fails" in outcomes:
-            return "fails"
-        if not outcomes or "not tested" in outcomes:
-            return "not tested"
-        return "holds" if outcomes == {"holds"} else "not resolved"
+        """Of all claims together: the first of these that one of them has; "holds" if all do."""
+        outcomes = {claim.outcome for claim in self.claims} or {"not tested"}
+        order: tuple[Outcome, ...] = ("fails", "not tested", "bounded", "not resolved", "holds")
+        return next(outcome for outcome in order if outcome in outcomes)
+
+    @property
+    def scope(self) -> str:
+        """That of its claims."""
+        return next(filter(None, (claim.scope for claim in self.claims)), "")
 
     @property
     def effect(self) -> Estimate | None:
@@ -226,9 +246,10 @@ def measure(rule: Rule[Subject], subject: Subject, absent: str = "") -> Finding:
     """What a rule finds, not judged yet; nothing where its targets are absent, which the text then says."""
     effects = None if absent else rule.measure(subject)
     if not isinstance(effects, Measured):
-        effects = Measured([Claim(rule.name, effects)])
-    reason = "" if any(claim.measured for claim in effects.claims) else absent or rule.empty
-    return Finding(effects.claims, effects.beside, reason or effects.note, rule=rule)
+        effects = Measured([Claim("", effects)])
+    claims = [replace(claim, name=claim.name or rule.criterion) for claim in effects.claims]
+    reason = "" if any(claim.measured for claim in claims) else absent or rule.empty
+    return Finding(claims, effects.beside, reason or effects.note, rule=rule)
 
 
 def judge(findings: Sequence[Finding], *, corrected: bool) -> list[Finding]:
@@ -251,14 +272,16 @@ def _judged(rule: Rule[Any], claim: Claim, adjusted: Mapping[tuple[str, str], fl
 
 # Findings as data, and signatures as text
 SHOWN: Final[Mapping[Outcome, str]] = {
-    "holds": "shown", "not resolved": "not resolved", "fails": "not shown", "not tested": "no data",
+    "holds": "shown", "not resolved": "not resolved", "bounded": "bounded", "fails": "not shown",
+    "not tested": "no data",
 }  # fmt: skip
 """How the outcomes of a signature are called: that a failure "fails" would be misread."""
 
 _MEANING: Final = (
-    "shown: the whole 95 % interval lies beyond the rule's limit; not shown: on the other side; not resolved: the "
-    "interval holds the limit, which more questions would narrow. Intervals are over questions, grouped by template "
-    "where templates are named; they are not corrected for the number of rules, and say nothing about other seeds."
+    "shown: the whole 95 % interval lies beyond the rule's limit; not shown: on the other side; bounded: it reaches "
+    "beyond the limit, but not as far as matters; not resolved: none of these, which more questions would change. In "
+    "brackets stands what matters and why. Intervals are over questions, grouped by template where templates are "
+    "named; they are not corrected for the number of rules, and say nothing about other seeds."
 )
 
 
@@ -267,7 +290,9 @@ def render(run: str, findings: Sequence[Finding], width: int = WIDTH) -> str:
     counts = {
         name: sum(finding.outcome == outcome for finding in findings) for outcome, name in SHOWN.items()
     }
-    lines = _wrapped(f"{run}: " + ", ".join(f"{n} {name}" for name, n in counts.items() if n), "", width)
+    scope = next((f" ({finding.scope})" for finding in findings if finding.scope), "")
+    listed = ", ".join(f"{n} {name}" for name, n in counts.items() if n)
+    lines = _wrapped(f"{run}: {listed}{scope}", "", width)
     for family in dict.fromkeys(finding.rule.family for finding in findings):
         lines += ["", f"{family}?"]
         for finding in findings:
@@ -279,7 +304,7 @@ def _lines(finding: Finding, width: int) -> list[str]:
     rule, margin = finding.rule, " " * 16
     head = f"  {SHOWN[finding.outcome]:<14}"
     lines = _wrapped(f"{rule.name}: {finding.evidence}", head, width)
-    lines += _wrapped(f"rule: {rule.sentence}", margin, width)
+    lines += _wrapped(f"rule: {rule.sentence} ({rule.limit.matter})", margin, width)
     return lines + (_wrapped(f"try: {finding.advice}", margin, width) if finding.outcome == "holds" else [])
 
 
@@ -298,7 +323,9 @@ def records(findings: Sequence[Finding]) -> list[dict[str, Any]]:
             "statement": finding.rule.statement,
             "rule": finding.rule.criterion,
             "limit": str(finding.rule.limit),
+            "smallest": finding.rule.limit.matter,
             "verdict": finding.outcome,
+            "scope": finding.scope,
             "note": finding.note,
             "advice": finding.advice,
             "claims": [claim.record() for claim in finding.claims],

@@ -1,6 +1,7 @@
 """The failure signatures of the method as rules over one run, in the order of the method.
 
-The limits are our choice, the paper gives none. Gold answers are read for this only.
+The limits and the smallest effects that matter are our choice, the paper gives none. Gold answers are read for this
+only.
 """
 
 from collections.abc import Mapping
@@ -12,20 +13,8 @@ from analysis.reading.contrasts import difference
 from analysis.reading.frame import load_frames
 from analysis.reading.groups import Group, default_split, make_groups
 from analysis.reading.results import StoreLike
+from analysis.weak_to_strong import diagnose_measures as measures
 from analysis.weak_to_strong.calibration import VOTE, interval_of
-from analysis.weak_to_strong.diagnose_measures import (
-    agreement,
-    calibration_error,
-    chosen_wrong,
-    hard_over_easy,
-    kept_and_dropped,
-    loss_halves,
-    pair_lengths,
-    purity_gap,
-    response_lengths,
-    shared_errors,
-    weak_side,
-)
 from analysis.weak_to_strong.stage_two import side_right
 from analysis.weak_to_strong.titles import METHODS, iterations, method_name
 from w2s_core.statistics import Estimate
@@ -75,7 +64,8 @@ def _over_fitting(case: Case) -> Measured:
 STAGE_ONE_RULES: Final[tuple[Rule[Case], ...]] = (
     Rule(
         "agreement is too rare", "the share of train_2 that the last agreement ({agreed}) keeps",
-        Limit(0.15, "percent", above=False), lambda case: agreement(case.group), family=STAGE_ONE,
+        Limit(0.15, "percent", above=False, why="fewer rows than that teach little"),
+        lambda case: measures.agreement(case.group), family=STAGE_ONE,
         needs=("labels/{agreed}", "labels/{side}"), empty="no question was asked",
         advice="lower stage1.consistency with more answers a side (stage1.samples), or take a better weak model "
         "(weak)",
@@ -83,14 +73,16 @@ STAGE_ONE_RULES: Final[tuple[Rule[Case], ...]] = (
     Rule(
         "agreement is precise on easy questions only",
         "precision of the labels of {agreed} on the easier half of the levels minus that on the harder half",
-        Limit(0.10), lambda case: purity_gap(case.group), family=STAGE_ONE,
+        Limit(0.10, why="1 label in 10 more is then wrong where there is most to learn"),
+        lambda case: measures.purity_gap(case.group), family=STAGE_ONE,
         needs=("labels/{agreed}",), empty="fewer than two levels, or no label is kept in one half of them",
         advice="raise stage1.consistency for purer labels, or add iterations (stage1.iterations)",
     ),
     Rule(
         "agreement keeps easy questions only",
         "the share kept by {agreed} of the harder half of the levels over that of the easier half",
-        Limit(1 / 3, "ratio", above=False), lambda case: hard_over_easy(case.group), family=STAGE_ONE,
+        Limit(1 / 3, "ratio", above=False, why="of halves of one size, the hard one then gives under 1 row in 4"),
+        lambda case: measures.hard_over_easy(case.group), family=STAGE_ONE,
         needs=("labels/{agreed}", "labels/{side}"),
         empty="fewer than two levels, or nothing is kept of the easier half",
         advice="add iterations (stage1.iterations), which reach harder questions, or lower stage1.consistency with "
@@ -99,14 +91,16 @@ STAGE_ONE_RULES: Final[tuple[Rule[Case], ...]] = (
     Rule(
         "both sides make the same errors",
         "where both first answers are wrong, how often they are the same, beyond chance within a level",
-        Limit(0.20), lambda case: shared_errors(case.group), family=STAGE_ONE,
+        Limit(0.20, why="agreement then lets 1 in 5 of these errors pass beyond chance"),
+        lambda case: measures.shared_errors(case.group), family=STAGE_ONE,
         needs=("labels/weak_0", "labels/icl_0"), empty="the two sides are never both wrong",
         advice="take a weak model of another family (weak) or other demonstrations (seed, shots): agreement cannot "
         "filter shared errors",
     ),
     Rule(
         "the last iteration loses accuracy", "{m_plus} minus {before} on {split}",
-        Limit(above=False), lambda case: case.gain("m_plus", "before"), family=STAGE_ONE,
+        Limit(above=False, smallest=0.01, why="for less, an iteration fewer is a matter of cost"),
+        lambda case: case.gain("m_plus", "before"), family=STAGE_ONE,
         needs=("greedy/{split}/{m_plus}", "greedy/{split}/{before}"), empty="no question was graded",
         advice="stop an iteration earlier (stage1.iterations), or train less (sft.max_steps, sft.learning_rate)",
     ),
@@ -115,8 +109,8 @@ STAGE_ONE_RULES: Final[tuple[Rule[Case], ...]] = (
 STAGE_TWO_RULES: Final[tuple[Rule[Case], ...]] = (
     Rule(
         "the vote is miscalibrated", "the vote's mean confidence minus its accuracy on train_2",
-        Limit(0.10, both=True),
-        lambda case: _noted(interval_of(case.group, VOTE, "overconfidence"), calibration_error(case.group)),
+        Limit(0.10, both=True, why="one vote of ten, the step of the thresholds"),
+        lambda case: _noted(interval_of(case.group, VOTE, "overconfidence"), measures.calibration_error(case.group)),
         family=STAGE_TWO, needs=("vote",), empty="no question has a vote",
         advice="too sure: raise stage2.keep and stage2.flip, or draw more votes (stage2.samples)",
         advice_below="not sure enough: lower stage2.keep and stage2.flip, which drop questions whose majority is "
@@ -124,27 +118,30 @@ STAGE_TWO_RULES: Final[tuple[Rule[Case], ...]] = (
     ),
     Rule(
         "confidence does not tell right from wrong", "AUROC of the vote's confidence on train_2",
-        Limit(0.65, "ratio", above=False),
-        lambda case: _noted(interval_of(case.group, VOTE, "auroc"), kept_and_dropped(case.group)),
+        Limit(0.65, "ratio", above=False, why="fewer than 2 pairs in 3 are then in the right order, by chance 1 in 2"),
+        lambda case: _noted(interval_of(case.group, VOTE, "auroc"), measures.kept_and_dropped(case.group)),
         family=STAGE_TWO, needs=("vote",), empty="all votes are right, or all wrong",
         advice="stage2.keep and stage2.flip choose little by such a confidence: draw more votes (stage2.samples), or "
         "strengthen Stage I first",
     ),
     Rule(
         "the chosen side is often wrong", "the share of pairs whose chosen side is wrong",
-        Limit(0.25, "percent"), lambda case: chosen_wrong(case.group), family=STAGE_TWO,
+        Limit(0.25, "percent", why="1 pair in 4 then teaches a wrong response"),
+        lambda case: measures.chosen_wrong(case.group), family=STAGE_TWO,
         needs=("pairs", "labels/pairs_chosen"), empty="no pair was made",
         advice="raise stage2.keep and stage2.flip: surer majorities",
     ),
     Rule(
         "the rejected side is often right", "the share of pairs whose rejected side is right",
-        Limit(0.25, "percent"), lambda case: side_right(case.group, "rejected"), family=STAGE_TWO,
+        Limit(0.25, "percent", why="1 pair in 4 then teaches against a right response"),
+        lambda case: side_right(case.group, "rejected"), family=STAGE_TWO,
         needs=("pairs", "labels/pairs_rejected"), empty="no pair was made",
         advice="raise stage2.flip: reject the weak response only against surer majorities",
     ),
     Rule(
         "pairs differ in length", "mean words of the chosen sides over those of the rejected ones",
-        Limit(1.2, "ratio", both=True), lambda case: pair_lengths(case.group), family=STAGE_TWO,
+        Limit(1.2, "ratio", both=True, why="a fifth more words is a difference that training can learn"),
+        lambda case: measures.pair_lengths(case.group), family=STAGE_TWO,
         needs=("pairs",), empty="no pair was made",
         advice="preference training may learn length: fewer epochs or a lower learning_rate (stage2.dpo, "
         "stage2.orpo), and see whether responses change in length",
@@ -155,13 +152,15 @@ TRAINING_RULES: Final[tuple[Rule[Case], ...]] = (
     Rule(
         "{label}: responses change in length",
         "mean tokens of {title}'s responses over those of M_plus's on {split}",
-        Limit(1.2, "ratio", both=True), lambda case: response_lengths(case.group, case.names["method"]),
+        Limit(1.2, "ratio", both=True, why="the same fifth as for the pairs"),
+        lambda case: measures.response_lengths(case.group, case.names["method"]),
         family=STAGE_TWO, needs=("greedy/{split}/{method}", "greedy/{split}/{m_plus}"),
         empty="the lengths of the responses were not kept",
         advice="lower stage2.{method}.learning_rate, or {beta} stage2.{method}.beta",
     ),
     Rule(
-        "{label}: over-fitting", "{title} minus M_plus on {split}", Limit(above=False), _over_fitting,
+        "{label}: over-fitting", "{title} minus M_plus on {split}",
+        Limit(above=False, smallest=0.01, why="for less, a shorter training is a matter of cost"), _over_fitting,
         family=STAGE_TWO, needs=("greedy/{split}/{method}", "greedy/{split}/{m_plus}"),
         empty="no question was graded",
         condition="while the training loss of the later half of the steps lies below that of the earlier half",
@@ -173,14 +172,16 @@ TRAINING_RULES: Final[tuple[Rule[Case], ...]] = (
 GAIN_RULES: Final[tuple[Rule[Case], ...]] = (
     Rule(
         "the strong model learns nothing", "M_plus ({m_plus}) minus the weak floor on {split}",
-        Limit(0.02, above=False), lambda case: case.gain("m_plus", "weak_floor"), family=NO_GAIN,
+        Limit(0.02, above=False, why="less is no return for the trainings of Stage I"),
+        lambda case: case.gain("m_plus", "weak_floor"), family=NO_GAIN,
         needs=("greedy/{split}/{m_plus}", "greedy/{split}/weak_floor"), empty="no question was graded",
         advice="the weak model may be too weak (weak, weak_sft.max_steps) or the training too short (sft.max_steps, "
         "sft.learning_rate): see full weak FT and weak ICL in `w2s show`",
     ),
     Rule(
         "training falls behind prompting", "M_plus ({m_plus}) minus weak ICL on {split}",
-        Limit(above=False), lambda case: case.gain("m_plus", "weak_icl"), family=NO_GAIN,
+        Limit(above=False, smallest=0.01, why="for less, to prompt or to train is a matter of cost"),
+        lambda case: case.gain("m_plus", "weak_icl"), family=NO_GAIN,
         needs=("greedy/{split}/{m_plus}", "greedy/{split}/weak_icl"), empty="no question was graded",
         advice="few-shot answers alone do better: keep more labels (stage1.consistency, stage1.iterations) or change "
         "the training (sft.max_steps, sft.learning_rate)",
@@ -201,7 +202,7 @@ def diagnose(store: StoreLike, run: str) -> list[Finding]:
     cases = [(rule, Case(group, names)) for rule in (*STAGE_ONE_RULES, *STAGE_TWO_RULES)]
     for method in [method for method in METHODS if method in group.planned()] or [""]:
         of_method = names | (_method_names(method) if method else _UNTRAINED)
-        case = Case(group, of_method, loss_halves(store, steps, f"prefer:{method}"))
+        case = Case(group, of_method, measures.loss_halves(store, steps, f"prefer:{method}"))
         cases += [(rule, case) for rule in TRAINING_RULES]
     cases += [(rule, Case(group, names)) for rule in GAIN_RULES]
     named = [(rule.named(case.names), case) for rule, case in cases]
@@ -215,7 +216,7 @@ def _names(group: Group) -> dict[str, str]:
     )
     last = max(1, iterations(group))
     before = f"hybrid_ft_{last - 1}" if last > 1 else _NO_ITERATION
-    names = {"agreed": agreed, "side": weak_side(agreed), "m_plus": f"hybrid_ft_{last}"}
+    names = {"agreed": agreed, "side": measures.weak_side(agreed), "m_plus": f"hybrid_ft_{last}"}
     return names | {"before": before, "split": group.split}
 
 

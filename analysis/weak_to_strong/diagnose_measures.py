@@ -65,25 +65,17 @@ def purity_gap(group: Group) -> Estimate | None:
     if last is None or halves is None:
         return None
     tables, kept, right = last
-    labels = [tables.clusters[mask].tolist() if tables.clusters is not None else None for mask in halves]
-    easy, hard = (
-        ratio_estimate(right[:, mask], kept[:, mask], clusters)
-        for mask, clusters in zip(halves, labels, strict=True)
-    )
+    clusters = np.arange(len(tables.ids)) if tables.clusters is None else tables.clusters
+    easy, hard = (ratio_estimate(right[:, half], kept[:, half], clusters[half].tolist()) for half in halves)
     if isnan(easy.value) or isnan(hard.value):
         return None
-    n = easy.n + hard.n
-    # A template may have questions in both halves, so the groups of the halves do not add up.
-    clusters = n if tables.clusters is None else len(set(tables.clusters))
-    return replace(_independent_difference(easy, hard), n=n, clusters=clusters)
-
-
-def _independent_difference(first: Estimate, second: Estimate) -> Estimate:
-    """First - second of two independent shares, by Newcombe's square-and-add of their own intervals."""
-    value = first.value - second.value
-    low = value - hypot(first.value - first.low, second.high - second.value)
-    high = value + hypot(first.high - first.value, second.value - second.low)
-    return replace(first, value=value, low=max(-1.0, low), high=min(1.0, high))
+    # Of two independent shares, by Newcombe's square-and-add of their own intervals.
+    value = easy.value - hard.value
+    low = max(-1.0, value - hypot(easy.value - easy.low, hard.high - hard.value))
+    high = min(1.0, value + hypot(easy.high - easy.value, hard.value - hard.low))
+    # A template may have questions in both halves, so the numbers of their templates do not add up.
+    n, templates = easy.n + hard.n, len(np.unique(clusters[halves[0] | halves[1]]))
+    return replace(easy, value=value, low=low, high=high, n=n, clusters=templates)
 
 
 def hard_over_easy(group: Group) -> Estimate | None:
@@ -273,15 +265,13 @@ def loss_halves(store: StoreLike, steps: Any, name: str) -> tuple[float, float] 
 
 def halves_of_log(log: Sequence[tuple[float, float]]) -> tuple[float, float] | None:
     """See `loss_halves`: `log` has (last step, mean loss) of each entry. None where fewer than two steps were taken."""
-    total = log[-1][0]
-    middle, before, sums = total / 2, 0.0, [0.0, 0.0]
-    if total < 2:
+    steps = np.array([0.0, *(step for step, _ in log)])
+    if steps[-1] < 2:
         return None
-    for step, loss in log:
-        sums[0] += max(0.0, min(step, middle) - before) * loss
-        sums[1] += max(0.0, step - max(before, middle)) * loss
-        before = step
-    return sums[0] / middle, sums[1] / middle
+    total = np.cumsum([0.0, *np.diff(steps) * [loss for _, loss in log]])  # of the loss, up to each step
+    middle = steps[-1] / 2
+    earlier = float(np.interp(middle, steps, total))
+    return earlier / middle, (float(total[-1]) - earlier) / middle
 
 
 def _log(path: Path) -> list[tuple[float, float]] | None:

@@ -1,7 +1,7 @@
 """The paper's findings F1-F9 as rules over experiments that differ in their weak model, each over its seeds.
 
-Every claim is an effect that the paper says is above 0, judged with p corrected over the claims of all findings. It
-fails where its whole interval lies below +1 point (`GAIN.margin`), so that no gain worth having is left.
+Every claim is an effect that the paper says is above 0, judged with p corrected over the claims of all findings. The
+smallest effects that matter are our choice.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -26,8 +26,6 @@ from w2s_core.statistics import Estimate
 
 Groups = Sequence[Group]
 Mask = npt.NDArray[np.bool_]
-
-GAIN: Final = Limit(margin=0.01)
 
 FAR_WEAKER: Final = 0.5
 """A weak model is far weaker when its floor is below this share of the ceiling (F2)."""
@@ -195,24 +193,27 @@ RULES: Final[tuple[Rule[Groups], ...]] = (
     Rule(
         "F1",
         "Claim: strong ceiling minus full weak FT is above 0. Beside it: full weak FT minus weak floor, by weak model.",
-        GAIN, _contrasts(("ceiling", "full_weak_ft"), beside=[("full_weak_ft", "weak_floor")]),
+        Limit(smallest=0.01, why="a smaller gap leaves nothing to recover"),
+        _contrasts(("ceiling", "full_weak_ft"), beside=[("full_weak_ft", "weak_floor")]),
         "Full weak fine-tuning lies well below the strong ceiling, and can lie below the weak floor.",
     ),
     Rule(
         "F2",
         f"Claim: weak ICL minus full weak FT is above 0, over the weak models whose floor is below {FAR_WEAKER:g} of "
         "the ceiling.",
-        GAIN, _f2, "Weak ICL beats full weak fine-tuning when the weak model is far weaker.",
+        Limit(smallest=0.01, why="for less, to prompt or to train is a matter of cost"),
+        _f2, "Weak ICL beats full weak fine-tuning when the weak model is far weaker.",
     ),
     Rule(
         "F3", "Claims: weak-ft, icl-ft and hybrid-ft of the last iteration, each minus full weak FT, are above 0.",
-        GAIN, _contrasts(*((f"{side}_ft_{{last}}", "full_weak_ft") for side in ("weak", "icl", "hybrid"))),
+        Limit(smallest=0.01, why="for less, the further samplings and trainings of Stage I do not pay"),
+        _contrasts(*((f"{side}_ft_{{last}}", "full_weak_ft") for side in ("weak", "icl", "hybrid"))),
         "Stage I fine-tuning on the agreed sets beats fine-tuning on all weak data.",
     ),
     Rule(
         "F4",
         "Claim: hybrid-ft of iteration 2 minus iteration 1 is above 0. Beside it: the same for weak-ft, icl-ft.",
-        GAIN,
+        Limit(smallest=0.01, why="for less, the sampling and trainings of an iteration do not pay"),
         _contrasts(
             ("hybrid_ft_2", "hybrid_ft_1"), beside=[("weak_ft_2", "weak_ft_1"), ("icl_ft_2", "icl_ft_1")]
         ),
@@ -222,27 +223,32 @@ RULES: Final[tuple[Rule[Groups], ...]] = (
         "F5",
         f"Claim: pass@{PASS_K} of hybrid-ft minus icl-ft is above 0. Beside it: greedy icl-ft minus hybrid-ft, which "
         "may have either sign.",
-        GAIN, _f5, f"icl-ft may lead in greedy accuracy; hybrid-ft leads in pass@{PASS_K}.",
+        Limit(smallest=0.01, why="a right draw on 1 question in 100 more, for Stage II to learn from"),
+        _f5, f"icl-ft may lead in greedy accuracy; hybrid-ft leads in pass@{PASS_K}.",
     ),
     Rule(
         "F6", "Claims: accuracy after DPO, and after ORPO, each minus M_plus, is above 0.",
-        GAIN, _f6, "Stage II (DPO, ORPO) gains over M_plus.",
+        Limit(smallest=0.01, why="for less, the votes and the preference training do not pay"),
+        _f6, "Stage II (DPO, ORPO) gains over M_plus.",
     ),
     Rule(
         "F7",
         "Claim: precision of the set agreed in iteration 1 minus D_weak's is above 0. Beside it: later iterations.",
-        GAIN, _f7, "Agreement filtering raises label precision a lot.",
+        Limit(smallest=0.05, why="1 label in 20; for less, the questions that the filter drops are too high a price"),
+        _f7, "Agreement filtering raises label precision a lot.",
     ),
     Rule(
         "F8",
         "Claims: DPO, and ORPO, each minus the ceiling on the hardest levels, is above 0. Hardest: from the top level "
         f"down until there are {HARD_QUESTIONS} questions.",
-        GAIN, _f8, "M_pro passes the strong ceiling on the hardest questions.",
+        Limit(smallest=0.02, why="one of 50 questions"),
+        _f8, "M_pro passes the strong ceiling on the hardest questions.",
     ),
     Rule(
         "F9",
         "Claim: M_plus trained from the weak model with the highest floor, minus that from the one with the lowest, is "
         "above 0. Beside it: the difference of the floors.",
-        GAIN, _f9, "A better weak model gives a better strong model.",
+        Limit(smallest=0.01, why="for less, it does not pay to look for a better weak model"),
+        _f9, "A better weak model gives a better strong model.",
     ),
 )  # fmt: skip

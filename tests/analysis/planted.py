@@ -1,6 +1,7 @@
 """Runs with one planted fault each, for the tests of `w2s diagnose`, and what the tests read of them."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ FALLING = [(1, 0.69), (10, 0.66), (20, 0.5), (23, 0.3)]
 
 
 def row(i: int, answers: list[str], right: list[bool], tokens: int = 40) -> dict[str, Any]:
-    verdicts = ["right" if one else "wrong" for one in right]
+    verdicts = ["right" if hit else "wrong" for hit in right]
     lengths, finish = [tokens] * len(answers), ["eos"] * len(answers)
     return {
         "id": f"q{i:04d}", "level": 1 + i % 6, "template": f"t{i}", "answers": answers, "verdicts": verdicts,
@@ -52,13 +53,18 @@ def row(i: int, answers: list[str], right: list[bool], tokens: int = 40) -> dict
     }  # fmt: skip
 
 
-def plant(store: TinyStore, fault: str = "", log: list[tuple[int, float]] | None = None) -> str:
+def plant(
+    store: TinyStore,
+    fault: str = "",
+    log: list[tuple[int, float]] | None = None,
+    accuracy: Mapping[str, float] | None = None,
+) -> str:
     """A run of two iterations that is healthy but for one fault. Returns its name."""
     rng = np.random.default_rng(5)
     name = fault or "healthy"
     keys: dict[str, str] = {}
     luck = rng.random(N)
-    for method, share in (ACCURACY | SHIFTED.get(fault, {})).items():
+    for method, share in (ACCURACY | SHIFTED.get(fault, {}) | dict(accuracy or {})).items():
         tokens = 80 if (fault, method) == ("length", "dpo") else 40
         graded = [
             row(i, ["7" if luck[i] < share else "8"], [bool(luck[i] < share)], tokens) for i in range(N)
@@ -91,8 +97,11 @@ def labels(store: TinyStore, name: str, fault: str, rng: np.random.Generator) ->
         if rng.random() < kept:
             hit = bool(rng.random() < precision)
             agreed.append(row(i, ["7" if hit else "8"], [hit]))
-    made = {"weak_0": weak, "icl_0": icl, "agreed_1": agreed[::2], "weak_1": weak, "agreed_2": agreed}
-    return {f"labels/{one}": store.put(f"{name}-{one}", "grades.parquet", rows) for one, rows in made.items()}
+    sets = {"weak_0": weak, "icl_0": icl, "agreed_1": agreed[::2], "weak_1": weak, "agreed_2": agreed}
+    return {
+        f"labels/{label}": store.put(f"{name}-{label}", "grades.parquet", rows)
+        for label, rows in sets.items()
+    }
 
 
 def pairs(store: TinyStore, name: str, fault: str, rng: np.random.Generator) -> dict[str, str]:
@@ -105,9 +114,9 @@ def pairs(store: TinyStore, name: str, fault: str, rng: np.random.Generator) -> 
     ]
     graded = {
         f"labels/pairs_{side}": store.put(
-            f"{name}-pairs-{side}", "grades.parquet", [row(i, ["7"], [one]) for i, one in enumerate(found)]
+            f"{name}-pairs-{side}", "grades.parquet", [row(i, ["7"], [hit]) for i, hit in enumerate(hits)]
         )
-        for side, found in {"chosen": chosen, "rejected": rejected}.items()
+        for side, hits in {"chosen": chosen, "rejected": rejected}.items()
     }
     return {"pairs": store.put(f"{name}-pairs", "rows.parquet", rows), **graded}
 
@@ -123,10 +132,10 @@ def vote(i: int, fault: str, rng: np.random.Generator) -> dict[str, Any]:
 
 def plant_all(folder: Path) -> TinyStore:
     """A store of a healthy run and of one with each fault."""
-    made = TinyStore(folder)
+    store = TinyStore(folder)
     for fault in ("", *FAULTS):
-        plant(made, fault)
-    return made
+        plant(store, fault)
+    return store
 
 
 def group_of(store: TinyStore, run: str) -> Group:

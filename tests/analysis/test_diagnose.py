@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.parts.rules import Limit, records, render
+from analysis.parts.rules import Limit, Rule, records, render
 from analysis.weak_to_strong.diagnose import RULES, STAGE_TWO, diagnose
 from analysis.weak_to_strong.diagnose_measures import (
     halves_of_log,
@@ -36,22 +36,22 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> TinyStore:
 
 
 def test_a_healthy_run_shows_nothing_and_every_rule_is_applied(store: TinyStore) -> None:
-    found = diagnose(store, "healthy")
-    assert len(found) == len(RULES) == 14
-    assert {one.outcome for one in found} <= {"fails", "not resolved"}
-    assert sum(one.outcome == "fails" for one in found) >= len(RULES) - 2
+    results = diagnose(store, "healthy")
+    assert len(results) == len(RULES) == 14
+    assert {finding.outcome for finding in results} <= {"fails", "not resolved"}
+    assert sum(finding.outcome == "fails" for finding in results) >= len(RULES) - 2
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_the_planted_fault_is_found_and_no_other(store: TinyStore, fault: str) -> None:
-    shown = [one.rule.name for one in diagnose(store, fault) if one.outcome == "holds"]
+    shown = [finding.rule.name for finding in diagnose(store, fault) if finding.outcome == "holds"]
     assert shown == [FAULTS[fault]]
 
 
 def test_a_vote_that_is_too_sure_and_one_that_is_not_sure_enough_get_opposite_advice(
     store: TinyStore,
 ) -> None:
-    sure, unsure = (by_signature(diagnose(store, one))[FAULTS[one]] for one in ("oversure", "unsure"))
+    sure, unsure = (by_signature(diagnose(store, fault))[FAULTS[fault]] for fault in ("oversure", "unsure"))
     assert known(sure.effect).value > 0.1 > -0.1 > known(unsure.effect).value
     assert "raise stage2.keep" in sure.advice
     assert "lower stage2.keep" in unsure.advice
@@ -62,10 +62,10 @@ def test_dpo_and_orpo_are_held_to_m_plus_by_beta_in_opposite_ways(tmp_path: Path
     plant(store, "length")
     targets = store.refs.records["length"]["targets"]
     targets["greedy/test/orpo"] = targets["greedy/test/dpo"]
-    found = by_signature(diagnose(store, "length"))
-    assert "raise stage2.dpo.beta" in found["DPO: responses change in length"].advice
+    results = by_signature(diagnose(store, "length"))
+    assert "raise stage2.dpo.beta" in results["DPO: responses change in length"].advice
     assert "lower stage2.orpo.learning_rate, or lower stage2.orpo.beta" in (
-        found["ORPO: responses change in length"].advice
+        results["ORPO: responses change in length"].advice
     )
 
 
@@ -90,6 +90,10 @@ def test_a_verdict_is_what_every_point_of_the_interval_says(limit: Limit, ends: 
         assert verdicts == {True}
     elif outcome == "fails":
         assert verdicts == {False}
+    elif outcome == "bounded":
+        assert limit.value not in (low, high) or verdicts != {True}
+        assert not limit.both
+        assert (high - limit.value if limit.above else limit.value - low) <= limit.smallest
     else:
         assert not (low > limit.value if limit.above else high < limit.value)
         assert verdicts == {True, False} or limit.both
@@ -104,6 +108,34 @@ def test_an_unknown_interval_resolves_nothing() -> None:
     assert points.interval(replace(effect, low=-0.0001, high=0.2)) == "+10.0 [0.0, +20.0] points"
 
 
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+def test_each_rule_says_once_which_effect_matters_and_why(store: TinyStore, rule: Rule[Any]) -> None:
+    limit = rule.limit
+    assert limit.why
+    assert (limit.smallest > 0) == (limit.value == 0), (
+        "a limit other than 0 is itself the smallest that matters"
+    )
+
+
+@pytest.mark.parametrize(
+    ("dpo", "outcome"), [(0.75, "bounded"), (0.7475, "bounded"), (0.65, "holds"), (0.8, "fails")]
+)
+def test_a_loss_too_small_to_matter_is_bounded(tmp_path: Path, dpo: float, outcome: str) -> None:
+    """M_plus has 0.75. Where DPO answers 0 or 1 of 400 questions otherwise, a loss of over 1 point is excluded."""
+    store = TinyStore(tmp_path)
+    plant(store, accuracy={"dpo": dpo})
+    finding = by_signature(diagnose(store, "healthy"))["DPO: over-fitting"]
+    assert finding.outcome == outcome
+    assert (-0.01 <= known(finding.effect).low <= 0) == (outcome == "bounded")
+
+
+def test_verdicts_of_one_run_are_marked_as_of_one_seed(store: TinyStore) -> None:
+    findings = diagnose(store, "healthy")
+    assert {finding.scope for finding in findings} == {"one seed: these models only"}
+    assert render("healthy", findings).startswith("healthy: 14 not shown (one seed: these models only)\n")
+    assert {record["scope"] for record in records(findings)} == {"one seed: these models only"}
+
+
 # Over-fitting
 
 
@@ -112,9 +144,9 @@ def test_a_loss_that_does_not_fall_is_no_over_fitting(tmp_path: Path) -> None:
     plant(
         store, "overfit", log=[(1, 0.9), (10, 0.5), (20, 0.6)]
     )  # the first batch alone would say that it falls
-    found = by_signature(diagnose(store, "overfit"))["DPO: over-fitting"]
-    assert found.outcome == "fails"
-    assert "training loss 0.54, then 0.6" in found.evidence
+    result = by_signature(diagnose(store, "overfit"))["DPO: over-fitting"]
+    assert result.outcome == "fails"
+    assert "training loss 0.54, then 0.6" in result.evidence
 
 
 @pytest.mark.parametrize(
@@ -128,22 +160,22 @@ def test_without_a_readable_log_over_fitting_is_not_resolved(tmp_path: Path, tex
     file.unlink()
     if text is not None:
         file.write_text(text)
-    found = by_signature(diagnose(store, "overfit"))["DPO: over-fitting"]
-    assert found.outcome == "not resolved"
-    assert "training loss not recorded" in found.evidence
+    result = by_signature(diagnose(store, "overfit"))["DPO: over-fitting"]
+    assert result.outcome == "not resolved"
+    assert "training loss not recorded" in result.evidence
 
 
 @given(st.lists(st.tuples(st.integers(1, 9), st.floats(0, 10)), min_size=1, max_size=8))
 def test_the_halves_of_a_log_are_means_over_its_steps(entries: list[tuple[int, float]]) -> None:
     losses = [loss for length, loss in entries for _ in range(length)]
     ends = np.cumsum([length for length, _ in entries]).tolist()
-    found = halves_of_log(list(zip(ends, [loss for _, loss in entries], strict=True)))
+    result = halves_of_log(list(zip(ends, [loss for _, loss in entries], strict=True)))
     if len(losses) < 2:
-        assert found is None
+        assert result is None
         return
-    halves = [one for one in losses for _ in range(2)]  # half steps, so that an odd number has a middle too
+    halves = [loss for loss in losses for _ in range(2)]  # half steps, so that an odd number has a middle too
     middle = len(losses)
-    assert found == (pytest.approx(np.mean(halves[:middle])), pytest.approx(np.mean(halves[middle:])))
+    assert result == (pytest.approx(np.mean(halves[:middle])), pytest.approx(np.mean(halves[middle:])))
 
 
 def test_losses_come_from_the_log_of_the_named_step(store: TinyStore) -> None:
@@ -170,13 +202,13 @@ def test_a_run_of_the_floor_alone_has_no_data_for_any_rule(tmp_path: Path) -> No
     plant(store)
     record = store.refs.records["healthy"]
     record["targets"] = {"greedy/test/weak_floor": record["targets"]["greedy/test/weak_floor"]}
-    found = diagnose(store, "healthy")
-    assert len(found) == len(RULES)
-    assert {one.outcome for one in found} == {"not tested"}
-    assert "{" not in render("healthy", found)
-    told = by_signature(found)
-    assert "no target labels/agreed_1, labels/weak_0" in told["agreement is too rare"].evidence
-    assert "one iteration" in told["the last iteration loses accuracy"].evidence
+    results = diagnose(store, "healthy")
+    assert len(results) == len(RULES)
+    assert {finding.outcome for finding in results} == {"not tested"}
+    assert "{" not in render("healthy", results)
+    by_name = by_signature(results)
+    assert "no target labels/agreed_1, labels/weak_0" in by_name["agreement is too rare"].evidence
+    assert "one iteration" in by_name["the last iteration loses accuracy"].evidence
 
 
 def test_a_run_without_stage_two_says_so_and_judges_stage_one(tmp_path: Path) -> None:
@@ -184,13 +216,13 @@ def test_a_run_without_stage_two_says_so_and_judges_stage_one(tmp_path: Path) ->
     plant(store)
     before = by_signature(diagnose(store, "healthy"))
     without(store, "vote", "pairs", "labels/pairs", "greedy/test/dpo")
-    found = diagnose(store, "healthy")
-    of_two = [one for one in found if one.rule.family == STAGE_TWO]
-    assert {one.outcome for one in of_two} == {"not tested"}
-    assert sum("stage2.methods" in one.evidence for one in of_two) == 2
-    assert "no target vote" in by_signature(found)["the vote is miscalibrated"].evidence
-    rest = [one for one in found if one.rule.family != STAGE_TWO]
-    assert rest == [before[one.rule.name] for one in rest]
+    results = diagnose(store, "healthy")
+    of_two = [finding for finding in results if finding.rule.family == STAGE_TWO]
+    assert {finding.outcome for finding in of_two} == {"not tested"}
+    assert sum("stage2.methods" in finding.evidence for finding in of_two) == 2
+    assert "no target vote" in by_signature(results)["the vote is miscalibrated"].evidence
+    rest = [finding for finding in results if finding.rule.family != STAGE_TWO]
+    assert rest == [before[finding.rule.name] for finding in rest]
 
 
 @pytest.mark.parametrize(
@@ -210,9 +242,9 @@ def test_what_is_not_computed_yet_is_named_and_the_rest_is_judged_as_before(
     before = by_signature(diagnose(store, "healthy"))
     shutil.rmtree(store.path(store.refs.records["healthy"]["targets"][label]))
     after = by_signature(diagnose(store, "healthy"))
-    assert {name for name, one in after.items() if one.outcome == "not tested"} == silent
+    assert {name for name, finding in after.items() if finding.outcome == "not tested"} == silent
     assert all(f"not computed yet, or damaged: {label}" in after[name].evidence for name in silent)
-    assert all(after[name] == one for name, one in before.items() if name not in silent)
+    assert all(after[name] == finding for name, finding in before.items() if name not in silent)
 
 
 def test_an_empty_agreement_is_rare_and_has_no_precision(tmp_path: Path) -> None:
@@ -220,11 +252,11 @@ def test_an_empty_agreement_is_rare_and_has_no_precision(tmp_path: Path) -> None
     plant(store)
     targets = store.refs.records["healthy"]["targets"]
     targets["labels/agreed_2"] = store.put("nothing", "grades.parquet", [])
-    found = by_signature(diagnose(store, "healthy"))
-    assert found["agreement is too rare"].outcome == "holds"
-    assert known(found["agreement is too rare"].effect).value == 0
-    assert found["agreement is precise on easy questions only"].outcome == "not tested"
-    assert "nothing is kept" in found["agreement keeps easy questions only"].evidence
+    results = by_signature(diagnose(store, "healthy"))
+    assert results["agreement is too rare"].outcome == "holds"
+    assert known(results["agreement is too rare"].effect).value == 0
+    assert results["agreement is precise on easy questions only"].outcome == "not tested"
+    assert "nothing is kept" in results["agreement keeps easy questions only"].evidence
 
 
 # The command
@@ -282,7 +314,7 @@ def test_the_command_prints_and_saves_the_same_twice_and_leaves_the_store_as_it_
 
     before = files()
     shown = [typed(real.root, "on", "--json", str(tmp_path / f"{i}.json")) for i in range(2)]
-    assert [one.status for one in shown] == [0, 0]
+    assert [run.status for run in shown] == [0, 0]
     assert shown[0] == shown[1]
     assert (tmp_path / "0.json").read_bytes() == (tmp_path / "1.json").read_bytes()
     assert files() == before
@@ -293,29 +325,29 @@ def test_the_command_prints_and_saves_the_same_twice_and_leaves_the_store_as_it_
 
 def test_the_listing_fits_and_gives_advice_only_for_what_is_shown(store: TinyStore) -> None:
     for run in ("healthy", *FAULTS):
-        told = render(run, diagnose(store, run))
-        assert max(map(len, told.splitlines())) <= 100
-        assert told.count("try: ") == (run != "healthy")
-        assert told.count("rule: ") == len(RULES)
-        assert told.startswith(f"{run}: " + ("1 shown, " if run != "healthy" else ""))
-        assert "{" not in told
+        text = render(run, diagnose(store, run))
+        assert max(map(len, text.splitlines())) <= 100
+        assert text.count("try: ") == (run != "healthy")
+        assert text.count("rule: ") == len(RULES)
+        assert text.startswith(f"{run}: " + ("1 shown, " if run != "healthy" else ""))
+        assert "{" not in text
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "text"),
     [
         (["two"], "no run is named 'two'"),
         (["run"], "could be run-a, run-b"),
         (["run-a", "--json", "no/such/folder/x.json"], "no/such/folder/x.json: cannot write the findings"),
     ],
 )
-def test_a_users_mistake_is_one_line(tmp_path: Path, typed: Type, arguments: list[str], told: str) -> None:
+def test_a_users_mistake_is_one_line(tmp_path: Path, typed: Type, arguments: list[str], text: str) -> None:
     real = Store(tmp_path / "store")
     for name in ("run-a", "run-b"):
         add_run(real, name)
     result = typed(real.root, *arguments)
     assert (result.status, result.out) == (2, "")
-    assert told in result.err
+    assert text in result.err
     assert len(result.err.splitlines()) == 1
 
 

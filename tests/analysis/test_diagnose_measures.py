@@ -30,13 +30,13 @@ def test_what_agreement_keeps_is_counted(store: TinyStore) -> None:
         assert known(measures.agreement(group)).value == pytest.approx(len(agreed) / len(asked))
         share, precision = [], []
         for levels in ((1, 2, 3), (4, 5, 6)):
-            ours = [one for one in agreed if one["level"] in levels]
-            share.append(len(ours) / sum(one["level"] in levels for one in asked))
-            precision.append(sum(one["verdicts"] == ["right"] for one in ours) / len(ours))
+            kept = [graded for graded in agreed if graded["level"] in levels]
+            share.append(len(kept) / sum(graded["level"] in levels for graded in asked))
+            precision.append(sum(graded["verdicts"] == ["right"] for graded in kept) / len(kept))
         assert known(hard_over_easy(group)).value == pytest.approx(share[1] / share[0])
         gap = known(purity_gap(group))
         assert gap.value == pytest.approx(precision[0] - precision[1])
-        assert (gap.n, gap.clusters) == (len(agreed), len({one["template"] for one in agreed}))
+        assert (gap.n, gap.clusters) == (len(agreed), len({graded["template"] for graded in agreed}))
 
 
 def test_an_interval_of_what_is_kept_covers_the_truth_as_often_as_it_says(tmp_path: Path) -> None:
@@ -47,47 +47,47 @@ def test_an_interval_of_what_is_kept_covers_the_truth_as_often_as_it_says(tmp_pa
         asked = [row(i, ["7"], [True]) | {"template": f"t{i // 12}"} for i in range(240)]
         luck = {f"t{i}": rng.random() for i in range(20)}
         kept = [
-            one
-            for one in asked
-            if (luck[one["template"]] if rng.random() < 0.5 else rng.random())
-            < (0.6 if one["level"] < 4 else 0.3)
+            graded
+            for graded in asked
+            if (luck[graded["template"]] if rng.random() < 0.5 else rng.random())
+            < (0.6 if graded["level"] < 4 else 0.3)
         ]
         keys = {
             f"labels/{name}": store.put(name, "grades.parquet", rows)
             for name, rows in {"weak_0": asked, "agreed_1": kept}.items()
         }
         store.refs.records["run"] = {"weak": "w", "strong": "s", "task": "mini", "seed": 0, "targets": keys}
-        found = known(hard_over_easy(group_of(store, "run")))
-        covered += found.low <= 0.5 <= found.high
+        result = known(hard_over_easy(group_of(store, "run")))
+        covered += result.low <= 0.5 <= result.high
     assert covered >= 51
 
 
 def test_a_question_twice_under_one_template_tells_no_more_than_once(tmp_path: Path) -> None:
     rng = np.random.default_rng(2)
     asked = [row(i, ["7"], [True]) for i in range(120)]
-    kept = [one for one in asked if rng.random() < (0.6 if one["level"] < 4 else 0.3)]
-    store, found = TinyStore(tmp_path), {}
+    kept = [graded for graded in asked if rng.random() < (0.6 if graded["level"] < 4 else 0.3)]
+    store, estimates = TinyStore(tmp_path), {}
     for name, copies in (("once", ("",)), ("twice", ("a", "b"))):
         sets = {"weak_0": asked, "agreed_1": kept}
         rows = {
-            label: [one | {"id": one["id"] + copy} for one in given for copy in copies]
-            for label, given in sets.items()
+            label: [graded | {"id": graded["id"] + copy} for graded in rows_of for copy in copies]
+            for label, rows_of in sets.items()
         }
         keys = {
-            f"labels/{label}": store.put(f"{name}-{label}", "grades.parquet", given)
-            for label, given in rows.items()
+            f"labels/{label}": store.put(f"{name}-{label}", "grades.parquet", rows_of)
+            for label, rows_of in rows.items()
         }
         store.refs.records[name] = {"weak": "w", "strong": "s", "task": "mini", "seed": 0, "targets": keys}
-        found[name] = known(hard_over_easy(group_of(store, name)))
-    once, twice = found["once"], found["twice"]
+        estimates[name] = known(hard_over_easy(group_of(store, name)))
+    once, twice = estimates["once"], estimates["twice"]
     assert (twice.value, twice.low, twice.high) == pytest.approx((once.value, once.low, once.high))
     assert (once.n, twice.n, once.clusters, twice.clusters) == (120, 240, 120, 120)
 
 
 def test_levels_are_halved_by_number() -> None:
-    found = halves_of([1, 2, 3, None, "x", 3, 1])
-    assert found is not None
-    assert [one.tolist() for one in found] == [
+    result = halves_of([1, 2, 3, None, "x", 3, 1])
+    assert result is not None
+    assert [mask.tolist() for mask in result] == [
         [True, False, False, False, False, False, True],
         [False, True, True, False, False, True, False],
     ]
@@ -96,7 +96,9 @@ def test_levels_are_halved_by_number() -> None:
 
 
 def test_shared_errors_are_counted_against_chance(store: TinyStore) -> None:
-    weak, icl = ({one["id"]: one for one in raw(store, "shared", f"labels/{x}_0")} for x in ("weak", "icl"))
+    weak, icl = (
+        {graded["id"]: graded for graded in raw(store, "shared", f"labels/{x}_0")} for x in ("weak", "icl")
+    )
     both = [name for name in weak if weak[name]["verdicts"] == icl[name]["verdicts"] == ["wrong"]]
     same = sum(weak[name]["answers"] == icl[name]["answers"] for name in both) / len(both)
     chance = 0.0  # by the definition, one question and one other after the other
@@ -110,30 +112,32 @@ def test_the_vote_is_measured_as_by_counting_and_by_scikit_learn(store: TinyStor
     from sklearn.metrics import roc_auc_score
 
     rows = raw(store, "oversure", "vote")
-    majority = [Counter(one["answers"]).most_common(1)[0] for one in rows]
+    majority = [Counter(graded["answers"]).most_common(1)[0] for graded in rows]
     sure = np.array([times / 10 for _, times in majority])
     right = np.array([answer == "7" for answer, _ in majority])
-    found = by_signature(diagnose(store, "oversure"))
-    assert known(found["the vote is miscalibrated"].effect).value == pytest.approx(sure.mean() - right.mean())
+    by_name = by_signature(diagnose(store, "oversure"))
+    assert known(by_name["the vote is miscalibrated"].effect).value == pytest.approx(
+        sure.mean() - right.mean()
+    )
     ece = sum(
         (at := sure == value).mean() * abs(right[at].mean() - value) for value in np.unique(sure).tolist()
     )
-    assert f"ECE {100 * ece:.1f} %" in found["the vote is miscalibrated"].evidence
-    ranked = found["confidence does not tell right from wrong"]
+    assert f"ECE {100 * ece:.1f} %" in by_name["the vote is miscalibrated"].evidence
+    ranked = by_name["confidence does not tell right from wrong"]
     assert known(ranked.effect).value == pytest.approx(roc_auc_score(right, sure))
     kept = [hit for share, hit in zip(sure, right, strict=True) if share >= 0.6]
     dropped = [hit for share, hit in zip(sure, right, strict=True) if share < 0.6]
-    told = (
+    expected = (
         f"of {len(kept)} kept {100 * sum(kept) / len(kept):.1f} % right, "
         f"of {len(dropped)} dropped {100 * sum(dropped) / len(dropped):.1f} % right"
     )
-    assert kept_and_dropped(group_of(store, "oversure")) == f"at stage2.keep 0.6: {told}"
+    assert kept_and_dropped(group_of(store, "oversure")) == f"at stage2.keep 0.6: {expected}"
 
 
 def test_sides_lengths_and_gains_are_counted(store: TinyStore) -> None:
     def share(run: str, label: str) -> float:
         rows = raw(store, run, label)
-        return sum(one["verdicts"] == ["right"] for one in rows) / len(rows)
+        return sum(graded["verdicts"] == ["right"] for graded in rows) / len(rows)
 
     def value(run: str, signature: str) -> float:
         return known(by_signature(diagnose(store, run))[signature].effect).value

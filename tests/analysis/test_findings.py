@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.parts.rules import Finding
+from analysis.parts.rules import Finding, Limit
 from analysis.reading.contrasts import difference, precision_gain
 from analysis.reading.frame import GRADES, load_frames
 from analysis.reading.groups import Group, make_groups
-from analysis.weak_to_strong.findings import GAIN, control_contrasts, findings, hardest_levels
+from analysis.weak_to_strong.findings import RULES, control_contrasts, findings, hardest_levels
 from analysis.weak_to_strong.findings_page import save_findings
 from tests.analysis.synthetic import SETS, TRUTH, TinyStore, add_run
 from tests.oracle_evaluation import accuracy
@@ -38,7 +38,7 @@ def test_too_few_samples_for_pass_at_10_leave_the_other_findings_as_they_are(tmp
             add_run(store, f"run-{seed}", seed=seed)
     for seed in (0, 1):
         targets = after.refs.records[f"run-{seed}"]["targets"]
-        for label in [one for one in targets if one.startswith("samples/")]:
+        for label in [label for label in targets if label.startswith("samples/")]:
             rows = [
                 row | {name: row[name][:2] for name in ("answers", "verdicts", "tokens", "finish")}
                 for row in read_rows(after.path(targets[label]) / "grades.parquet")
@@ -52,13 +52,13 @@ def test_too_few_samples_for_pass_at_10_leave_the_other_findings_as_they_are(tmp
 
 
 def test_true_findings_hold_and_false_ones_fail(groups: list[Group]) -> None:
-    found = by_name(groups)
-    assert list(found) == [f"F{i}" for i in range(1, 10)]
+    tested = by_name(groups)
+    assert list(tested) == [f"F{i}" for i in range(1, 10)]
     for name in ("F1", "F2", "F3", "F7", "F9"):
-        assert found[name].outcome == "holds", name
-    assert found["F6"].outcome == "fails"
-    assert [claim.outcome for claim in found["F6"].claims][1] == "fails", "ORPO loses 15 points"
-    assert found["F8"].outcome == "fails"
+        assert tested[name].outcome == "holds", name
+    assert tested["F6"].outcome == "fails"
+    assert [claim.outcome for claim in tested["F6"].claims][1] == "fails", "ORPO loses 15 points"
+    assert tested["F8"].outcome == "fails"
 
 
 def test_effects_are_means_over_weak_models_and_seeds(groups: list[Group], study: TinyStore) -> None:
@@ -68,14 +68,16 @@ def test_effects_are_means_over_weak_models_and_seeds(groups: list[Group], study
             np.mean([accuracy(read_rows(study.path(f"{run}-greedy-test-{method}") / GRADES)) for run in runs])
         )
 
-    found = by_name(groups)
+    tested = by_name(groups)
     for name, second, first in (("F1", "ceiling", "full_weak_ft"), ("F4", "hybrid_ft_2", "hybrid_ft_1")):
-        effect = found[name].claims[0].effect
+        effect = tested[name].claims[0].effect
         assert effect is not None
         assert effect.value == pytest.approx(mean(second) - mean(first))
         assert (effect.n, effect.seeds, effect.clusters) == (240, 3, 120)
-        by_group = found[name].claims[0].by_group
-        assert effect.value == pytest.approx(np.mean([one.value for one in by_group.values() if one]))
+        by_group = tested[name].claims[0].by_group
+        assert effect.value == pytest.approx(
+            np.mean([effect_of.value for effect_of in by_group.values() if effect_of])
+        )
 
 
 def test_runs_with_other_weak_models_add_degrees_of_freedom_but_not_against_the_shared_ceiling(
@@ -113,7 +115,7 @@ def test_hardest_levels_are_taken_from_the_top_until_they_suffice(groups: list[G
 
 
 def test_all_claims_are_corrected_together(groups: list[Group]) -> None:
-    claims = [claim for one in findings(groups) for claim in one.claims]
+    claims = [claim for finding in findings(groups) for claim in finding.claims]
     assert len(claims) == 13
     smallest = min(claims, key=lambda claim: claim.p)
     assert smallest.p_holm == pytest.approx(min(1.0, 13 * smallest.p))
@@ -129,32 +131,87 @@ def estimate(value: float, low: float, high: float) -> Estimate:
     [
         (estimate(0.05, 0.02, 0.08), 0.01, "holds"),
         (estimate(0.05, 0.02, 0.08), 0.06, "not resolved"),
-        (estimate(0.0, -0.005, 0.005), 1.0, "fails"),
+        (estimate(0.005, 0.002, 0.008), 0.01, "holds"),  # small, but there
+        (estimate(0.0, -0.005, 0.005), 1.0, "bounded"),
+        (estimate(0.0, 0.0, 0.0), 1.0, "bounded"),
         (estimate(-0.05, -0.08, -0.02), 0.01, "fails"),
+        (estimate(-0.05, -0.08, -0.02), 0.06, "bounded"),  # not lower after correction, yet no gain
         (estimate(0.0, -0.03, 0.03), 1.0, "not resolved"),
+        (estimate(0.0, -0.03, 0.0101), 1.0, "not resolved"),
         (estimate(math.nan, math.nan, math.nan), math.nan, "not tested"),
         (None, math.nan, "not tested"),
     ],
 )
 def test_verdict_rule(effect: Estimate | None, p_holm: float, verdict: str) -> None:
-    assert GAIN.judge(effect, p_holm) == verdict
+    assert Limit(smallest=0.01).judge(effect, p_holm) == verdict
+
+
+def test_each_rule_says_once_which_effect_matters_and_why() -> None:
+    for rule in RULES:
+        assert 0.01 <= rule.limit.smallest <= 0.05, "in points, as a share"
+        assert rule.limit.why
+
+
+def test_stage_two_that_changes_nothing_is_bounded_and_one_that_harms_fails(
+    store: TinyStore, tmp_path: Path
+) -> None:
+    """A gain is excluded where DPO and ORPO answer as M_plus does; much worse answers are the opposite of a gain."""
+    runs = ["r0", "r1", "r2"]
+    truth = {"hybrid_ft_2": 0.83, "full_weak_ft": 0.40}
+    for seed, run in enumerate(runs):
+        add_run(store, run, seed=seed, n=960, truth=truth)
+    for orpo, outcomes in (("hybrid_ft_2", ["bounded", "bounded"]), ("full_weak_ft", ["bounded", "fails"])):
+        for run in runs:
+            targets = store.refs.records[run]["targets"]
+            targets["greedy/test/dpo"] = targets["greedy/test/hybrid_ft_2"]
+            targets["greedy/test/orpo"] = targets[f"greedy/test/{orpo}"]
+        groups = make_groups(load_frames(store, runs))
+        finding = by_name(groups)["F6"]
+        assert [claim.outcome for claim in finding.claims] == outcomes
+        assert finding.outcome == outcomes[-1]
+        section = save_findings(groups, tmp_path / orpo)[1][0].read_text().split("## F6")[1].split("## F7")[0]
+        assert section.count("a gain of more than 1 point is excluded") == outcomes.count("bounded")
+        assert section.count("the opposite is shown") == outcomes.count("fails")
+
+
+def test_a_verdict_of_one_seed_is_marked_wherever_it_stands(
+    groups: list[Group], store: TinyStore, tmp_path: Path
+) -> None:
+    mark = "one seed: these models only"
+    add_run(store, "solo")
+    shown, paths = save_findings(make_groups(load_frames(store, ["solo"])), tmp_path / "one")
+    page, record = paths[0].read_text(), json.loads(paths[1].read_text())
+    for finding in record["findings"]:
+        for claim in finding["claims"]:
+            assert claim["scope"] == ("" if claim["verdict"] == "not tested" else mark)
+        assert (
+            f"## {finding['name']}: {finding['verdict']}{' (' + mark + ')' if finding['scope'] else ''}"
+            in page
+        )
+    tested = sum(claim["scope"] == mark for finding in record["findings"] for claim in finding["claims"])
+    assert tested == 12, "all but F9, which needs two weak models"
+    assert paths[2].read_text().count(mark) == tested
+    assert shown.count("*") == tested + 1, "a mark a row, and what it means"
+    assert max(map(len, shown.splitlines())) <= 100
+    shown, paths = save_findings(groups, tmp_path / "three")
+    assert mark not in shown + "".join(path.read_text() for path in paths)
 
 
 def test_a_noisy_null_is_rarely_called_a_finding(store: TinyStore) -> None:
     flat = dict.fromkeys(TRUTH, 0.5)
     for seed in (0, 1, 2):
         add_run(store, f"r{seed}", seed=seed, n=90, truth=flat, sets=SETS | {"weak_0": (1.0, 0.9)})
-    found = by_name(make_groups(load_frames(store, list(store.refs.names()))))
-    assert not [name for name, one in found.items() if one.outcome == "holds" and name != "F9"]
-    assert found["F9"].outcome == "not tested", "one weak model"
+    tested = by_name(make_groups(load_frames(store, list(store.refs.names()))))
+    assert not [name for name, finding in tested.items() if finding.outcome == "holds" and name != "F9"]
+    assert tested["F9"].outcome == "not tested", "one weak model"
 
 
 def test_missing_results_leave_a_finding_untested(store: TinyStore) -> None:
     add_run(store, "a", missing=("greedy/test/dpo",))
-    found = by_name(make_groups(load_frames(store, ["a"])))
-    assert found["F6"].claims[0].outcome == "not tested"
-    assert found["F6"].outcome in ("not tested", "fails")
-    assert found["F1"].outcome == "holds"
+    tested = by_name(make_groups(load_frames(store, ["a"])))
+    assert tested["F6"].claims[0].outcome == "not tested"
+    assert tested["F6"].outcome in ("not tested", "fails")
+    assert tested["F1"].outcome == "holds"
 
 
 def test_seeds_that_only_some_have_are_left_out_of_a_contrast(store: TinyStore) -> None:
@@ -197,9 +254,9 @@ def test_page_and_json_agree_and_are_the_same_each_time(groups: list[Group], tmp
     assert [path.read_bytes() for path in paths] == [path.read_bytes() for path in again]
     record = json.loads(paths[1].read_text())
     page = paths[0].read_text()
-    for one in record["findings"]:
-        assert f"## {one['name']}: {one['verdict']}" in page
-        assert one["name"] in shown
+    for finding in record["findings"]:
+        assert f"## {finding['name']}: {finding['verdict']}" in page
+        assert finding["name"] in shown
     assert "1/6" in page, "what three weak models can show is said"
     assert "w2s tables" in page
     assert max(map(len, shown.splitlines())) <= 100
