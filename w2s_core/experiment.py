@@ -173,7 +173,7 @@ def _override(tree: dict[str, Any], override: str) -> Place:
     """Apply `a.b=value` to the tree; the value is read as YAML, so that 3, 0.5, true and [dpo] have their types."""
     name, equals, value = override.partition("=")
     if not equals or not name:
-        raise UserError(f"override '{override}': write field=value, for example stage1.iterations=1")
+        raise UserError(f"override '{override}': write field=value, for example evaluation.samples=0")
     try:
         return set_field(tree, name, yaml.load(value, Loader=Loader))
     except yaml.YAMLError:

@@ -183,7 +183,7 @@ def _recipe(run: Run) -> str:
 
 def _is_known(recipe: str) -> bool:
     try:
-        return RECIPES.has(recipe)
+        return recipe in RECIPES.origins()
     except UserError:  # two packages have a recipe of one name
         return False
 

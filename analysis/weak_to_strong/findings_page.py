@@ -39,7 +39,7 @@ _COVERAGE = (
 
 
 def findings_table(tested: Sequence[Finding], mark: str = f" ({ONE_SEED})") -> Table:
-    """All claims in one table: effect in points with its interval, p after Holm, n, verdict; the mark is of one seed."""
+    """All claims in one table: effect in points with its interval, p after Holm, n, verdict; `mark` tells one seed."""
     table = Table("Findings F1-F9, effects in points", ["", "claim", "effect", "p (Holm)", "n", "verdict"])
     table.left, table.spans = ("claim", "verdict"), ("effect",)
     table.rows = [

@@ -6,13 +6,11 @@ Group `w2s.commands`: click commands, by name. Group `w2s.hooks`: `render_run(st
 
 import ast
 import importlib.util
-import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
-from click.utils import make_default_short_help
 
 from w2s_core.errors import UserError
 from w2s_core.plugins import entry_points, errors_in_one_line, load_place
@@ -114,7 +112,7 @@ def short_help(place: str, limit: int) -> str:
         for node in ast.parse(path.read_bytes()).body:
             if isinstance(node, ast.FunctionDef) and node.name == attribute:
                 text = ast.get_docstring(node) or ""
-    return make_default_short_help(inspect.cleandoc(text), limit)
+    return click.Command(attribute, help=text).get_short_help_str(limit)
 
 
 def _module_file(name: str) -> Path | None:

@@ -79,7 +79,7 @@ def run(
 ) -> None:
     """Run an experiment: compute what is missing, then print and save its table and figure.
 
-    OVERRIDES are field=value, for example stage1.iterations=1 weak=path/to/model.
+    OVERRIDES are field=value, for example seed=1 or evaluation.samples=0.
     """
     from w2s_core import runs
     from w2s_core.engine import Store

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import DynamicCache
 
-from w2s_core.sampling import Generation, SamplingParams
 from w2s_core.sampling.cache import Moves, OwnCache, Shared, shared_from
+from w2s_core.sampling.interface import Generation, SamplingParams
 from w2s_core.sampling.masks import DecodeMasks, prefill_masks
 from w2s_core.sampling.noise import row_keys, uniforms
 from w2s_core.sampling.stopping import EOS, Stopping

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import torch
 
-from w2s_core.sampling import Generation
+from w2s_core.sampling.interface import Generation
 
 PLAIN, MAY_STOP, EOS = 0, 1, 2
 _SLACK = 4  # tokens that a tail is longer than its stop string: special tokens and lost leading spaces show no text

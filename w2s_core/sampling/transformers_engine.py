@@ -15,9 +15,9 @@ import torch
 
 from w2s_core.errors import UserError
 from w2s_core.prompting import encode_prompt
-from w2s_core.sampling import Generation, Progress, SamplingParams
 from w2s_core.sampling.attention import NAME as SHARED_ATTENTION
 from w2s_core.sampling.decoding import Request, prefill_common, run_batch
+from w2s_core.sampling.interface import Generation, Progress, SamplingParams
 from w2s_core.sampling.masks import layer_kinds
 from w2s_core.sampling.stopping import Stopping
 from w2s_core.sampling.unfinished import Unfinished

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from w2s_core.sampling import Generation
+from w2s_core.sampling.interface import Generation
 
 _FINISHES = ("eos", "stop", "length")
 

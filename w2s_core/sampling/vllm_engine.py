@@ -18,7 +18,7 @@ from typing import Any, Literal
 from w2s_core.errors import UserError
 from w2s_core.models import Located
 from w2s_core.prompting import encode_prompt
-from w2s_core.sampling import Generation, Progress, SamplingParams
+from w2s_core.sampling.interface import Generation, Progress, SamplingParams
 from w2s_core.sampling.unfinished import Unfinished
 from w2s_core.versions import vllm_version
 
