@@ -15,6 +15,9 @@ from w2s_core.errors import UserError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from analysis.parts.rules import Finding
+    from analysis.reading.results import StoreLike
+
 
 @dataclass(frozen=True)
 class Part:
@@ -56,12 +59,14 @@ class Report:
         one_run: of these, the parts that one run has; the others compare runs.
         findings: what is claimed of several runs.
         grid: saves what compares studies with different companion models, and returns what to print.
+        diagnose: applies the recipe's failure signatures to a run, for `w2s diagnose`.
     """
 
     parts: tuple[Part, ...]
     one_run: tuple[Part, ...]
     findings: Findings | None = None
     grid: Callable[[Sequence[Study], Path], str] | None = None
+    diagnose: "Callable[[StoreLike, str], list[Finding]] | None" = None
 
 
 def each_setting(make: Callable[[Group], list[Table]]) -> Callable[[Study], list[Table]]:

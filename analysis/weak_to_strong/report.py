@@ -14,6 +14,7 @@ from analysis.reading.study import Study
 from analysis.weak_to_strong.calibration import calibration_tables
 from analysis.weak_to_strong.calibration_figure import calibration_figure
 from analysis.weak_to_strong.capability_gap import save_gap
+from analysis.weak_to_strong.diagnose import diagnose
 from analysis.weak_to_strong.findings import control_contrasts, findings
 from analysis.weak_to_strong.findings_page import page, save_findings
 from analysis.weak_to_strong.labels import quality_of_set
@@ -164,4 +165,5 @@ REPORT = Report(
     one_run=(STAGE_ONE, STAGE_TWO, SELECTION),
     findings=Findings(_save_findings, _findings_page),
     grid=save_gap,
+    diagnose=diagnose,
 )

@@ -14,22 +14,30 @@ import click
 )
 @click.pass_obj
 def diagnose(root: Path, run_name: str, file: Path | None) -> None:
-    """Say which of the method's failure signatures a run shows, with the evidence, the rule and what to try.
+    """Say which failure signatures of its recipe a run shows, with the evidence, the rule and what to try.
 
     Each rule holds a measured quantity with its 95 % interval against a limit: shown, not shown, not resolved, or no
     data. The beginning of the run's name will do.
     """
     # The products behind a measure are small: threads of BLAS would only wait for each other.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    from analysis.parts.part import load_report
     from analysis.parts.rules import records, render
-    from analysis.weak_to_strong.diagnose import diagnose as apply_rules
     from w2s_core.cli.inspection import find_run
     from w2s_core.engine import Store
     from w2s_core.errors import UserError
+    from w2s_core.plugins import RECIPES
+    from w2s_core.recipes.record import recipe_name
 
     store = Store(root)
     run = find_run(store, run_name)
-    findings = apply_rules(store, run)
+    recipe = recipe_name(store.refs.read(run))
+    RECIPES.get(recipe)  # a recipe that is not there is told as that, not as one without signatures
+    report = load_report(recipe)
+    if report is None or report.diagnose is None:
+        click.echo(f"{run}: the recipe '{recipe}' states no failure signatures")
+        return
+    findings = report.diagnose(store, run)
     if file is not None:
         text = json.dumps({"run": run, "findings": records(findings)}, indent=1, allow_nan=False) + "\n"
         try:
