@@ -11,7 +11,7 @@ from w2s_core.cli import inspection
 from w2s_core.engine import Handle, Store, collect, explain, plan, run_graph
 from w2s_core.engine.accepting import accept, undo
 from w2s_core.engine.canonical import digest
-from w2s_core.engine.step import key_of
+from w2s_core.engine.spec import key_of
 from w2s_core.errors import UserError
 
 

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from tests.engine.toy import number, slow, total
 from w2s_core.engine import Context, Handle, step
 from w2s_core.engine.canonical import canonical, normalise
-from w2s_core.engine.step import key_of, topological
+from w2s_core.engine.spec import key_of
+from w2s_core.engine.step import topological
 from w2s_core.engine.syntax import describe, source_files
 from w2s_core.errors import UserError
 

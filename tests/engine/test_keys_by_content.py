@@ -282,6 +282,39 @@ def test_a_package_that_hands_on_names_leads_to_their_definition(key: Key) -> No
     assert key({**handed_on, "pack/inner.py": edited}) != key()
 
 
+def test_names_that_come_with_a_star_are_reached(key: Key) -> None:
+    files = {
+        "common.py": FILES["common.py"].replace("import rule", "import *").replace("import deep", "import *")
+    }
+    assert key(files) == key(files)
+    for name, old, new in (("rules.py", "* 2", "* 3"), ("deep.py", "return deep(n)", "return -deep(n)")):
+        assert key({**files, name: FILES[name].replace(old, new)}) != key(files)
+
+
+def test_modules_under_one_name_in_two_functions_are_both_reached(key: Key) -> None:
+    late = """
+def first(n):
+    from mine import deep as module
+    return module.deep(n)
+def second(n):
+    from mine import extra as module
+    return module.extra(n)
+def late(n):
+    return first(n) + second(n)
+"""
+    together = late.replace("def late(n):", "class Late:").replace(
+        "    return first(n) + second(n)", "    pass"
+    )
+    inside = "class Late:\n" + "".join(f"    {line}\n" for line in together.split("class")[0].splitlines())
+    inside += "def late(n):\n    return Late\n"
+    for text in (late, inside):
+        files = {"late.py": text, "extra.py": "def extra(n):\n    return n\n"}
+        assert key({**files, "extra.py": "def extra(n):\n    return -n\n"}) != key(files)
+        assert key(
+            {**files, "deep.py": FILES["deep.py"].replace("return deep(n)", "return -deep(n)")}
+        ) != key(files)
+
+
 def test_modules_that_decide_nothing_are_named_by_the_author(key: Key) -> None:
     unkeyed = ', unkeyed=("mine.late",)'
     edited = {"late.py": FILES["late.py"].replace("return n\n", "return n + 1\n")}
@@ -292,3 +325,41 @@ def test_files_beside_the_users_own_count(key: Key) -> None:
     uses = {"late.py": "from beside import late\n"}
     assert key(uses, beside=FILES["late.py"]) == key()
     assert key(uses, beside=FILES["late.py"].replace("return n\n", "return n + 1\n")) != key()
+
+
+RUN_AFTER_AN_EDIT = """
+import sys
+from pathlib import Path
+from mine.steps import own_step
+from w2s_core.engine import Store, run_graph
+handle = own_step()
+handle.key
+rules = Path(sys.modules["mine.deep"].__file__)
+rules.write_text(rules.read_text().replace(sys.argv[2], sys.argv[3]))
+outcome = run_graph({"it": handle}, Store(sys.argv[1]))
+print(outcome.complete, *outcome.stopped.values())
+"""
+
+
+@pytest.mark.parametrize(
+    ("new", "printed"),
+    [
+        ("def deep(n):  # at last", "True"),
+        (
+            "def deep(n=1):",
+            "False the code of mine.deep changed since this command started: start it again",
+        ),
+    ],
+)
+def test_code_that_is_reached_may_not_change_between_planning_and_running(
+    key: Key, tmp_path: Path, new: str, printed: str
+) -> None:
+    key({"deeper.py": FILES["deeper.py"].replace("if n else 1", "if n > 0 else 1")})
+    done = subprocess.run(
+        [sys.executable, "-c", RUN_AFTER_AN_EDIT, str(tmp_path / "store"), "def deep(n):", new],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path / "0"), str(ROOT)])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.strip() == printed, done.stderr[-2000:]

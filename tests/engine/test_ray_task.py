@@ -16,7 +16,8 @@ from tests.engine.toy import executions, number, total, trains, value
 from w2s_core.engine import Handle, Store, accepted, locks, run_graph, step
 from w2s_core.engine.executors.ray_task import _join, run_step
 from w2s_core.engine.session import Ending, Session
-from w2s_core.engine.step import key_of, topological
+from w2s_core.engine.spec import key_of
+from w2s_core.engine.step import topological
 from w2s_core.errors import UserError
 
 HOST = socket.gethostname()

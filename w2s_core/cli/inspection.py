@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from w2s_core.cli.render import counted, fields, seconds, table, when
 from w2s_core.engine import Handle, Planned, Store, plan
-from w2s_core.engine.step import is_earlier_format, topological
+from w2s_core.engine.spec import is_earlier_format
+from w2s_core.engine.step import topological
 from w2s_core.errors import UserError
 from w2s_core.experiment import read_recorded
 from w2s_core.recipes.record import model_names, recipe_name

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from w2s_core.engine import accepted
 from w2s_core.engine.accepted import Acceptance
 from w2s_core.engine.canonical import Json
-from w2s_core.engine.step import StepDefinition, is_earlier_format, spec_inputs
+from w2s_core.engine.spec import is_earlier_format, spec_inputs
+from w2s_core.engine.step import StepDefinition
 from w2s_core.engine.store import Store
 from w2s_core.errors import UserError
 

@@ -44,9 +44,9 @@ class Context:
         if now - self._last < PROGRESS_EVERY_S and done != total:
             return
         self._last = now
-        said = {"done": done, "total": total, "unit": unit, "note": note, "time": time.time()}
-        self._report(said)
-        disk.replace_quickly(self._record, json.dumps(said))
+        record = {"done": done, "total": total, "unit": unit, "note": note, "time": time.time()}
+        self._report(record)
+        disk.replace_quickly(self._record, json.dumps(record))
 
 
 def read_progress(work: Path) -> dict[str, Any] | None:
@@ -54,7 +54,7 @@ def read_progress(work: Path) -> dict[str, Any] | None:
     nothing.
     """
     try:
-        found: dict[str, Any] = json.loads((work / "progress.json").read_text())
+        record: dict[str, Any] = json.loads((work / "progress.json").read_text())
     except (OSError, ValueError):
         return None
-    return found
+    return record

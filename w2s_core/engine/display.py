@@ -37,9 +37,9 @@ class Tally:
     def __init__(self, planned: list[Planned], workers: int, clock: Clock, labels: Mapping[str, str]) -> None:
         self._clock = clock
         self._workers = workers
-        self.labels = {one.handle.key: one.handle.label for one in planned} | dict(labels)
-        self.cached = sum(one.state == "cached" for one in planned)
-        self.open = {one.handle.key: one.expected_s for one in planned if one.state == "missing"}
+        self.labels = {step.handle.key: step.handle.label for step in planned} | dict(labels)
+        self.cached = sum(step.state == "cached" for step in planned)
+        self.open = {step.handle.key: step.expected_s for step in planned if step.state == "missing"}
         self.total = self.cached + len(self.open)
         self.done = 0
         self.prefix = ""
@@ -105,14 +105,14 @@ class Tally:
 
     def rate(self, key: str) -> str:
         """How far a running step is and how fast: `120/1000 questions, 35.1/s, loss 0.3`."""
-        said = self.progress.get(key)
-        if said is None:
+        record = self.progress.get(key)
+        if record is None:
             return ""
-        total = f"/{said['total']:g}" if said.get("total") else ""
-        words = [f"{said['done']:g}{total} {said.get('unit') or ''}".strip()]
+        total = f"/{record['total']:g}" if record.get("total") else ""
+        words = [f"{record['done']:g}{total} {record.get('unit') or ''}".strip()]
         elapsed = self._clock() - self.running.get(key, self._clock())
-        words += [f"{said['done'] / elapsed:.3g}/s"] * (elapsed > 0 and said["done"] > 0)
-        words += [said["note"]] * bool(said.get("note"))
+        words += [f"{record['done'] / elapsed:.3g}/s"] * (elapsed > 0 and record["done"] > 0)
+        words += [record["note"]] * bool(record.get("note"))
         return ", ".join(words)
 
 
@@ -155,10 +155,10 @@ class PlainDisplay:
         return f"{self._tally.labels.get(key, key)}: {self._tally.rate(key)}"
 
     def _first_time(self, event: Event, line: str | None) -> str | None:
-        seen = (event["key"], event.get("pid"))
-        if seen in self._waiting:
+        wait = (event["key"], event.get("pid"))
+        if wait in self._waiting:
             return None
-        self._waiting.add(seen)
+        self._waiting.add(wait)
         return line
 
     def _say(self, line: str) -> None:
@@ -182,10 +182,10 @@ class RichDisplay:
 
         self._tally = Tally(planned, workers, self._clock, self._labels)
         columns = (TextColumn("{task.description}", markup=False), BarColumn(bar_width=24))
-        said = TextColumn("{task.fields[said]}", markup=False)
-        self._progress = Progress(*columns, said, TimeElapsedColumn(), console=self._console, transient=True)
+        state = TextColumn("{task.fields[state]}", markup=False)
+        self._progress = Progress(*columns, state, TimeElapsedColumn(), console=self._console, transient=True)
         self._bars = {
-            "": self._progress.add_task("run", total=self._tally.total, said=self._tally.headline())
+            "": self._progress.add_task("run", total=self._tally.total, state=self._tally.headline())
         }
         self._progress.start()
 
@@ -204,7 +204,7 @@ class RichDisplay:
             self._progress.remove_task(self._bars.pop(key))
         done = self._tally.cached + self._tally.done
         self._progress.update(
-            self._bars[""], completed=done, total=self._tally.total, said=self._tally.headline()
+            self._bars[""], completed=done, total=self._tally.total, state=self._tally.headline()
         )
 
     def end(self, outcome: Outcome) -> None:
@@ -217,13 +217,13 @@ class RichDisplay:
         assert self._progress is not None
         if key not in self._bars:
             label = prefix + self._tally.labels.get(key, key[:12])
-            self._bars[key] = self._progress.add_task(label, total=None, said="")
-        said = self._tally.progress.get(key, {})
+            self._bars[key] = self._progress.add_task(label, total=None, state="")
+        record = self._tally.progress.get(key, {})
         self._progress.update(
             self._bars[key],
-            completed=said.get("done", 0),
-            total=said.get("total"),
-            said=self._tally.rate(key),
+            completed=record.get("done", 0),
+            total=record.get("total"),
+            state=self._tally.rate(key),
         )
 
 
@@ -248,8 +248,8 @@ def describe(event: Event, tally: Tally) -> str | None:
         return f"warning: {label} was damaged ({event['problem']}){moved}; making it anew"
     if kind == "worker died":
         place = label or "no step"
-        who = f"worker {event['pid']}" if event.get("pid") else "a worker"
-        return f"warning: {who} died ({event['manner']}) in {place}; another takes over"
+        worker = f"worker {event['pid']}" if event.get("pid") else "a worker"
+        return f"warning: {worker} died ({event['manner']}) in {place}; another takes over"
     return event.get("message")
 
 

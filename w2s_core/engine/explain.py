@@ -6,7 +6,8 @@ from typing import Literal
 
 from w2s_core.engine.accepted import Acceptance, read_all
 from w2s_core.engine.canonical import Json, canonical
-from w2s_core.engine.step import Handle, is_earlier_format, topological
+from w2s_core.engine.spec import is_earlier_format
+from w2s_core.engine.step import Handle, topological
 from w2s_core.engine.store import Store
 from w2s_core.errors import UserError
 
@@ -71,8 +72,8 @@ class Explanation:
         if self.acceptance:
             yield str(self.acceptance)
         if self.manifest:
-            made = self.manifest
-            yield f"hit: made {made['started']} on {made['host']} in {made['duration_s']:.1f} s"
+            manifest = self.manifest
+            yield f"hit: made {manifest['started']} on {manifest['host']} in {manifest['duration_s']:.1f} s"
         else:
             yield "miss: no result has this key"
         if self.other:
@@ -80,20 +81,20 @@ class Explanation:
             yield from (f"  {change}" for change in self.changes)
 
 
-def explain(one: Handle | str, store: Store, other: Handle | str | None = None) -> Explanation:
+def explain(explained: Handle | str, store: Store, other: Handle | str | None = None) -> Explanation:
     """Explain a handle or the key of a stored result, against another one where given.
 
     Raises:
         UserError: a key that the store does not have.
     """
     specs = _Specs(store)
-    spec = specs.of(one)
+    spec = specs.of(explained)
     manifest = specs.manifest(spec["key"])
     if other is not None:
         against: Spec | None = specs.of(other)
     else:
         against = None if manifest else _nearest(spec, specs, store)
-    acceptance = _acceptance(spec, one, store)
+    acceptance = _acceptance(spec, explained, store)
     if against is None:
         return Explanation(spec, manifest, acceptance=acceptance)
     return Explanation(spec, manifest, against["key"], compare(against, spec, specs.known), acceptance)
@@ -189,20 +190,20 @@ class _Specs:
         self._store = store
         self._handles: dict[str, Handle] = {}
 
-    def of(self, asked: Handle | str) -> Spec:
-        if isinstance(asked, Handle):
-            self._handles |= {handle.key: handle for handle in topological([asked])}
-            return asked.describe()
-        found = self.known(asked)
-        if found is None:
-            raise UserError(f"the store has no readable result {asked}")
-        return found
+    def of(self, explained: Handle | str) -> Spec:
+        if isinstance(explained, Handle):
+            self._handles |= {handle.key: handle for handle in topological([explained])}
+            return explained.describe()
+        spec = self.known(explained)
+        if spec is None:
+            raise UserError(f"the store has no readable result {explained}")
+        return spec
 
     def known(self, key: str) -> Spec | None:
         if key in self._handles:
             return self._handles[key].describe()
-        found = self.manifest(key)
-        return found["spec"] if found else None
+        manifest = self.manifest(key)
+        return manifest["spec"] if manifest else None
 
     def manifest(self, key: str) -> Mapping[str, Json] | None:
         return self._store.peek(key)

@@ -11,11 +11,11 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-from w2s_core.engine.reach import tree_digest
+from w2s_core.engine.syntax import Source, describe, parse, read_source
 from w2s_core.errors import UserError
 
-_confirmed: dict[str, str] = {}
-_planned: dict[tuple[str, Path], str] = {}
+_confirmed: set[str] = set()
+_planned: dict[str, tuple[bytes, Source]] = {}
 
 
 @cache
@@ -34,8 +34,8 @@ def library_version(name: str) -> str:
 def note_sources(files: dict[str, Path]) -> None:
     """Remember what the modules of a key hold now, for `confirm_loaded`."""
     for name, path in files.items():
-        if (name, path) not in _planned:
-            _planned[name, path] = tree_digest(path)
+        if name not in _planned:
+            _planned[name] = path.read_bytes(), read_source(name, path)
 
 
 def confirm_loaded(files: dict[str, Path]) -> None:
@@ -52,6 +52,14 @@ def confirm_loaded(files: dict[str, Path]) -> None:
             continue
         with suppress(ImportError):  # a part whose library is absent; a step that needs it says so itself
             importlib.import_module(name)
-        if not path.is_file() or tree_digest(path) != _planned[name, path]:
+        if _was_edited(name, path):
             raise UserError(f"the code of {name} changed since this command started: start it again")
-        _confirmed[name] = _planned[name, path]
+        _confirmed.add(name)
+
+
+def _was_edited(name: str, path: Path) -> bool:
+    """Whether the code of a module is another than when it was planned with; comments do not count."""
+    text, source = _planned[name]
+    if not path.is_file():
+        return True
+    return path.read_bytes() != text and describe(parse(path)) != describe(source.tree)

@@ -14,7 +14,7 @@ from pathlib import Path
 from w2s_core.engine import locks
 from w2s_core.engine.canonical import Json
 from w2s_core.engine.session import gc_lock, is_live
-from w2s_core.engine.step import spec_inputs
+from w2s_core.engine.spec import spec_inputs
 from w2s_core.engine.store import Store
 
 _KEY = re.compile(r"[0-9a-f]{64}")
@@ -43,13 +43,13 @@ def collect(store: Store, *, dry_run: bool = False) -> Garbage:
     """
     with locks.wait_lock(gc_lock(store)):
         graphs = _read_graphs(store)
-        kept = _reachable(store, {*_named(store), *graphs.live, *_locked(store)}, graphs.edges)
+        needed = _reachable(store, {*_named(store), *graphs.live, *_locked(store)}, graphs.edges)
         garbage = Garbage()
-        for key in sorted(set(store.keys()) - kept):
+        for key in sorted(set(store.keys()) - needed):
             _drop_object(store, key, garbage, dry_run)
-        unfinished = {key for key in kept if not store.has(key)}
+        unfinished = {key for key in needed if not store.has(key)}
         settled = [path for path, keys in graphs.idle.items() if unfinished.isdisjoint(keys)]
-        for leftover in [*graphs.dead_sessions, *settled, *_leftovers(store, kept)]:
+        for leftover in [*graphs.dead_sessions, *settled, *_leftovers(store, needed)]:
             garbage.leftovers.append(leftover)
             garbage.size += _size(leftover)
             if not dry_run:
@@ -70,21 +70,21 @@ class _Graphs:
 
 
 def _read_graphs(store: Store) -> _Graphs:
-    found = _Graphs()
+    graphs = _Graphs()
     running = set()
     for folder in (store.root / "sessions").iterdir():
         if is_live(folder):
             running.add((folder / "graph").read_text())
         else:
-            found.dead_sessions.append(folder)
+            graphs.dead_sessions.append(folder)
     for path in (store.root / "graphs").glob("*.json"):
         graph = json.loads(path.read_text())
-        found.edges |= graph
+        graphs.edges |= graph
         if path.stem in running:
-            found.live |= set(graph)
+            graphs.live |= set(graph)
         else:
-            found.idle[path] = list(graph)
-    return found
+            graphs.idle[path] = list(graph)
+    return graphs
 
 
 def _named(store: Store) -> Iterator[str]:
@@ -108,14 +108,14 @@ def _locked(store: Store) -> Iterator[str]:
 
 
 def _reachable(store: Store, roots: set[str], edges: dict[str, list[str]]) -> set[str]:
-    found: set[str] = set()
+    reachable: set[str] = set()
     stack = list(roots)
     while stack:
         key = stack.pop()
-        if key not in found:
-            found.add(key)
+        if key not in reachable:
+            reachable.add(key)
             stack.extend(_inputs(store, key, edges))
-    return found
+    return reachable
 
 
 def _inputs(store: Store, key: str, edges: dict[str, list[str]]) -> list[str]:
@@ -140,15 +140,15 @@ def _drop_object(store: Store, key: str, garbage: Garbage, dry_run: bool) -> Non
             _remove(doomed)
 
 
-def _leftovers(store: Store, kept: set[str]) -> Iterator[Path]:
+def _leftovers(store: Store, needed: set[str]) -> Iterator[Path]:
     """Unfinished writes, and scratch folders that nobody needs, without a live owner."""
     for path in (store.root / "tmp").iterdir():
         key = path.name.split(".")[0]
-        mine = _KEY.fullmatch(key) and path.is_dir()
-        if not locks.is_held(store.lock_path(key)) if mine else _is_stale(path):
+        is_result = _KEY.fullmatch(key) and path.is_dir()
+        if not locks.is_held(store.lock_path(key)) if is_result else _is_stale(path):
             yield path
     for path in (store.root / "work").iterdir():
-        useless = path.name not in kept or store.has(path.name)
+        useless = path.name not in needed or store.has(path.name)
         if useless and not locks.is_held(store.lock_path(path.name)):
             yield path
 

@@ -103,10 +103,10 @@ def owner(path: Path) -> dict[str, Any]:
     gone.
     """
     try:
-        found = json.loads(path.read_text())
+        note = json.loads(path.read_text())
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return note if isinstance(note, dict) else {}
 
 
 def _flock(descriptor: int, kind: int) -> bool:

@@ -35,10 +35,10 @@ def plan(targets: Mapping[str, Handle] | Iterable[Handle], store: Store) -> list
     "missing" steps will run; "not needed" ones have no result, but lead to cached ones only.
     """
     store.use_acceptances()
-    wanted = list(targets.values()) if isinstance(targets, Mapping) else list(targets)
-    handles = distinct(wanted)
+    roots = list(targets.values()) if isinstance(targets, Mapping) else list(targets)
+    handles = distinct(roots)
     existing = {key for key in handles if store.has(key)}
-    missing = needed(wanted, existing)
+    missing = needed(roots, existing)
     estimates = Estimates(store)
     return [
         Planned(
@@ -51,22 +51,22 @@ def plan(targets: Mapping[str, Handle] | Iterable[Handle], store: Store) -> list
 
 def distinct(targets: Iterable[Handle]) -> dict[str, Handle]:
     """The union of the targets' graphs, each key once, inputs first."""
-    found: dict[str, Handle] = {}
+    by_key: dict[str, Handle] = {}
     for handle in topological(targets):
-        found.setdefault(handle.key, handle)
-    return found
+        by_key.setdefault(handle.key, handle)
+    return by_key
 
 
 def needed(targets: Iterable[Handle], existing: set[str]) -> set[str]:
     """Keys to compute: from the targets down to where results exist."""
-    found: set[str] = set()
+    keys: set[str] = set()
     stack = list(targets)
     while stack:
         handle = stack.pop()
-        if handle.key not in existing and handle.key not in found:
-            found.add(handle.key)
+        if handle.key not in existing and handle.key not in keys:
+            keys.add(handle.key)
             stack.extend(handle.parents())
-    return found
+    return keys
 
 
 class Estimates:
@@ -121,17 +121,17 @@ def _trim(store: Store) -> None:
         return
     with lock:
         history = store.root / "history.jsonl"
-        kept = reversed(list(_newest(disk.json_lines(history))))
-        disk.replace_durably(history, "".join(kept), store.root / "tmp")
+        newest = reversed(list(_newest(disk.json_lines(history))))
+        disk.replace_durably(history, "".join(newest), store.root / "tmp")
 
 
 def _newest(records: Iterable[Any]) -> Iterator[str]:
     """The records that estimates still look at, as lines, newest first, within half of HISTORY_BYTES."""
-    seen: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     room = HISTORY_BYTES // 2
     for record in reversed(list(records)):
-        seen[record["shape"]] += 1
-        if seen[record["shape"]] > _RECENT:
+        counts[record["shape"]] += 1
+        if counts[record["shape"]] > _RECENT:
             continue
         line = json.dumps(record) + "\n"
         room -= len(line)

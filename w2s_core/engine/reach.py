@@ -17,7 +17,7 @@ import textwrap
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,6 @@ from w2s_core.engine.syntax import (
     imports_in,
     is_for_types,
     module_file,
-    parse,
     read_source,
     source_files,
     top_file,
@@ -43,7 +42,6 @@ from w2s_core.plugins import Registry
 Ref = tuple[str, str]  # a module and a name in it; the name is WHOLE for the module itself
 WHOLE = ""
 STEP = "<step>"
-UNKEYED_MODULE = "unkeyed module"
 
 NEVER_KEYED = (__package__, UserError.__module__, Registry.__module__)
 """The engine stores results and decides none, error classes end steps, and the registries of plug-ins only find them;
@@ -60,122 +58,92 @@ class Piece:
     edges: tuple[tuple[str, Ref | str], ...]
 
 
-class Reach:
-    """What a step's function and its declared modules reach. Foreign libraries count by the names imported.
+class Pieces:
+    """The pieces of the project's and the user's own modules, each read once. Steps of the same tops share them.
 
     Args:
-        function: the step's function.
-        declared: modules and packages that count whole.
-        unkeyed: modules and packages that decide nothing: of them only the imported name counts.
+        tops: top packages and modules that are own.
+        root: a folder whose other top modules are own too (the user's), or None.
+        apart: a module that no import finds under its name, and its file: a script's, say.
     """
 
-    def __init__(self, function: Callable[..., Any], declared: Iterable[str], unkeyed: Iterable[str]) -> None:
-        self._function = function
-        self._path = Path(inspect.getfile(function))
-        self.declared = {module: path for name in declared for module, path in source_files(name).items()}
-        self._unkeyed = (*NEVER_KEYED, *unkeyed)
-        tops = (function.__module__, __name__, *self.declared)
-        self._tops = {name.split(".")[0]: True for name in tops}
+    def __init__(self, tops: frozenset[str], root: Path | None, apart: tuple[str, Path] | None) -> None:
+        self._own = dict.fromkeys(tops, True)
+        self._root, self._apart = root, apart
         self._pieces: dict[Ref, Piece] = {}
 
-    @cached_property
-    def digest(self) -> str:
-        """The digest of all code that decides the step's result. Whose it is, and in which order, is not in it."""
-        modules = sorted(self._graph((name, WHOLE)) for name in self.declared if not self._re_exports(name))
-        return _sha(json.dumps([self._graph((self._function.__module__, STEP)), modules]))
-
-    @cached_property
-    def by_module(self) -> dict[str, str]:
-        """Digests of what is reached by module, for people; the step's own module is under STEP."""
-        _ = self.digest
-        texts: dict[str, list[str]] = defaultdict(list)
-        for module, name in self._pieces:
-            if module not in self.declared or name == WHOLE:
-                texts[module].append(self._pieces[module, name].text)
-        own = texts.pop(self._function.__module__, [])
-        return {STEP: _sha(*sorted(own))} | {name: _sha(*sorted(texts[name])) for name in sorted(texts)}
-
-    @cached_property
-    def files(self) -> dict[str, Path]:
-        """The source files of all modules that are reached, but the step's own."""
-        _ = self.digest
-        reached = {module for module, _ in self._pieces} - {self._function.__module__}
-        return {name: path for name in sorted(reached) if (path := module_file(name))}
-
-    def _graph(self, root: Ref) -> str:
-        """The digest of all that a piece reaches. Pieces are numbered in the order in which they are found, so
-        that recursion between them is no matter.
-        """
-        numbers = {root: 0}
-        lines = []
-        for ref in (queue := [root]):
-            piece = self._piece(ref)
-            targets: list[tuple[str, str | int]] = []
-            for label, target in piece.edges:
-                if isinstance(target, tuple) and target not in numbers:
-                    numbers[target] = len(numbers)
-                    queue.append(target)
-                targets.append((label, target if isinstance(target, str) else numbers[target]))
-            lines.append([piece.text, targets])
-        return _sha(json.dumps(lines))
-
-    def _piece(self, ref: Ref) -> Piece:
+    def piece(self, ref: Ref) -> Piece:
+        """The piece of that name in a module."""
         if ref not in self._pieces:
-            self._pieces[ref] = self._read_piece(*ref)
+            self._pieces[ref] = self._read(*ref)
         return self._pieces[ref]
 
-    def _read_piece(self, module: str, name: str) -> Piece:
-        source = self._source(module)
+    def step_piece(self, module: str, node: ast.FunctionDef) -> Piece:
+        """The piece of a step's function."""
+        source = self.source(module)
+        assert source is not None
+        return self._make(source, node, frozenset(global_names(node)) - {node.name})
+
+    def source(self, module: str) -> Source | None:
+        """A module's source; None where it has none."""
+        path = self._apart[1] if self._apart and module == self._apart[0] else module_file(module)
+        return read_source(module, path) if path else None
+
+    def re_exports(self, module: str) -> list[Ref | str] | None:
+        """What a module hands on that does nothing else, such as a package's `__init__`; None for another."""
+        source = self.source(module)
+        assert source is not None
+        for statement in without_docstring(source.tree.body):
+            if not (_is_all(statement) or self._is_dropped(statement, source.package)):
+                return None
+        return [self._resolve(entry) for entry in imports_in(source.tree, source.package)]
+
+    def _read(self, module: str, name: str) -> Piece:
+        source = self.source(module)
         assert source is not None
         if name == WHOLE:
-            return self._make_piece(source, source.tree, frozenset())
-        if name == STEP:
-            node = self._step_node(source)
-            return self._make_piece(source, node, frozenset(global_names(node)) - {node.name})
-        return self._make_piece(source, source.definitions[name], source.names_in(name) - {name})
+            return self._make(source, source.tree, frozenset())
+        return self._make(source, source.definitions[name], source.names_in(name) - {name})
 
-    def _make_piece(self, source: Source, node: Any, names: frozenset[str]) -> Piece:
+    def _make(self, source: Source, node: Any, names: frozenset[str]) -> Piece:
         """The piece of these statements. `names` are those of its module that it uses."""
         edges: list[tuple[str, Ref | str]] = []
-        modules: dict[str, Ref | str] = {}
+        modules: list[tuple[str, Ref]] = []
         for entry in self._bindings(source, node, names):
             target = self._resolve(entry)
-            if target == UNKEYED_MODULE or (isinstance(target, tuple) and target[1] == WHOLE):
-                modules[entry.bound] = target
+            if isinstance(target, tuple) and target[1] == WHOLE:
+                modules.append((entry.bound, target))
             else:
                 edges.append((entry.bound, target))
-        used = [name for name in _dotted_names(node) if name in modules]
+        # A module's own name is no part of the text: the first that is used is "module 0", and so on
+        bound = {name for name, _ in modules}
+        used = [name for name in _dotted_names(node) if name in bound] if bound else []
         aliases = {name: f"module {number}" for number, name in enumerate(dict.fromkeys(used))}
-        edges += [(aliases.get(name, "unused"), target) for name, target in modules.items()]
+        edges += [(aliases.get(name, "unused"), target) for name, target in modules]
         edges += [
             (name, (source.name, name))
             for name in names & source.definitions.keys()
             if not isinstance(source.definitions[name], Imported)
         ]
-        text = _sha(describe(node, lambda part: self._dropped(part, source.package), aliases))
+        text = _sha(describe(node, lambda part: self._is_dropped(part, source.package), aliases))
         return Piece(text, tuple(sorted(edges, key=lambda edge: edge[0])))
 
     def _bindings(self, source: Source, node: Any, names: frozenset[str]) -> Iterator[Imported]:
         """The imports that a piece uses: those in its own text that are not foreign, and those of its module."""
-        nodes = [part for part in (node if isinstance(node, list) else [node]) if isinstance(part, ast.AST)]
-        for part in nodes:
-            for entry in imports_in(part, source.package):
-                if self._is_own(entry.module):
-                    yield entry
+        for entry in imports_in(node, source.package):
+            if self._is_own(entry.module):
+                yield entry
         for meaning in source.definitions.values():
-            if isinstance(meaning, Imported) and meaning.bound.split(".")[0] in names:
-                yield meaning
+            if isinstance(meaning, Imported) and (
+                meaning.bound.split(".")[0] in names or meaning.bound == "*"
+            ):
+                yield meaning  # any name may come from a star
 
     def _resolve(self, entry: Imported) -> Ref | str:
-        """What an import stands for: a piece, or a word for what lies outside or decides nothing."""
+        """What an import stands for: the piece that defines it, or a word for what lies outside."""
         module, name = entry.module, entry.name
         visited: set[Imported] = set()
-        while self._is_own(module):
-            if self._is_unkeyed(full := module if name is None else f"{module}.{name}"):
-                return UNKEYED_MODULE if module_file(full) else f"unkeyed:{name}"
-            source = self._source(module)
-            if source is None:
-                break
+        while self._is_own(module) and (source := self.source(module)):
             meaning = source.definitions.get(name) if name else None
             if (
                 isinstance(meaning, Imported) and meaning not in visited
@@ -190,16 +158,7 @@ class Reach:
                 return module, WHOLE
         return f"{module}:{name or ''}"
 
-    def _re_exports(self, module: str) -> bool:
-        """Whether a module does nothing but hand on names of declared modules: it decides nothing itself."""
-        source = self._source(module)
-        assert source is not None
-        rest = [part for part in without_docstring(source.tree.body) if not _is_all(part)]
-        targets = [self._resolve(entry) for entry in imports_in(source.tree, source.package)]
-        covered = all(isinstance(target, tuple) and target[0] in self.declared for target in targets)
-        return covered and all(self._dropped(part, source.package) for part in rest)
-
-    def _dropped(self, node: Any, package: str) -> bool:
+    def _is_dropped(self, node: Any, package: str) -> bool:
         """Whether a statement is left out of the text: imports that count by their content, or that only a type
         checker sees.
         """
@@ -207,49 +166,117 @@ class Reach:
             return all(self._is_own(entry.module) for entry in imported(node, package))
         return isinstance(node, ast.stmt) and is_for_types(node)
 
-    def _source(self, module: str) -> Source | None:
-        path = self._path if module == self._function.__module__ else module_file(module)
-        return read_source(module, path) if path else None
-
-    def _is_unkeyed(self, name: str) -> bool:
-        if any(_covers(module, name) for module in self.declared):
-            return False
-        return any(_covers(module, name) for module in self._unkeyed)
-
     def _is_own(self, module: str) -> bool:
-        """Whether a module is of the project or of the user: of a top package named by the step, or a file beside
-        the step's own that is not installed.
-        """
         top = module.split(".")[0]
-        if top not in self._tops:
-            path = top_file(top)
-            self._tops[top] = path is not None and _root(path) == self._root and self._root not in _INSTALLED
-        return self._tops[top]
+        if top not in self._own:
+            path = top_file(top) if self._root else None
+            self._own[top] = path is not None and _root(path) == self._root
+        return self._own[top]
+
+
+_pieces = cache(Pieces)
+
+
+class Reach:
+    """What a step's function and its declared modules reach. Foreign libraries count by the names imported.
+
+    Args:
+        function: the step's function.
+        declared: modules and packages that count whole.
+        unkeyed: modules and packages that decide nothing: of them only the imported name counts.
+    """
+
+    def __init__(self, function: Callable[..., Any], declared: Iterable[str], unkeyed: Iterable[str]) -> None:
+        self._function, self._module = function, function.__module__
+        self.declared = sorted({module for name in declared for module in source_files(name)})
+        self._unkeyed = (*NEVER_KEYED, *unkeyed)
+        path = Path(inspect.getfile(function))
+        tops = frozenset(name.split(".")[0] for name in (self._module, __name__, *self.declared))
+        importable = module_file(self._module)
+        apart = None if importable and importable.samefile(path) else (self._module, path)
+        self._shared = _pieces(tops, _users_root(path, self._module), apart)
+        self._reached: dict[Ref, str] = {}
 
     @cached_property
-    def _root(self) -> Path:
-        depth = self._function.__module__.count(".") + (self._path.name == "__init__.py")
-        return self._path.resolve().parents[depth]
+    def digest(self) -> str:
+        """The digest of all code that decides the step's result. Whose it is, and in which order, is not in it."""
+        modules = [self._graph((name, WHOLE)) for name in self.declared if not self._hands_on(name)]
+        return _sha(json.dumps([self._graph((self._module, STEP)), sorted(modules)]))
 
-    def _step_node(self, source: Source) -> ast.FunctionDef:
+    @cached_property
+    def by_module(self) -> dict[str, str]:
+        """Digests of what is reached by module, for people; the step's own module is under STEP."""
+        _ = self.digest
+        texts: dict[str, list[str]] = defaultdict(list)
+        for (module, name), text in self._reached.items():
+            if module not in self.declared or name == WHOLE:
+                texts[module].append(text)
+        own = texts.pop(self._module, [])
+        return {STEP: _sha(*sorted(own))} | {name: _sha(*sorted(texts[name])) for name in sorted(texts)}
+
+    @cached_property
+    def files(self) -> dict[str, Path]:
+        """The source files of all modules that are reached, but the step's own."""
+        _ = self.digest
+        modules = sorted({module for module, _ in self._reached} - {self._module})
+        return {name: path for name in modules if (path := module_file(name))}
+
+    def _graph(self, root: Ref) -> str:
+        """The digest of all that a piece reaches. Pieces are numbered in the order in which they are found, so
+        that recursion between them is no matter.
+        """
+        numbers = {root: 0}
+        lines = []
+        for ref in (queue := [root]):
+            piece = self._piece(ref)
+            self._reached[ref] = piece.text
+            targets: list[tuple[str, str | int]] = []
+            for label, target in piece.edges:
+                if isinstance(target, tuple) and self._is_unkeyed(target[0]):
+                    target = f"unkeyed:{target[1]}"
+                if isinstance(target, tuple) and target not in numbers:
+                    numbers[target] = len(numbers)
+                    queue.append(target)
+                targets.append((label, target if isinstance(target, str) else numbers[target]))
+            lines.append([piece.text, targets])
+        return _sha(json.dumps(lines))
+
+    def _piece(self, ref: Ref) -> Piece:
+        if ref == (self._module, STEP):
+            return self._step_piece
+        return self._shared.piece(ref)
+
+    @cached_property
+    def _step_piece(self) -> Piece:
         """The function without its decorators: what they say is in the key by itself."""
-        node = source.definitions.get(self._function.__qualname__)
+        source = self._shared.source(self._module)
+        node = source.definitions.get(self._function.__qualname__) if source else None
         if not isinstance(node, ast.FunctionDef):  # nested in another function or a class
             node = ast.parse(textwrap.dedent(inspect.getsource(self._function))).body[0]
         if not isinstance(node, ast.FunctionDef):
             raise ValueError(f"the step {self._function.__qualname__} is not a plain function")
         node = copy.copy(node)
         node.decorator_list = []
-        return node
+        return self._shared.step_piece(self._module, node)
+
+    def _hands_on(self, module: str) -> bool:
+        """Whether a declared module only hands on names of declared modules, so that it decides nothing itself."""
+        targets = self._shared.re_exports(module)
+        return targets is not None and all(
+            isinstance(target, tuple) and target[0] in self.declared for target in targets
+        )
+
+    def _is_unkeyed(self, module: str) -> bool:
+        if module in self.declared:
+            return False
+        return any(module == name or module.startswith(f"{name}.") for name in self._unkeyed)
 
 
-def tree_digest(path: Path) -> str:
-    """The digest of a file's code, which comments and formatting do not move."""
-    return _sha(describe(parse(path)))
-
-
-def _covers(module: str, name: str) -> bool:
-    return name == module or name.startswith(f"{module}.")
+def _users_root(path: Path, module: str) -> Path | None:
+    """The folder that the user's own modules lie in, if the step's does not lie where packages are installed."""
+    depth = module.count(".") + (path.name == "__init__.py")
+    root = path.resolve().parents[depth]
+    return None if root in _INSTALLED else root
 
 
 def _root(path: Path) -> Path:

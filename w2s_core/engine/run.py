@@ -105,24 +105,24 @@ def _run(
     store: Store,
     means: "_Means",
     runtime: Mapping[str, Any],
-    shown: Display,
+    display: Display,
 ) -> Outcome:
     damaged = _screen(targets, store)
     planned = plan(targets, store)
-    missing = sum(one.state == "missing" for one in planned)
+    missing = sum(step.state == "missing" for step in planned)
     if means.executor == "local":
         means = replace(means, workers=min(means.workers or 1, missing) or 1)
     if missing and (means.executor == "ray" or (means.workers or 1) > 1):
-        refuse_scripts(one.handle for one in planned)
-    shown.begin(planned, means.workers or os.cpu_count() or 1)
-    outcome = Outcome(cached={one.handle.key for one in planned if one.state == "cached"})
+        refuse_scripts(step.handle for step in planned)
+    display.begin(planned, means.workers or os.cpu_count() or 1)
+    outcome = Outcome(cached={step.handle.key for step in planned if step.state == "cached"})
     try:
         for error in damaged:
-            shown.event(corrupt_event(error))
+            display.event(corrupt_event(error))
         if missing:
-            outcome = _compute(targets, store, means, runtime, shown.event)
+            outcome = _compute(targets, store, means, runtime, display.event)
     finally:
-        shown.end(outcome)
+        display.end(outcome)
     return outcome
 
 

@@ -10,24 +10,20 @@ holds the keys of the handles passed in, and `fingerprint` is a digest of code a
 
 import difflib
 import functools
-import inspect
 import marshal
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from w2s_core.engine import accepted
 from w2s_core.engine.canonical import Json, canonical, digest, normalise
 from w2s_core.engine.fingerprint import confirm_loaded, library_version, note_sources
 from w2s_core.engine.reach import STEP, Reach
+from w2s_core.engine.signature import parameters, source_stamp
+from w2s_core.engine.spec import Structure, leaves, map_leaves
 from w2s_core.engine.syntax import module_file
 from w2s_core.errors import UserError
-
-Structure = (
-    Any  # a handle (or a key, or a Path), or a list or a dict of them, with None where nothing was given
-)
 
 Call = tuple[bytes, tuple[int, ...]]
 
@@ -110,8 +106,8 @@ class StepDefinition:
         self.cpus, self.gpu = 1, False
         self.gives: str | None = None
         self.takes: dict[str, tuple[str, ...]] = {}
-        self._defaults, self._required = _parameters(function)
-        self._source_stamp = _stamp(function)
+        self._defaults, self._required = parameters(function)
+        self._source_stamp = source_stamp(function)
         self._made: weakref.WeakValueDictionary[Call, Handle] = weakref.WeakValueDictionary()
         self.unkeyed = unkeyed & self._names
         self.unkeyed_code = tuple(sorted(unkeyed - self._names))
@@ -132,8 +128,7 @@ class StepDefinition:
         return self.cpus, int(self.gpu and gpu)
 
     def __call__(self, **arguments: Any) -> "Handle":
-        """A handle of this step with these arguments: handles become inputs, all else must be JSON
-        parameters.
+        """A handle of this step with these arguments: handles become inputs, all else must be JSON parameters.
 
         The same arguments give the same handle while it is in use: the trials of a sweep call for the same steps
         thousands of times.
@@ -141,10 +136,10 @@ class StepDefinition:
         call = _call(arguments)
         if call is None:
             return self._make(arguments)
-        made = self._made.get(call)
-        if made is None:
-            made = self._made[call] = self._make(arguments)
-        return made
+        handle = self._made.get(call)
+        if handle is None:
+            handle = self._made[call] = self._make(arguments)
+        return handle
 
     def _make(self, arguments: Mapping[str, Any]) -> "Handle":
         if not self._required <= arguments.keys() or not arguments.keys() <= self._names:
@@ -174,7 +169,7 @@ class StepDefinition:
         """What the fingerprint is made of: {"all_code": digest, "libraries": {name: version}}; and for people, by
         which part of the code changed can be told: {"function": digest, "code": {module: digest}}.
         """
-        if _stamp(self.function) != self._source_stamp:
+        if source_stamp(self.function) != self._source_stamp:
             raise UserError(
                 f"the code of step {self.name} changed since this command started: start it again"
             )
@@ -199,9 +194,7 @@ class StepDefinition:
         return digest({"code": self._same_code.get(code, code), "libraries": self.sources["libraries"]})
 
     def confirm_code(self) -> None:
-        """Load the code that the key stands on and check that it is what the key was made from (see
-        `confirm_loaded`).
-        """
+        """Load the code that the key stands on, and check that it is what the key was made from."""
         _ = self.code_fingerprint
         confirm_loaded(self._reach.files)
 
@@ -214,7 +207,7 @@ class StepDefinition:
         where, allowed = f"step {self.name}: '{name}' takes", " or ".join(kinds)
         if value is None and name in self._required:
             raise UserError(f"{where} {allowed}, and got none")
-        for leaf in _leaves(value):
+        for leaf in leaves(value):
             if not isinstance(leaf, Handle):
                 raise UserError(f"{where} {allowed} from a step, not the plain value {leaf!r:.60}")
             if leaf.kind not in (None, *kinds):
@@ -223,14 +216,13 @@ class StepDefinition:
     def _misfit(self, arguments: Mapping[str, Any]) -> str:
         missing = ", ".join(sorted(self._required - arguments.keys()))
         unknown = ", ".join(sorted(arguments.keys() - self._names))
-        said = [f"missing: {missing}"] * bool(missing) + [f"unknown: {unknown}"] * bool(unknown)
-        return f"step {self.name} called with wrong arguments ({'; '.join(said)})"
+        problems = [f"missing: {missing}"] * bool(missing) + [f"unknown: {unknown}"] * bool(unknown)
+        return f"step {self.name} called with wrong arguments ({'; '.join(problems)})"
 
 
 @dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
 class Handle:
-    """A promise of a step's result. `params` are those in the key; `inputs` has the structure of the
-    arguments.
+    """A promise of a step's result. `params` are those in the key; `inputs` has the structure of the arguments.
 
     Two handles are equal when their keys are.
     """
@@ -250,9 +242,7 @@ class Handle:
 
     @property
     def key(self) -> str:
-        """The sha256 that names the result, in hexadecimal. Raises UserError when a named library is
-        missing.
-        """
+        """The sha256 that names the result, in hexadecimal. Raises UserError when a named library is missing."""
         number = accepted.number()
         if number not in self._keys:
             for handle in topological([self], known=lambda handle: number in handle._keys):
@@ -286,16 +276,14 @@ class Handle:
     def parents(self) -> Iterator["Handle"]:
         """The handles among the inputs, each argument's in turn."""
         for value in self.inputs.values():
-            yield from _leaves(value)
+            yield from leaves(value)
 
     def spec(self) -> dict[str, Json]:
         """The handle as JSON: enough to make it again (`from_specs`) and to recompute its key by hand."""
         return {"key": self.key, **self._identity(), "unkeyed": self.unkeyed}
 
     def describe(self) -> dict[str, Json]:
-        """`spec` with what its fingerprint is made of: this is what a manifest keeps and `explain`
-        compares.
-        """
+        """`spec` with what its fingerprint is made of: this is what a manifest keeps and `explain` compares."""
         definition = self.definition
         return {**self.spec(), **definition.sources, "code_fingerprint": definition.code_fingerprint}
 
@@ -306,21 +294,21 @@ class Handle:
         Raises:
             UserError: a step's code or libraries are not those that the spec was made with.
         """
-        made: dict[str, Handle] = {}
+        handles: dict[str, Handle] = {}
         for spec in specs:
             definition = find_step(spec["step"])
-            inputs = {name: _map(value, made.__getitem__) for name, value in spec["inputs"].items()}
+            inputs = {name: map_leaves(value, handles.__getitem__) for name, value in spec["inputs"].items()}
             handle = Handle(definition, dict(spec["params"]), dict(spec["unkeyed"]), inputs)
             if handle.key != spec["key"]:
                 raise UserError(
                     f"the code of step {spec['step']} changed since this command started: start it again"
                 )
-            made[handle.key] = handle
-        return made
+            handles[handle.key] = handle
+        return handles
 
     def arguments(self, resolve: Callable[["Handle"], Any]) -> dict[str, Any]:
         """The keyword arguments for the step's function, each input replaced by `resolve(handle)`."""
-        inputs = {name: _map(value, resolve) for name, value in self.inputs.items()}
+        inputs = {name: map_leaves(value, resolve) for name, value in self.inputs.items()}
         return {**self.params, **self.unkeyed, **inputs}
 
     def _identity(self) -> dict[str, Json]:
@@ -328,7 +316,9 @@ class Handle:
             "step": self.definition.name,
             "version": self.definition.version,
             "params": self.params,
-            "inputs": {name: _map(value, lambda parent: parent.key) for name, value in self.inputs.items()},
+            "inputs": {
+                name: map_leaves(value, lambda parent: parent.key) for name, value in self.inputs.items()
+            },
             "fingerprint": self.definition.fingerprint,
         }
 
@@ -339,24 +329,6 @@ class Handle:
         return hash(self.key)
 
 
-IDENTITY = ("step", "version", "params", "inputs", "fingerprint")
-
-
-def key_of(spec: Mapping[str, Json]) -> str:
-    """The key that a spec's own parts give; differs from `spec["key"]` only if the spec was altered."""
-    return digest({name: spec[name] for name in IDENTITY})
-
-
-def is_earlier_format(spec: Mapping[str, Json]) -> bool:
-    """Whether a spec was made when fingerprints held the names of modules: its digests compare with none of today."""
-    return "all_code" not in spec
-
-
-def spec_inputs(spec: Mapping[str, Json]) -> list[str]:
-    """The keys of a spec's inputs, in order of its arguments."""
-    return [key for value in spec["inputs"].values() for key in _leaves(value)]
-
-
 def topological(
     targets: Iterable[Handle], known: Callable[[Handle], bool] = lambda handle: False
 ) -> list[Handle]:
@@ -364,18 +336,18 @@ def topological(
 
     What lies behind handles that are `known` is left out.
     """
-    seen: set[int] = set()
+    visited: set[int] = set()
     ordered: list[Handle] = []
     stack = [(handle, False) for handle in reversed(list(targets))]
     while stack:
         handle, expanded = stack.pop()
         if expanded:
             ordered.append(handle)
-        elif id(handle) not in seen:
-            seen.add(id(handle))
+        elif id(handle) not in visited:
+            visited.add(id(handle))
             stack.append((handle, True))
             if not known(handle):
-                stack.extend((parent, False) for parent in handle.parents() if id(parent) not in seen)
+                stack.extend((parent, False) for parent in handle.parents() if id(parent) not in visited)
     return ordered
 
 
@@ -406,28 +378,6 @@ def _register(definition: StepDefinition) -> None:
     _registry[definition.name] = definition
 
 
-def _parameters(function: Callable[..., Any]) -> tuple[dict[str, bytes], frozenset[str]]:
-    """Defaults by name as canonical bytes, and the names that have none."""
-    first, *others = inspect.signature(function).parameters.values()
-    if first.name != "ctx" or any(other.kind is not other.KEYWORD_ONLY for other in others):
-        raise ValueError(f"step {function.__qualname__}: the signature must be (ctx, *, name, ...)")
-    where = f"step {function.__qualname__}: the default of"
-    defaults = {
-        other.name: canonical(normalise(other.default, f"{where} {other.name}"))
-        for other in others
-        if other.default is not other.empty
-    }
-    return defaults, frozenset(other.name for other in others if other.default is other.empty)
-
-
-def _stamp(function: Callable[..., Any]) -> tuple[int, int]:
-    """Time and size of the source file. Taken when the step is defined, which is when the file was just
-    loaded.
-    """
-    found = Path(inspect.getfile(function)).stat()
-    return found.st_mtime_ns, found.st_size
-
-
 def _call(arguments: Mapping[str, Any]) -> Call | None:
     """What a call of a step is known by: its plain arguments as bytes that tell 1, 1.0, True and -0.0 apart, and the
     identities of its handles, which live as long as the handle that was made of them does. None: always made anew.
@@ -439,10 +389,8 @@ def _call(arguments: Mapping[str, Any]) -> Call | None:
             held[name] = id(value)
         else:
             plain[name] = value
-    try:
-        return marshal.dumps((plain, tuple(held)), 2), tuple(
-            held.values()
-        )  # version 2: equal values, equal bytes
+    try:  # version 2 of the format: equal values, equal bytes
+        return marshal.dumps((plain, tuple(held)), 2), tuple(held.values())
     except ValueError:  # lists of handles, or what is no JSON
         return None
 
@@ -458,23 +406,3 @@ def _holds_handles(value: Any) -> bool:
     if any(held) and not all(held):
         raise TypeError("an argument mixes handles and plain values: pass them as two arguments")
     return any(held)
-
-
-def _leaves(value: Structure) -> Iterator[Any]:
-    """The handles (or keys) in a structure."""
-    if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, list | tuple):
-        for item in value:
-            yield from _leaves(item)
-    elif value is not None:
-        yield value
-
-
-def _map(value: Structure, change: Callable[[Any], Any]) -> Structure:
-    """The same structure with each leaf changed."""
-    if isinstance(value, dict):
-        return {name: _map(item, change) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_map(item, change) for item in value]
-    return None if value is None else change(value)

@@ -31,7 +31,8 @@ from w2s_core.engine.accepted import Acceptance
 from w2s_core.engine.canonical import Json, digest, normalise
 from w2s_core.engine.processor import processor_name
 from w2s_core.engine.refs import Refs
-from w2s_core.engine.step import Handle, key_of, spec_inputs
+from w2s_core.engine.spec import key_of, spec_inputs
+from w2s_core.engine.step import Handle
 from w2s_core.errors import UserError
 
 FORMAT = 1
@@ -84,10 +85,10 @@ class Store:
     def _prepare(self) -> None:
         marker = self.root / "STORE.json"
         if marker.exists():
-            found = json.loads(marker.read_text() or "{}").get("format")
-            if found != FORMAT:
+            version = json.loads(marker.read_text() or "{}").get("format")
+            if version != FORMAT:
                 raise UserError(
-                    f"the store {self.root} has format {found}; this version reads format {FORMAT}"
+                    f"the store {self.root} has format {version}; this version reads format {FORMAT}"
                 )
             return
         if self.root.is_dir() and any(self.root.iterdir()) and not (self.root / "objects").is_dir():
@@ -188,12 +189,12 @@ class Store:
             return f"{MANIFEST} is missing"
         except ValueError as error:
             return str(error)
-        listed, found = manifest["files"], {name: path for name, path in _files(folder) if name != MANIFEST}
-        if missing := sorted(listed.keys() - found.keys()):
+        listed, files = manifest["files"], {name: path for name, path in _files(folder) if name != MANIFEST}
+        if missing := sorted(listed.keys() - files.keys()):
             return f"{missing[0]} is missing"
-        if foreign := sorted(found.keys() - listed.keys()):
+        if foreign := sorted(files.keys() - listed.keys()):
             return f"{foreign[0]} does not belong to it"
-        for name, path in found.items():
+        for name, path in files.items():
             if (size := os.path.getsize(path)) != listed[name]["bytes"]:  # noqa: PTH202
                 return f"{name} has {size} bytes instead of {listed[name]['bytes']}"
             if disk.sha256_file(path) != listed[name]["sha256"]:
@@ -211,13 +212,13 @@ class Store:
             except UserError as error:
                 yield Problem(name, str(error))
 
-    def quarantine(self, key: str, seen: Stamp | None = None) -> Path | None:
-        """Move a damaged result away, for people to look at. `seen` tells which folder was found damaged: None
+    def quarantine(self, key: str, stamp: Stamp | None = None) -> Path | None:
+        """Move a damaged result away, for people to look at. `stamp` tells which folder was damaged: None
         comes back if another process has moved that one already, and perhaps made the result anew.
         """
-        seen = seen or _stamp(self.folder(key))
+        stamp = stamp or _stamp(self.folder(key))
         with locks.wait_lock(self.lock_path(key)):
-            if seen is None or _stamp(self.folder(key)) != seen:
+            if stamp is None or _stamp(self.folder(key)) != stamp:
                 return None
             now = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%S")
             target = self.root / "quarantine" / f"{key}.{now}.{secrets.token_hex(2)}"
@@ -229,10 +230,10 @@ class Store:
     def find(self, prefix: str) -> str:
         """The one key that starts with `prefix`. Raises UserError when none does, or several do."""
         shards = (self.root / "objects").glob(f"{prefix[:2]}*")
-        found = [entry.name for shard in shards for entry in shard.glob(f"{prefix}*")]
-        if len(found) != 1:
-            raise UserError(f"{len(found)} results have a key that starts with '{prefix}'")
-        return found[0]
+        keys = [entry.name for shard in shards for entry in shard.glob(f"{prefix}*")]
+        if len(keys) != 1:
+            raise UserError(f"{len(keys)} results have a key that starts with '{prefix}'")
+        return keys[0]
 
     # Writing: only by the holder of the key's lock
 
@@ -292,13 +293,13 @@ class Store:
         """
         try:
             with open(f"{self.root}/objects/{key[:2]}/{key}/{MANIFEST}", "rb") as file:  # noqa: PTH123 - asked often
-                found = json.loads(file.read())
-            claimed = found.pop("digest")
+                manifest = json.loads(file.read())
+            claimed = manifest.pop("digest")
         except (ValueError, KeyError, AttributeError, TypeError):
             raise ValueError(f"{MANIFEST} cannot be read") from None
-        if claimed != digest(found) or found["key"] != key or key_of(found["spec"]) != key:
+        if claimed != digest(manifest) or manifest["key"] != key or key_of(manifest["spec"]) != key:
             raise ValueError(f"{MANIFEST} is not the one that was written")
-        return {**found, "digest": claimed}
+        return {**manifest, "digest": claimed}
 
     def inputs(self, key: str) -> list[str]:
         """The keys of a result's inputs, from its manifest. Raises as `manifest` does."""
@@ -308,10 +309,10 @@ class Store:
 def _stamp(folder: Path) -> Stamp | None:
     """Which folder this is: a quarantined and remade result has another."""
     try:
-        found = folder.stat()
+        stat = folder.stat()
     except FileNotFoundError:
         return None
-    return found.st_ino, found.st_mtime_ns
+    return stat.st_ino, stat.st_mtime_ns
 
 
 def _files(folder: Path) -> Iterator[tuple[str, Path]]:

@@ -120,7 +120,8 @@ def describe(
     if isinstance(node, ast.Constant):
         return f"{type(node.value).__name__}:{node.value!r}"
     if isinstance(node, list):
-        return f"[{','.join(describe(item, drops, modules) for item in node if not drops(item))}]"
+        items = [item for item in node if not (isinstance(item, ast.stmt) and drops(item))]
+        return f"[{','.join([describe(item, drops, modules) for item in items])}]"
     if not isinstance(node, ast.AST):
         return repr(node)
     if modules and (alias := modules.get(dotted_name(node))):
@@ -158,11 +159,10 @@ def without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:
 def imports_in(node: Statements, package: str) -> Iterator[Imported]:
     """What the import statements bind that stand in a piece of code at any depth, in order."""
     queue = [*node] if isinstance(node, list) else [node]
-    while queue:
-        part = queue.pop(0)
+    for part in queue:
         if isinstance(part, ast.Import | ast.ImportFrom):
             yield from imported(part, package)
-        elif not is_for_types(part):
+        elif not isinstance(part, ast.expr) and not is_for_types(part):  # no expression holds a statement
             queue += ast.iter_child_nodes(part)
 
 
@@ -214,7 +214,8 @@ def _bound(node: ast.stmt, package: str) -> Iterator[tuple[str, Any]]:
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         yield node.name, node
     elif isinstance(node, ast.Import | ast.ImportFrom):
-        yield from ((entry.bound, entry) for entry in imported(node, package))
+        for entry in imported(node, package):
+            yield f"* of {entry.module}" if entry.bound == "*" else entry.bound, entry
     else:  # an assignment, or a block such as try or if: each name bound in it stands for the whole statement
         for part in ast.walk(node):
             if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store):

@@ -122,9 +122,9 @@ class Walk:
         if now < self._told.get(key, 0.0) + TELL_EVERY_S:
             return
         self._told[key] = now
-        found = locks.owner(self._store.lock_path(key))
-        told = {"event": "waiting", "key": key, "pid": found.get("pid"), "host": found.get("host")}
-        self._emit({**told, "progress": read_progress(self._store.work_folder(key))})
+        owner = locks.owner(self._store.lock_path(key))
+        event = {"event": "waiting", "key": key, "pid": owner.get("pid"), "host": owner.get("host")}
+        self._emit({**event, "progress": read_progress(self._store.work_folder(key))})
 
     @property
     def waits(self) -> bool:
@@ -210,7 +210,7 @@ def ranks(targets: Mapping[str, Handle]) -> dict[str, int]:
         name, colon, _ = label.partition(": ")
         runs.setdefault(name if colon else "", []).append(handle)
     for number, handles in enumerate(runs.values()):
-        for handle in topological(handles, known=lambda one: one.key in first):
+        for handle in topological(handles, known=lambda handle: handle.key in first):
             first.setdefault(handle.key, number)
     return first
 

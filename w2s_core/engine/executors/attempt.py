@@ -72,7 +72,7 @@ class Attempts:
         self._emit({"event": "finished", "key": key, "seconds": seconds})
 
     def _reporter(self, key: str) -> Callable[[dict[str, Any]], None]:
-        return lambda said: self._emit({"event": "progress", "key": key, **said})
+        return lambda progress: self._emit({"event": "progress", "key": key, **progress})
 
     def _ending(self, handle: Handle, error: BaseException) -> Ending:
         if isinstance(error, UserError):
@@ -80,8 +80,8 @@ class Attempts:
         log = self._store.log_path(handle.key)
         with suppress(OSError):
             log.write_text("".join(traceback.format_exception(error)))
-        said = str(error).strip().splitlines() or [""]
-        return Ending("failed", f"{type(error).__name__}: {said[0][:200]} (traceback in {log})", str(log))
+        lines = str(error).strip().splitlines() or [""]
+        return Ending("failed", f"{type(error).__name__}: {lines[0][:200]} (traceback in {log})", str(log))
 
     def _disk_full_message(self, handle: Handle) -> str:
         written = sum(disk.size(left) for left in (self._store.root / "tmp").glob(f"{handle.key}.*"))

@@ -87,7 +87,7 @@ class Capacity:
     def has_room(self, needs: Needs, used: Iterable[Needs]) -> bool:
         """Whether there is room for a step beside our own. What other drivers use on the cluster, Ray minds."""
         held = [needs, *used]
-        return all(sum(one[kind] for one in held) <= self.total[kind] for kind in (0, 1) if needs[kind])
+        return all(sum(each[kind] for each in held) <= self.total[kind] for kind in (0, 1) if needs[kind])
 
     def has_node(self, needs: Needs) -> bool:
         """Whether any node could run such a step if it were idle; Ray would wait for one for ever."""

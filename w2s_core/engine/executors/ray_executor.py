@@ -132,7 +132,9 @@ class RayExecutor:
         """What no node can have, in words."""
         for needs in sorted({self._needs(self._walk.handles[key]) for key in self._walk.open}):
             if not self._capacity.has_node(needs):
-                names = {one.name for one in self._walk.handles.values() if self._needs(one) == needs}
+                names = {
+                    handle.name for handle in self._walk.handles.values() if self._needs(handle) == needs
+                }
                 want = f"{needs[0]:g} CPU" + f" and {needs[1]:g} GPU" * bool(needs[1])
                 return f"no node of the Ray cluster has the {want} that {', '.join(sorted(names))} needs"
         return None
@@ -148,10 +150,10 @@ class RayExecutor:
             "key": key,
             "begun": str(flight.begun),
             "imports": job_imports(closure, self._imports),
-            "specs": [one.spec() for one in closure],
+            "specs": [member.spec() for member in closure],
         }
-        said = read_progress(self._store.work_folder(key)) or {}
-        flight.said_at = said.get("time")
+        progress = read_progress(self._store.work_folder(key)) or {}
+        flight.said_at = progress.get("time")
         options = {"num_cpus": flight.needs[0], "num_gpus": flight.needs[1], "max_retries": 0}
         flight.ref = self._task.options(name=handle.name, **options).remote(json.dumps(job))
         self._flights[key] = flight
@@ -200,10 +202,10 @@ class RayExecutor:
         if not flight.started and (where := begun(flight.begun)):
             flight.started = True
             self._emit({"event": "started", "key": flight.key, **where})
-        said = read_progress(self._store.work_folder(flight.key)) if flight.started else None
-        if said and said.get("time") != flight.said_at:
-            flight.said_at = said.get("time")
-            self._emit({"event": "progress", "key": flight.key, **said})
+        progress = read_progress(self._store.work_folder(flight.key)) if flight.started else None
+        if progress and progress.get("time") != flight.said_at:
+            flight.said_at = progress.get("time")
+            self._emit({"event": "progress", "key": flight.key, **progress})
 
     def _finish(self, flight: "_Flight", answer: Event) -> None:
         self._follow(flight)
@@ -215,7 +217,7 @@ class RayExecutor:
         key, kind = flight.key, type(error).__name__
         if kind in GONE:
             raise UserError(f"the Ray cluster ended ({first_line(error)}); the same command goes on")
-        if self._store.has(key):  # it died with the answer on its lips
+        if self._store.has(key):  # the result was committed; only the task's answer was lost with its process
             self._finish(flight, {"seconds": self._store.manifest(key)["duration_s"]})
             return
         manner = MANNERS.get(kind, f"{kind}: {first_line(error)}")

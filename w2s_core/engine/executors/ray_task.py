@@ -57,13 +57,13 @@ def _run(job: dict[str, Any]) -> Event:
 
 
 def _attempt(handle: Handle, job: dict[str, Any], store: Store, session: Session) -> Event:
-    told: list[Event] = []
+    finished: list[Event] = []
 
     def tell(event: Event) -> None:
         if event["event"] == "started":
             disk.replace_quickly(Path(job["begun"]), json.dumps(_here()))
         elif event["event"] == "finished":
-            told.append(event)
+            finished.append(event)
 
     try:
         ending = Attempts(store, session, job["runtime"], tell).attempt(handle)
@@ -71,7 +71,7 @@ def _attempt(handle: Handle, job: dict[str, Any], store: Store, session: Session
         return corrupt_event(error)
     except KeyError:
         return {"event": "lost"}
-    return {"event": "ended"} if ending else told[0]
+    return {"event": "ended"} if ending else finished[0]
 
 
 @cache
@@ -96,8 +96,8 @@ def _join(root: str, folder: str) -> tuple[Store, Session]:
 def begun(path: Path) -> Event | None:
     """Where a task runs that has begun to compute: {"pid", "host"}; None before that."""
     with suppress(OSError, ValueError):
-        found: Event = json.loads(path.read_text())
-        return found
+        place: Event = json.loads(path.read_text())
+        return place
     return None
 
 

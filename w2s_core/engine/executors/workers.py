@@ -109,7 +109,7 @@ class Workers:
         elif kind == "finished":
             self.outcome.done.add(key)
         elif kind == "found":
-            if key in self.outcome.done or any(one.running == key for one in self._live.values()):
+            if key in self.outcome.done or any(process.running == key for process in self._live.values()):
                 return False
             self.outcome.done.add(key)
         elif kind in ("failed", "stopped"):
@@ -122,12 +122,13 @@ class Workers:
         return True
 
     def _bury(self, process: "_Process") -> None:
-        """Sort out a worker that ended: read its last words, and start another if it died."""
+        """Handle the end of a worker: read the events that are left, and start another if it died."""
         for event in process.read():
             self._receive(process, event)
         self._forget(process)
         code = process.reap()
-        if process.running and self._store.has(process.running):  # it died with the words on its lips
+        # The result was committed; only the event that tells of it was lost with the process
+        if process.running and self._store.has(process.running):
             seconds = self._store.manifest(process.running)["duration_s"]
             self._receive(process, {"event": "finished", "key": process.running, "seconds": seconds})
         if code in (0, EXIT_INTERRUPTED):
@@ -167,7 +168,9 @@ class Workers:
             process.signal(signal.SIGTERM)
         try:
             deadline = time.monotonic() + STOP_GRACE_S
-            while time.monotonic() < deadline and not all(one.has_ended() for one in self._live.values()):
+            while time.monotonic() < deadline and not all(
+                process.has_ended() for process in self._live.values()
+            ):
                 self._drain()
         finally:
             for process in list(self._live.values()):
@@ -175,9 +178,11 @@ class Workers:
                 process.reap()
 
     def _drain(self) -> None:
-        """Keep reading, so that no worker blocks on a full pipe while it stops."""
+        """Keep reading, so that no worker blocks on a full pipe while it stops, and note what it still finished."""
         for selected, _ in self._selector.select(0.05):
-            if not selected.data.read_bytes():
+            events = list(selected.data.read())
+            self.outcome.done |= {event["key"] for event in events if event["event"] == "finished"}
+            if not events:  # the pipe of a process that ended is always ready
                 time.sleep(0.02)
 
 
@@ -189,20 +194,20 @@ class _Process:
         self.ready = False
         self.running: str | None = None
         self._buffer = b""
-        self.events, theirs = os.pipe()
+        self.events, write_end = os.pipe()
         os.set_blocking(self.events, False)
         path = os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)
-        with log.open("ab") as said:
+        with log.open("ab") as log_file:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "w2s_core.engine.executors.worker", str(job), str(theirs)],
+                [sys.executable, "-P", "-m", "w2s_core.engine.executors.worker", str(job), str(write_end)],
                 stdin=subprocess.PIPE,
-                stdout=said,
-                stderr=said,
-                pass_fds=[theirs],
+                stdout=log_file,
+                stderr=log_file,
+                pass_fds=[write_end],
                 start_new_session=True,
                 env={**os.environ, "PYTHONPATH": path},
             )
-        os.close(theirs)
+        os.close(write_end)
         self.pid = self._process.pid
 
     def read(self) -> Iterator[Event]:
