@@ -105,6 +105,10 @@ def load_model(
     and of the merging. quantization: None, or "nf4..." for weights of 4 bits, to which adapters are merged by making
     them whole and rounding again. Raises UserError, one line, for everything that is wrong with the files.
     """
+    import torch
+
+    # torch's default, unless the environment or an earlier user of this process changed it: products in TF32 differ.
+    torch.set_float32_matmul_precision("highest")
     folder = Path(model_dir)
     artifact = _artifact(folder)
     source, revision = _source(artifact["base"], bases)
