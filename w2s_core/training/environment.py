@@ -1,7 +1,7 @@
 """Environment variables that accelerate, transformers, TRL, PEFT and torch read by themselves.
 
 No key has them in it. So a variable that could change a training's weights, or break it, is taken out before it starts;
-what a launcher must tell its processes stays in them, and the precision is always the settings'. The others change
+what a launcher sets for its processes stays there, and the precision is always the settings'. The others change
 nothing but rounding, files' places or what is logged (tests/training/test_environment.py walks over the libraries).
 """
 
@@ -12,7 +12,7 @@ _PROCESSES = (
     "GROUP_RANK", "GROUP_WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "RANK",
     "ROLE_NAME", "ROLE_RANK", "ROLE_WORLD_SIZE", "TORCHELASTIC_", "WORLD_SIZE",
 )  # fmt: skip
-"""What torchrun tells its processes about each other."""
+"""Set by torchrun for its processes."""
 TAKEN_OUT = (
     "ACCELERATE_",  # precision, compilation, accumulation, device, kind of distribution
     "DEEPSPEED_", "FSDP_", "MEGATRON_LM_", "PARALLELISM_CONFIG_",
@@ -23,7 +23,7 @@ TAKEN_OUT = (
 )  # fmt: skip
 """Names, and beginnings of names that end in an underscore."""
 FROM_LAUNCHER = ("FSDP_", "ACCELERATE_USE_CPU", "ACCELERATE_USE_FSDP", *_PROCESSES)
-"""Of these, what `accelerate launch` tells its processes about each other."""
+"""Of these, the ones that `accelerate launch` sets for its processes."""
 
 
 def is_taken_out(name: str) -> bool:
@@ -37,7 +37,7 @@ def without_settings(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def take_out_settings(environment: MutableMapping[str, str] = os.environ, *, launched: bool = False) -> None:
-    """Take the variables out of this process's environment. `launched`: but for what its launcher told it."""
+    """Take the variables out of this process's environment. `launched`: except those that its launcher set."""
     for name in [name for name in environment if is_taken_out(name)]:
         if not (launched and _matches(name, FROM_LAUNCHER)):
             del environment[name]

@@ -85,7 +85,7 @@ def _is_first() -> bool:
 
 
 def _end_with(parent: Path) -> None:
-    """End this process when the lock of its parent is free: its step is then somebody else's."""
+    """End this process when its parent's lock is free: another worker may then take the step."""
     while locks.is_held(parent):
         time.sleep(LOOK_EVERY_S)
     os._exit(FAILED)
