@@ -106,6 +106,19 @@ class TestBaseRef:
         os.utime(base / name, ns=(1, 1))
         assert base_ref(base) != before
 
+    def test_of_generation_settings_only_the_end_tokens_matter(self, base: Path) -> None:
+        names = []
+        for settings in (
+            {"eos_token_id": 1},
+            {"eos_token_id": 1, "repetition_penalty": 1.1},
+            {"eos_token_id": [1, 2]},
+        ):
+            (base / "generation_config.json").write_text(json.dumps(settings))
+            names.append(base_ref(base))
+        assert names[0] == names[1] != names[2]
+        (base / "generation_config.json").write_text("{damaged")
+        assert base_ref(base) not in names
+
     def test_a_changed_base_is_not_loaded_under_its_old_name(self, base: Path, tmp_path: Path) -> None:
         bases = artifact(tmp_path / "artifact", base)
         weights = load_file(base / "model.safetensors")

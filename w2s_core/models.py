@@ -10,6 +10,7 @@ machine is no part of it. Only safetensors are read. Code of a checkpoint is run
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -36,7 +37,8 @@ _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 def base_ref(path: str | Path, *, code: bool = False) -> str:
     """The name of a local base model: "sha256:" and a digest over its weights, config and tokenizer files.
 
-    The folder's own name and place, and other files in it (a README, a training log), make no difference.
+    The folder's own name and place, other files in it (a README, a training log), and generation settings other than
+    the end tokens make no difference.
     code: its own Python files may be run; they are then part of the digest, and the name begins "sha256+code:".
     Raises UserError if the folder is none that `load_model` could load.
     """
@@ -44,8 +46,20 @@ def base_ref(path: str | Path, *, code: bool = False) -> str:
     _check_base(folder)
     patterns = (*_IDENTITY, *_TOKENIZER, *_TOKENIZER_EXTRAS, *(_CODE if code else ()))
     files = {path for pattern in patterns for path in folder.glob(pattern)}
-    lines = [f"{_sha256(path)}  {path.name}\n" for path in sorted(files)]
+    lines = [f"{_identity_of(path)}  {path.name}\n" for path in sorted(files)]
     return f"sha256{'+code' if code else ''}:" + hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _identity_of(path: Path) -> str:
+    """The digest of a file; of generation_config.json only the end tokens count, since sampling uses nothing else."""
+    if path.name == "generation_config.json":
+        with suppress(
+            ValueError, AttributeError
+        ):  # a damaged file has the digest of its bytes, and fails to load
+            return (
+                f"eos_token_id {json.dumps(json.loads(path.read_text(encoding='utf-8')).get('eos_token_id'))}"
+            )
+    return _sha256(path)
 
 
 def runs_code(ref: str) -> bool:
@@ -105,6 +119,10 @@ def load_model(
     and of the merging. quantization: None, or "nf4..." for weights of 4 bits, to which adapters are merged by making
     them whole and rounding again. Raises UserError, one line, for everything that is wrong with the files.
     """
+    import torch
+
+    # torch's default, unless the environment or an earlier user of this process changed it: products in TF32 differ.
+    torch.set_float32_matmul_precision("highest")
     folder = Path(model_dir)
     artifact = _artifact(folder)
     source, revision = _source(artifact["base"], bases)

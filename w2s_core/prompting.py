@@ -15,9 +15,7 @@ STOP = ("\nQuestion:",)
 
 
 def zero_shot(question: str) -> str:
-    """The prompt that asks `question` without demonstrations. It ends where the answer, with its space,
-    begins.
-    """
+    """The prompt of a question without demonstrations. It ends where the answer, with its space, begins."""
     return f"Question: {question}\nAnswer:"
 
 

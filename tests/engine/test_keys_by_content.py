@@ -108,7 +108,7 @@ EDITS: dict[str, tuple[list[Edit], set[str]]] = {
         [
             ("data/splits.py", "return ", "return '' or "),
             ("errors.py", "class StopBranch", "class Another(Exception):\n    pass\n\nclass StopBranch"),
-            ("engine/context.py", "return found", "return found or None"),
+            ("engine/context.py", "return record", "return record or None"),
         ],
         set(),
     ),

@@ -80,6 +80,20 @@ def test_every_end_is_named(model_of: Any, tokenizer: Any) -> None:
     assert ends["length"].tokens == LIMIT
 
 
+def test_nothing_else_of_a_generation_config_is_used(model_of: Any, tokenizer: Any) -> None:
+    """Instruct models ship such settings; `generate` applies them, and the responses are then others."""
+    prompts, plain, shipped = mixed_prompts(), model_of("llama"), model_of("llama")
+    shipped.generation_config.update(
+        repetition_penalty=1.8, no_repeat_ngram_size=2, min_new_tokens=9, top_k=1, top_p=0.1, temperature=0.1
+    )
+    assert [by_generate(shipped, tokenizer, text) for _, text in prompts] != [
+        by_generate(plain, tokenizer, text) for _, text in prompts
+    ]
+    for params in (SamplingParams(LIMIT), SamplingParams(LIMIT, n=2, temperature=1.0)):
+        expected = TransformersEngine(plain, tokenizer).generate(prompts, params)
+        assert TransformersEngine(shipped, tokenizer).generate(prompts, params) == expected
+
+
 def test_generation_config_adds_ends(model_of: Any, tokenizer: Any) -> None:
     model = model_of("llama")
     plain = TransformersEngine(model, tokenizer).generate(mixed_prompts(), SamplingParams(LIMIT, stop=()))

@@ -27,15 +27,15 @@ def _shards_on_processors(self: Any, *args: Any, fsdp_plugin: Any = None, **othe
 AcceleratorState.__init__ = _shards_on_processors
 
 
-def _told(tensor: Any) -> Any:
+def _logged(tensor: Any) -> Any:
     """Leaves in the log what is put together: the test reads there that weights really were spread."""
     if isinstance(tensor.detach(), DTensor):
         sys.stderr.write(f"spread: {tuple(tensor.to_local().shape)} of {tuple(tensor.shape)}\n")
-    return _whole(tensor)
+    return _gathered(tensor)
 
 
-_whole = checkpoints.whole
-checkpoints.whole = _told
+_gathered = checkpoints.gathered
+checkpoints.gathered = _logged
 
 if __name__ == "__main__":
     sys.exit(main(Path(sys.argv[1])))

@@ -1,4 +1,4 @@
-"""What a lab's texts are about: the problems of a generated task, how they are told, and how an author can err."""
+"""Domains of a lab's texts: a generated task's problems, their wording, and the errors that authors make."""
 
 import random
 from collections.abc import Callable, Iterator

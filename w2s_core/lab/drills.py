@@ -38,7 +38,7 @@ def draw_drills(rng: random.Random, size: int, _: str) -> Iterator[Drill]:
 
 
 def tell_drill(drill: Drill) -> str:
-    """The facts and rules in the order told."""
+    """The facts and rules in their order."""
     return tell_world(drill.world)
 
 

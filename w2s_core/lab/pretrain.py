@@ -100,7 +100,7 @@ def make_base(
 
 
 def _save(model: Any, tokenizer: Any, folder: Path) -> None:
-    """Weights in float16, half the size; the configuration asks for float32, in which the lab computes."""
+    """Weights in float16, half the size; the configuration says float32, in which the lab computes."""
     import torch
 
     model.to(torch.float16).save_pretrained(folder)

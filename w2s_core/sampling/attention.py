@@ -32,12 +32,12 @@ def shared_attention(
     s_aux: Tensor | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """As transformers asks of an attention function: query [rows, heads, q, size] to [rows, q, heads, size].
+    """An attention function by transformers' signature: query [rows, heads, q, size] to [rows, q, heads, size].
 
     shared: what the rows look at before `key` and `value` [rows, key heads, slots, size]. The mask, if any, is
     additive, over all slots in that order.
     """
-    if not shared and softcap is None:  # which knows no soft cap
+    if not shared and softcap is None:  # sdpa has no soft cap
         plain: tuple[Tensor, None] = sdpa_attention_forward(
             module, query, key, value, attention_mask, scaling=scaling, **kwargs
         )

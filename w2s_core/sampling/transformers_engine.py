@@ -32,6 +32,10 @@ class TransformersEngine:
 
     It sets the model's attention implementation, to one that elsewhere computes what "sdpa" does.
 
+    Of the base's generation_config.json the end tokens (eos_token_id) are used and nothing else: no repetition_penalty,
+    top_k, top_p, min_length or bad words. A response follows the model's own distribution at `params.temperature`,
+    as `model.generate` does with these switched off.
+
     batch_size: responses decoded at once. Out of memory halves it for the rest of the engine's
     life, with a warning. Results do not depend on it, but for float rounding: a draw within rounding error
     (about 1e-6 of probability in float32) of the border between two tokens can fall on either side, as can

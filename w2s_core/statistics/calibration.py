@@ -327,7 +327,7 @@ MEASURES: Final[Mapping[str, Callable[[Floats, Floats], Floats]]] = MappingProxy
         "excess_aurc": _excess_aurc,
     }
 )
-"""What `calibration_intervals` knows. `overconfidence` is mean confidence - accuracy; the others are defined above."""
+"""By name. `overconfidence` is mean confidence - accuracy; the others are defined above."""
 
 SIGNED: Final = frozenset({"overconfidence"})
 """Measures that can be negative; all others lie in [0, 1]."""

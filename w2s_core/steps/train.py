@@ -98,12 +98,12 @@ def _train(
     ctx: Context, model: Path, examples: list[Row], method: Method, settings: dict[str, Any], seed: int
 ) -> Row:
     from w2s_core import sampling
-    from w2s_core.training import TrainSettings, leave_launcher, train, train_launched
+    from w2s_core.training import TrainSettings, take_out_settings, train, train_launched
 
     if vllm := sys.modules.get(f"{sampling.__name__}.vllm_engine"):
         vllm.shut_down()  # it holds most of the device's memory
-    if not (launch := ctx.runtime.get("accelerate")):
-        leave_launcher()
+    take_out_settings()
+    launch = ctx.runtime.get("accelerate")
     compute = partial(train_launched, Path(launch)) if launch else train
     return compute(
         model,

@@ -36,7 +36,7 @@ FAILED = 1
 
 @dataclass(frozen=True)
 class Job:
-    """All that a tracker is told about a run.
+    """A run as a tracker records it.
 
     Attributes:
         run_name: as people know it.
@@ -46,8 +46,8 @@ class Job:
         rows: metrics by optimiser step, ascending. Metric names may have parts, separated by slashes.
         summary: values of the run as a whole.
         group: runs of a group are shown together.
-        online: W&B sends the run; it is recorded offline, with a warning, where W&B cannot be reached or nobody is
-            logged in.
+        online: W&B sends the run; it is recorded offline, with a warning, where W&B cannot be reached or the user
+            is not logged in.
     """
 
     run_name: str
@@ -68,7 +68,7 @@ def to_stderr(line: str) -> None:
 def run_id(run_name: str, identity: object) -> str:
     """The id of a run in W&B: the same run has the same id, so that a rerun goes on with it instead of doubling it.
 
-    `identity` is JSON that tells runs of one name apart, such as their keys.
+    `identity` is JSON that distinguishes runs of one name, such as their keys.
     """
     text = json.dumps([run_name, identity], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -97,7 +97,7 @@ def load_optimizer(trainer: Any, path: Path) -> None:
 
 
 def load_random_state(path: Path, process: int) -> None:
-    """Put torch's generators where they were; nothing else draws in a training step (it is dropout that does).
+    """Restore torch's generators. A base with dropout of its own draws from them; adapters' dropout does not.
 
     A process that was not there when the checkpoint was written takes the first one's state.
     """

@@ -17,6 +17,7 @@ from w2s_core.engine import disk
 from w2s_core.errors import UserError
 from w2s_core.models import load_model
 from w2s_core.rows import read_json, write_json
+from w2s_core.training import environment
 from w2s_core.training.examples import BatchPlan, Example, encode_rows, plan_batches
 from w2s_core.training.settings import TrainSettings
 
@@ -73,6 +74,7 @@ def train(
         StopBranch: there are no rows.
         UserError: no row fits, a model that cannot be trained, a loss that is not finite, DPO's first loss not ln 2.
     """
+    environment.set_precision(settings.precision)
     with quiet():
         ready = prepare(
             model_dir,
@@ -174,12 +176,6 @@ def _load_on(device: str, settings: TrainSettings) -> str:
     if _processes() == 1 or device == "cpu":
         return device
     return f"{device}:{os.environ['LOCAL_RANK']}" if settings.quantization else "cpu"
-
-
-def leave_launcher() -> None:
-    """Forget the processes that a shell or a cluster's scheduler speaks of: accelerate would wait for them for ever."""
-    for name in ("WORLD_SIZE", "RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
-        os.environ.pop(name, None)
 
 
 def _processes() -> int:

@@ -6,7 +6,8 @@
     summary, or an error <-------------  result.json, error.<number>.json of any process
 
 How many processes and how weights are spread over them stands in a config of accelerate's (`--accelerate FILE`). It
-changes a result by rounding only and is in no key. A process ends by itself when its parent is gone.
+changes a result by rounding only and is in no key: what it says of precision or compilation is not used. A process
+ends by itself when its parent is gone.
 """
 
 import json
@@ -27,6 +28,7 @@ from w2s_core.errors import StopBranch, UserError
 from w2s_core.rows import read_json, write_json
 from w2s_core.training.accelerate_config import check_device, read_accelerate_config
 from w2s_core.training.core import CHECKPOINT_S
+from w2s_core.training.environment import without_settings
 from w2s_core.training.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -97,7 +99,12 @@ def _run(command: list[str], work: Path, progress: "Progress | None") -> int:
     """Run the launcher to its end and pass its progress on. Whatever happens here, its processes end too."""
     with (work / "launch.log").open("wb") as log:
         launcher = subprocess.Popen(
-            command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
+            command,
+            stdout=log,
+            stderr=log,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+            env=without_settings(os.environ),
         )
         try:
             while launcher.poll() is None:

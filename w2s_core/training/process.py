@@ -11,6 +11,7 @@ from typing import Any
 from w2s_core.engine import disk, locks
 from w2s_core.errors import StopBranch, UserError
 from w2s_core.rows import read_json, write_json
+from w2s_core.training.environment import take_out_settings
 from w2s_core.training.settings import TrainSettings
 
 LOOK_EVERY_S = 0.5
@@ -20,6 +21,7 @@ FAILED = 1
 
 def main(job_path: Path) -> int:
     """Train as the job says. Returns the exit status."""
+    take_out_settings(launched=True)
     job = read_json(job_path)
     work = Path(job["work"])
     locks.wait_lock(work / "processes.lock", shared=True)  # held to the end of this process
@@ -83,7 +85,7 @@ def _is_first() -> bool:
 
 
 def _end_with(parent: Path) -> None:
-    """End this process when the lock of its parent is free: its step is then somebody else's."""
+    """End this process when its parent's lock is free: another worker may then take the step."""
     while locks.is_held(parent):
         time.sleep(LOOK_EVERY_S)
     os._exit(FAILED)

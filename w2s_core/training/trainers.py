@@ -19,6 +19,7 @@ from trl.trainer.dpo_trainer import DataCollatorForPreference
 
 from w2s_core.errors import UserError
 from w2s_core.training import checkpoints
+from w2s_core.training.dropout import RowsInPlay, drop_by_row
 from w2s_core.training.examples import IGNORED, BatchPlan, Example
 from w2s_core.training.quicken import quicken
 from w2s_core.training.settings import TrainSettings
@@ -37,6 +38,8 @@ ALMOST_CERTAIN = -1e-6
 
 IDLE = "idle"
 """Marks a row, and the micro-batch made of it, that only keeps a process in step with the others."""
+ROW = "row"
+"""A row's number in the data set, and in a micro-batch those of its rows."""
 
 
 class Diverged(UserError):
@@ -55,7 +58,7 @@ class EncodedRows(Dataset):
     def of(cls, rows: Sequence[dict[str, Any]]) -> "EncodedRows":
         """A data set of these rows."""
         dataset: EncodedRows = cls.from_list(rows)
-        dataset.rows = rows
+        dataset.rows = [row | {ROW: number} for number, row in enumerate(rows)]
         return dataset
 
     def __getitems__(self, keys: list[int]) -> list[dict[str, Any]]:
@@ -80,6 +83,8 @@ class CommonTrainer:
     """Mixed into each of TRL's trainers: a fixed order, checkpoints without pickle, finite losses, no telemetry."""
 
     plan: BatchPlan
+    rows_in_play: RowsInPlay | None = None
+    """What adapters' dropout draws its masks for; None without dropout."""
 
     def get_train_dataloader(self: Any) -> "DataLoader[Any]":
         """The micro-batches of this process, in the plan's order."""
@@ -88,7 +93,10 @@ class CommonTrainer:
         return DataLoader(self.train_dataset, batch_sampler=dealt, collate_fn=self._collate)
 
     def _collate(self: Any, rows: list[dict[str, Any]]) -> dict[str, Any]:
-        return {**self.data_collator(rows), **({IDLE: True} if IDLE in rows[0] else {})}
+        extra: dict[str, Any] = {IDLE: True} if IDLE in rows[0] else {}
+        if self.rows_in_play:
+            extra[ROW] = [row[ROW] for row in rows]
+        return {**self.data_collator(rows), **extra}
 
     def _send_telemetry(self) -> None:
         """TRL would report device, model family and more to its makers at every start."""
@@ -152,6 +160,13 @@ class CommonTrainer:
 
 class SFT(CommonTrainer, SFTTrainer):
     """Mean negative log-likelihood over the completion tokens of a batch (paper, section 3.1)."""
+
+    def compute_loss(self: Any, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        """The loss on a micro-batch, with the masks of its rows at this step."""
+        if self.rows_in_play:
+            self.rows_in_play.step, self.rows_in_play.rows = self.state.global_step, inputs.pop(ROW)
+            self.rows_in_play.lengths = inputs["attention_mask"].sum(1).tolist()
+        return super().compute_loss(model, inputs, *args, **kwargs)
 
 
 class MeanOverPairs(CommonTrainer):
@@ -293,6 +308,8 @@ def build(
         callbacks=callbacks,
     )
     trainer.plan = order
+    if settings.method == "sft" and settings.lora_dropout:  # TRL switches dropout off for the other two
+        trainer.rows_in_play = drop_by_row(trainer.model, settings.seed)
     if trainer.accelerator.num_processes > 1:
         trainer.accelerator.gather = gather_unequal(trainer.accelerator)
     if trainer.args.use_cpu and not trainer.is_fsdp_enabled:
