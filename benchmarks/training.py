@@ -170,10 +170,8 @@ def whole(method: str, start: Path, bases: dict[str, Path], steps: int) -> tuple
             start,
             rows_for(method, 1000),
             settings,
-            bases=bases,
-            out=out,
-            work=work,
-            progress=lambda *_, **__: stamps.append(time.process_time()),
+            Site(bases, out, work),
+            lambda *_, **__: stamps.append(time.process_time()),
         )
         return time.process_time() - begin, stamps[-1] - stamps[0]
 

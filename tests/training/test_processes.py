@@ -18,7 +18,7 @@ from tests.training.test_training import Start, settings
 from tests.training.tiny import rows_for
 from w2s_core.errors import UserError
 from w2s_core.rows import read_json
-from w2s_core.training import launch, train, train_launched
+from w2s_core.training import Site, launch, train, train_launched
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / "experiments/accelerate"
@@ -48,16 +48,9 @@ def shard_on_processors(put: Callable[..., None]) -> None:
 def compute(how: Callable[..., Any], start: Start, folder: Path, job: Any, **extra: Any) -> dict[str, Any]:
     for name in ("out", "work"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    summary: dict[str, Any] = how(
-        start[0],
-        rows_for(job.method, ROWS),
-        job,
-        bases=start[1],
-        out=folder / "out",
-        work=folder / "work",
-        device="cpu",
-        **extra,
-    )
+    progress = extra.pop("progress", None)
+    site = Site(start[1], folder / "out", folder / "work", **extra)
+    summary: dict[str, Any] = how(start[0], rows_for(job.method, ROWS), job, site, progress)
     return summary
 
 
@@ -105,7 +98,7 @@ def test_a_sharded_training_is_the_same_training(
 def test_micro_batches_of_two_processes(start: Start, tmp_path: Path) -> None:
     job = settings("dpo", epochs=1)
     compute(train, start, tmp_path / "one", job)
-    compute(lambda *a, **k: train_launched(TWO, *a, micro_batch=3, **k), start, tmp_path / "two", job)
+    compute(lambda *a: train_launched(TWO, *a), start, tmp_path / "two", job, micro_batch=3)
     assert furthest(adapter(tmp_path / "one"), adapter(tmp_path / "two")) < 1e-5
 
 

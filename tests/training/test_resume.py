@@ -13,7 +13,7 @@ import torch
 from tests.training.test_training import Start, files, run, settings
 from tests.training.tiny import rows_for
 from w2s_core.rows import read_json
-from w2s_core.training import train
+from w2s_core.training import Site, train
 from w2s_core.training.checkpoints import latest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,10 +43,8 @@ def again(start: Start, folder: Path, method: str, count: int = 40) -> list[int]
         start[0],
         rows_for(method, count),
         JOB(method),
-        bases=start[1],
-        out=folder / "out",
-        work=folder / "work",
-        progress=progress,
+        Site(start[1], folder / "out", folder / "work"),
+        progress,
     )
     return steps
 
@@ -90,7 +88,7 @@ from pathlib import Path
 from tests.training.tiny import rows_for
 from tests.training.test_resume import JOB
 from w2s_core.rows import read_json
-from w2s_core.training import train
+from w2s_core.training import Site, train
 from w2s_core.training.checkpoints import latest
 
 model, base, folder = map(Path, sys.argv[1:4])
@@ -100,8 +98,8 @@ def progress(done, total, **_):
     if done == kill_at:
         os.kill(os.getpid(), signal.SIGKILL)
 
-train(model, rows_for("sft", 40), JOB("sft"), bases={read_json(model / "model.json")["base"]: base},
-      out=folder / "out", work=folder / "work", progress=progress, checkpoint_s=0.0)
+train(model, rows_for("sft", 40), JOB("sft"), Site({read_json(model / "model.json")["base"]: base},
+      folder / "out", folder / "work", checkpoint_s=0.0), progress)
 """
 
 

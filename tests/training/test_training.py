@@ -13,7 +13,7 @@ from tests.training.tiny import make_artifact, make_base, pairs, rows_for, sums
 from w2s_core.errors import StopBranch, UserError
 from w2s_core.models import load_model
 from w2s_core.rows import read_json
-from w2s_core.training import TrainSettings, train
+from w2s_core.training import Site, TrainSettings, train
 from w2s_core.training.trainers import DPO, SFT
 
 Start = tuple[Path, dict[str, Path]]
@@ -35,7 +35,9 @@ def settings(method: str = "sft", **change: Any) -> TrainSettings:
 def run(start: Start, folder: Path, rows: list[Any], chosen: TrainSettings, **extra: Any) -> dict[str, Any]:
     """Train into folder/out with scratch in folder/work."""
     (folder / "out").mkdir(parents=True)
-    return train(start[0], rows, chosen, bases=start[1], out=folder / "out", work=folder / "work", **extra)
+    progress = extra.pop("progress", None)
+    site = Site(start[1], folder / "out", folder / "work", **extra)
+    return train(start[0], rows, chosen, site, progress)
 
 
 def files(folder: Path) -> dict[str, bytes]:

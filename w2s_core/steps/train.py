@@ -98,7 +98,7 @@ def _train(
     ctx: Context, model: Path, examples: list[Row], method: Method, settings: dict[str, Any], seed: int
 ) -> Row:
     from w2s_core import sampling
-    from w2s_core.training import TrainSettings, take_out_settings, train, train_launched
+    from w2s_core.training import Site, TrainSettings, take_out_settings, train, train_launched
 
     if vllm := sys.modules.get(f"{sampling.__name__}.vllm_engine"):
         vllm.shut_down()  # it holds most of the device's memory
@@ -109,10 +109,6 @@ def _train(
         model,
         examples,
         TrainSettings(method=method, seed=seed, **settings),
-        bases=ctx.runtime["bases"],
-        out=ctx.out,
-        work=ctx.work,
-        device=device_of(ctx),
-        micro_batch=ctx.runtime.get("micro_batch"),
-        progress=ctx.progress,
+        Site(ctx.runtime["bases"], ctx.out, ctx.work, device_of(ctx), ctx.runtime.get("micro_batch")),
+        ctx.progress,
     )

@@ -1,8 +1,8 @@
 """The one core trainer: SFT, DPO and ORPO of a LoRA adapter, through TRL and PEFT, behind `train`."""
 
-from w2s_core.training.core import train
+from w2s_core.training.core import Site, train
 from w2s_core.training.environment import take_out_settings
 from w2s_core.training.launch import train_launched
 from w2s_core.training.settings import TrainSettings
 
-__all__ = ["TrainSettings", "take_out_settings", "train", "train_launched"]
+__all__ = ["Site", "TrainSettings", "take_out_settings", "train", "train_launched"]

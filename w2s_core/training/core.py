@@ -31,22 +31,38 @@ CHECKPOINT_S = 45.0
 """Seconds between checkpoints: what a kill may cost."""
 
 
+@dataclass(frozen=True)
+class Site:
+    """Where a training runs; rounding apart, none of it changes the result.
+
+    Attributes:
+        bases: where the base models lie, by reference.
+        out: an empty folder for the result.
+        work: a folder for checkpoints. An interrupted training that is started again with the same `work` goes on
+            from the last one and, on a CPU, ends with the same bytes.
+        device: "cpu", or "cuda", where activations are computed again on the way back (gradient checkpointing).
+        micro_batch: rows in memory at once; their gradients are added up to a batch.
+        checkpoint_s: seconds between checkpoints.
+    """
+
+    bases: Mapping[str, str | Path]
+    out: Path
+    work: Path
+    device: str = "cpu"
+    micro_batch: int | None = None
+    checkpoint_s: float = CHECKPOINT_S
+
+
 def train(
     model_dir: Path,
     rows: Sequence[Mapping[str, Any]],
     settings: TrainSettings,
-    *,
-    bases: Mapping[str, str | Path],
-    out: Path,
-    work: Path,
-    device: str = "cpu",
+    site: Site,
     progress: "Progress | None" = None,
-    micro_batch: int | None = None,
-    checkpoint_s: float = CHECKPOINT_S,
 ) -> dict[str, Any]:
-    """Train a LoRA adapter on `rows`, starting from a model artifact, and write a new artifact into `out`.
+    """Train a LoRA adapter on `rows`, starting from a model artifact, and write a new artifact into `site.out`.
 
-    The start is the model with all its adapters merged, which is also DPO's reference. `out` gets model.json,
+    The start is the model with all its adapters merged, which is also DPO's reference. The artifact is model.json,
     adapters/<i>/ (copies of the start's, and the new one as the last) and training.json.
 
     Several processes that accelerate launched (see `launch.py`) share the work where all of them call it with the same
@@ -56,14 +72,8 @@ def train(
         model_dir: a model artifact (see `w2s_core.models`).
         rows: {"id", "question", "response"} for SFT, {"id", "question", "chosen", "rejected"} for DPO and ORPO.
         settings: all that decides the result.
-        bases: where the base models lie, by reference.
-        out: an empty folder for the result.
-        work: a folder for checkpoints. An interrupted training that is started again with the same `work` goes on
-            from the last one and, on a CPU, ends with the same bytes.
-        device: "cpu", or "cuda", where activations are computed again on the way back (gradient checkpointing).
+        site: where it runs.
         progress: called as progress(done, total, unit="steps", note="loss 0.123").
-        micro_batch: rows in memory at once; their gradients are added up to a batch. It changes nothing but rounding.
-        checkpoint_s: seconds between checkpoints.
 
     Returns:
         The summary: method, steps, rows, dropped_long, batch_size, tokens (read, padding not counted), seconds,
@@ -80,20 +90,20 @@ def train(
             model_dir,
             rows,
             settings,
-            bases=bases,
-            work=work,
-            device=device,
+            bases=site.bases,
+            work=site.work,
+            device=site.device,
             progress=progress,
-            micro_batch=micro_batch,
-            checkpoint_s=checkpoint_s,
+            micro_batch=site.micro_batch,
+            checkpoint_s=site.checkpoint_s,
         )
-        record = _run(ready.trainer, work, ready.plan.batch)
+        record = _run(ready.trainer, site.work, ready.plan.batch)
         trained = {
             "method": settings.method,
             "steps": ready.plan.steps,
             "tokens": sum(ready.examples[i].tokens for i in ready.plan.order),
         }
-        _save(ready.trainer, model_dir, out, trained | {"log": record.log})
+        _save(ready.trainer, model_dir, site.out, trained | {"log": record.log})
     return trained | {
         # In the summary and not in a file: the same training has the same files every time.
         "seconds": round(record.seconds, 3),
@@ -102,7 +112,7 @@ def train(
         "batch_size": ready.plan.batch,
         "precision": settings.precision,
         "quantization": settings.quantization,
-        "gradient_checkpointing": device != "cpu",
+        "gradient_checkpointing": site.device != "cpu",
         "processes": ready.trainer.accelerator.num_processes,
         "loss_first": record.log[0]["loss"],
         "loss_last": record.log[-1]["loss"],
@@ -132,7 +142,7 @@ def prepare(
     micro_batch: int | None = None,
     checkpoint_s: float = CHECKPOINT_S,
 ) -> Prepared:
-    """Load the model, encode the rows and build the trainer; arguments and errors as for `train`."""
+    """Load the model, encode the rows and build the trainer; as `train` and `Site` have them."""
     from peft import LoraConfig
     from transformers import PrinterCallback
 

@@ -27,7 +27,7 @@ from w2s_core.engine.locks import wait_lock
 from w2s_core.errors import StopBranch, UserError
 from w2s_core.rows import read_json, write_json
 from w2s_core.training.accelerate_config import check_device, read_accelerate_config
-from w2s_core.training.core import CHECKPOINT_S
+from w2s_core.training.core import Site
 from w2s_core.training.environment import without_settings
 from w2s_core.training.settings import TrainSettings
 
@@ -44,14 +44,8 @@ def train_launched(
     model_dir: Path,
     rows: Sequence[Mapping[str, Any]],
     settings: TrainSettings,
-    *,
-    bases: Mapping[str, str | Path],
-    out: Path,
-    work: Path,
-    device: str,
+    site: Site,
     progress: "Progress | None" = None,
-    micro_batch: int | None = None,
-    checkpoint_s: float = CHECKPOINT_S,
 ) -> dict[str, Any]:
     """As `train`, by the processes of an accelerate config.
 
@@ -64,7 +58,8 @@ def train_launched(
         raise UserError(
             f"{config}: 4-bit weights are not sharded: use distributed_type: MULTI_GPU, or load_in_4bit: false"
         )
-    check_device(config, fields, device)
+    check_device(config, fields, site.device)
+    work = site.work
     with wait_lock(work / "processes.lock"):
         pass  # processes of a parent that was killed end by themselves: wait for that
     for stale in (*work.glob("error.*.json"), work / "progress.json", work / "result.json"):
@@ -73,12 +68,12 @@ def train_launched(
         job = {
             "model_dir": str(model_dir),
             "settings": settings.model_dump(),
-            "bases": {name: str(place) for name, place in bases.items()},
-            "out": str(out),
+            "bases": {name: str(place) for name, place in site.bases.items()},
+            "out": str(site.out),
             "work": str(work),
-            "device": device,
-            "micro_batch": micro_batch,
-            "checkpoint_s": checkpoint_s,
+            "device": site.device,
+            "micro_batch": site.micro_batch,
+            "checkpoint_s": site.checkpoint_s,
             "parent": str(alive.path),
         }
         write_json(work / "job.json", job)

@@ -45,7 +45,7 @@ def _train(job: dict[str, Any], work: Path) -> dict[str, Any]:
     import torch
     from accelerate import PartialState
 
-    from w2s_core.training.core import train
+    from w2s_core.training.core import Site, train
 
     on_cpu = job["device"] == "cpu"
     if on_cpu:
@@ -56,12 +56,7 @@ def _train(job: dict[str, Any], work: Path) -> dict[str, Any]:
         Path(job["model_dir"]),
         read_json(work / "rows.json"),
         TrainSettings(**job["settings"]),
-        bases=job["bases"],
-        out=Path(job["out"]),
-        work=work,
-        device=job["device"],
-        micro_batch=job["micro_batch"],
-        checkpoint_s=job["checkpoint_s"],
+        Site(job["bases"], Path(job["out"]), work, job["device"], job["micro_batch"], job["checkpoint_s"]),
         progress=_ProgressFile(work / "progress.json") if _is_first() else None,
     )
 
