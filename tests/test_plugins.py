@@ -1,7 +1,7 @@
 """Plug-ins by their two ways in, and what a user is told where one cannot be used."""
 
 import importlib
-import importlib.metadata
+import json
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -399,6 +399,19 @@ def test_a_rule_reads_answers_and_the_grader_compares_them(tmp_path: Path) -> No
     with Grader("total") as grader:
         verdicts = grader.grade([("1,080.0", "1080"), ("5", "1080"), (None, "1080")])
     assert verdicts == [Verdict.RIGHT, Verdict.WRONG, Verdict.UNPARSED]
+
+
+def test_the_commands_on_files_take_a_rule(w2s: Command, tmp_path: Path) -> None:
+    (tmp_path / "my_task.py").write_text(TASK)
+    (tmp_path / "responses.jsonl").write_text('{"id": "a", "response": "so total: 7"}\n')
+    (tmp_path / "gold.jsonl").write_text('{"id": "a", "gold": "7"}\n')
+    arguments = ("--responses", "responses.jsonl", "--gold", "gold.jsonl")
+    status, output = w2s("--import", "my_task", "data", "grade", "--task", "total", *arguments)
+    assert status == 0, output
+    assert json.loads(output.splitlines()[-1])["right"] == 1
+    assert "unknown answer rule 'totals'; did you mean 'total'?" in refusal(
+        w2s("--import", "my_task", "data", "grade", "--task", "totals", *arguments)
+    )
 
 
 @pytest.mark.parametrize(
