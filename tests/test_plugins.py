@@ -408,7 +408,8 @@ def test_the_commands_on_files_take_a_rule(w2s: Command, tmp_path: Path) -> None
     arguments = ("--responses", "responses.jsonl", "--gold", "gold.jsonl")
     status, output = w2s("--import", "my_task", "data", "grade", "--task", "total", *arguments)
     assert status == 0, output
-    assert json.loads(output.splitlines()[-1])["right"] == 1
+    (summary,) = (json.loads(line) for line in output.splitlines() if line.startswith("{"))
+    assert summary["right"] == 1
     assert "unknown answer rule 'totals'; did you mean 'total'?" in refusal(
         w2s("--import", "my_task", "data", "grade", "--task", "totals", *arguments)
     )
