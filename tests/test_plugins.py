@@ -6,12 +6,15 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import pytest
+from pydantic import Field, create_model
 
 from tests.cli.foreign import TASK, write_method
 from tests.metadata import declared, write_metadata
 from w2s_core import plugins
+from w2s_core.cli.listing import type_name
 from w2s_core.cli.main import main
 from w2s_core.data import splits
 from w2s_core.engine import step as engine_step
@@ -184,6 +187,21 @@ def test_tasks_shows_the_options_of_one(w2s: Command) -> None:
     assert "options: Read `data` (a folder)" in output
 
 
+@pytest.mark.parametrize(
+    ("annotation", "name"),
+    [
+        (int, "int"),
+        (Annotated[int, Field(ge=1)], "int >= 1"),
+        (Annotated[float, Field(gt=0)] | None, "float > 0 | none"),
+        (tuple[Literal["dpo", "orpo"], ...], "list of dpo | orpo"),
+        (dict[str, int], "mapping to int"),
+    ],
+)
+def test_types_are_named_as_a_file_has_them(annotation: Any, name: str) -> None:
+    model = create_model("Fields", field=(annotation, ...))
+    assert type_name(model.model_fields["field"]) == name
+
+
 # What is refused
 
 
@@ -254,6 +272,16 @@ def test_two_modules_with_a_recipe_of_one_name_are_refused(w2s: Command, tmp_pat
     number = r":\d+"
     files = f"{tmp_path}/my_method.py{number} and {tmp_path}/other_method.py{number}"
     assert re.fullmatch(f"two recipes are named 'shortest': {files}", line)
+
+
+def test_two_steps_of_one_name_are_refused(w2s: Command, tmp_path: Path) -> None:
+    write_method(tmp_path)
+    other = (tmp_path / "my_method.py").read_text().replace('"shortest",', '"other",')
+    (tmp_path / "other_method.py").write_text(other)
+    line = refusal(w2s("--import", "my_method", "--import", "other_method", "recipes"))
+    assert line.startswith("--import other_method: ValueError: ")
+    assert "shortest_sample" in line
+    assert f"({tmp_path}/other_method.py:" in line
 
 
 def test_one_module_with_two_rules_of_one_name_is_refused(w2s: Command, tmp_path: Path) -> None:
