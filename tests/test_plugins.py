@@ -1,17 +1,20 @@
 """Plug-ins by their two ways in, and what a user is told where one cannot be used."""
 
 import importlib
-import importlib.metadata
+import json
 import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import pytest
+from pydantic import Field, create_model
 
 from tests.cli.foreign import TASK, write_method
 from tests.metadata import declared, write_metadata
 from w2s_core import plugins
+from w2s_core.cli.listing import type_name
 from w2s_core.cli.main import main
 from w2s_core.data import splits
 from w2s_core.engine import step as engine_step
@@ -184,6 +187,21 @@ def test_tasks_shows_the_options_of_one(w2s: Command) -> None:
     assert "options: Read `data` (a folder)" in output
 
 
+@pytest.mark.parametrize(
+    ("annotation", "name"),
+    [
+        (int, "int"),
+        (Annotated[int, Field(ge=1)], "int >= 1"),
+        (Annotated[float, Field(gt=0)] | None, "float > 0 | none"),
+        (tuple[Literal["dpo", "orpo"], ...], "list of dpo | orpo"),
+        (dict[str, int], "mapping to int"),
+    ],
+)
+def test_types_are_named_as_a_file_has_them(annotation: Any, name: str) -> None:
+    model = create_model("Fields", field=(annotation, ...))
+    assert type_name(model.model_fields["field"]) == name
+
+
 # What is refused
 
 
@@ -254,6 +272,16 @@ def test_two_modules_with_a_recipe_of_one_name_are_refused(w2s: Command, tmp_pat
     number = r":\d+"
     files = f"{tmp_path}/my_method.py{number} and {tmp_path}/other_method.py{number}"
     assert re.fullmatch(f"two recipes are named 'shortest': {files}", line)
+
+
+def test_two_steps_of_one_name_are_refused(w2s: Command, tmp_path: Path) -> None:
+    write_method(tmp_path)
+    other = (tmp_path / "my_method.py").read_text().replace('"shortest",', '"other",')
+    (tmp_path / "other_method.py").write_text(other)
+    line = refusal(w2s("--import", "my_method", "--import", "other_method", "recipes"))
+    assert line.startswith("--import other_method: ValueError: ")
+    assert "shortest_sample" in line
+    assert f"({tmp_path}/other_method.py:" in line
 
 
 def test_one_module_with_two_rules_of_one_name_is_refused(w2s: Command, tmp_path: Path) -> None:
@@ -399,6 +427,20 @@ def test_a_rule_reads_answers_and_the_grader_compares_them(tmp_path: Path) -> No
     with Grader("total") as grader:
         verdicts = grader.grade([("1,080.0", "1080"), ("5", "1080"), (None, "1080")])
     assert verdicts == [Verdict.RIGHT, Verdict.WRONG, Verdict.UNPARSED]
+
+
+def test_the_commands_on_files_take_a_rule(w2s: Command, tmp_path: Path) -> None:
+    (tmp_path / "my_task.py").write_text(TASK)
+    (tmp_path / "responses.jsonl").write_text('{"id": "a", "response": "so total: 7"}\n')
+    (tmp_path / "gold.jsonl").write_text('{"id": "a", "gold": "7"}\n')
+    arguments = ("--responses", "responses.jsonl", "--gold", "gold.jsonl")
+    status, output = w2s("--import", "my_task", "data", "grade", "--task", "total", *arguments)
+    assert status == 0, output
+    (summary,) = (json.loads(line) for line in output.splitlines() if line.startswith("{"))
+    assert summary["right"] == 1
+    assert "unknown answer rule 'totals'; did you mean 'total'?" in refusal(
+        w2s("--import", "my_task", "data", "grade", "--task", "totals", *arguments)
+    )
 
 
 @pytest.mark.parametrize(

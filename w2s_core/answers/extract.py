@@ -71,7 +71,7 @@ def _before_next_question(response: str) -> str:
 
 
 def _gsm8k(text: str) -> str | None:
-    """The last marker that has something behind it: a response cut off inside a repetition keeps its answer."""
+    """The rest after the last `####` that has something behind it: one cut off in a repetition keeps its answer."""
     start = text.rfind("####")
     end = len(text)
     while start >= 0:
@@ -94,6 +94,7 @@ def _line_after(text: str, start: int, end: int) -> str:
 
 
 def _math(text: str) -> str | None:
+    r"""What follows the last `The answer is`; without one, the content of the last `\boxed{}`."""
     for tail in reversed(_MARKER.split(text)[1:]):
         block = _leading_block(tail.partition("Question")[0])
         if not _says_nothing(block):

@@ -2,8 +2,8 @@
 
 import inspect
 import types
-from collections.abc import Callable, Iterator
-from typing import Any, Literal, Union, get_args, get_origin
+from collections.abc import Callable, Iterable, Iterator
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import click
 from pydantic import BaseModel
@@ -124,18 +124,23 @@ def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
 
 def type_name(field: FieldInfo) -> str:
     """A field's type in the words of a YAML file, with its bounds: `int >= 1`, `dpo | orpo`, `list of str`."""
-    bounds = [
-        f"{sign} {getattr(constraint, bound)}"
-        for constraint in field.metadata
-        for bound, sign in BOUNDS
-        if getattr(constraint, bound, None) is not None
-    ]
-    return " ".join([_annotation_name(field.annotation), *bounds])
+    return " ".join([_annotation_name(field.annotation), *_bounds(field.metadata)])
+
+
+def _bounds(constraints: Iterable[Any]) -> Iterator[str]:
+    for constraint in constraints:
+        # `Annotated[int, Field(ge=1)]` inside of another type keeps the bound within the Field.
+        yield from _bounds(getattr(constraint, "metadata", ()))
+        for bound, sign in BOUNDS:
+            if getattr(constraint, bound, None) is not None:
+                yield f"{sign} {getattr(constraint, bound)}"
 
 
 def _annotation_name(annotation: Any) -> str:
     arguments = get_args(annotation)
     origin = get_origin(annotation)
+    if origin is Annotated:
+        return " ".join([_annotation_name(arguments[0]), *_bounds(arguments[1:])])
     if origin is Literal:
         return " | ".join(map(str, arguments))
     if origin in (Union, types.UnionType):
