@@ -65,6 +65,8 @@ class Dimension:
 
         if self.range:
             low, high, step = self.range.low, self.range.high, self.range.step
+            if step is not None:
+                high = self.range.at(self.range.steps - 1)  # Optuna warns of an end that no step meets
             if self.range.whole:
                 return IntDistribution(int(low), int(high), log=self.range.log, step=int(step or 1))
             return FloatDistribution(low, high, log=self.range.log, step=step)

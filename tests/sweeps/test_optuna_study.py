@@ -280,6 +280,34 @@ def test_the_pruner_gives_up_what_is_below_the_median(write_study: Writer, tmp_p
     assert slot not in study.next_slots()
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"space": {"stage2.keep": {"low": 0.0, "high": 0.9, "step": 0.1}}, "sampler": {"batch": 4}},
+        {"space": RANGES, "sampler": {"name": "tpe", "trials": 12, "batch": 4}},
+    ],
+    ids=["grid", "tpe"],
+)
+def test_a_pruner_compares_with_what_was_complete_when_the_batch_began(
+    write_study: Writer, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    pruner = {"name": "median", "startup_trials": 4}
+    path = write_study(fixed={"stage2.methods": ["dpo"]}, pruner=pruner, **changes)
+    open_study = opener(path, tmp_path / "x.db")
+    study = open_study()
+    for number, slot in enumerate(study.next_slots()):
+        study.finish(slot, "t", Result([number / 10], {}, {1: number / 10}))
+    *first_three, last = study.next_slots()
+    assert not study.prunes(last, {1: 0.2}), "above the median of 0, 0.1, 0.2, 0.3"
+    for slot in first_three:
+        study.finish(slot, "t", Result([0.9], {}, {1: 0.9}))
+    again = open_study()
+    assert again.next_slots() == [last]
+    assert not again.prunes(last, {1: 0.2}), "the median with the batch's other cells would be 0.3"
+    again.finish(last, "t", Result([0.2], {}, {1: 0.2}))
+    assert again.prunes(again.next_slots()[0], {1: 0.24}), "the next batch is compared with all eight"
+
+
 def test_objectives_may_be_two(write_study: Writer, tmp_path: Path) -> None:
     objectives = [{"metric": "accuracy"}, {"metric": "tokens", "direction": "minimize"}]
     study = opener(write_study(objectives=objectives), tmp_path / "x.db")()
