@@ -32,7 +32,8 @@ def main() -> None:
     sys.modules["jsonref"] = jsonref
     from sweeps.params import HyperParameterSet  # type: ignore[import-not-found]
 
-    percentiles = [number / 2000 for number in range(2001)]
+    # At exactly 0 scipy gives the number below a discrete distribution; W&B draws that with probability 2^-53.
+    percentiles = [1e-12, *(number / 400 for number in range(1, 401))]
     drawn = {}
     for parameter in HyperParameterSet.from_config(json.load(sys.stdin)):
         values = [parameter.ppf(percentile) for percentile in percentiles]
