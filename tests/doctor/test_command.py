@@ -11,6 +11,7 @@ from huggingface_hub import constants
 
 from tests.doctor.conftest import Type, missing
 from tests.doctor.test_machine import line
+from tests.sweeps import plain_recipe as plain_recipe  # registers the recipe
 from tests.tiny import BASES, REPOSITORY, write_experiment
 from w2s_core.doctor import command as doctor_command
 from w2s_core.doctor import fit as doctor_memory
@@ -270,3 +271,75 @@ def test_no_line_tells_more_than_it_should(
     monkeypatch.setenv("HF_TOKEN", "hf_5ecret")
     done: Any = w2s_doctor(tiny)
     assert "5ecret" not in done.output
+
+
+# Other recipes
+
+
+@pytest.fixture
+def plain(tmp_path: Path) -> Path:
+    """An experiment of a recipe that has one model, and none of the other recipe's fields."""
+    fields = {
+        "name": "plain",
+        "recipe": "plain",
+        "task": {"name": "mini", "options": {"train_2": 12, "dev": 4, "test": 6, "levels": [1, 2]}},
+        "model": str(BASES / "llama"),
+        "sft": {"learning_rate": 3e-3, "max_steps": 2, "batch_size": 4, "lora_r": 4},
+        "max_new_tokens": 48,
+        "evaluation": {"samples": 3},
+    }
+    path = tmp_path / "plain.yaml"
+    path.write_text(json.dumps(fields))
+    return path
+
+
+def test_a_recipe_of_the_users_own_is_checked_by_its_graph(w2s_doctor: Type, plain: Path) -> None:
+    done = w2s_doctor(plain, "rounds=2")
+    assert done.exit_code == 0, done.stdout
+    assert "train_2 12, test 6" in line(done.stdout, "data")
+    assert "train_1" not in done.stdout
+    assert "458 k parameters" in line(done.stdout, "model")
+    assert "256 responses of 48 tokens" in line(done.stdout, "model sampling")
+    assert "4 rows of 640 tokens" in line(done.stdout, "model sft")
+    assert "for 2 adapters" in line(done.stdout, "store")
+    topics = done.stdout[done.stdout.index("  experiment  ") :]
+    assert "weak" not in topics
+    assert "strong" not in topics
+
+
+def test_the_samplings_of_a_recipe_are_those_of_its_graph(plain: Path) -> None:
+    trainings, samplings = memory.planned(load_experiment(plain, ("rounds=2", "shots=5")))
+    assert [(one.base, one.method, one.ranks) for one in trainings] == [("model", "sft", (4,))] * 2
+    few_shot = [sampling for sampling in samplings if sampling.shots]
+    assert {sampling.shots for sampling in few_shot} == {5}
+    assert Counter((sampling.split, sampling.responses) for sampling in few_shot) == {
+        ("train_2", 1): 1,
+        ("test", 1): 1,
+        ("test", 3): 1,
+    }
+    zero_shot = Counter(sampling.split for sampling in samplings if not sampling.shots)
+    assert zero_shot == {"train_2": 2, "test": 2}, "the first answers, those of round 1, and two evaluations"
+
+
+def test_demonstrations_take_the_memory_of_what_the_recipe_shows(
+    w2s_doctor: Type, plain: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on(monkeypatch, Device("cpu", "1 core", 10**12))
+
+    def cache(shots: int) -> float:
+        parts = line(w2s_doctor(plain, f"shots={shots}").stdout, "model sampling")
+        return float(parts.split("KV cache ")[1].split(" ")[0])
+
+    assert cache(400) > cache(4)
+
+
+def test_a_recipe_that_gives_no_graph_is_a_line(
+    w2s_doctor: Type, plain: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(*arguments: Any) -> None:
+        raise UserError("rounds and shots do not go together")
+
+    monkeypatch.setattr("w2s_core.recipes.recipe.Targets.all", refuses)
+    done = w2s_doctor(plain)
+    assert done.exit_code == 1
+    assert "rounds and shots do not go together" in line(done.stdout, "recipe")
