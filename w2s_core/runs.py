@@ -11,10 +11,11 @@ from w2s_core.engine import Executor, Handle, Outcome, Store, make_display, run_
 from w2s_core.errors import UserError
 from w2s_core.experiment import Experiment, Split
 from w2s_core.models import base_ref, resolve_device
-from w2s_core.plugins import RECIPES
+from w2s_core.plugins import RECIPES, loaded_imports
 from w2s_core.recipes.recipe import Given, Outline, Recipe, outline_entry
 from w2s_core.recipes.record import model_name
 from w2s_core.step_labels import label_steps
+from w2s_core.steps.common import rule_key
 from w2s_core.steps.data import base_model, gold, questions
 from w2s_core.tasks import load_task
 
@@ -103,7 +104,7 @@ def build_graph(experiment: Experiment, device: str = "auto") -> Graph:
     `device`: where it will be computed, which settles its precision where that is `auto`.
 
     Raises:
-        UserError: a task, split or model folder that cannot be used.
+        UserError: a task, split, model folder or recipe that cannot be used.
     """
     return GraphBuilder(device).build(experiment)
 
@@ -170,13 +171,16 @@ class _Data:
 
 def _read_data(source: dict[str, Any]) -> _Data:
     splits = load_splits(**source)
-    asked = {name: rows_digest(question_rows(splits.problems[name])) for name in source["names"]}
-    known = {name: rows_digest(gold_rows(splits.problems[name])) for name in source["names"]}
+    question_digests = {name: rows_digest(question_rows(rows)) for name, rows in splits.problems.items()}
+    gold_digests = {name: rows_digest(gold_rows(rows)) for name, rows in splits.problems.items()}
     return _Data(
         splits,
-        {name: questions(source=source, split=name, digest=digest) for name, digest in asked.items()},
-        {name: gold(source=source, split=name, digest=digest) for name, digest in known.items()},
-        load_task(source["task"], source["options"]).answer_rule,
+        {
+            name: questions(source=source, split=name, digest=digest)
+            for name, digest in question_digests.items()
+        },
+        {name: gold(source=source, split=name, digest=digest) for name, digest in gold_digests.items()},
+        rule_key(load_task(source["task"], source["options"]).answer_rule),
     )
 
 
@@ -207,6 +211,7 @@ def run_experiment(graph: Graph, store: Store, machine: Machine, *, name: str, c
         display=make_display(labels=label_steps(graph.targets)),
         executor=machine.executor,
         address=machine.address,
+        imports=loaded_imports(),
     )
 
 

@@ -63,11 +63,7 @@ def test_one_worker_gives_the_same_bytes_as_two(lab: Path, tmp_path: Path) -> No
     for manifest in (tmp_path / "store" / "objects").rglob("manifest.json"):
         twin = lab / "store" / manifest.relative_to(tmp_path / "store")
         one, two = (json.loads(path.read_text()) for path in (manifest, twin))
-        differing = {
-            name
-            for name in one["files"]
-            if one["files"][name] != two["files"][name] and name != "training.json"  # it records seconds
-        }
+        differing = {name for name in one["files"] if one["files"][name] != two["files"][name]}
         assert not differing, (one["spec"]["step"], differing)
 
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from tests.engine.toy import number, slow, total
 from w2s_core.engine import Context, Handle, step
 from w2s_core.engine.canonical import canonical, normalise
-from w2s_core.engine.fingerprint import describe, source_files, undeclared_imports
 from w2s_core.engine.step import key_of, topological
+from w2s_core.engine.syntax import describe, source_files
 from w2s_core.errors import UserError
 
 scalars = (
@@ -127,7 +127,7 @@ def test_wrong_arguments_are_named() -> None:
 def test_a_step_must_take_keywords_only() -> None:
     with pytest.raises(ValueError, match="signature must be"):
         step(version=1)(lambda ctx, n: None)
-    with pytest.raises(ValueError, match="unkeyed names no parameter: speed"):
+    with pytest.raises(ValueError, match="unkeyed names no parameter or module: speed"):
 
         @step(version=1, unkeyed=("speed",))
         def unhappy(ctx: Context, *, n: int) -> None:
@@ -298,32 +298,11 @@ def test_the_author_can_declare_an_edit_harmless(tmp_path: Path) -> None:
     old = load(text, tmp_path / "old.py").fingered
     edited = text.replace("return x * FACTOR", "return FACTOR * x")
     new = load(edited, tmp_path / "new.py").fingered
-    same = {new.sources["function"]: old.sources["function"]}
+    same = {new.sources["all_code"]: old.sources["all_code"]}
     declared = edited.replace("version=1", f"version=1, same_code={same}")
     assert load(declared, tmp_path / "declared.py").fingered(n=1).key == old(n=1).key != new(n=1).key
     further = declared.replace("FACTOR * x", "FACTOR * x + 1")
     assert load(further, tmp_path / "further.py").fingered(n=1).key != old(n=1).key
-
-
-def test_undeclared_imports_are_found() -> None:
-    found = undeclared_imports(("w2s_core.engine.refs",), number.function)
-    assert "w2s_core.engine.disk" in found
-    assert "w2s_core.errors" in found
-    assert "w2s_core.engine.refs" not in found
-    assert "w2s_core.engine.store" not in undeclared_imports(("w2s_core.engine",), number.function)
-
-
-def imports_late() -> None:
-    import w2s_core.rows as rows
-
-    assert rows
-
-
-def test_imports_inside_helpers_count() -> None:
-    def uses_a_helper() -> None:
-        imports_late()
-
-    assert "w2s_core.rows" in undeclared_imports(("w2s_core.errors",), uses_a_helper)
 
 
 def test_a_tree_is_told_apart_from_its_neighbours() -> None:

@@ -36,8 +36,7 @@ class Node:
             "begun": str(self.session.folder / "begun"),
             "key": handle.key,
             "specs": [one.spec() for one in topological([handle])],
-            "modules": ["tests.engine.toy"],
-            "path": [],
+            "imports": {"modules": ["tests.engine.toy"], "paths": []},
             "runtime": {"log": str(self.log)},
         }
         return json.dumps({**job, **other})
@@ -125,7 +124,7 @@ def test_a_node_that_file_locks_do_not_reach_says_so(node: Node) -> None:
 
 
 def test_a_node_without_the_program_or_with_another_version_says_so(node: Node) -> None:
-    answer = node.run(number(n=1), modules=["tests.engine.absent"])
+    answer = node.run(number(n=1), imports={"modules": ["tests.engine.absent"], "paths": []})
     assert answer["event"] == "abort"
     assert f"host {HOST} cannot import tests.engine.absent" in answer["message"]
     other = {**number(n=1).spec(), "fingerprint": "0" * 64}

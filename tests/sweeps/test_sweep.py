@@ -63,12 +63,11 @@ def computed(store: Path) -> Counter[str]:
 
 
 def digests(store: Path) -> dict[str, dict[str, str]]:
-    """The digests of each result's files, but for those that record seconds."""
+    """The digests of each result's files."""
     found = {}
     for path in (store / "objects").rglob("manifest.json"):
         manifest = json.loads(path.read_text())
-        files = {name: digest for name, digest in manifest["files"].items() if name != "training.json"}
-        found[manifest["spec"]["key"]] = files
+        found[manifest["spec"]["key"]] = manifest["files"]
     return found
 
 

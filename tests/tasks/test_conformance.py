@@ -14,8 +14,9 @@ from w2s_core.answers.extract import RULES, extract
 from w2s_core.data.splits import load_splits
 from w2s_core.errors import UserError
 from w2s_core.experiment import load_experiment
+from w2s_core.plugins import TASKS
 from w2s_core.runs import build_graph
-from w2s_core.tasks import _REGISTRY, Task, load_task
+from w2s_core.tasks import Task, load_task
 
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
 GENERATED = {"mini", "deduction"}
@@ -61,7 +62,7 @@ def _row(name: str, split: str, i: int) -> dict[str, Any]:
     return row
 
 
-@pytest.fixture(params=sorted(_REGISTRY))
+@pytest.fixture(params=sorted(TASKS.builtin))
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

@@ -70,6 +70,19 @@ def test_the_result_is_a_model_artifact_with_its_log(start: Start, tuned: Any) -
     assert summary["precision"] == "float32"
 
 
+@pytest.mark.parametrize("method", ["sft", "dpo"])
+def test_the_same_training_has_the_same_bytes(start: Start, tmp_path: Path, method: str) -> None:
+    written = []
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        rows = sums(16) if method == "sft" else pairs(16)
+        summary = run(start, tmp_path / name, rows, settings(method, epochs=1))
+        assert summary["seconds"] > 0
+        written.append(files(tmp_path / name / "out"))
+    assert len(written[0]) >= 4
+    assert written[0] == written[1]
+
+
 def test_no_place_on_this_machine_is_written_into_the_result(start: Start, tuned: Any) -> None:
     config = read_json(tuned[0] / "adapters/0/adapter_config.json")
     assert config["base_model_name_or_path"] is None

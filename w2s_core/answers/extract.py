@@ -8,6 +8,8 @@ Three rules say where the answer stands:
 * `math`: what follows the last `The answer is`; without one, the content of the last `\boxed{}`.
 * `choice`: the letter or letters after either marker, or a response that is nothing but letters.
 
+Further rules are plug-ins (`w2s_core.plugins.RULES`): trusted code of the user's, run without a time limit.
+
 A model that does not stop goes on with a question of its own: the text counts up to the next `Question` only.
 """
 
@@ -15,6 +17,7 @@ import re
 from collections.abc import Callable
 from enum import StrEnum
 
+from w2s_core import plugins
 from w2s_core.answers.forms import MAX_ANSWER, letters_of
 from w2s_core.errors import UserError
 
@@ -151,9 +154,24 @@ def _choice(text: str) -> str | None:
 
 _RULES: dict[str, Callable[[str], str | None]] = {"gsm8k": _gsm8k, "math": _math, "choice": _choice}
 RULES = tuple(_RULES)
+"""The built-in rules."""
 
 
 def _rule(name: str) -> Callable[[str], str | None]:
-    if name not in _RULES:
-        raise UserError(f"unknown answer rule '{name}'; known: {', '.join(RULES)}")
-    return _RULES[name]
+    # The built-in ones first: this is called for each of a run's responses.
+    return _RULES[name] if name in _RULES else _checked(name, plugins.RULES.get(name))
+
+
+def _checked(name: str, rule: Callable[[str], str | None]) -> Callable[[str], str | None]:
+    """A plug-in's rule. Its exceptions, and results that are no answer, are errors in one line."""
+
+    def read(text: str) -> str | None:
+        with plugins.RULES.guard(name):
+            answer = rule(text)
+        if answer is not None and not isinstance(answer, str):
+            raise UserError(
+                f"answer rule '{name}' gave an object of type {type(answer).__name__}: it must give a str or None"
+            )
+        return answer
+
+    return read

@@ -46,7 +46,7 @@ def normalise(answer: str, rule: str, released: bool = False) -> str:
     text = _within_edges(_MONEY_PERCENT.sub("", text))
     if rule == "gsm8k" or released:
         text = _after_last_equals(text)
-    text = _without_unit(text, _SET_OFF[rule])
+    text = _without_unit(text, _SET_OFF.get(rule, _SET_OFF["math"]))  # plug-ins' rules as MATH's
     text = text if released and _LETTER.fullmatch(text) else _plain_number(text)
     return text.casefold() if text.replace(" ", "").isalpha() else text
 

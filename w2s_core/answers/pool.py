@@ -35,7 +35,7 @@ class _Worker:
     def __init__(self, timeout_s: float, wall_s: float) -> None:
         self._wall_s = wall_s
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "w2s_core.answers.child", str(timeout_s)],
+            [sys.executable, "-P", "-m", f"{__package__}.child", str(timeout_s)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -1,13 +1,13 @@
 """Look at plans, runs and steps: what `w2s plan`, `runs`, `show` and `explain` print."""
 
-import json
 from collections.abc import Sequence
 
 from w2s_core.cli.render import counted, fields, seconds, table, when
 from w2s_core.engine import Handle, Planned, Store, plan
 from w2s_core.engine.step import topological
 from w2s_core.errors import UserError
-from w2s_core.experiment import Experiment
+from w2s_core.experiment import read_recorded
+from w2s_core.recipes.record import model_names, recipe_name
 from w2s_core.runs import Graph, build_graph
 from w2s_core.step_labels import closest, label_steps
 
@@ -17,62 +17,62 @@ def find_run(store: Store, name: str) -> str:
     names = list(store.refs.names())
     if name in names:
         return name
-    found = [one for one in names if one.startswith(name)]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise UserError(f"'{name}' could be {', '.join(found[:5])}: give more of the run's name")
+    matches = [candidate for candidate in names if candidate.startswith(name)]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        raise UserError(f"'{name}' could be {', '.join(matches[:5])}: give more of the run's name")
     known = f"; known: {', '.join(names[:5])}" if names else "; the store holds no run yet"
     raise UserError(f"no run is named '{name}' in {store.root}{known}")
 
 
 def render_plan(graph: Graph, store: Store) -> str:
     """The graph's steps in order with their state and expected time, and the sum of what is missing."""
-    planned = plan(graph.targets, store)
+    steps = plan(graph.targets, store)
     labels = label_steps(graph.targets)
     rows = [
-        (labels[one.handle.key], one.state, seconds(one.expected_s), one.handle.key[:12]) for one in planned
+        (labels[step.handle.key], step.state, seconds(step.expected_s), step.handle.key[:12])
+        for step in steps
     ]
-    return f"{table(('step', 'state', 'expected', 'key'), rows)}\n\n{_sum(planned)}"
+    return f"{table(('step', 'state', 'expected', 'key'), rows)}\n\n{_sum(steps)}"
 
 
-def _sum(planned: Sequence[Planned]) -> str:
-    missing = [one for one in planned if one.state == "missing"]
-    known = [one.expected_s for one in missing if one.expected_s is not None]
-    unknown = len(missing) - len(known)
-    text = f"{len(planned)} steps: {counted(one.state for one in planned)}; expected {seconds(sum(known))}"
+def _sum(steps: Sequence[Planned]) -> str:
+    missing = [step for step in steps if step.state == "missing"]
+    durations = [step.expected_s for step in missing if step.expected_s is not None]
+    unknown = len(missing) - len(durations)
+    text = f"{len(steps)} steps: {counted(step.state for step in steps)}; expected {seconds(sum(durations))}"
     return text + (f" and {unknown} steps of unknown length" if unknown else "")
 
 
 def render_runs(store: Store) -> str:
-    """One line a run: when, task, models, seed, and how much of it is computed."""
+    """One line a run: when, recipe, task, base models by field, seed, and how much of it is computed."""
     rows = []
     for name in store.refs.names():
         record = store.refs.read(name)
-        done = sum(store.has(key) for key in record["targets"].values())
-        state = (
-            "complete" if done == len(record["targets"]) else f"{done} of {len(record['targets'])} targets"
-        )
-        shown = (str(record[field]) for field in ("task", "weak", "strong", "seed"))
-        rows.append((name, when(record["started"]), *shown, state))
+        done, total = sum(store.has(key) for key in record["targets"].values()), len(record["targets"])
+        models = ", ".join(f"{field} {model}" for field, model in model_names(record).items())
+        settings = (recipe_name(record), str(record["task"]), models, str(record["seed"]))
+        state = "complete" if done == total else f"{done} of {total} targets"
+        rows.append((name, when(record["started"]), *settings, state))
     if not rows:
         return f"no run in {store.root} yet; start one with: w2s run EXPERIMENT.yaml"
-    return table(("run", "started", "task", "weak", "strong", "seed", "state"), rows)
+    return table(("run", "started", "recipe", "task", "base models", "seed", "state"), rows)
 
 
 def render_record(store: Store, name: str) -> str:
-    """A run's experiment, field by field, and the steps that it points at."""
+    """A run's experiment, by the fields of its own recipe, and the targets that it points at."""
     record = store.refs.read(name)
     settings = "\n".join(f"  {field} = {value}" for field, value in fields(record["experiment"]))
     targets = [
         (label, "computed" if store.has(key) else "missing", _summary(store, key), key[:12])
         for label, key in sorted(record["targets"].items())
     ]
-    found = record["duplicates"]
+    duplicates = record["duplicates"]
     return (
         f"run {name}, started {when(record['started'])}\ncommand: {' '.join(record['command'])}\n{settings}\n"
         f"questions: {', '.join(f'{split} {n}' for split, n in record['questions'].items())}; "
-        f"duplicates found {found['found']}, dropped {found['dropped']}\n\n"
+        f"duplicates found {duplicates['found']}, dropped {duplicates['dropped']}\n\n"
         f"{table(('target', 'state', 'summary', 'key'), targets)}"
     )
 
@@ -80,8 +80,9 @@ def render_record(store: Store, name: str) -> str:
 def _summary(store: Store, key: str) -> str:
     if not store.has(key):
         return ""
-    shown = {k: v for k, v in store.manifest(key)["summary"].items() if isinstance(v, int | float | str)}
-    return ", ".join(f"{name} {value}" for name, value in list(shown.items())[:5])
+    summary = store.manifest(key)["summary"]
+    plain = [(name, value) for name, value in summary.items() if isinstance(value, int | float | str)]
+    return ", ".join(f"{name} {value}" for name, value in plain[:5])
 
 
 def render_explanation(store: Store, run: str, step_name: str, other: str | None) -> str:
@@ -110,13 +111,22 @@ def _find_step(store: Store, run: str, name: str) -> str:
 
 
 def _best(store: Store, run: str, key: str) -> Handle | str:
-    """The key where its manifest tells all; for a step not computed yet, the handle planned anew."""
+    """The key where its manifest tells all; for a step not computed yet, the handle planned anew.
+
+    Raises:
+        UserError: the run's recipe cannot be had here, or the step has another key today.
+    """
     if store.has(key):
         return key
-    graph = build_graph(Experiment.model_validate_json(json.dumps(store.refs.read(run)["experiment"])))
-    planned = {handle.key: handle for handle in topological(graph.targets.values())}
-    if key not in planned:
-        raise UserError(
-            f"{key[:12]} was never computed, and the code has changed since run {run} was planned"
-        )
-    return planned[key]
+    record = store.refs.read(run)
+    graph = build_graph(read_recorded(record))
+    handles = {handle.key: handle for handle in topological(graph.targets.values())}
+    if key in handles:
+        return handles[key]
+    label = next((label for label, recorded in record["steps"].items() if recorded == key), key[:12])
+    today = [handle_key for handle_key, name in label_steps(graph.targets).items() if name == label]
+    planned = f"has the key {today[0][:12]}" if today else "is no step of that run"
+    raise UserError(
+        f"{label} of run {run} (key {key[:12]}) was never computed, and planned now it {planned}: data, a model, "
+        "code or a library is not as it was"
+    )

@@ -1,8 +1,8 @@
 """The command line. Imports stay inside the commands: `w2s --help` must answer at once."""
 
-import importlib
 import json
 import os
+import re
 import sys
 from collections import Counter
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from w2s_core.cli.extensions import ExtensibleGroup, hook
 from w2s_core.cli.options import (
     TrackerChoice,
     compute_options,
@@ -18,6 +19,7 @@ from w2s_core.cli.options import (
     tracker_options,
 )
 from w2s_core.errors import UserError
+from w2s_core.plugins import import_module
 
 if TYPE_CHECKING:
     from w2s_core.runs import Machine
@@ -27,37 +29,7 @@ FAILED = 1
 USER_ERROR = 2
 
 
-LAZY = {
-    "compare": "analysis.commands:compare",
-    "dashboard": "analysis.dashboard.command:dashboard",
-    "data": "w2s_core.data.commands:data",
-    "diagnose": "analysis.weak_to_strong.diagnose_command:diagnose",
-    "doctor": "w2s_core.doctor.command:doctor",
-    "sweep": "sweeps.commands:sweep",
-    "tables": "analysis.commands:tables",
-    "trial": "sweeps.commands:trial",
-    "wandb-sweep": "sweeps.commands:wandb_sweep",
-}
-"""Commands that stand in other modules, imported when they are called or listed."""
-
-
-class LazyGroup(click.Group):
-    """A group whose larger commands stand in modules of their own."""
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The sub-command of that name."""
-        if cmd_name not in LAZY:
-            return super().get_command(ctx, cmd_name)
-        module, _, name = LAZY[cmd_name].partition(":")
-        found: click.Command = getattr(importlib.import_module(module), name)
-        return found
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """All names, for the help."""
-        return sorted([*super().list_commands(ctx), *LAZY])
-
-
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=ExtensibleGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--store",
     type=click.Path(path_type=Path, file_okay=False),
@@ -66,11 +38,22 @@ class LazyGroup(click.Group):
     show_default=True,
     help="Folder of all results (or set W2S_STORE).",
 )
+@click.option(
+    "--import",
+    "modules",
+    multiple=True,
+    metavar="MODULE",
+    help="Import a module that registers recipes, tasks or answer rules: its dotted name, or a path to a .py file. "
+    "May be given again; or set W2S_IMPORT (commas between).",
+)
 @click.version_option(package_name="w2s")
 @click.pass_context
-def w2s(ctx: click.Context, store: Path) -> None:
+def w2s(ctx: click.Context, store: Path, modules: tuple[str, ...]) -> None:
     """Weak-to-strong reasoning: run the method as cached steps, ablate it, compare runs."""
     ctx.obj = store
+    from_shell = re.split(f"[,{re.escape(os.pathsep)}]", os.environ.get("W2S_IMPORT", ""))
+    for module in (*filter(None, map(str.strip, from_shell)), *modules):
+        import_module(module)
 
 
 @w2s.command()
@@ -98,7 +81,6 @@ def run(
 
     OVERRIDES are field=value, for example stage1.iterations=1 weak=path/to/model.
     """
-    from analysis.report import save_report
     from w2s_core import runs
     from w2s_core.engine import Store
     from w2s_core.experiment import load_experiment
@@ -115,7 +97,8 @@ def run(
         sys.exit(INTERRUPTED)
     _say_stopped(outcome, label_steps(graph.targets))
     _mirror(store, name, root, trackers)
-    click.echo(save_report(store, [name], out / name, command=_command()))
+    if save_report := hook("save_report"):
+        click.echo(save_report(store, [name], out / name, _command()))
     if outcome.failed or outcome.stopped:
         sys.exit(FAILED)
 
@@ -151,14 +134,14 @@ def list_runs(root: Path) -> None:
 @click.pass_obj
 def show(root: Path, run_name: str) -> None:
     """Show a run: its experiment, its steps, and its table as far as it is computed."""
-    from analysis.report import render_run
     from w2s_core.cli.inspection import find_run, render_record
     from w2s_core.engine import Store
 
     store = Store(root)
     name = find_run(store, run_name)
     click.echo(render_record(store, name))
-    click.echo(render_run(store, name))
+    if render_run := hook("render_run"):
+        click.echo(render_run(store, name))
 
 
 @w2s.command()
@@ -208,22 +191,22 @@ def _command() -> list[str]:
 
 
 def _say_duplicates(graph: Any) -> None:
-    """The leak gate's finding, on stderr: what stands twice, and what was done about it."""
-    found = graph.splits.duplicates
-    if not found:
+    """On stderr, the questions that the leak gate met twice, and what was done about them."""
+    duplicates = graph.splits.duplicates
+    if not duplicates:
         return
-    counts = Counter(f"{one.split} repeats {one.first_split}" for one in found)
-    said = ", ".join(f"{name}: {n}" for name, n in sorted(counts.items()))
-    done = (
+    counts = Counter(f"{copy.split} repeats {copy.first_split}" for copy in duplicates)
+    listed = ", ".join(f"{pair}: {count}" for pair, count in sorted(counts.items()))
+    treatment = (
         f"{graph.splits.dropped} dropped"
         if graph.splits.dropped
         else "kept (duplicates: drop takes them out)"
     )
-    click.echo(f"duplicate questions: {said}; {done}", err=True)
+    click.echo(f"duplicate questions: {listed}; {treatment}", err=True)
 
 
 def _say_stopped(outcome: Any, labels: dict[str, str]) -> None:
-    """One line for all that could not run because another step failed; the display has told of that one."""
+    """One line for all steps that could not run because another failed; the display has reported that one."""
     names = sorted(
         labels.get(key, key[:12]) for key, reason in outcome.stopped.items() if reason.startswith("needs ")
     )
@@ -235,7 +218,7 @@ def _say_stopped(outcome: Any, labels: dict[str, str]) -> None:
 
 
 def _mirror(store: Any, name: str, root: Path, trackers: TrackerChoice) -> None:
-    """Show the run's record to the trackers; they may fail, the run does not."""
+    """Mirror the run's record to the trackers. An error of theirs does not fail the run."""
     if trackers:
         from w2s_core.tracking import mirror_run
 
@@ -257,6 +240,7 @@ def main() -> None:
         click.echo("w2s: interrupted; the same command goes on where it stopped", err=True)
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
+        # The reader, such as `head`, is gone: Python must not fail again when it flushes stdout at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(FAILED)
 

@@ -50,10 +50,10 @@ def counted(values: Iterable[str]) -> str:
 
 def fields(tree: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     """A nested mapping as dotted names and values."""
-    found: list[tuple[str, str]] = []
+    values: list[tuple[str, str]] = []
     for name, value in tree.items():
         if isinstance(value, dict) and value:
-            found += fields(value, f"{prefix}{name}.")
+            values += fields(value, f"{prefix}{name}.")
         else:
-            found.append((f"{prefix}{name}", str(value)))
-    return found
+            values.append((f"{prefix}{name}", str(value)))
+    return values

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar, get_args
 
 import click
 
-from w2s_core.answers.extract import RULES, Verdict, extract
+from w2s_core.answers.extract import RULES, Verdict, check_rule, extract
 from w2s_core.answers.grading import Grader
 from w2s_core.data.command_rows import (
     answered,
@@ -33,12 +33,21 @@ F = TypeVar("F", bound=Callable[..., Any])
 Match = Literal["value", "string"]
 
 _INPUT = click.Path(path_type=Path)
+
+
+def _rule(_: click.Context, __: click.Parameter, name: str) -> str:
+    """An answer rule, a plug-in's too; refused before anything is read."""
+    check_rule(name)
+    return name
+
+
 _task = click.option(
     "--task",
-    type=click.Choice(RULES),
+    callback=_rule,
+    metavar="RULE",
     default="gsm8k",
     show_default=True,
-    help="How final answers are found.",
+    help=f"How final answers are found: {', '.join(RULES)}, or a rule of a module given with w2s --import.",
 )
 _match = click.option(
     "--match",

@@ -9,6 +9,7 @@ from typing import Any
 
 from w2s_core.data.leaks import normalise_question
 from w2s_core.errors import UserError
+from w2s_core.plugins import TASKS
 from w2s_core.rows import Row
 from w2s_core.tasks import Problem, load_task
 
@@ -52,7 +53,8 @@ def load_splits(task: str, options: dict[str, Any], duplicates: str, names: Sequ
 @lru_cache(maxsize=8)
 def _load_splits(task: str, options: str, policy: str, names: tuple[str, ...]) -> Splits:
     loaded = load_task(task, json.loads(options))
-    problems = {name: tuple(loaded.load(name)) for name in names}
+    with TASKS.guard(task):
+        problems = {name: tuple(loaded.load(name)) for name in names}
     for name, members in problems.items():
         _check(task, name, members)
     found = _find_duplicates(problems)

@@ -8,7 +8,7 @@ from w2s_core.engine.explain import Change, Explanation, explain
 from w2s_core.engine.gc import Garbage
 from w2s_core.engine.planning import Planned, plan
 from w2s_core.engine.run import Display, Executor, run_graph
-from w2s_core.engine.step import Handle, StepDefinition, step
+from w2s_core.engine.step import Handle, KindOf, StepDefinition, step
 from w2s_core.engine.store import CorruptObjectError, Problem, Store
 from w2s_core.engine.walk import Outcome
 
@@ -22,6 +22,7 @@ __all__ = [
     "Explanation",
     "Garbage",
     "Handle",
+    "KindOf",
     "Outcome",
     "Planned",
     "Problem",

@@ -4,9 +4,11 @@ import os
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Literal, Protocol
 
 from w2s_core.engine import disk
+from w2s_core.engine.executors.imports import Imports, refuse_scripts
 from w2s_core.engine.executors.loop import INTERRUPTED, Loop, terminable
 from w2s_core.engine.executors.ray_cluster import ray_cluster, require_ray
 from w2s_core.engine.executors.ray_executor import RayExecutor
@@ -64,6 +66,7 @@ def run_graph(
     display: Display | None = None,
     executor: Executor = "local",
     address: str | None = None,
+    imports: Imports = MappingProxyType({}),
 ) -> Outcome:
     """Compute what the targets miss, each key once, and return what happened. No interruption loses a
     finished step.
@@ -81,10 +84,12 @@ def run_graph(
             `workers` share it.
         address: of a Ray cluster to join, see `ray_cluster.ray_cluster`, whose nodes all see the store under the
             same path; None starts one on this machine that ends with the call.
+        imports: {"modules": names, "paths": folders to find them in}: what worker processes and Ray tasks import
+            before they look steps up, besides the modules of the steps themselves.
 
     Raises:
-        UserError: the disk is full, workers cannot work, or Ray cannot be had. Errors of single steps stand in
-            the outcome instead.
+        UserError: the disk is full, workers cannot work (a step of a script is among them), or Ray cannot be had.
+            Errors of single steps stand in the outcome instead.
     """
     if executor == "ray":
         require_ray()
@@ -96,13 +101,15 @@ def run_graph(
     missing = sum(one.state == "missing" for one in planned)
     if executor == "local":
         workers = min(workers or 1, missing) or 1
+    if missing and (executor == "ray" or (workers or 1) > 1):
+        refuse_scripts(one.handle for one in planned)
     shown.begin(planned, workers or os.cpu_count() or 1)
     outcome = Outcome(cached={one.handle.key for one in planned if one.state == "cached"})
     try:
         for error in damaged:
             shown.event(corrupt_event(error))
         if missing:
-            means = _Means(executor, workers, address)
+            means = _Means(executor, workers, address, imports)
             outcome = _compute(targets, store, means, runtime or {}, shown.event)
     finally:
         shown.end(outcome)
@@ -116,6 +123,7 @@ class _Means:
     executor: Executor
     workers: int | None
     address: str | None
+    imports: Imports
 
     def cluster(self) -> AbstractContextManager[None]:
         return ray_cluster(self.address, self.workers) if self.executor == "ray" else nullcontext()
@@ -129,9 +137,9 @@ class _Means:
         emit: Emit,
     ) -> Loop | Workers | RayExecutor:
         if self.executor == "ray":
-            return RayExecutor(targets, store, session, runtime, emit, self.workers)
+            return RayExecutor(targets, store, session, runtime, emit, self.workers, self.imports)
         if self.workers and self.workers > 1:
-            return Workers(self.workers, targets, store, session, runtime, emit)
+            return Workers(self.workers, targets, store, session, runtime, emit, self.imports)
         return Loop(targets, store, session, runtime, emit)
 
 

@@ -18,7 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from w2s_core.engine.canonical import Json, canonical, digest, normalise
-from w2s_core.engine.fingerprint import confirm_loaded, function_digest, library_version, module_digests
+from w2s_core.engine.fingerprint import confirm_loaded, library_version, note_sources
+from w2s_core.engine.reach import STEP, Reach
+from w2s_core.engine.syntax import module_file
 from w2s_core.errors import UserError
 
 Structure = (
@@ -28,6 +30,10 @@ Structure = (
 Call = tuple[bytes, tuple[int, ...]]
 
 _registry: dict[str, "StepDefinition"] = {}
+
+
+class KindOf(str):
+    """Names the parameter whose input a result is of the same kind as."""
 
 
 def step(
@@ -46,15 +52,18 @@ def step(
 
     Args:
         version: raise it to make every result of the step anew.
-        code: dotted names of modules or packages that decide the result. A package covers all its modules.
+        code: dotted names of modules or packages that decide the result, all that is in them. A package covers all
+            its modules. What the function uses by name counts anyhow, through imports and at any remove.
         libraries: distributions whose version decides the result ("torch").
-        unkeyed: parameters that do not decide the result, such as where a file lies.
-        same_code: {new digest: old digest}. The author declares that code with the new digest (a module's
-            or the function's; `explain` shows both) gives the same results, so that keys made before the
-            edit stay valid. Any further edit has another digest and ends that.
+        unkeyed: parameters that do not decide the result, such as where a file lies; and dotted names of modules or
+            packages whose code does not, such as those that only report.
+        same_code: {new digest: old digest}. The author declares that the code with the new digest (`explain` shows it
+            as "all code") gives the same results, so that keys made before the edit stay valid. Any further edit has
+            another digest and ends that.
         cpus: how many it uses. A cluster's scheduler reserves them; no key has them in it.
         gpu: whether it uses one GPU where the run's device is one; likewise.
-        gives: the kind of artefact that the result is ("responses"), in no key. `Handle.kind` tells it.
+        gives: the kind of artefact that the result is ("responses"), in no key. `Handle.kind` tells it. A filter,
+            whose result is of the kind of its input, says `KindOf("its parameter")`.
         takes: the kinds that a parameter allows, by its name, in no key: {"weak": ("responses",)}. Such a parameter
             must be given handles (or None where that is its default). A handle whose step declares no kind passes.
 
@@ -95,7 +104,6 @@ class StepDefinition:
         self.version = version
         self.code = code
         self.libraries = libraries
-        self.unkeyed = unkeyed
         self._same_code = same_code
         self.cpus, self.gpu = 1, False
         self.gives: str | None = None
@@ -103,8 +111,10 @@ class StepDefinition:
         self._defaults, self._required = _parameters(function)
         self._source_stamp = _stamp(function)
         self._made: weakref.WeakValueDictionary[Call, Handle] = weakref.WeakValueDictionary()
-        if unknown := unkeyed - self._defaults.keys() - self._required:
-            raise ValueError(f"step {self.name}: unkeyed names no parameter: {', '.join(sorted(unknown))}")
+        self.unkeyed = unkeyed & self._names
+        self.unkeyed_code = tuple(sorted(unkeyed - self._names))
+        if unknown := [name for name in self.unkeyed_code if module_file(name) is None]:
+            raise ValueError(f"step {self.name}: unkeyed names no parameter or module: {', '.join(unknown)}")
 
     def declare_kinds(self, gives: str | None, takes: Mapping[str, Sequence[str]]) -> None:
         """Say which kind of artefact the step gives, and which kinds its parameters take."""
@@ -159,34 +169,38 @@ class StepDefinition:
 
     @functools.cached_property
     def sources(self) -> dict[str, Json]:
-        """What the fingerprint is made of: {"function": digest, "code": {module: digest}, "libraries":
-        {name: version}}.
+        """What the fingerprint is made of: {"all_code": digest, "libraries": {name: version}}; and for people, by
+        which part of the code changed can be told: {"function": digest, "code": {module: digest}}.
         """
         if _stamp(self.function) != self._source_stamp:
             raise UserError(
                 f"the code of step {self.name} changed since this command started: start it again"
             )
-        modules: dict[str, str] = {}
-        for name in self.code:
-            modules |= module_digests(name)
-        same = self._same_code
+        parts = dict(self._reach.by_module)
+        note_sources(self._reach.files)
         return {
-            "function": same.get(found := function_digest(self.function), found),
-            "code": {name: same.get(found, found) for name, found in modules.items()},
+            "all_code": self._reach.digest,
+            "function": parts.pop(STEP),
+            "code": parts,
             "libraries": {name: library_version(name) for name in self.libraries},
         }
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """The digest of `sources`, read once in the life of a process."""
-        return digest(self.sources)
+        """The digest of the code and the library versions, read once in the life of a process."""
+        code = self.sources["all_code"]
+        return digest({"code": self._same_code.get(code, code), "libraries": self.sources["libraries"]})
 
     def confirm_code(self) -> None:
-        """Load the code that the key names and check that it is what the key was made from (see
+        """Load the code that the key stands on and check that it is what the key was made from (see
         `confirm_loaded`).
         """
         _ = self.fingerprint
-        confirm_loaded(self.code)
+        confirm_loaded(self._reach.files)
+
+    @functools.cached_property
+    def _reach(self) -> Reach:
+        return Reach(self.function, self.code, self.unkeyed_code)
 
     def _check_kind(self, name: str, kinds: tuple[str, ...], value: Any) -> None:
         """Refuse what cannot be an input of these kinds, leaf by leaf."""
@@ -239,7 +253,11 @@ class Handle:
     @property
     def kind(self) -> str | None:
         """The kind of artefact that the result is; None where its step does not declare it."""
-        return self.definition.gives
+        gives = self.definition.gives
+        if isinstance(gives, KindOf):
+            source = self.inputs.get(gives)
+            return source.kind if isinstance(source, Handle) else None
+        return gives
 
     @property
     def title(self) -> str:

@@ -1,12 +1,14 @@
 """What a method is to the harness: its fields, its graph of steps, and what its results mean."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
 
 from w2s_core.engine import Handle
 from w2s_core.errors import UserError
 from w2s_core.experiment import Experiment
+from w2s_core.plugins import RECIPES
+from w2s_core.recipes.unused_fields import check_fields_are_read
 from w2s_core.steps.grade import grade
 from w2s_core.steps.sample import sample
 
@@ -48,7 +50,7 @@ class Outline:
 class Target(Outline):
     """A result that a run is to produce."""
 
-    handle: Handle | None = None
+    handle: Handle = field(kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,7 @@ class Targets:
         for split in evaluation.splits:
             for name, answerer, title, role, sampled in self._judged:
                 greedy = self._grade(answer(self._experiment, answerer, self._given.questions[split]), split)
-                targets.append(Target("greedy", name, title, role, split, greedy))
+                targets.append(Target("greedy", name, title, role, split, handle=greedy))
                 if sampled and evaluation.samples:
                     drawn = answer(
                         self._experiment,
@@ -132,7 +134,9 @@ class Targets:
                         n=evaluation.samples,
                         temperature=evaluation.temperature,
                     )
-                    targets.append(Target("samples", name, title, role, split, self._grade(drawn, split)))
+                    targets.append(
+                        Target("samples", name, title, role, split, handle=self._grade(drawn, split))
+                    )
         return targets
 
     def _grade(self, responses: Handle, split: str) -> Handle:
@@ -183,15 +187,26 @@ class Recipe(Generic[C]):
     report: str = ""
     old_outline: Callable[[Sequence[str]], list[Outline]] | None = None
 
+    def __post_init__(self) -> None:
+        if not issubclass(self.fields, Experiment):
+            raise UserError(f"recipe '{self.name}': {self.fields.__name__} must be a subclass of Experiment")
+        if missing := [name for name in self.models if name not in self.fields.model_fields]:
+            raise UserError(
+                f"recipe '{self.name}': {self.fields.__name__} has no field '{missing[0]}', which models name"
+            )
+
     def targets(self, experiment: C, given: Given) -> dict[str, Target]:
         """The targets of an experiment by label. Computes no step.
 
         Raises:
-            UserError: a target named twice, or steps wired to results of the wrong kind.
+            UserError: a target named twice, steps wired to results of the wrong kind, a field that nothing reads,
+                or for a plug-in any other error of its code.
         """
-        targets = Targets(experiment, given)
-        self.build(experiment, given, targets)
-        return targets.all()
+        with RECIPES.guard(experiment.recipe):
+            check_fields_are_read(self.name, self.fields, self.models, self.build)
+            targets = Targets(experiment, given)
+            self.build(experiment, given, targets)
+            return targets.all()
 
 
 def outline_entry(target: Outline) -> dict[str, Any]:

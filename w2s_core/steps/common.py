@@ -3,6 +3,9 @@
 from pathlib import Path
 
 from w2s_core.engine import Context
+from w2s_core.engine.reach import Reach
+from w2s_core.errors import UserError
+from w2s_core.plugins import RULES
 from w2s_core.rows import read_rows
 
 Responses = dict[str, list[str]]
@@ -30,6 +33,37 @@ TRAINING_CODE = ("w2s_core.training", *MODEL_CODE)
 
 
 TRAINING_LIBRARIES = (*MODEL_LIBRARIES, "trl", "accelerate", "datasets")
+
+
+def rule_key(name: str) -> str:
+    """An answer rule as steps take it: a plug-in's with a digest of its code, which decides results.
+
+    Raises:
+        UserError: there is no rule of that name, or it is no plain function, so that its code has no digest.
+    """
+    function = RULES.get(name)
+    if name in RULES.builtin:  # their code is in every key that stands on answers, see ANSWER_CODE
+        return name
+    try:
+        return f"{name} {Reach(function, (), ()).digest[:16]}"
+    except (OSError, TypeError, ValueError, AttributeError):
+        raise UserError(
+            f"answer rule '{name}': keys need its code, so it must be a plain function of a module's"
+        ) from None
+
+
+def rule_name(key: str) -> str:
+    """The rule's name for `extract` and `Grader`.
+
+    Raises:
+        UserError: the rule's code is not that which the key was made with.
+    """
+    name = key.partition(" ")[0]
+    if key != rule_key(name):
+        raise UserError(
+            f"the code of answer rule '{name}' changed since this command started: start it again"
+        )
+    return name
 
 
 def read_responses(folder: Path) -> Responses:

@@ -7,7 +7,7 @@ from w2s_core.errors import UserError
 from w2s_core.rows import Row, write_json, write_rows
 
 
-@step(version=1, unkeyed=("source",))
+@step(version=1, unkeyed=("source", "w2s_core.data.splits"), gives="questions")
 def questions(ctx: Context, *, source: dict[str, Any], split: str, digest: str) -> Row:
     """The questions of a split, without their answers: rows of id, question. `digest` is of exactly these rows."""
     from w2s_core.data.splits import load_splits, question_rows
@@ -15,7 +15,7 @@ def questions(ctx: Context, *, source: dict[str, Any], split: str, digest: str) 
     return _write_split(ctx, question_rows(load_splits(**source).problems[split]), split, digest)
 
 
-@step(version=1, unkeyed=("source",))
+@step(version=1, unkeyed=("source", "w2s_core.data.splits"), gives="gold")
 def gold(ctx: Context, *, source: dict[str, Any], split: str, digest: str) -> Row:
     """The gold answers of a split: rows of id, gold, solution, level, template."""
     from w2s_core.data.splits import gold_rows, load_splits
@@ -23,7 +23,7 @@ def gold(ctx: Context, *, source: dict[str, Any], split: str, digest: str) -> Ro
     return _write_split(ctx, gold_rows(load_splits(**source).problems[split]), split, digest)
 
 
-@step(version=1)
+@step(version=1, gives="model")
 def base_model(ctx: Context, *, ref: str) -> Row:
     """A pretrained model, named by its content (`sha256:...`) or by its pinned revision on a hub."""
     write_json(ctx.out / "model.json", {"base": ref, "adapters": []})

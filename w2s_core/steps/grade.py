@@ -5,15 +5,22 @@ from pathlib import Path
 
 from w2s_core.engine import Context, step
 from w2s_core.rows import Row, read_rows, write_rows
-from w2s_core.steps.common import ANSWER_CODE, ANSWER_LIBRARIES
+from w2s_core.steps.common import ANSWER_CODE, ANSWER_LIBRARIES, rule_name
 
 
-@step(version=1, code=ANSWER_CODE, libraries=ANSWER_LIBRARIES)
+@step(
+    version=1,
+    code=ANSWER_CODE,
+    libraries=ANSWER_LIBRARIES,
+    gives="grades",
+    takes={"responses": ("responses", "agreed", "pairs"), "gold": ("gold",)},
+)
 def grade(ctx: Context, *, responses: Path, gold: Path, rule: str, column: str = "responses") -> Row:
     """Grade responses against gold: rows of id, level, template, and the lists answers, verdicts, tokens, finish."""
     from w2s_core.answers.extract import extract
     from w2s_core.answers.grading import Grader
 
+    rule = rule_name(rule)
     truth = {row["id"]: row for row in read_rows(gold / "rows.parquet")}
     rows = []
     with Grader(rule) as grader:

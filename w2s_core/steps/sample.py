@@ -7,14 +7,28 @@ from typing import Any
 from w2s_core.engine import Context, step
 from w2s_core.errors import StopBranch
 from w2s_core.rows import Row, read_rows, write_rows
-from w2s_core.steps.common import ANSWER_CODE, ANSWER_LIBRARIES, MODEL_CODE, MODEL_LIBRARIES, device_of
+from w2s_core.steps.common import (
+    ANSWER_CODE,
+    ANSWER_LIBRARIES,
+    MODEL_CODE,
+    MODEL_LIBRARIES,
+    device_of,
+    rule_name,
+)
 
 
-@step(version=1, code=ANSWER_CODE, libraries=ANSWER_LIBRARIES)
+@step(
+    version=1,
+    code=ANSWER_CODE,
+    libraries=ANSWER_LIBRARIES,
+    gives="demonstrations",
+    takes={"questions": ("questions",), "responses": ("responses",)},
+)
 def demonstrate(ctx: Context, *, questions: Path, responses: Path, rule: str, shots: int, seed: int) -> Row:
     """Draw the demonstrations: `shots` questions at random among those whose response has a final answer."""
     from w2s_core.answers.extract import extract
 
+    rule = rule_name(rule)
     asked = {row["id"]: row["question"] for row in read_rows(questions / "rows.parquet")}
     answered = [
         {"id": row["id"], "question": asked[row["id"]], "response": row["responses"][0]}
@@ -30,7 +44,14 @@ def demonstrate(ctx: Context, *, questions: Path, responses: Path, rule: str, sh
     return {"ids": [row["id"] for row in chosen], "answered": len(answered)}
 
 
-@step(version=1, code=("w2s_core.sampling", *MODEL_CODE), libraries=MODEL_LIBRARIES, gpu=True)
+@step(
+    version=1,
+    code=("w2s_core.sampling", *MODEL_CODE),
+    libraries=MODEL_LIBRARIES,
+    gpu=True,
+    gives="responses",
+    takes={"model": ("model",), "questions": ("questions",), "demonstrations": ("demonstrations",)},
+)
 def sample(
     ctx: Context,
     *,

@@ -5,15 +5,30 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from w2s_core.engine import Context, step
+from w2s_core.engine import Context, KindOf, step
 from w2s_core.errors import StopBranch
 from w2s_core.rows import Row, read_rows, write_rows
-from w2s_core.steps.common import ANSWER_CODE, ANSWER_LIBRARIES, Responses, read_ids, read_responses
+from w2s_core.steps.common import (
+    ANSWER_CODE,
+    ANSWER_LIBRARIES,
+    Responses,
+    read_ids,
+    read_responses,
+    rule_name,
+)
 
 Classes = list[int | None]
+ROW_SETS = ("responses", "agreed", "pairs")
+"""Kinds of artefacts whose rows are of training questions."""
 
 
-@step(version=1, code=(*ANSWER_CODE, "w2s_core.selection"), libraries=ANSWER_LIBRARIES)
+@step(
+    version=1,
+    code=(*ANSWER_CODE, "w2s_core.selection"),
+    libraries=ANSWER_LIBRARIES,
+    gives="agreed",
+    takes={"weak": ("responses",), "icl": ("responses",), "exclude": ("demonstrations",)},
+)
 def agree(ctx: Context, *, weak: Path, icl: Path, exclude: Path, rule: str, consistency: float = 1.0) -> Row:
     """Keep the questions on which both sides agree (section 3.1): rows of id, weak, icl (two responses), share."""
     from w2s_core.selection import agree_question
@@ -40,7 +55,13 @@ def agree(ctx: Context, *, weak: Path, icl: Path, exclude: Path, rule: str, cons
     return {"questions": len(weak_side), **counts}
 
 
-@step(version=1, code=(*ANSWER_CODE, "w2s_core.selection"), libraries=ANSWER_LIBRARIES)
+@step(
+    version=1,
+    code=(*ANSWER_CODE, "w2s_core.selection"),
+    libraries=ANSWER_LIBRARIES,
+    gives="pairs",
+    takes={"weak": ("responses",), "samples": ("responses",), "exclude": ("demonstrations",)},
+)
 def contrast(
     ctx: Context,
     *,
@@ -85,7 +106,11 @@ def contrast(
     return {"questions": len(weak_side), "pairs": len(rows), **kinds, **counts}
 
 
-@step(version=1)
+@step(
+    version=1,
+    gives="responses",
+    takes={"responses": ("responses",), "like": ROW_SETS, "exclude": ("demonstrations",)},
+)
 def random_subset(ctx: Context, *, responses: Path, like: Path, exclude: Path, seed: int) -> Row:
     """Control: as many rows of `responses` as `like` has, drawn at random."""
     barred = read_ids(exclude)
@@ -95,7 +120,11 @@ def random_subset(ctx: Context, *, responses: Path, like: Path, exclude: Path, s
     return {"rows": write_rows(ctx.out / "rows.parquet", kept)}
 
 
-@step(version=1)
+@step(
+    version=1,
+    gives=KindOf("responses"),
+    takes={"responses": ("responses", "gold"), "like": ROW_SETS},
+)
 def on_same_questions(ctx: Context, *, responses: Path, like: Path) -> Row:
     """Control: the rows of `responses` on the questions of `like`."""
     wanted = read_ids(like)
@@ -108,6 +137,7 @@ def _classes(weak: Responses, other: Responses, rule: str) -> Iterator[tuple[str
     from w2s_core.answers.extract import extract
     from w2s_core.answers.grading import Grader
 
+    rule = rule_name(rule)
     with Grader(rule) as grader:
         for name, responses in weak.items():
             both = grader.classes([extract(text, rule) for text in (*responses, *other[name])])

@@ -13,7 +13,21 @@ from w2s_core.steps.common import TRAINING_CODE, TRAINING_LIBRARIES, device_of, 
 Method = Literal["sft", "dpo", "orpo"]
 
 
-@step(version=1, code=TRAINING_CODE, libraries=TRAINING_LIBRARIES, gpu=True)
+@step(
+    version=1,
+    code=TRAINING_CODE,
+    libraries=TRAINING_LIBRARIES,
+    unkeyed=("w2s_core.sampling",),
+    gpu=True,
+    gives="model",
+    takes={
+        "model": ("model",),
+        "questions": ("questions",),
+        "responses": ("responses", "gold", "agreed"),
+        "exclude": ("demonstrations",),
+        "steps_of": ("model",),
+    },
+)
 def sft(
     ctx: Context,
     *,
@@ -45,7 +59,15 @@ def sft(
     return _train(ctx, model, examples, "sft", settings, seed)
 
 
-@step(version=1, code=TRAINING_CODE, libraries=TRAINING_LIBRARIES, gpu=True)
+@step(
+    version=1,
+    code=TRAINING_CODE,
+    libraries=TRAINING_LIBRARIES,
+    unkeyed=("w2s_core.sampling",),
+    gpu=True,
+    gives="model",
+    takes={"model": ("model",), "questions": ("questions",), "pairs": ("pairs",)},
+)
 def prefer(
     ctx: Context,
     *,
@@ -75,9 +97,10 @@ def _texts(row: Row, columns: Sequence[str]) -> Iterator[str]:
 def _train(
     ctx: Context, model: Path, examples: list[Row], method: Method, settings: dict[str, Any], seed: int
 ) -> Row:
+    from w2s_core import sampling
     from w2s_core.training import TrainSettings, leave_launcher, train, train_launched
 
-    if vllm := sys.modules.get("w2s_core.sampling.vllm_engine"):
+    if vllm := sys.modules.get(f"{sampling.__name__}.vllm_engine"):
         vllm.shut_down()  # it holds most of the device's memory
     if not (launch := ctx.runtime.get("accelerate")):
         leave_launcher()

@@ -1,11 +1,14 @@
-"""Tasks: where the questions, their gold answers, levels and templates come from. No torch here."""
+"""Tasks: where the questions, their gold answers, levels and templates come from. No torch here.
+
+`w2s_core.plugins.TASKS` lists them; a plug-in adds one as a function from its options to a `Task`.
+"""
 
 import difflib
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from w2s_core.errors import UserError
+from w2s_core.plugins import TASKS
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class Task(Protocol):
 
     @property
     def answer_rule(self) -> str:
-        """How final answers are read: a rule of `w2s_core.answers.extract`."""
+        """How final answers are read: a rule of `w2s_core.plugins.RULES`."""
         ...
 
     @property
@@ -51,65 +54,25 @@ class Task(Protocol):
         ...
 
 
-def _mini(options: dict[str, Any]) -> Task:
-    from w2s_core.tasks.mini import MiniTask
-
-    return MiniTask.from_options(options)
-
-
-def _gsm8k(options: dict[str, Any]) -> Task:
-    from w2s_core.tasks.gsm8k import Gsm8kTask
-
-    return Gsm8kTask.from_options(options)
-
-
-def _deduction(options: dict[str, Any]) -> Task:
-    from w2s_core.tasks.deduction import DeductionTask
-
-    return DeductionTask.from_options(options)
-
-
-def _math(options: dict[str, Any]) -> Task:
-    from w2s_core.tasks.math import MathTask
-
-    return MathTask.from_options(options)
-
-
-def _olympicarena(options: dict[str, Any]) -> Task:
-    from w2s_core.tasks.olympicarena import OlympicArenaTask
-
-    return OlympicArenaTask.from_options(options)
-
-
-def _jsonl(options: dict[str, Any]) -> Task:
-    from w2s_core.tasks.jsonl import JsonlTask
-
-    return JsonlTask.from_options(options)
-
-
-_REGISTRY: dict[str, Callable[[dict[str, Any]], Task]] = {
-    "mini": _mini,
-    "deduction": _deduction,
-    "gsm8k": _gsm8k,
-    "math": _math,
-    "olympicarena": _olympicarena,
-    "jsonl": _jsonl,
-}
-
-
 def load_task(name: str, options: dict[str, Any] | None = None) -> Task:
     """The task called `name`, set up with its own options.
 
     Raises:
         UserError: unknown task, unknown option, or an option of the wrong type or range.
     """
-    if name not in _REGISTRY:
-        raise UserError(unknown("task", name, sorted(_REGISTRY)))
-    return _REGISTRY[name](dict(options or {}))
+    factory = TASKS.get(name)
+    with TASKS.guard(name):
+        task: Task = factory(dict(options or {}))
+    if missing := [part for part in ("name", "answer_rule", "splits", "load") if not hasattr(task, part)]:
+        raise UserError(
+            f"task '{name}': its function gave a {type(task).__name__} without {', '.join(missing)}: "
+            "see w2s_core.tasks.Task"
+        )
+    return task
 
 
-def unknown(what: str, given: str, known: list[str]) -> str:
+def unknown(kind: str, name: str, known: list[str]) -> str:
     """One line for a name that does not exist: the closest one that does, or all of them."""
-    close = difflib.get_close_matches(given, known, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known)}"
-    return f"unknown {what} '{given}'; {hint}"
+    return f"unknown {kind} '{name}'; {hint}"

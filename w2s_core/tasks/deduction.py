@@ -102,7 +102,7 @@ def split_of(skeleton: str) -> str:
 def draw_plan(rng: random.Random, level: int, answer: str) -> Plan:
     """A random story with this answer; all that can be counted in it is drawn without looking at the answer."""
     holds = {"true": (True, False), "false": (False, True), "unknown": (False, False)}[answer]
-    pro, contra = (_draw_side(rng, level, one) for one in holds)
+    pro, contra = (_draw_side(rng, level, side_holds) for side_holds in holds)
     places = [(side, i) for side in (0, 1) for i in range(1, level)] + [(0, level)]
     branches = tuple(rng.choice(places) for _ in range(rng.randint(0, MOST_BRANCHES)))
     return Plan(level, (pro, contra), branches)
@@ -127,8 +127,8 @@ def build(plan: Plan) -> World:
         needs = [("start", live[0], dead[0])]
         if side.condition:
             needs.append(("condition", f"live {number} with", f"dead {number} with"))
-        for what, needed, other in needs:
-            own, others = (other, needed) if side.crossed == what else (needed, other)
+        for place, live_needs, dead_needs in needs:
+            own, others = (dead_needs, live_needs) if side.crossed == place else (live_needs, dead_needs)
             facts += [("asked", own), (f"other {number}", others)]
         at = side.condition or (0, 0)
         rules += _strand(live, at[0], f"live {number} with", positive=number == 0)
@@ -160,21 +160,21 @@ def draw_worlds(rng: random.Random, level: int, split: str) -> Iterator[World]:
 def name_all(rng: random.Random, world: World) -> World:
     """The same world with names and properties drawn at random, and its sentences in random order."""
     people = sorted({person for person, _ in world.facts})
-    roles = sorted({one for rule in world.rules for one in (*rule.body, rule.head)})
-    who = dict(zip(people, rng.sample(PEOPLE, len(people)), strict=True))
-    what = dict(zip(roles, rng.sample(PROPERTIES, len(roles)), strict=True))
-    facts = [(who[person], what[one]) for person, one in world.facts]
+    roles = sorted({role for rule in world.rules for role in (*rule.body, rule.head)})
+    person_names = dict(zip(people, rng.sample(PEOPLE, len(people)), strict=True))
+    property_names = dict(zip(roles, rng.sample(PROPERTIES, len(roles)), strict=True))
+    facts = [(person_names[person], property_names[role]) for person, role in world.facts]
     rules = [
         Rule(
-            tuple(rng.sample([what[one] for one in rule.body], len(rule.body))),
-            what[rule.head],
+            tuple(rng.sample([property_names[role] for role in rule.body], len(rule.body))),
+            property_names[rule.head],
             rule.positive,
         )
         for rule in world.rules
     ]
     rng.shuffle(facts)
     rng.shuffle(rules)
-    return World(tuple(facts), tuple(rules), (who[world.asked[0]], what[world.asked[1]]))
+    return World(tuple(facts), tuple(rules), (person_names[world.asked[0]], property_names[world.asked[1]]))
 
 
 # Solving and telling -----------------------------------------------------------------------------------------------
@@ -182,25 +182,25 @@ def name_all(rng: random.Random, world: World) -> World:
 
 def applied(world: World) -> list[Rule]:
     """Every rule that applies to the person asked about, in an order in which they can be applied."""
-    known = {one for person, one in world.facts if person == world.asked[0]}
-    waiting, found = list(world.rules), list[Rule]()
-    while ready := [rule for rule in waiting if known.issuperset(rule.body)]:
+    derived = {holding for person, holding in world.facts if person == world.asked[0]}
+    waiting, applied_rules = list(world.rules), list[Rule]()
+    while ready := [rule for rule in waiting if derived.issuperset(rule.body)]:
         waiting = [rule for rule in waiting if rule not in ready]
-        found += ready
-        known.update(rule.head for rule in ready if rule.positive)
-    return found
+        applied_rules += ready
+        derived.update(rule.head for rule in ready if rule.positive)
+    return applied_rules
 
 
 def solve(world: World) -> tuple[str, list[Rule]]:
     """The answer, and the rules that show it: those of the proof, or all that apply where the answer is unknown."""
     if world.asked in world.facts:
         return "true", []
-    found = applied(world)
-    last = next((rule for rule in found if rule.head == world.asked[1]), None)
+    rules = applied(world)
+    last = next((rule for rule in rules if rule.head == world.asked[1]), None)
     if last is None:
-        return "unknown", found
+        return "unknown", rules
     needed, proof = set(last.body), [last]
-    for rule in reversed(found[: found.index(last)]):
+    for rule in reversed(rules[: rules.index(last)]):
         if rule.positive and rule.head in needed:
             needed.update(rule.body)
             proof.append(rule)
@@ -209,19 +209,19 @@ def solve(world: World) -> tuple[str, list[Rule]]:
 
 def tell(world: World) -> str:
     """The question's text: facts, rules, and what is asked."""
-    person, one = world.asked
-    facts = [f"{who} is {what}." for who, what in world.facts]
+    subject, conclusion = world.asked
+    facts = [f"{person} is {trait}." for person, trait in world.facts]
     rules = [f"If someone is {' and '.join(rule.body)}, they are {_literal(rule)}." for rule in world.rules]
-    asked = f"Is it true that {person} is {one}? Answer true, false or unknown."
-    return " ".join([*facts, *rules, asked])
+    question = f"Is it true that {subject} is {conclusion}? Answer true, false or unknown."
+    return " ".join([*facts, *rules, question])
 
 
 def write_solution(world: World, answer: str, proof: list[Rule]) -> str:
     """The chain of thought: one sentence for each rule, the final answer on the next line."""
-    person, one = world.asked
+    person, conclusion = world.asked
     steps = [f"{person} is {' and '.join(rule.body)}, so {person} is {_literal(rule)}." for rule in proof]
     if answer == "unknown":
-        steps.append(f"Nothing else follows for {person}, so nothing says whether {person} is {one}.")
+        steps.append(f"Nothing else follows for {person}, so nothing says whether {person} is {conclusion}.")
     return f"{' '.join(steps)}\n#### {answer}"
 
 
@@ -256,11 +256,11 @@ class DeductionTask:
     def from_options(cls, options: dict[str, Any]) -> "DeductionTask":
         """Read `train_1`, `train_2`, `dev`, `test` (sizes), `levels` (a list, or level: weight), `seed`, `wording`."""
         levels = dict.fromkeys(LEVELS, 1.0)
-        given = read_options("deduction", options, DEFAULT_SIZES, levels, LEVELS, own=("wording",))
+        settings = read_options("deduction", options, DEFAULT_SIZES, levels, LEVELS, own=("wording",))
         wording = options.get("wording", WORDINGS[0])
         if wording not in WORDINGS:
             raise UserError(f"task 'deduction': {unknown('wording', str(wording), list(WORDINGS))}")
-        return cls(given.sizes, given.levels, given.seed, wording)
+        return cls(settings.sizes, settings.levels, settings.seed, wording)
 
     def load(self, split: str) -> list[Problem]:
         """The problems of one split, in an order that mixes levels and answers; no two have the same question.

@@ -80,13 +80,13 @@ class _Search:
 def search(world: World, faults: Set[str] = frozenset()) -> tuple[str, list[Chain]]:
     """The answer of a reasoner with these faults, and the chains that he follows. Without faults it is the gold one."""
     person, asked = world.asked
-    told = [what for who, what in world.facts if who == person or "others_counted" in faults]
-    found = _Search(asked, set(told), list(world.rules), faults)
-    for fact in told[:1] if "first_fact_only" in faults else told:
-        if not found.verdict:
-            found.follow(fact)
+    facts = [trait for subject, trait in world.facts if subject == person or "others_counted" in faults]
+    reasoning = _Search(asked, set(facts), list(world.rules), faults)
+    for fact in facts[:1] if "first_fact_only" in faults else facts:
+        if not reasoning.verdict:
+            reasoning.follow(fact)
     nothing = "false" if "unknown_is_false" in faults else "unknown"
-    return found.verdict or nothing, found.chains
+    return reasoning.verdict or nothing, reasoning.chains
 
 
 def tell_brief(world: World) -> str:
@@ -96,7 +96,7 @@ def tell_brief(world: World) -> str:
 
 def tell_world(world: World) -> str:
     """Facts and rules in few words, without the question."""
-    facts = [f"{who} {what}." for who, what in world.facts]
+    facts = [f"{person} {trait}." for person, trait in world.facts]
     return " ".join([*facts, *(f"Every {' and '.join(rule.body)} {_head(rule)}." for rule in world.rules)])
 
 

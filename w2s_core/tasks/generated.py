@@ -65,17 +65,17 @@ def _whole(task: str, name: str, value: object, least: int = 0) -> int:
     return value
 
 
-def _levels(task: str, value: object, known: Sequence[int]) -> dict[int, float]:
+def _levels(task: str, value: object, allowed_levels: Sequence[int]) -> dict[int, float]:
     """A list of levels (equal weights) or a mapping level -> weight; JSON makes its keys strings."""
     if not isinstance(value, Mapping | list | tuple):
         raise UserError(f"task '{task}': option 'levels' must be a list, or level: weight (given: {value!r})")
     pairs = list(value.items()) if isinstance(value, Mapping) else [(level, 1.0) for level in value]
     levels: dict[int, float] = {}
-    for given, weight in pairs:
-        level = next((one for one in known if str(one) == str(given)), None)
+    for entry, weight in pairs:
+        level = next((level for level in allowed_levels if str(level) == str(entry)), None)
         if level is None or level in levels:
-            allowed = f"distinct levels from {known[0]} to {known[-1]}"
-            raise UserError(f"task '{task}': option 'levels' takes {allowed} (given: {given!r})")
+            allowed = f"distinct levels from {allowed_levels[0]} to {allowed_levels[-1]}"
+            raise UserError(f"task '{task}': option 'levels' takes {allowed} (given: {entry!r})")
         if not isinstance(weight, int | float) or isinstance(weight, bool) or not 0 < weight < float("inf"):
             raise UserError(
                 f"task '{task}': the weight of level {level} must be a number above 0 (given: {weight!r})"

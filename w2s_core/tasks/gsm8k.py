@@ -64,8 +64,11 @@ class Gsm8kTask:
             raise UserError(
                 f"task 'gsm8k': dev: {self.dev} leaves nothing of the {len(problems)} questions of train_1"
             )
-        held = {one.id for one in sorted(problems, key=lambda one: _hash(one.question))[: self.dev]}
-        return [one for one in problems if (one.id in held) == (split == "dev")]
+        held = {
+            problem.id
+            for problem in sorted(problems, key=lambda problem: _hash(problem.question))[: self.dev]
+        }
+        return [problem for problem in problems if (problem.id in held) == (split == "dev")]
 
     def _read(self, split: str) -> list[Problem]:
         if self.folder:
@@ -98,11 +101,11 @@ def _hub_rows(revision: str, split: str) -> list[tuple[str, dict[str, Any], str]
     place = f"{DATASET} at {revision}"
     if split == "test":
         return [(f"test-{i:05d}", row, place) for i, row in enumerate(_download(revision, "test"))]
-    wanted = {"train_1": 0, "train_2": 1}.get(split)
-    if wanted is None:
+    half = {"train_1": 0, "train_2": 1}.get(split)
+    if half is None:
         raise UserError(f"task 'gsm8k': {DATASET} has no {split} set; dev: 500 takes one out of train_1")
     rows = enumerate(_download(revision, "train"))
-    return [(f"train-{i:05d}", row, place) for i, row in rows if _hash(row["question"]) % 2 == wanted]
+    return [(f"train-{i:05d}", row, place) for i, row in rows if _hash(row["question"]) % 2 == half]
 
 
 @lru_cache(maxsize=4)
@@ -113,9 +116,9 @@ def _download(revision: str, split: str) -> list[dict[str, Any]]:
     try:
         return list(datasets.load_dataset(DATASET, "main", revision=revision, split=split))
     except Exception as error:  # noqa: BLE001 - the hub's client raises dozens of types
-        said = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        complaint = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise UserError(
-            f"task 'gsm8k': cannot get {DATASET} at {revision} from the hub ({said}); local files: data: FOLDER"
+            f"task 'gsm8k': cannot get {DATASET} at {revision} from the hub ({complaint}); local files: data: FOLDER"
         ) from None
 
 

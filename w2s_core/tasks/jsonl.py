@@ -76,18 +76,21 @@ def problem_of(row: JsonRow, name: str, split: str, rule: str) -> Problem:
             f"{row.place}: neither 'answer' nor 'solution'; one of them must hold the final answer"
         )
     if solution is None:
-        solution = f"{MARKERS[rule]}{gold}"
+        solution = f"{MARKERS.get(rule, '')}{gold}"
     read = extract(solution, rule)
     if not gold.strip() or read is None:
-        raise UserError(
-            f"{row.place}: no final answer after '{MARKERS[rule].strip()}' that rule '{rule}' can read"
-        )
+        raise UserError(f"{row.place}: no final answer{_after(rule)} that rule '{rule}' can read")
     level = row.fields.get("level", 0)
     if not isinstance(level, int) or isinstance(level, bool):
         raise UserError(f"{row.place}: 'level' must be a whole number (given: {level!r})"[:300])
     name = row.id if "id" in row.fields else name
     template = row.text("template") if "template" in row.fields else name
     return Problem(name, row.text("question"), gold, solution, level, template)
+
+
+def _after(rule: str) -> str:
+    """Where a built-in rule looks for the answer, for messages."""
+    return f" after '{MARKERS[rule].strip()}'" if rule in MARKERS else ""
 
 
 def _written(row: JsonRow) -> str:

@@ -76,8 +76,8 @@ class MathTask:
     def _read(self, split: str) -> list[Problem]:
         rows = self._rows(split)
         if self.subjects:
-            rows = (one for one in rows if _subject(*one) in self.subjects)
-        problems = [_problem(*one, split) for one in rows]
+            rows = (row for row in rows if _subject(*row) in self.subjects)
+        problems = [_problem(*row, split) for row in rows]
         if self.subjects and not problems:
             raise UserError(f"task 'math': split '{split}' has no question of {' or '.join(self.subjects)}")
         return problems
@@ -175,21 +175,21 @@ def with_answer(solution: str | None, ending: str, answer: str, between: str = "
 
 def read_back(solution: str, answer: str, place: str) -> str:
     """The final answer as the rule finds it in the solution; UserError where that is not the one the row states."""
-    found = extract(solution, "math")
-    if found is None or canonical(found, "math") != canonical(answer, "math"):
+    answer_read = extract(solution, "math")
+    if answer_read is None or canonical(answer_read, "math") != canonical(answer, "math"):
         raise UserError(f"{place}: the answer {answer[:80]!r} cannot be read back out of its solution")
-    return found
+    return answer_read
 
 
 def _level(fields: dict[str, Any], place: str) -> int:
     """1 to 5, written 5 or "Level 5"; 0 where the row has none (MATH itself has a few of "Level ?")."""
     level = _field(fields, "level")
-    found = _LEVEL.fullmatch(str(level)) if level is not None else None
-    if level is not None and not found:
+    match = _LEVEL.fullmatch(str(level)) if level is not None else None
+    if level is not None and not match:
         raise UserError(
             f'{place}: \'level\' must be 1 to 5, or "Level 1" to "Level 5" (given: {level!r})'[:300]
         )
-    return int(found[1]) if found and found[1] != "?" else 0
+    return int(match[1]) if match and match[1] != "?" else 0
 
 
 # What tasks that read data sets share -------------------------------------------------------------------------------
@@ -212,8 +212,8 @@ def held_out(task: str, problems: Sequence[Problem], count: int) -> tuple[list[P
         )
     ranked = sorted(range(len(problems)), key=lambda i: (hash_of(problems[i].question), i))
     held = set(ranked[:count])
-    return [one for i, one in enumerate(problems) if i in held], [
-        one for i, one in enumerate(problems) if i not in held
+    return [problem for i, problem in enumerate(problems) if i in held], [
+        problem for i, problem in enumerate(problems) if i not in held
     ]
 
 
@@ -225,12 +225,12 @@ def check_dev(task: str, options: dict[str, Any]) -> int:
     return count
 
 
-def check_subjects(task: str, given: list[object], known: Sequence[str]) -> tuple[str, ...]:
+def check_subjects(task: str, subjects: list[object], known_subjects: Sequence[str]) -> tuple[str, ...]:
     """The option `subjects`. Raises UserError for a subject that does not exist."""
-    for one in given:
-        if one not in known:
-            raise UserError(f"task '{task}': {unknown('subject', str(one), list(known))}")
-    return tuple(str(one) for one in given)
+    for subject in subjects:
+        if subject not in known_subjects:
+            raise UserError(f"task '{task}': {unknown('subject', str(subject), list(known_subjects))}")
+    return tuple(str(subject) for subject in subjects)
 
 
 @lru_cache(maxsize=4)
@@ -241,7 +241,7 @@ def download(task: str, dataset: str, revision: str, split: str) -> list[dict[st
     try:
         return list(datasets.load_dataset(dataset, revision=revision, split=split))
     except Exception as error:  # noqa: BLE001 - the hub's client raises dozens of types
-        said = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        complaint = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise UserError(
-            f"task '{task}': cannot get {dataset} at {revision} from the hub ({said}); local files: data: FOLDER"
+            f"task '{task}': cannot get {dataset} at {revision} from the hub ({complaint}); local files: data: FOLDER"
         ) from None

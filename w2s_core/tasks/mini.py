@@ -63,8 +63,8 @@ class MiniTask:
     @classmethod
     def from_options(cls, options: dict[str, Any]) -> "MiniTask":
         """Read `train_1`, `train_2`, `dev`, `test` (sizes), `levels` (a list, or level: weight) and `seed`."""
-        given = read_options("mini", options, DEFAULT_SIZES, DEFAULT_LEVELS, LEVELS)
-        return cls(given.sizes, given.levels, given.seed)
+        settings = read_options("mini", options, DEFAULT_SIZES, DEFAULT_LEVELS, LEVELS)
+        return cls(settings.sizes, settings.levels, settings.seed)
 
     def load(self, split: str) -> list[Problem]:
         """The problems of one split, in an order that mixes the levels.
@@ -85,20 +85,20 @@ class MiniTask:
 
     def _distinct(self, rng: random.Random, level: int, split: str, count: int) -> list[Story]:
         """`count` stories of one level, no two with the same skeleton."""
-        found: dict[str, Story] = {}
+        stories: dict[str, Story] = {}
         misses = 0
         for story in draw_stories(rng, level, split):
-            if len(found) == count:
+            if len(stories) == count:
                 break
             skeleton = story.skeleton
-            misses = misses + 1 if skeleton in found else 0
-            found.setdefault(skeleton, story)
+            misses = misses + 1 if skeleton in stories else 0
+            stories.setdefault(skeleton, story)
             if misses > _PATIENCE:
                 raise UserError(
-                    f"task 'mini': level {level} has only about {len(found)} distinct skeletons for split '{split}', "
+                    f"task 'mini': level {level} has only about {len(stories)} distinct skeletons for split '{split}', "
                     f"{count} are wanted: lower {split}, or give level {level} a smaller weight in levels"
                 )
-        return list(found.values())
+        return list(stories.values())
 
 
 def _problem(name: str, story: Story, question: str) -> Problem:

@@ -115,9 +115,9 @@ def _problem(row: JsonRow, name: str, split: str) -> Problem:
 
 def _answer(row: JsonRow, split: str) -> str:
     """The answer; where there are several, one after the other with commas, letters in the order of the alphabet."""
-    given = row.fields.get("answer")
-    parts = given if isinstance(given, list) else [given]
-    if not given or not all(isinstance(part, str) and part.strip() for part in parts):
+    answer = row.fields.get("answer")
+    parts = answer if isinstance(answer, list) else [answer]
+    if not answer or not all(isinstance(part, str) and part.strip() for part in parts):
         held_back = "OlympicArena holds those of its test set back, and the ceiling and the grades of labels need them"
         raise UserError(f"{row.place}: no 'answer'{f' ({held_back})' if split == 'train_2' else ''}")
     texts = [str(part).strip().strip("$").strip() for part in parts]

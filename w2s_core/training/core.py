@@ -90,10 +90,11 @@ def train(
             "method": settings.method,
             "steps": ready.plan.steps,
             "tokens": sum(ready.examples[i].tokens for i in ready.plan.order),
-            "seconds": round(record.seconds, 3),
         }
         _save(ready.trainer, model_dir, out, trained | {"log": record.log})
     return trained | {
+        # In the summary and not in a file: the same training has the same files every time.
+        "seconds": round(record.seconds, 3),
         "rows": len(rows),
         "dropped_long": ready.dropped,
         "batch_size": ready.plan.batch,

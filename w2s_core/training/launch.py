@@ -91,7 +91,7 @@ def _command(config: Path, kind: list[str], job: Path) -> list[str]:
     """The call of accelerate. `kind`: for MULTI_CPU it would ask for MPI; --multi_gpu has torch start the processes."""
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(config), *kind]
     # Port 0: a free one, since another training may run beside this one.
-    return [*launch, "--main_process_port", "0", "-m", "w2s_core.training.process", str(job)]
+    return [*launch, "--main_process_port", "0", "-m", f"{__package__}.process", str(job)]
 
 
 def _run(command: list[str], work: Path, progress: "Progress | None") -> int:

@@ -13,15 +13,17 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from w2s_core.engine import locks
 from w2s_core.engine.canonical import normalise
 from w2s_core.engine.context import read_progress
 from w2s_core.engine.disk import DiskFullError
+from w2s_core.engine.executors.imports import Imports, job_imports
 from w2s_core.engine.executors.ray_cluster import Capacity, first_line
 from w2s_core.engine.executors.ray_task import begun, run_step
-from w2s_core.engine.executors.workers import DEATHS_A_STEP, modules_of
+from w2s_core.engine.executors.workers import DEATHS_A_STEP
 from w2s_core.engine.session import Ending, Session
 from w2s_core.engine.step import Handle, topological
 from w2s_core.engine.store import CorruptObjectError, Store
@@ -57,6 +59,7 @@ class RayExecutor:
         runtime: Mapping[str, Any],
         emit: Emit,
         workers: int | None = None,
+        imports: Imports = MappingProxyType({}),
     ) -> None:
         import ray
 
@@ -71,9 +74,10 @@ class RayExecutor:
         self._job = {
             "root": str(store.root),
             "session": str(session.folder),
-            "path": [str(Path(entry).absolute()) for entry in sys.path],
             "runtime": normalise(dict(runtime), "runtime"),
         }
+        folders = [*imports.get("paths", ()), *(str(Path(entry).absolute()) for entry in sys.path)]
+        self._imports = {"modules": imports.get("modules", ()), "paths": folders}
         self._flights: dict[str, _Flight] = {}
         self._deaths: Counter[str] = Counter()
 
@@ -142,7 +146,7 @@ class RayExecutor:
             **self._job,
             "key": key,
             "begun": str(flight.begun),
-            "modules": modules_of(closure),
+            "imports": job_imports(closure, self._imports),
             "specs": [one.spec() for one in closure],
         }
         said = read_progress(self._store.work_folder(key)) or {}

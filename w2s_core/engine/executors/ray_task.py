@@ -4,11 +4,9 @@ The store is the truth here too: the task takes the key's lock, and finds inputs
 other process would. It imports no Ray, so that it can be called as a plain function.
 """
 
-import importlib
 import json
 import os
 import socket
-import sys
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -17,6 +15,7 @@ from typing import Any
 from w2s_core.engine import disk, locks
 from w2s_core.engine.disk import DiskFullError
 from w2s_core.engine.executors.attempt import Attempts
+from w2s_core.engine.executors.imports import import_all
 from w2s_core.engine.executors.loop import terminable
 from w2s_core.engine.session import Session
 from w2s_core.engine.step import Handle
@@ -43,7 +42,7 @@ def run_step(text: str) -> str:
 
 def _run(job: dict[str, Any]) -> Event:
     store, session = _join(job["root"], job["session"])
-    _import(job["modules"], job["path"])
+    import_all(job["imports"])
     handle = Handle.from_specs(job["specs"])[job["key"]]
     lock = locks.try_lock(store.lock_path(handle.key), note={"step": handle.name})
     if lock is None:
@@ -91,18 +90,6 @@ def _join(root: str, folder: str) -> tuple[Store, Session]:
         )
     store = Store(root)
     return store, Session.join(store, Path(folder))
-
-
-def _import(modules: list[str], path: list[str]) -> None:
-    sys.path += [entry for entry in path if entry not in sys.path]
-    for module in modules:
-        try:
-            importlib.import_module(module)
-        except ImportError as error:
-            raise UserError(
-                f"host {socket.gethostname()} cannot import {module} ({error}): install the same version of the "
-                "program on all nodes"
-            ) from None
 
 
 def begun(path: Path) -> Event | None:

@@ -5,7 +5,6 @@ with the driver, however it dies. A step that cannot be interrupted is killed af
 all it started.
 """
 
-import importlib
 import json
 import os
 import signal
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from w2s_core.engine.disk import DiskFullError
+from w2s_core.engine.executors.imports import import_all
 from w2s_core.engine.executors.loop import Loop, terminable
 from w2s_core.engine.session import Session
 from w2s_core.engine.step import Handle
@@ -45,8 +45,7 @@ def main(job_path: str, descriptor: str) -> int:
 
 
 def _work(job: dict[str, Any], folder: Path, events: "_Events") -> None:
-    for module in job["modules"]:
-        importlib.import_module(module)
+    import_all(job["imports"])
     store = Store(job["root"])
     session = Session.join(store, folder)
     handles = Handle.from_specs(job["specs"])

@@ -10,14 +10,16 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from w2s_core.engine import disk
 from w2s_core.engine.canonical import normalise
 from w2s_core.engine.disk import DiskFullError
+from w2s_core.engine.executors.imports import Imports, job_imports
 from w2s_core.engine.executors.worker import EXIT_INTERRUPTED
 from w2s_core.engine.planning import distinct
 from w2s_core.engine.session import Ending, Session
@@ -46,13 +48,14 @@ class Workers:
         session: Session,
         runtime: Mapping[str, Any],
         emit: Emit,
+        imports: Imports = MappingProxyType({}),
     ) -> None:
         self.outcome = Outcome()
         self._store, self._session, self._emit = store, session, emit
         self._count = count
         self._handles = distinct(targets.values())
         self._job = session.folder / "job.json"
-        disk.write_durably(self._job, json.dumps(_job(targets, self._handles, store, runtime)))
+        disk.write_durably(self._job, json.dumps(_job(targets, store, runtime, imports)))
         self._live: dict[int, _Process] = {}
         self._selector = selectors.DefaultSelector()
         self._deaths: Counter[str] = Counter()
@@ -237,23 +240,16 @@ class _Process:
 
 
 def _job(
-    targets: Mapping[str, Handle], handles: Mapping[str, Handle], store: Store, runtime: Mapping[str, Any]
+    targets: Mapping[str, Handle], store: Store, runtime: Mapping[str, Any], imports: Imports
 ) -> dict[str, Any]:
+    handles = distinct(targets.values())
     return {
         "root": str(store.root),
-        "modules": modules_of(handles.values()),
+        "imports": job_imports(handles.values(), imports),
         "specs": [handle.spec() for handle in handles.values()],
         "targets": {label: handle.key for label, handle in targets.items()},
         "runtime": normalise(dict(runtime), "runtime"),
     }
-
-
-def modules_of(handles: Iterable[Handle]) -> list[str]:
-    """The modules that a process must import to have these steps."""
-    modules = sorted({handle.definition.function.__module__ for handle in handles})
-    if "__main__" in modules:
-        raise ValueError("steps defined in a script cannot run in worker processes: move them to a module")
-    return modules
 
 
 def _manner(code: int) -> str:
