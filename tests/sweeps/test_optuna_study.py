@@ -46,8 +46,8 @@ def finish(study: OptunaStudy, slot: Slot) -> None:
 
 
 def history(study: OptunaStudy) -> list[tuple[Any, ...]]:
-    chosen = [one for one in study.trials() if one.state.name == "COMPLETE"]
-    return [(sorted(one.params.items()), one.values) for one in chosen]
+    chosen = [trial for trial in study.trials() if trial.state.name == "COMPLETE"]
+    return [(sorted(trial.params.items()), trial.values) for trial in chosen]
 
 
 def run_through(study: OptunaStudy) -> None:
@@ -79,7 +79,7 @@ def test_an_interrupted_study_chooses_what_a_straight_one_does(
             finish(study, slot)
     assert len(history(straight)) == 14
     assert history(broken()) == history(straight)
-    assert {one.state.name for one in broken().trials()} == {"COMPLETE"}
+    assert {trial.state.name for trial in broken().trials()} == {"COMPLETE"}
 
 
 def test_tpe_learns_from_results(write_study: Writer, tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_tpe_learns_from_results(write_study: Writer, tmp_path: Path) -> None:
         for slot in slots:
             keep = float(slot.cell.shown["stage2.keep"])
             study.finish(slot, "t", Result([-((keep - 0.3) ** 2)], {}))
-    keeps = [one.params["stage2.keep"] for one in study.trials()]
+    keeps = [trial.params["stage2.keep"] for trial in study.trials()]
     late, early = keeps[-12:], keeps[:10]
     assert sum(abs(k - 0.3) for k in late) / 12 < 0.7 * sum(abs(k - 0.3) for k in early) / 10
 
@@ -108,7 +108,7 @@ def test_two_drivers_at_once_make_one_history(write_study: Writer, tmp_path: Pat
             break
         assert slots[0] == slots[1], "both compute the same cells, and the store shares the work"
         for slot in slots[0]:
-            for study in both:  # both tell; the second one must change nothing
+            for study in both:  # both report; the second one must change nothing
                 finish(study, slot)
     assert history(both[0]) == history(single)
 
@@ -120,7 +120,7 @@ def test_a_trial_that_a_killed_driver_half_asked_is_closed(write_study: Writer, 
     study = opener(path, tmp_path / "x.db")()
     study.study.ask()  # no field was written yet
     run_through(opener(path, tmp_path / "x.db")())
-    states = [one.state.name for one in study.trials()]
+    states = [trial.state.name for trial in study.trials()]
     assert states == ["FAIL"] + ["COMPLETE"] * 4
 
 
@@ -206,7 +206,7 @@ def test_a_copy_can_be_killed_anywhere(
     else:
         pytest.fail("the copy never came to an end")
     assert fatal > 5
-    assert len([one for one in study.trials() if one.state.name == "COMPLETE"]) == 4
+    assert len([trial for trial in study.trials() if trial.state.name == "COMPLETE"]) == 4
     assert len(study.next_slots()) == 2
     assert optuna.get_all_study_names(open_storage(f"sqlite:///{database}")) == ["tiny-study"]
 
@@ -314,7 +314,7 @@ def test_objectives_may_be_two(write_study: Writer, tmp_path: Path) -> None:
     results = [[0.5, 100.0], [0.6, 200.0], [0.4, 300.0], [0.6, 250.0]]
     for slot, values in zip(study.next_slots(), results, strict=True):
         study.finish(slot, "t", Result(values, {}))
-    assert sorted(one.number for one in study.best()) == [0, 1]
+    assert sorted(trial.number for trial in study.best()) == [0, 1]
     assert json.loads(json.dumps(study.study.metric_names)) == ["accuracy", "tokens"]
 
 

@@ -64,11 +64,11 @@ def computed(store: Path) -> Counter[str]:
 
 def digests(store: Path) -> dict[str, dict[str, str]]:
     """The digests of each result's files."""
-    found = {}
+    files = {}
     for path in (store / "objects").rglob("manifest.json"):
         manifest = json.loads(path.read_text())
-        found[manifest["spec"]["key"]] = manifest["files"]
-    return found
+        files[manifest["spec"]["key"]] = manifest["files"]
+    return files
 
 
 @pytest.fixture(scope="module")
@@ -168,8 +168,8 @@ def test_a_dry_run_counts_and_creates_nothing(lab: Path, tmp_path: Path) -> None
     )
     assert counts
     distinct, alone, missing = map(int, counts.groups())
-    one = study_file(tmp_path, space={"stage2.keep": [0.0], "stage2.methods": [["dpo"]]}, name="one")
-    single = w2s("sweep", one, "--dry-run", store=tmp_path / "store").stdout
+    path = study_file(tmp_path, space={"stage2.keep": [0.0], "stage2.methods": [["dpo"]]}, name="one")
+    single = w2s("sweep", path, "--dry-run", store=tmp_path / "store").stdout
     assert f"{alone // 4} distinct steps for {alone // 4} of single runs" in single
     assert distinct == missing < alone // 2
     assert not (tmp_path / "store" / "studies.db").exists()
@@ -276,10 +276,10 @@ def test_the_means_of_computing_change_no_bit(lab: Path, tmp_path: Path, means: 
         pytest.importorskip("ray", reason="Ray is not installed: pip install 'w2s[ray]'")
     write_experiment(tmp_path, evaluation={"samples": 0})
     w2s("sweep", study_file(tmp_path), *means, store=tmp_path / "store")
-    mine, theirs = digests(tmp_path / "store"), digests(lab / "store")
-    assert {key: theirs[key] for key in mine} == mine
-    one, four = trials(lab / "store")[:4], trials(tmp_path / "store")
-    assert [(t.params, t.values) for t in one] == [(t.params, t.values) for t in four]
+    parallel, serial = digests(tmp_path / "store"), digests(lab / "store")
+    assert {key: serial[key] for key in parallel} == parallel
+    expected, four = trials(lab / "store")[:4], trials(tmp_path / "store")
+    assert [(t.params, t.values) for t in expected] == [(t.params, t.values) for t in four]
 
 
 @pytest.mark.slow
@@ -299,9 +299,11 @@ def test_a_killed_driver_is_taken_over_at_once(tmp_path: Path, workers: int) -> 
         os.kill(driver.pid, signal.SIGKILL)
         driver.wait()
     finished = digests(store)
-    made = {path: path.stat().st_mtime_ns for path in (store / "objects").rglob("manifest.json")}
+    finished_at = {path: path.stat().st_mtime_ns for path in (store / "objects").rglob("manifest.json")}
     w2s("sweep", path, "--workers", workers, store=store)
-    assert {path: path.stat().st_mtime_ns for path in made} == made, "nothing finished was computed again"
+    assert {path: path.stat().st_mtime_ns for path in finished_at} == finished_at, (
+        "nothing finished was computed again"
+    )
     assert finished.items() <= digests(store).items()
     assert Counter(trial.state.name for trial in trials(store)) == {"COMPLETE": 4}
 
@@ -314,8 +316,8 @@ def test_two_drivers_at_once_share_the_work(lab: Path, tmp_path: Path) -> None:
         subprocess.Popen(command("sweep", path, store=store), stderr=subprocess.PIPE) for _ in range(2)
     ]
     for driver in drivers:
-        _, said = driver.communicate(timeout=300)
-        assert driver.returncode == 0, said[-2000:]
+        _, output = driver.communicate(timeout=300)
+        assert driver.returncode == 0, output[-2000:]
     assert sum(computed(store).values()) == len(list(Store(store).keys())), "each key once"
     assert [(t.params, t.values) for t in trials(store)] == [
         (t.params, t.values) for t in trials(lab / "store")[:4]
@@ -369,8 +371,10 @@ def test_trials_are_runs_of_one_group_in_the_trackers(lab: Path, tmp_path: Path)
     assert len(runs) == 4
     assert {run["group"] for run in runs} == {"tiny-study"}
     for run in runs:
-        (trial,) = (one for one in trials(store) if one.params == run["config"]["cell"])
+        (trial,) = (trial for trial in trials(store) if trial.params == run["config"]["cell"])
         assert run["summary"]["accuracy"] == trial.value
     stages = [run["config"]["stages"] for run in runs]
-    assert len({one["sft:hybrid_ft_1"] for one in stages}) == 1, "all cells share M_plus, and its key says so"
-    assert len({one.get("prefer:dpo") for one in stages}) == 3
+    assert len({stage["sft:hybrid_ft_1"] for stage in stages}) == 1, (
+        "all cells share M_plus, and its key says so"
+    )
+    assert len({stage.get("prefer:dpo") for stage in stages}) == 3
