@@ -284,7 +284,7 @@ class OptunaStudy:
             distributions=self._axes,
             intermediate_values=dict(intermediate),
         )
-        return self.study.pruner.prune(visible, trial)
+        return bool(self.study.pruner.prune(visible, trial))  # numpy's in some pruners
 
     def best(self) -> "list[FrozenTrial]":
         """The best trial, or those that no other beats in all objectives. Of equals, the first."""

@@ -65,6 +65,8 @@ class Dimension:
 
         if self.range:
             low, high, step = self.range.low, self.range.high, self.range.step
+            if step is not None:
+                high = self.range.at(self.range.steps - 1)  # Optuna warns of an end that no step meets
             if self.range.whole:
                 return IntDistribution(int(low), int(high), log=self.range.log, step=int(step or 1))
             return FloatDistribution(low, high, log=self.range.log, step=step)
@@ -135,13 +137,13 @@ class Space:
         return {d.field: d.distribution(grid=self._grid) for d in self.dimensions}
 
     def title(self, cell: Cell) -> str:
-        """The cell for people, and as a part of a run's name: `weak=llama,consistency=0.5,methods=dpo`."""
+        """The cell for people, and as a part of a run's name: `model=llama,epochs=2`."""
         parts = (f"{d.short}={_clean(cell.shown[d.field])}" for d in self.dimensions)
         title = ",".join(parts)
         return title if len(title) <= LONGEST_NAME else f"cell-{cell.digest}"
 
     def run_name(self, study: str, cell: Cell, seed: int) -> str:
-        """The name of a cell's run in the store: `mini-ablation/weak=llama,...,seed=0`."""
+        """The name of a cell's run in the store: `my-study/model=llama,epochs=2,seed=0`."""
         return f"{study}/{self.title(cell)},seed={seed}"
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import json
+from collections.abc import Collection, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -142,26 +143,40 @@ class Study(Section):
     def _consistent(self) -> "Study":
         if len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
             raise Misplaced(("seeds",), f"must be different and not negative (given: {list(self.seeds)})")
-        if self.pruner and len(self.objectives) > 1:
-            raise Misplaced(("pruner",), "needs a single objective")
-        if self.pruner and (self.objectives[0].direction == "minimize" or self.objectives[0].metric in COSTS):
-            # It would give up the cells whose models are the best.
-            raise Misplaced(("pruner",), "goes by accuracy: it needs an accuracy to maximize as objective")
-        for section in ("space", "fixed"):
-            for field in getattr(self, section):
-                if reason := RESERVED.get(field):
-                    raise Misplaced((section, field), reason)
-        if both := sorted(self.space.keys() & self.fixed.keys()):
-            raise Misplaced(("space", both[0]), "stands in both `fixed` and `space`")
+        if self.pruner:
+            _check_pruned(self.objectives)
+        _check_fields(self.space.keys(), self.fixed.keys())
         for field, values in self.space.items():
             _check_values(field, values, self.sampler.name)
         return self
+
+
+def _check_pruned(objectives: Sequence[Objective]) -> None:
+    if len(objectives) > 1:
+        raise Misplaced(("pruner",), "needs a single objective")
+    if objectives[0].direction == "minimize" or objectives[0].metric in COSTS:
+        # It would give up the cells whose models are the best.
+        raise Misplaced(("pruner",), "goes by accuracy: it needs an accuracy to maximize as objective")
+
+
+def _check_fields(space: Collection[str], fixed: Collection[str]) -> None:
+    for section, fields in (("space", space), ("fixed", fixed)):
+        for field in fields:
+            if reason := RESERVED.get(field):
+                raise Misplaced((section, field), reason)
+    for field in space:
+        if field in fixed:
+            raise Misplaced(("space", field), "stands in both `fixed` and `space`")
+        for inner in (*space, *fixed):
+            if inner.startswith(f"{field}."):  # a section that varies would overwrite its field
+                raise Misplaced(("space", field), f"is set by '{inner}' too: name its fields one by one")
 
 
 RESERVED = {
     **dict.fromkeys(
         ("seed", "name", "evaluation.splits"), "is set by the sweep itself; seeds go into `seeds`"
     ),
+    "evaluation": "holds `splits`, which the sweep sets: name its other fields, such as evaluation.samples",
     # Cells of two recipes have other fields, other models and other final models: no axis joins them.
     "recipe": "a study has the recipe of its base experiment: write a study for each recipe",
 }

@@ -38,7 +38,7 @@ def w2s_doctor(tmp_path: Path) -> Type:
 
     def typed(*words: object) -> Result:
         done = CliRunner().invoke(
-            doctor, [str(one) for one in words], obj=tmp_path / "store", catch_exceptions=False
+            doctor, [str(word) for word in words], obj=tmp_path / "store", catch_exceptions=False
         )
         assert not (tmp_path / "store").exists()  # looking changes nothing
         return done
@@ -98,5 +98,5 @@ def copied(tmp_path: Path) -> Path:
 def missing(done: Result) -> list[str]:
     """What the experiment lacks: lines with that status under the machine's."""
     lines = done.stdout.splitlines()
-    start = next(number for number, one in enumerate(lines) if "  experiment  " in one)
-    return [one for one in lines[start:] if one.startswith("missing")]
+    start = next(number for number, text in enumerate(lines) if "  experiment  " in text)
+    return [text for text in lines[start:] if text.startswith("missing")]

@@ -94,12 +94,12 @@ def peak(work: Callable[[], Any], trace: Path) -> tuple[int, Any]:
     gc.collect()  # an earlier trainer that is freed while this one works would count as memory given back
     with torch.profiler.profile(
         activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True
-    ) as seen:
-        made = work()
-    seen.export_chrome_trace(str(trace))
+    ) as profile:
+        result = work()
+    profile.export_chrome_trace(str(trace))
     live = most = 0
-    for one in json.loads(trace.read_text())["traceEvents"]:
-        if one.get("name") == "[memory]":
-            live += one["args"]["Bytes"]
+    for event in json.loads(trace.read_text())["traceEvents"]:
+        if event.get("name") == "[memory]":
+            live += event["args"]["Bytes"]
             most = max(most, live)
-    return most, made
+    return most, result

@@ -77,8 +77,8 @@ def break_eos(base: Path) -> None:
 
 def break_vocabulary(base: Path) -> None:
     content = json.loads((base / "tokenizer.json").read_text())
-    for one in content["added_tokens"]:
-        one["id"] += 1000 * (one["content"] == "<eos>")
+    for entry in content["added_tokens"]:
+        entry["id"] += 1000 * (entry["content"] == "<eos>")
     (base / "tokenizer.json").write_text(json.dumps(content))
 
 
@@ -99,17 +99,17 @@ BREAKS: list[tuple[Callable[[Path], None], str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("damage", "what", "said"), BREAKS, ids=[one[0].__name__ for one in BREAKS])
+@pytest.mark.parametrize(("damage", "topic", "message"), BREAKS, ids=[row[0].__name__ for row in BREAKS])
 def test_a_model_that_cannot_be_used_is_one_line_with_a_command(
-    w2s_doctor: Type, tiny: Path, copied: Path, damage: Callable[[Path], None], what: str, said: str
+    w2s_doctor: Type, tiny: Path, copied: Path, damage: Callable[[Path], None], topic: str, message: str
 ) -> None:
     assert w2s_doctor(tiny, f"weak={copied}").exit_code == 0
     damage(copied)
     done = w2s_doctor(tiny, f"weak={copied}")
     assert done.exit_code == 1
     (only,) = missing(done)
-    assert only == line(done.stdout, what)
-    assert said in only
+    assert only == line(done.stdout, topic)
+    assert message in only
     assert " -> " in only
     assert line(done.stdout, "strong sft").startswith("ok")  # the rest is still looked at
 
@@ -166,7 +166,7 @@ def test_a_command_that_is_pasted_runs_nothing_that_a_config_says(
 
 
 @pytest.mark.parametrize(
-    ("answer", "status", "said", "code"),
+    ("answer", "status", "message", "code"),
     [
         (model_page(16_400_000_000), "ok", "would be fetched: 16.4 GB", 0),
         (model_page(10**15), "missing", "would be fetched, ", 1),
@@ -180,12 +180,12 @@ def test_a_command_that_is_pasted_runs_nothing_that_a_config_says(
     ],
 )
 def test_a_model_of_the_hub(
-    w2s_doctor: Type, tiny: Path, hub: Answer, answer: Answer, status: str, said: str, code: int
+    w2s_doctor: Type, tiny: Path, hub: Answer, answer: Answer, status: str, message: str, code: int
 ) -> None:
     hub(answer)
     done = w2s_doctor(tiny, HUB_MODEL)
     assert line(done.stdout, "weak").startswith(status)
-    assert said in line(done.stdout, "weak")
+    assert message in line(done.stdout, "weak")
     assert done.exit_code == code
     assert line(done.stdout, "weak memory").startswith("unknown")
 

@@ -11,6 +11,7 @@ from huggingface_hub import constants
 
 from tests.doctor.conftest import Type, missing
 from tests.doctor.test_machine import line
+from tests.sweeps import plain_recipe as plain_recipe  # registers the recipe
 from tests.tiny import BASES, REPOSITORY, write_experiment
 from w2s_core.doctor import command as doctor_command
 from w2s_core.doctor import fit as doctor_memory
@@ -39,7 +40,7 @@ def test_what_a_run_takes_doctor_takes(w2s_doctor: Type, tiny: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["stage1.consistncy=1"], "did you mean 'consistency'"),
         (["weak=3"], "weak"),
@@ -47,9 +48,9 @@ def test_what_a_run_takes_doctor_takes(w2s_doctor: Type, tiny: Path) -> None:
     ],
 )
 def test_a_mistake_in_the_experiment_is_the_one_line_that_run_prints(
-    w2s_doctor: Type, tiny: Path, words: list[str], said: str
+    w2s_doctor: Type, tiny: Path, words: list[str], message: str
 ) -> None:
-    with pytest.raises(UserError, match=said) as caught:
+    with pytest.raises(UserError, match=message) as caught:
         w2s_doctor(tiny, *words)
     assert "\n" not in str(caught.value)
 
@@ -118,9 +119,9 @@ def test_a_smaller_micro_batch_is_named_and_then_fits(
     on(monkeypatch, Device("cpu", "1 core", 1_400_000_000))
     done = w2s_doctor(config)
     assert done.exit_code == 0
-    found = line(done.stdout, "strong sft")
-    assert found.startswith("unknown")
-    command, number = found.split(" -> ")[1].split()
+    check = line(done.stdout, "strong sft")
+    assert check.startswith("unknown")
+    command, number = check.split(" -> ")[1].split()
     assert 1 < int(number) < 64
     assert line(w2s_doctor(config, command, number).stdout, "strong sft").startswith("ok")
     assert line(w2s_doctor(config, command, int(number) * 2).stdout, "strong sft").startswith("unknown")
@@ -128,7 +129,7 @@ def test_a_smaller_micro_batch_is_named_and_then_fits(
 
 @pytest.mark.parametrize("batch", [1, 7, 12, 36, 97])
 def test_a_batch_is_parted_into_equal_parts(batch: int) -> None:
-    assert doctor_memory._divisors(batch) == [one for one in range(1, batch + 1) if batch % one == 0]
+    assert doctor_memory._divisors(batch) == [rows for rows in range(1, batch + 1) if batch % rows == 0]
 
 
 def test_a_model_that_does_not_fit_at_all_is_missing_memory(
@@ -137,10 +138,10 @@ def test_a_model_that_does_not_fit_at_all_is_missing_memory(
     on(monkeypatch, Device("cpu", "1 core", 500_000_000))
     done = w2s_doctor(tiny)
     assert done.exit_code == 1
-    found = line(done.stdout, "strong dpo")
-    assert "one row: up to" in found
-    total = float(found.split("up to ")[1].split(" MB")[0])
-    parts = [float(one.split()[-2]) for one in found.split("(")[1].split(")")[0].split(", ")]
+    check = line(done.stdout, "strong dpo")
+    assert "one row: up to" in check
+    total = float(check.split("up to ")[1].split(" MB")[0])
+    parts = [float(part.split()[-2]) for part in check.split("(")[1].split(")")[0].split(", ")]
     assert 0.9 * total < sum(parts) < 1.05 * total  # parts under a hundredth are not listed
 
 
@@ -154,9 +155,9 @@ def test_a_gpu_holds_half_precision_and_draws_as_many_as_fit(
     w2s_doctor: Type, tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     on(monkeypatch, Device("cuda", "a small GPU", 60_000_000))
-    found = line(w2s_doctor(tiny).stdout, "strong sampling")
-    assert found.startswith("ok")
-    drawn = int(found.split("responses")[0].split()[-1])
+    check = line(w2s_doctor(tiny).stdout, "strong sampling")
+    assert check.startswith("ok")
+    drawn = int(check.split("responses")[0].split()[-1])
     assert drawn in {2**n for n in range(8)}
     on(monkeypatch, Device("cuda", "a large GPU", 80_000_000_000))
     assert "256 responses" in line(w2s_doctor(tiny).stdout, "strong sampling")
@@ -234,11 +235,11 @@ def test_the_trainings_are_those_of_the_graph_that_runs(tiny: Path, changes: tup
     x = load_experiment(tiny, changes)
     steps = topological(build_graph(x).targets.values())
     trainings, samples = memory.planned(x)
-    real = Counter(str(one.params.get("method", "sft")) for one in steps if one.name in ("sft", "prefer"))
-    assert Counter(one.method for one in trainings) == real
-    assert len(samples) == sum(one.name == "sample" for one in steps)
-    assert [one.ranks for one in trainings if one.method == "dpo"] == [(32, 32)]
-    assert [one.method for one in trainings if one.base == "weak"] == ["sft"]
+    real = Counter(str(step.params.get("method", "sft")) for step in steps if step.name in ("sft", "prefer"))
+    assert Counter(training.method for training in trainings) == real
+    assert len(samples) == sum(step.name == "sample" for step in steps)
+    assert [training.ranks for training in trainings if training.method == "dpo"] == [(32, 32)]
+    assert [training.method for training in trainings if training.base == "weak"] == ["sft"]
 
 
 @pytest.mark.slow
@@ -249,18 +250,18 @@ def test_the_store_of_a_run_is_no_larger_than_said(w2s_doctor: Type, tiny: Path,
     x = load_experiment(tiny)
     graph, root = runs.build_graph(x), tmp_path / "made"
     assert not runs.run_experiment(graph, Store(root), runs.Machine(), name="tiny", command=[]).failed
-    real = sum(one.stat().st_size for one in root.rglob("adapter_model.safetensors"))
+    real = sum(file.stat().st_size for file in root.rglob("adapter_model.safetensors"))
     trainings, _ = memory.planned(x)
     shapes = {
         side: memory.Shape.of(memory.read_config(BASES / name), name)
         for side, name in (("weak", "llama"), ("strong", "strong"))
     }
-    said = sum(
-        memory.lora_parameters(shapes[one.base], rank) * memory.FLOAT32
-        for one in trainings
-        for rank in one.ranks
+    estimate = sum(
+        memory.lora_parameters(shapes[training.base], rank) * memory.FLOAT32
+        for training in trainings
+        for rank in training.ranks
     )
-    assert said <= real < 1.1 * said  # the rest are headers
+    assert estimate <= real < 1.1 * estimate  # the rest are headers
 
 
 def test_no_line_tells_more_than_it_should(
@@ -270,3 +271,77 @@ def test_no_line_tells_more_than_it_should(
     monkeypatch.setenv("HF_TOKEN", "hf_5ecret")
     done: Any = w2s_doctor(tiny)
     assert "5ecret" not in done.output
+
+
+# Other recipes
+
+
+@pytest.fixture
+def plain(tmp_path: Path) -> Path:
+    """An experiment of a recipe that has one model, and none of the other recipe's fields."""
+    fields = {
+        "name": "plain",
+        "recipe": "plain",
+        "task": {"name": "mini", "options": {"train_2": 12, "dev": 4, "test": 6, "levels": [1, 2]}},
+        "model": str(BASES / "llama"),
+        "sft": {"learning_rate": 3e-3, "max_steps": 2, "batch_size": 4, "lora_r": 4},
+        "max_new_tokens": 48,
+        "evaluation": {"samples": 3},
+    }
+    path = tmp_path / "plain.yaml"
+    path.write_text(json.dumps(fields))
+    return path
+
+
+def test_a_recipe_of_the_users_own_is_checked_by_its_graph(w2s_doctor: Type, plain: Path) -> None:
+    done = w2s_doctor(plain, "rounds=2")
+    assert done.exit_code == 0, done.stdout
+    assert "train_2 12, test 6" in line(done.stdout, "data")
+    assert "train_1" not in done.stdout
+    assert "458 k parameters" in line(done.stdout, "model")
+    assert "256 responses of 48 tokens" in line(done.stdout, "model sampling")
+    assert "4 rows of 640 tokens" in line(done.stdout, "model sft")
+    assert "for 2 adapters" in line(done.stdout, "store")
+    topics = done.stdout[done.stdout.index("  experiment  ") :]
+    assert "weak" not in topics
+    assert "strong" not in topics
+
+
+def test_the_samplings_of_a_recipe_are_those_of_its_graph(plain: Path) -> None:
+    trainings, samplings = memory.planned(load_experiment(plain, ("rounds=2", "shots=5")))
+    assert [(training.base, training.method, training.ranks) for training in trainings] == [
+        ("model", "sft", (4,))
+    ] * 2
+    few_shot = [sampling for sampling in samplings if sampling.shots]
+    assert {sampling.shots for sampling in few_shot} == {5}
+    assert Counter((sampling.split, sampling.responses) for sampling in few_shot) == {
+        ("train_2", 1): 1,
+        ("test", 1): 1,
+        ("test", 3): 1,
+    }
+    zero_shot = Counter(sampling.split for sampling in samplings if not sampling.shots)
+    assert zero_shot == {"train_2": 2, "test": 2}, "the first answers, those of round 1, and two evaluations"
+
+
+def test_demonstrations_take_the_memory_of_what_the_recipe_shows(
+    w2s_doctor: Type, plain: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on(monkeypatch, Device("cpu", "1 core", 10**12))
+
+    def cache(shots: int) -> float:
+        parts = line(w2s_doctor(plain, f"shots={shots}").stdout, "model sampling")
+        return float(parts.split("KV cache ")[1].split(" ")[0])
+
+    assert cache(400) > cache(4)
+
+
+def test_a_recipe_that_gives_no_graph_is_a_line(
+    w2s_doctor: Type, plain: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(*arguments: Any) -> None:
+        raise UserError("rounds and shots do not go together")
+
+    monkeypatch.setattr("w2s_core.recipes.recipe.Targets.all", refuses)
+    done = w2s_doctor(plain)
+    assert done.exit_code == 1
+    assert "rounds and shots do not go together" in line(done.stdout, "recipe")

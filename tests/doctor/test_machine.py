@@ -15,10 +15,10 @@ from w2s_core.doctor.command import render
 from w2s_core.doctor.machine import Check
 
 
-def line(output: str, what: str) -> str:
+def line(output: str, topic: str) -> str:
     """The one line about something."""
-    (found,) = [one for one in output.splitlines() if f"  {what}  " in one]
-    return found
+    (match,) = [text for text in output.splitlines() if f"  {topic}  " in text]
+    return match
 
 
 def test_every_line_has_a_status_and_the_columns_are_aligned(w2s_doctor: Type) -> None:
@@ -26,9 +26,9 @@ def test_every_line_has_a_status_and_the_columns_are_aligned(w2s_doctor: Type) -
     lines = done.stdout.splitlines()
     assert done.exit_code == 0
     assert len(lines) > 10
-    assert {one.split()[0] for one in lines} <= {"ok", "missing", "unknown"}
-    width = max(len(one.topic) for one in checks.machine_checks(Path("store")))
-    assert all(one[9 + width : 11 + width] == "  " and one[11 + width] != " " for one in lines)
+    assert {text.split()[0] for text in lines} <= {"ok", "missing", "unknown"}
+    width = max(len(check.topic) for check in checks.machine_checks(Path("store")))
+    assert all(text[9 + width : 11 + width] == "  " and text[11 + width] != " " for text in lines)
 
 
 def test_it_takes_less_than_three_seconds_and_loads_no_torch(tmp_path: Path) -> None:
@@ -39,7 +39,7 @@ def test_it_takes_less_than_three_seconds_and_loads_no_torch(tmp_path: Path) -> 
     start = time.monotonic()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert time.monotonic() - start < 3
-    if not any(Path(one).exists() for one in checks.GPU_DRIVERS):
+    if not any(Path(driver).exists() for driver in checks.GPU_DRIVERS):
         assert done.stdout.splitlines()[-1] == "False"
 
 
@@ -57,7 +57,7 @@ def test_a_hub_that_says_nothing_is_waited_for_no_longer_than_said(
 
 
 @pytest.mark.parametrize(
-    ("answer", "status", "said"),
+    ("answer", "status", "message"),
     [
         (lambda request: httpx2.Response(200), "ok", "answers"),
         (lambda request: httpx2.Response(403), "ok", "answers"),
@@ -65,11 +65,11 @@ def test_a_hub_that_says_nothing_is_waited_for_no_longer_than_said(
         (down, "unknown", "Name or service not known"),
     ],
 )
-def test_what_the_hub_says(w2s_doctor: Type, hub: Answer, answer: Answer, status: str, said: str) -> None:
+def test_what_the_hub_says(w2s_doctor: Type, hub: Answer, answer: Answer, status: str, message: str) -> None:
     hub(answer)
     done = w2s_doctor()
     assert line(done.stdout, "hub").startswith(status)
-    assert said in line(done.stdout, "hub")
+    assert message in line(done.stdout, "hub")
 
 
 def test_an_offline_hub_is_not_asked(w2s_doctor: Type, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,8 +125,8 @@ def test_a_library_that_is_too_old_or_not_there_comes_with_its_command(
     assert "1.0.0, needs" in line(done, "torch")
     assert "-> pip install 'torch" in line(done, "torch")
     assert "not installed" in line(done, "peft")
-    found, wanted = line(done, "libraries").split()[2:5:2]
-    assert int(found) == int(wanted) - 2
+    good, total = line(done, "libraries").split()[2:5:2]
+    assert int(good) == int(total) - 2
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_versions_of_local_builds_are_in_range(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(
         importlib.metadata, "version", lambda name: "2.13.0+cu130" if name == "torch" else real(name)
     )
-    assert {one.status for one in checks.library_checks() if one.topic == "torch"} == {"ok"}
+    assert {check.status for check in checks.library_checks() if check.topic == "torch"} == {"ok"}
 
 
 def test_little_disk_is_worth_a_word(w2s_doctor: Type, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,10 +41,10 @@ def shape(folder: Path) -> memory.Shape:
     return memory.Shape.of(memory.read_config(folder), folder)
 
 
-@pytest.mark.parametrize("name", sorted(one.name for one in BASES.iterdir() if one.is_dir()))
+@pytest.mark.parametrize("name", sorted(folder.name for folder in BASES.iterdir() if folder.is_dir()))
 def test_the_shipped_bases_have_the_parameters_that_their_headers_say(name: str) -> None:
     model = AutoModelForCausalLM.from_pretrained(BASES / name)
-    real = sum(one.numel() for one in model.parameters())
+    real = sum(parameter.numel() for parameter in model.parameters())
     assert weights(BASES / name).parameters == memory.count_parameters(BASES / name) == real
 
 
@@ -53,7 +53,7 @@ def test_headers_and_config_alike_give_the_parameters_of_every_family(
     bases: dict[str, Path], family: str
 ) -> None:
     model = AutoModelForCausalLM.from_pretrained(bases[family])
-    real = sum(one.numel() for one in model.parameters())
+    real = sum(parameter.numel() for parameter in model.parameters())
     assert weights(bases[family]).parameters == memory.count_parameters(bases[family]) == real
 
 
@@ -167,7 +167,7 @@ def test_an_adapter_has_as_many_parameters_as_peft_gives_it(
 ) -> None:
     model = AutoModelForCausalLM.from_pretrained(bases[family])
     tuned = get_peft_model(model, LoraConfig(r=rank, target_modules=list(TARGETS), task_type="CAUSAL_LM"))
-    real = sum(one.numel() for one in tuned.parameters() if one.requires_grad)
+    real = sum(parameter.numel() for parameter in tuned.parameters() if parameter.requires_grad)
     assert memory.lora_parameters(shape(bases[family]), rank) == real
 
 
@@ -175,11 +175,11 @@ def test_an_adapter_has_as_many_parameters_as_peft_gives_it(
 def test_the_cache_of_a_generation_is_as_large_as_said(bases: dict[str, Path], family: str) -> None:
     model = AutoModelForCausalLM.from_pretrained(bases[family]).eval()
     ids = torch.randint(3, 100, (3, 7))
-    made = model.generate(
+    output = model.generate(
         ids, max_new_tokens=9, min_new_tokens=9, do_sample=False, return_dict_in_generate=True
     )
-    held = [one for layer in made.past_key_values.layers for one in (layer.keys, layer.values)]
-    real = sum(one.numel() * one.element_size() for one in held)
+    tensors = [tensor for layer in output.past_key_values.layers for tensor in (layer.keys, layer.values)]
+    real = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
     assert (
         memory.kv_cache(shape(bases[family]), 3 * (7 + 9 - 1), memory.FLOAT32) == real
     )  # the last is never read

@@ -42,35 +42,35 @@ def larger(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_peak_of_a_training_on_a_processor(tmp_path: Path, larger: Path, method: str, size: str) -> None:
     base = larger if size == "larger" else make_base(tmp_path / "base")
     trainer, tokens = trainer_of(base, tmp_path / "work", method, 4, 120, like_a_gpu=False)
-    said = beyond_the_start(estimate(base, method, 4, tokens, gpu=False))
-    assert UNDER < said / peak_of_training(trainer, tmp_path / "trace.json") < OVER
+    estimated = beyond_the_start(estimate(base, method, 4, tokens, gpu=False))
+    assert UNDER < estimated / peak_of_training(trainer, tmp_path / "trace.json") < OVER
 
 
 @pytest.mark.parametrize(
-    "method", ["sft", *(pytest.param(one, marks=pytest.mark.slow) for one in ("dpo", "orpo"))]
+    "method", ["sft", *(pytest.param(method, marks=pytest.mark.slow) for method in ("dpo", "orpo"))]
 )
 def test_the_peak_of_a_training_with_bfloat16_and_checkpointing(
     tmp_path: Path, larger: Path, method: str
 ) -> None:
     """As on a GPU, but for the copies that TRL makes of a tile where it has no kernel."""
     trainer, tokens = trainer_of(larger, tmp_path / "work", method, 4, 120, like_a_gpu=True)
-    said = beyond_the_start(estimate(larger, method, 4, tokens, gpu=True))
+    estimated = beyond_the_start(estimate(larger, method, 4, tokens, gpu=True))
     if method != "orpo":
         read = 4 * tokens * (2 if method == "dpo" else 1)
-        said += 7 * read * LARGER["vocab_size"] * memory.FLOAT32
-    assert UNDER < said / peak_of_training(trainer, tmp_path / "trace.json") < OVER
+        estimated += 7 * read * LARGER["vocab_size"] * memory.FLOAT32
+    assert UNDER < estimated / peak_of_training(trainer, tmp_path / "trace.json") < OVER
 
 
 @pytest.mark.slow
 def test_with_checkpointing_each_further_layer_adds_what_is_said(tmp_path: Path) -> None:
-    measured, said = [], []
+    measured, estimated = [], []
     for layers in (2, 18):
         folder = tmp_path / str(layers)
         base = make_base(folder / "base", num_hidden_layers=layers, vocab_size=120)
         trainer, tokens = trainer_of(base, folder / "work", "orpo", 8, 200, like_a_gpu=True, rank=1)
-        said.append(beyond_the_start(estimate(base, "orpo", 8, tokens, gpu=True, rank=1)))
+        estimated.append(beyond_the_start(estimate(base, "orpo", 8, tokens, gpu=True, rank=1)))
         measured.append(peak_of_training(trainer, folder / "trace.json"))
-    assert 0.85 < (said[1] - said[0]) / (measured[1] - measured[0]) < OVER
+    assert 0.85 < (estimated[1] - estimated[0]) / (measured[1] - measured[0]) < OVER
 
 
 @pytest.mark.slow
@@ -78,28 +78,31 @@ def test_with_checkpointing_each_further_layer_adds_what_is_said(tmp_path: Path)
 def test_the_peak_of_other_families(tmp_path: Path, family: str) -> None:
     base = make_base(tmp_path / "base", family, num_hidden_layers=8, intermediate_size=512)
     trainer, tokens = trainer_of(base, tmp_path / "work", "sft", 2, 120, like_a_gpu=False)
-    said = beyond_the_start(estimate(base, "sft", 2, tokens, gpu=False))
-    assert UNDER < said / peak_of_training(trainer, tmp_path / "trace.json") < OVER
+    estimated = beyond_the_start(estimate(base, "sft", 2, tokens, gpu=False))
+    assert UNDER < estimated / peak_of_training(trainer, tmp_path / "trace.json") < OVER
 
 
 @pytest.mark.parametrize("like_a_gpu", [False, True])
 def test_weights_adapter_gradients_and_moments_to_the_byte(tmp_path: Path, like_a_gpu: bool) -> None:
     base = make_base(tmp_path / "base", "qwen3")
     trainer, tokens = trainer_of(base, tmp_path / "work", "sft", 2, 20, like_a_gpu=like_a_gpu)
-    said = estimate(base, "sft", 2, tokens, gpu=like_a_gpu)
-    trained = [one for one in trainer.model.parameters() if one.requires_grad]
+    estimated = estimate(base, "sft", 2, tokens, gpu=like_a_gpu)
+    trained = [parameter for parameter in trainer.model.parameters() if parameter.requires_grad]
     gradients: dict[int, int] = {}
-    for one in trained:
-        one.register_post_accumulate_grad_hook(lambda p: gradients.update({id(p): size_of(p.grad)}))
+    for parameter in trained:
+        parameter.register_post_accumulate_grad_hook(lambda p: gradients.update({id(p): size_of(p.grad)}))
     trainer.train()
-    assert said["weights"] == sum(size_of(p) for p in trainer.model.parameters() if not p.requires_grad)
-    assert said["adapter"] == sum(map(size_of, trained))
-    assert said["gradients"] == sum(gradients.values())
+    assert estimated["weights"] == sum(size_of(p) for p in trainer.model.parameters() if not p.requires_grad)
+    assert estimated["adapter"] == sum(map(size_of, trained))
+    assert estimated["gradients"] == sum(gradients.values())
     moments = [
-        one for state in trainer.optimizer.state.values() for name, one in state.items() if name != "step"
+        tensor
+        for state in trainer.optimizer.state.values()
+        for name, tensor in state.items()
+        if name != "step"
     ]
     assert len(moments) == 2 * len(trained)
-    assert said["optimiser"] == sum(map(size_of, moments))
+    assert estimated["optimiser"] == sum(map(size_of, moments))
 
 
 def size_of(tensor: Any) -> int:
@@ -128,12 +131,12 @@ def test_the_peak_of_sampling(tmp_path: Path, family: str) -> None:
     engine._eos = set  # type: ignore[method-assign]  # so that every response has the greatest length
     prompts = [(str(number), " ".join([str(number)] * 60)) for number in range(40)]
     params = SamplingParams(max_new_tokens=32, n=2, temperature=1.0, stop=())
-    measured, made = peak(lambda: engine.generate(prompts, params), tmp_path / "trace.json")
-    assert all(one.tokens == 32 for answers in made for one in answers)
+    measured, responses = peak(lambda: engine.generate(prompts, params), tmp_path / "trace.json")
+    assert all(response.tokens == 32 for answers in responses for response in answers)
     config = memory.read_config(base)
     shape, width = memory.Shape.of(config, base), memory.FLOAT32
-    said = memory.sampling_memory(shape, 0, rows=80, own=32, shared=40 * 60, width=width)
-    assert UNDER < sum(said.values()) / measured < 2
+    estimated = memory.sampling_memory(shape, 0, rows=80, own=32, shared=40 * 60, width=width)
+    assert UNDER < sum(estimated.values()) / measured < 2
 
 
 def test_more_of_anything_takes_more() -> None:
@@ -142,7 +145,8 @@ def test_more_of_anything_takes_more() -> None:
     first |= {"held": memory.Held(memory.FLOAT32)}
     for change in ({"rank": 16}, {"rows": 8}, {"tokens": 64}, {"method": "dpo"}):
         less, more = (
-            sum(memory.training_memory(shape, 10**6, **one).values()) for one in (first, first | change)
+            sum(memory.training_memory(shape, 10**6, **settings).values())
+            for settings in (first, first | change)
         )  # type: ignore[arg-type]
         assert less < more, change
     assert torch.float32.itemsize == memory.FLOAT32

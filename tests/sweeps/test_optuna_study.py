@@ -46,8 +46,8 @@ def finish(study: OptunaStudy, slot: Slot) -> None:
 
 
 def history(study: OptunaStudy) -> list[tuple[Any, ...]]:
-    chosen = [one for one in study.trials() if one.state.name == "COMPLETE"]
-    return [(sorted(one.params.items()), one.values) for one in chosen]
+    chosen = [trial for trial in study.trials() if trial.state.name == "COMPLETE"]
+    return [(sorted(trial.params.items()), trial.values) for trial in chosen]
 
 
 def run_through(study: OptunaStudy) -> None:
@@ -79,7 +79,7 @@ def test_an_interrupted_study_chooses_what_a_straight_one_does(
             finish(study, slot)
     assert len(history(straight)) == 14
     assert history(broken()) == history(straight)
-    assert {one.state.name for one in broken().trials()} == {"COMPLETE"}
+    assert {trial.state.name for trial in broken().trials()} == {"COMPLETE"}
 
 
 def test_tpe_learns_from_results(write_study: Writer, tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_tpe_learns_from_results(write_study: Writer, tmp_path: Path) -> None:
         for slot in slots:
             keep = float(slot.cell.shown["stage2.keep"])
             study.finish(slot, "t", Result([-((keep - 0.3) ** 2)], {}))
-    keeps = [one.params["stage2.keep"] for one in study.trials()]
+    keeps = [trial.params["stage2.keep"] for trial in study.trials()]
     late, early = keeps[-12:], keeps[:10]
     assert sum(abs(k - 0.3) for k in late) / 12 < 0.7 * sum(abs(k - 0.3) for k in early) / 10
 
@@ -108,7 +108,7 @@ def test_two_drivers_at_once_make_one_history(write_study: Writer, tmp_path: Pat
             break
         assert slots[0] == slots[1], "both compute the same cells, and the store shares the work"
         for slot in slots[0]:
-            for study in both:  # both tell; the second one must change nothing
+            for study in both:  # both report; the second one must change nothing
                 finish(study, slot)
     assert history(both[0]) == history(single)
 
@@ -120,7 +120,7 @@ def test_a_trial_that_a_killed_driver_half_asked_is_closed(write_study: Writer, 
     study = opener(path, tmp_path / "x.db")()
     study.study.ask()  # no field was written yet
     run_through(opener(path, tmp_path / "x.db")())
-    states = [one.state.name for one in study.trials()]
+    states = [trial.state.name for trial in study.trials()]
     assert states == ["FAIL"] + ["COMPLETE"] * 4
 
 
@@ -206,7 +206,7 @@ def test_a_copy_can_be_killed_anywhere(
     else:
         pytest.fail("the copy never came to an end")
     assert fatal > 5
-    assert len([one for one in study.trials() if one.state.name == "COMPLETE"]) == 4
+    assert len([trial for trial in study.trials() if trial.state.name == "COMPLETE"]) == 4
     assert len(study.next_slots()) == 2
     assert optuna.get_all_study_names(open_storage(f"sqlite:///{database}")) == ["tiny-study"]
 
@@ -280,13 +280,41 @@ def test_the_pruner_gives_up_what_is_below_the_median(write_study: Writer, tmp_p
     assert slot not in study.next_slots()
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"space": {"stage2.keep": {"low": 0.0, "high": 0.9, "step": 0.1}}, "sampler": {"batch": 4}},
+        {"space": RANGES, "sampler": {"name": "tpe", "trials": 12, "batch": 4}},
+    ],
+    ids=["grid", "tpe"],
+)
+def test_a_pruner_compares_with_what_was_complete_when_the_batch_began(
+    write_study: Writer, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    pruner = {"name": "median", "startup_trials": 4}
+    path = write_study(fixed={"stage2.methods": ["dpo"]}, pruner=pruner, **changes)
+    open_study = opener(path, tmp_path / "x.db")
+    study = open_study()
+    for number, slot in enumerate(study.next_slots()):
+        study.finish(slot, "t", Result([number / 10], {}, {1: number / 10}))
+    *first_three, last = study.next_slots()
+    assert not study.prunes(last, {1: 0.2}), "above the median of 0, 0.1, 0.2, 0.3"
+    for slot in first_three:
+        study.finish(slot, "t", Result([0.9], {}, {1: 0.9}))
+    again = open_study()
+    assert again.next_slots() == [last]
+    assert not again.prunes(last, {1: 0.2}), "the median with the batch's other cells would be 0.3"
+    again.finish(last, "t", Result([0.2], {}, {1: 0.2}))
+    assert again.prunes(again.next_slots()[0], {1: 0.24}), "the next batch is compared with all eight"
+
+
 def test_objectives_may_be_two(write_study: Writer, tmp_path: Path) -> None:
     objectives = [{"metric": "accuracy"}, {"metric": "tokens", "direction": "minimize"}]
     study = opener(write_study(objectives=objectives), tmp_path / "x.db")()
     results = [[0.5, 100.0], [0.6, 200.0], [0.4, 300.0], [0.6, 250.0]]
     for slot, values in zip(study.next_slots(), results, strict=True):
         study.finish(slot, "t", Result(values, {}))
-    assert sorted(one.number for one in study.best()) == [0, 1]
+    assert sorted(trial.number for trial in study.best()) == [0, 1]
     assert json.loads(json.dumps(study.study.metric_names)) == ["accuracy", "tokens"]
 
 

@@ -25,8 +25,8 @@ PASSWORD = "not-to-be-shown"
 
 def programs() -> Path | None:
     """The folder of PostgreSQL's server programs; Debian does not put it on the path."""
-    if found := shutil.which("initdb"):
-        return Path(found).parent
+    if program := shutil.which("initdb"):
+        return Path(program).parent
     versions = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     return versions[-1].parent if versions else None
 
@@ -72,13 +72,13 @@ class Server:
         return ("postgres", "postgres") if os.geteuid() == 0 else (os.getuid(), os.getgid())
 
     def _call(self, program: str, *arguments: str) -> None:
-        found = programs()
-        assert found
+        folder = programs()
+        assert folder
         as_user = (
             ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
         )  # it refuses to run as root
         subprocess.run(
-            [*as_user, str(found / program), *arguments], check=True, stdout=subprocess.DEVNULL, cwd="/"
+            [*as_user, str(folder / program), *arguments], check=True, stdout=subprocess.DEVNULL, cwd="/"
         )
 
 
@@ -90,13 +90,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = Path(os.path.realpath(subprocess.check_output(["mktemp", "-d"], text=True).strip()))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        made = Server(folder, free.getsockname()[1])
-    shutil.chown(folder, *made._owner())
-    made.create()
-    made.start()
-    yield made
+        running = Server(folder, free.getsockname()[1])
+    shutil.chown(folder, *running._owner())
+    running.create()
+    running.start()
+    yield running
     if (folder / "data" / "postmaster.pid").exists():
-        made.stop()
+        running.stop()
     shutil.rmtree(folder)
 
 
@@ -117,9 +117,9 @@ def test_two_drivers_at_once_share_one_study(server: Server, tmp_path: Path) -> 
         for _ in range(2)
     ]
     for driver in drivers:
-        _, said = driver.communicate(timeout=300)
-        assert driver.returncode == 0, said[-2000:]
-        assert PASSWORD.encode() not in said
+        _, output = driver.communicate(timeout=300)
+        assert driver.returncode == 0, output[-2000:]
+        assert PASSWORD.encode() not in output
     assert states(server) == {"COMPLETE": 4}
     assert sum(computed(store).values()) == len(list(Store(store).keys())), "each key once"
     assert not (store / "studies.db").exists()
@@ -135,18 +135,18 @@ def test_a_server_that_is_killed_loses_nothing(server: Server, tmp_path: Path) -
     while len(list((store / "objects").glob("*/*"))) < 10 and time.monotonic() < deadline:
         time.sleep(0.1)
     server.kill()
-    _, said = driver.communicate(timeout=300)
+    _, output = driver.communicate(timeout=300)
     assert driver.returncode == 2
-    last = said.strip().splitlines()[-1]
+    last = output.strip().splitlines()[-1]
     assert "stopped answering" in last
     assert "the same command goes on" in last
-    assert "Traceback" not in said
-    assert PASSWORD not in said
-    before = {one: one.stat().st_mtime_ns for one in (store / "objects").rglob("manifest.json")}
+    assert "Traceback" not in output
+    assert PASSWORD not in output
+    before = {path: path.stat().st_mtime_ns for path in (store / "objects").rglob("manifest.json")}
     server.start()
     w2s("sweep", path, "--storage", server.url, store=store)
     assert states(server) == {"COMPLETE": 4}
-    assert {one: one.stat().st_mtime_ns for one in before} == before
+    assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
 def test_a_server_that_is_not_there_is_one_line(server: Server, tmp_path: Path) -> None:

@@ -6,11 +6,15 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
+from hypothesis import strategies as st
+from pydantic import ValidationError
 
-from sweeps.cells import CellPlanner
+from sweeps.cells import CellPlanner, target_of
+from sweeps.definition import check, define
 from sweeps.space import Cell, Space
-from sweeps.study_file import load_study
+from sweeps.study_file import Objective, Study, load_study
 from tests.sweeps.conftest import Writer
 from tests.tiny import BASES, REPOSITORY
 from w2s_core.errors import UserError
@@ -61,6 +65,24 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
         {"objectives": [{"metric": "accuracy", "direction": "up"}]},
         r"field 'objectives.0.direction'.*'maximize'",
     ),
+    (
+        {"space": {"recipe": ["plain", "weak_to_strong"]}},
+        r":\d+: field 'space.recipe': a study has the recipe of",
+    ),
+    ({"fixed": {"recipe": "plain"}}, r":\d+: field 'fixed.recipe': a study has the recipe of its base"),
+    ({"space": {"evaluation": [{"samples": 0}]}}, r":\d+: field 'space.evaluation': holds `splits`"),
+    (
+        {"space": {"sft": [{"learning_rate": 0.1}]}, "fixed": {"sft.lora_r": 4}},
+        r":\d+: field 'space.sft': is set by 'sft.lora_r' too",
+    ),
+    (
+        {"space": {"task.options": [{"dev": 0.5}, {"dev": 4}], "task.options.dev": [3]}},
+        r"'task.options.dev' too",
+    ),
+    ({"space": {"task.name": [1, "1"]}}, r":\d+: field 'space.task.name': two values are written alike"),
+    ({"space": {"stage2.keep": {"low": 0, "high": 1, "step": 1e-7}}}, r"give more than 100,000 values"),
+    ({"space": {"stage2.keep": {"low": 0, "high": 1, "step": 1e-300}}}, r"give more than 100,000 values"),
+    ({"space": {"shots": {"low": 1, "high": 10**400, "step": 1}}}, r"no end may be beyond 1e\+15"),
     ({"base": "nothing.yaml"}, r"nothing.yaml: cannot read an experiment"),
     ({"storage": 3}, r"field 'storage': should be a valid string"),
 ]
@@ -70,6 +92,17 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
 def test_a_mistake_is_one_line(write_study: Writer, changes: dict[str, Any], message: str) -> None:
     path = write_study(**changes)
     with pytest.raises(UserError, match=message) as caught:
+        load_study(path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("number", [".inf", "-.inf", ".nan", "1e999"])
+@pytest.mark.parametrize("axis", ["[0.001, {}]", "{{low: 0.1, high: {}}}"])
+def test_a_number_without_end_is_one_line(write_study: Writer, number: str, axis: str) -> None:
+    path = write_study(space={"sft.learning_rate": "AXIS"})
+    path.write_text(path.read_text().replace('"AXIS"', axis.format(number)))
+    where = r"study.yaml:5: field 'space.sft.learning_rate.(1|high)': should be a finite number \(given: "
+    with pytest.raises(UserError, match=where) as caught:
         load_study(path)
     assert "\n" not in str(caught.value)
 
@@ -146,15 +179,116 @@ def test_names_of_runs_are_safe_and_unlike(write_study: Writer, tmp_path: Path) 
         (tmp_path / folder).mkdir(parents=True)
     path = write_study(space={"weak": ["a/model", "b/model"], "stage2.methods": [["dpo", "orpo"], []]})
     space = Space(load_study(path).study)
-    names = {space.title(cell) for cell in space.cells()}
-    assert names == {f"weak={one}-model,methods={two}" for one in "ab" for two in ("dpo+orpo", "none")}
+    names = {re.sub("-[0-9a-f]{6},", ",", space.title(cell)) for cell in space.cells()}
+    assert names == {
+        f"weak={model}-model,methods={method}" for model in "ab" for method in ("dpo+orpo", "none")
+    }
+
+
+def test_values_that_agree_in_six_digits_have_names_of_their_own(write_study: Writer) -> None:
+    space = Space(load_study(write_study(space={"stage2.keep": [0.1234561, 0.1234562, 0.3]})).study)
+    titles = [space.title(cell) for cell in space.cells()]
+    assert titles == ["keep=0.1234561", "keep=0.1234562", "keep=0.3"]
+
+
+VALUES = st.one_of(
+    st.text(max_size=6),
+    st.integers(-(10**12), 10**12),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.booleans(),
+    st.lists(st.text(max_size=3), max_size=3),
+    st.dictionaries(st.text(max_size=2), st.integers(), max_size=2),
+)
+
+
+@hypothesis.given(st.lists(VALUES, min_size=2, max_size=6))
+def test_other_values_have_other_names_and_the_values_come_back(values: list[Any]) -> None:
+    try:
+        study = Study(name="s", base="b", space={"task.options.x": values})
+    except ValidationError:  # values that are equal or written alike are refused
+        return
+    space = Space(study)
+    cells = list(space.cells())
+    assert len({space.run_name("s", cell, 0) for cell in cells}) == len(values)
+    assert [space.values(cell)["task.options.x"] for cell in cells] == values
+    assert all(re.fullmatch(r"[A-Za-z0-9._+=,-]+", space.title(cell)) for cell in cells)
+
+
+def test_one_model_under_two_paths_is_refused(write_study: Writer, tmp_path: Path) -> None:
+    """Two rows of a table would show one model, and a correlation would count it twice."""
+    (tmp_path / "link").symlink_to(BASES / "qwen2")
+    for other in (tmp_path / "link", BASES / "llama" / ".." / "qwen2"):
+        planner = CellPlanner(
+            load_study(
+                write_study(
+                    space={"weak": [str(BASES / "qwen2"), str(other)]}, fixed={"stage2.methods": ["dpo"]}
+                )
+            )
+        )
+        with pytest.raises(
+            UserError, match=r"study.yaml:5: field 'space.weak': .* are the same model: list it"
+        ):
+            [planner.plan(cell) for cell in planner.space.cells()]
 
 
 def test_a_study_file_survives_the_order_of_its_fields(write_study: Writer) -> None:
-    one = Cell({"stage2.keep": 0.3, "stage2.methods": "orpo"})
-    other = Cell({"stage2.methods": "orpo", "stage2.keep": 0.3})
-    assert one.digest == other.digest
-    assert one.digest != Cell({"stage2.keep": 0.3, "stage2.methods": "dpo"}).digest
+    cell = Cell({"stage2.keep": 0.3, "stage2.methods": "orpo"})
+    assert cell.digest == Cell({"stage2.methods": "orpo", "stage2.keep": 0.3}).digest
+    assert cell.digest != Cell({"stage2.keep": 0.3, "stage2.methods": "dpo"}).digest
+
+
+# Studies of other recipes
+
+
+def test_a_study_of_a_recipe_of_the_users_own(write_plain_study: Writer) -> None:
+    planner = CellPlanner(load_study(write_plain_study(seeds=[0, 1])))
+    planned = [planner.plan(cell) for cell in planner.space.cells()]
+    assert [cell.title for cell in planned][1:3] == [
+        "rounds=1,learning_rate=0.003",
+        "rounds=2,learning_rate=0.001",
+    ]
+    assert planned[-1].runs[1].rungs == ("greedy/dev/tuned_1", "greedy/dev/tuned_2")
+    assert target_of(Objective(), planned[-1].runs[0].graph, "x") == "greedy/dev/tuned_2"
+    assert planned[0].runs[0].graph.models.keys() == {"model"}
+
+
+def test_an_unknown_metric_lists_what_the_runs_of_the_recipe_produce(write_plain_study: Writer) -> None:
+    planner = CellPlanner(load_study(write_plain_study(objectives=[{"metric": "greedy/dev/dpo"}])))
+    with pytest.raises(UserError) as caught:
+        planner.plan(planner.space.example())
+    assert str(caught.value).endswith(
+        "plain_study.yaml: objective 'greedy/dev/dpo' is produced by no run; there are accuracy, training_tokens, "
+        "sampling_tokens, tokens, greedy/dev/base, greedy/dev/tuned_1, labels/round_1"
+    )
+
+
+def test_a_final_model_that_is_judged_by_no_run_is_the_fault_of_the_recipe(write_plain_study: Writer) -> None:
+    planner = CellPlanner(load_study(write_plain_study(space={"rounds": [0]})))
+    with pytest.raises(
+        UserError, match=r"the final model of recipe 'plain' is 'tuned_0', which no run judges"
+    ):
+        planner.plan(planner.space.example())
+
+
+def test_a_base_experiment_of_an_unknown_recipe_is_one_line(write_plain_study: Writer) -> None:
+    with pytest.raises(
+        UserError, match=r"plain.yaml:\d+: recipe: unknown recipe 'plian'; did you mean 'plain'"
+    ):
+        load_study(write_plain_study(experiment={"recipe": "plian"}))
+
+
+def test_a_study_of_another_recipe_is_not_gone_on_with(
+    write_study: Writer, write_plain_study: Writer
+) -> None:
+    definitions = []
+    for path in (write_study(), write_plain_study()):
+        loaded = load_study(path)
+        planner = CellPlanner(loaded)
+        definitions.append(define(loaded, planner.plan(planner.space.example())))
+    assert [definition["base.recipe"] for definition in definitions] == ["weak_to_strong", "plain"]
+    assert re.fullmatch("sha256:[0-9a-f]+", definitions[1]["base.model"])
+    with pytest.raises(UserError, match="base.recipe: weak_to_strong before, plain now|and [0-9]+ more"):
+        check("s", *definitions)
 
 
 SHIPPED = sorted((Path(__file__).resolve().parents[2] / "sweeps").glob("mini_*.yaml"))
@@ -176,10 +310,10 @@ def test_the_studies_of_real_models_can_be_planned_where_models_and_data_are(
         shutil.copytree(
             REPOSITORY / folder, tmp_path / folder, ignore=shutil.ignore_patterns("*.py", "__pycache__")
         )
-    asked = set(
+    models = set(
         re.findall(r"models/[\w.-]+", " ".join(path.read_text() for path in tmp_path.rglob("*.yaml")))
     )
-    for number, place in enumerate(sorted(asked)):
+    for number, place in enumerate(sorted(models)):
         shutil.copytree(BASES / ("strong", "llama", "mistral", "qwen2")[number % 4], tmp_path / place)
     (tmp_path / "data" / "gsm8k").mkdir(parents=True)
     for split in ("train_1", "train_2", "test"):
@@ -191,7 +325,7 @@ def test_the_studies_of_real_models_can_be_planned_where_models_and_data_are(
     cells = [planner.plan(cell) for cell in planner.space.cells()]
     assert len(cells) in (9, 24, 36)
     assert {
-        run.graph.splits.problems["dev"][0].id.partition("-")[0] for one in cells for run in one.runs
+        run.graph.splits.problems["dev"][0].id.partition("-")[0] for cell in cells for run in cell.runs
     } == {"train_1"}
 
 

@@ -20,7 +20,7 @@ from sweeps.driver import How, Sweep
 from sweeps.storage import default_url, has_study, open_storage
 from sweeps.study_file import COSTS, Objective, load_study
 from tests.sweeps.conftest import Writer
-from tests.tiny import write_experiment
+from tests.tiny import REPOSITORY, write_experiment
 from w2s_core.engine import Store
 from w2s_core.errors import UserError
 
@@ -64,11 +64,11 @@ def computed(store: Path) -> Counter[str]:
 
 def digests(store: Path) -> dict[str, dict[str, str]]:
     """The digests of each result's files."""
-    found = {}
+    files = {}
     for path in (store / "objects").rglob("manifest.json"):
         manifest = json.loads(path.read_text())
-        found[manifest["spec"]["key"]] = manifest["files"]
-    return found
+        files[manifest["spec"]["key"]] = manifest["files"]
+    return files
 
 
 @pytest.fixture(scope="module")
@@ -83,9 +83,9 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_sweep_computed_each_step_once_and_every_cell(lab: Path) -> None:
-    found = trials(lab / "store")
-    assert [one.state.name for one in found] == ["COMPLETE"] * 4
-    assert [tuple(one.params.values()) for one in found] == [
+    complete = trials(lab / "store")
+    assert [trial.state.name for trial in complete] == ["COMPLETE"] * 4
+    assert [tuple(trial.params.values()) for trial in complete] == [
         (k, m) for k in (0.0, 0.3) for m in ("dpo", "orpo")
     ]
     store = Store(lab / "store")
@@ -109,20 +109,20 @@ def test_a_cost_counts_the_tokens_behind_the_final_model_once(lab: Path) -> None
     planner = CellPlanner(load_study(lab / "study.yaml"))
     for cell in planner.space.cells():
         (run,) = planner.plan(cell).runs
-        found = dict(zip(COSTS, values_of(objectives, run, store, "study.yaml"), strict=True))
+        cost = dict(zip(COSTS, values_of(objectives, run, store, "study.yaml"), strict=True))
         evaluation = store.manifest(run.graph.targets[f"greedy/dev/{cell.shown['stage2.methods']}"].key)
         answers = store.manifest(evaluation["spec"]["inputs"]["responses"])
         spent: Counter[str] = Counter()
-        seen, stack = set(), [answers["spec"]["inputs"]["model"]]
+        counted, stack = set(), [answers["spec"]["inputs"]["model"]]
         while stack:  # by the manifests, not by the graph
-            if (key := stack.pop()) not in seen:
-                seen.add(key)
-                made = store.manifest(key)
-                spent[made["spec"]["step"]] += made["summary"].get("tokens", 0)
-                stack += [one for one in made["spec"]["inputs"].values() if one]
-        assert found["training_tokens"] == spent["sft"] + spent["prefer"] > 0
-        assert found["sampling_tokens"] == spent["sample"] > 0
-        assert found["tokens"] == found["training_tokens"] + found["sampling_tokens"]
+            if (key := stack.pop()) not in counted:
+                counted.add(key)
+                manifest = store.manifest(key)
+                spent[manifest["spec"]["step"]] += manifest["summary"].get("tokens", 0)
+                stack += [parent for parent in manifest["spec"]["inputs"].values() if parent]
+        assert cost["training_tokens"] == spent["sft"] + spent["prefer"] > 0
+        assert cost["sampling_tokens"] == spent["sample"] > 0
+        assert cost["tokens"] == cost["training_tokens"] + cost["sampling_tokens"]
 
 
 def test_test_is_read_for_the_best_cell_only_and_this_is_recorded(lab: Path) -> None:
@@ -131,9 +131,9 @@ def test_test_is_read_for_the_best_cell_only_and_this_is_recorded(lab: Path) -> 
     (read,) = study.user_attrs["test_reads"]
     assert len(read["cells"]) == 1
     records = {name: store.refs.read(name) for name in store.refs.names("tiny-study/")}
-    with_test = [name for name, one in records.items() if any("/test/" in label for label in one["targets"])]
+    with_test = [name for name, record in records.items() if any("/test/" in t for t in record["targets"])]
     assert with_test == study.best_trial.user_attrs["runs"]
-    assert [name for name, one in records.items() if one["test_read"]] == with_test
+    assert [name for name, record in records.items() if record["test_read"]] == with_test
 
 
 def test_a_second_sweep_does_nothing(lab: Path) -> None:
@@ -168,8 +168,8 @@ def test_a_dry_run_counts_and_creates_nothing(lab: Path, tmp_path: Path) -> None
     )
     assert counts
     distinct, alone, missing = map(int, counts.groups())
-    one = study_file(tmp_path, space={"stage2.keep": [0.0], "stage2.methods": [["dpo"]]}, name="one")
-    single = w2s("sweep", one, "--dry-run", store=tmp_path / "store").stdout
+    path = study_file(tmp_path, space={"stage2.keep": [0.0], "stage2.methods": [["dpo"]]}, name="one")
+    single = w2s("sweep", path, "--dry-run", store=tmp_path / "store").stdout
     assert f"{alone // 4} distinct steps for {alone // 4} of single runs" in single
     assert distinct == missing < alone // 2
     assert not (tmp_path / "store" / "studies.db").exists()
@@ -193,7 +193,7 @@ def test_a_wider_space_runs_only_the_new_cells(lab: Path) -> None:
     )
     before = computed(lab / "store")
     done = w2s("sweep", path, store=lab / "store")
-    assert [one.state.name for one in trials(lab / "store")] == ["COMPLETE"] * 6
+    assert [trial.state.name for trial in trials(lab / "store")] == ["COMPLETE"] * 6
     assert "prefer" not in done.stderr, "a cell without Stage II needs no more training"
     assert computed(lab / "store") == before, "nothing new at all: M_plus was graded by the other cells"
     study_file(lab)
@@ -214,7 +214,7 @@ def test_an_empty_agreed_set_fails_its_cell_and_no_other(write_study: Writer, tm
     assert done.returncode == 1
     assert "w2s: no result: consistency=1: needs" in done.stderr
     assert "the two sides agree on none" in done.stderr
-    assert [one.state.name for one in trials(tmp_path / "store")] == ["COMPLETE", "FAIL"]
+    assert [trial.state.name for trial in trials(tmp_path / "store")] == ["COMPLETE", "FAIL"]
     assert re.search(r"consistency=0 .* complete", done.stdout), "the rest goes on, to its test"
 
 
@@ -245,6 +245,30 @@ def test_a_failing_step_is_tried_again_as_often_as_the_study_says(
     assert (swept.complete, swept.failed) == (2, {})
 
 
+def test_a_recipe_of_the_users_own_is_swept_pruned_and_tried(
+    write_plain_study: Writer, tmp_path: Path
+) -> None:
+    store, plugin = tmp_path / "store", ("--import", REPOSITORY / "tests" / "sweeps" / "plain_recipe.py")
+    path = write_plain_study(
+        space={"rounds": [1, 2]}, pruner={"name": "median"}, sampler={"name": "grid", "batch": 2}
+    )
+    done = w2s(*plugin, "sweep", path, store=store)
+    assert "2/2 trials: rounds=2: accuracy" in done.stderr
+    assert re.search(r"rounds=\d +\d+\.\d +\d+\.\d +complete", done.stdout), "test was read for the best"
+    both = trials(store, "plain-study")
+    assert [sorted(trial.intermediate_values) for trial in both] == [[1], [1, 2]]
+    record = Store(store).refs.read(both[1].user_attrs["runs"][0])
+    assert record["recipe"] == "plain"
+    before = computed(store)
+    done = w2s(*plugin, "trial", path, "rounds=2", store=store)
+    assert done.stdout.splitlines()[-1] == f"accuracy {both[1].value:.6g}"
+    assert computed(store) == before
+    lacking = w2s("sweep", path, store=store, check=False)
+    assert lacking.returncode == 2
+    assert "unknown recipe 'plain'" in lacking.stderr
+    assert len(lacking.stderr.strip().splitlines()) == 1
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("means", [("--workers", 4), ("--executor", "ray", "--workers", 2)])
 def test_the_means_of_computing_change_no_bit(lab: Path, tmp_path: Path, means: tuple[object, ...]) -> None:
@@ -252,10 +276,10 @@ def test_the_means_of_computing_change_no_bit(lab: Path, tmp_path: Path, means: 
         pytest.importorskip("ray", reason="Ray is not installed: pip install 'w2s[ray]'")
     write_experiment(tmp_path, evaluation={"samples": 0})
     w2s("sweep", study_file(tmp_path), *means, store=tmp_path / "store")
-    mine, theirs = digests(tmp_path / "store"), digests(lab / "store")
-    assert {key: theirs[key] for key in mine} == mine
-    one, four = trials(lab / "store")[:4], trials(tmp_path / "store")
-    assert [(t.params, t.values) for t in one] == [(t.params, t.values) for t in four]
+    parallel, serial = digests(tmp_path / "store"), digests(lab / "store")
+    assert {key: serial[key] for key in parallel} == parallel
+    expected, four = trials(lab / "store")[:4], trials(tmp_path / "store")
+    assert [(t.params, t.values) for t in expected] == [(t.params, t.values) for t in four]
 
 
 @pytest.mark.slow
@@ -275,11 +299,13 @@ def test_a_killed_driver_is_taken_over_at_once(tmp_path: Path, workers: int) -> 
         os.kill(driver.pid, signal.SIGKILL)
         driver.wait()
     finished = digests(store)
-    made = {path: path.stat().st_mtime_ns for path in (store / "objects").rglob("manifest.json")}
+    finished_at = {path: path.stat().st_mtime_ns for path in (store / "objects").rglob("manifest.json")}
     w2s("sweep", path, "--workers", workers, store=store)
-    assert {path: path.stat().st_mtime_ns for path in made} == made, "nothing finished was computed again"
+    assert {path: path.stat().st_mtime_ns for path in finished_at} == finished_at, (
+        "nothing finished was computed again"
+    )
     assert finished.items() <= digests(store).items()
-    assert Counter(one.state.name for one in trials(store)) == {"COMPLETE": 4}
+    assert Counter(trial.state.name for trial in trials(store)) == {"COMPLETE": 4}
 
 
 @pytest.mark.slow
@@ -290,8 +316,8 @@ def test_two_drivers_at_once_share_the_work(lab: Path, tmp_path: Path) -> None:
         subprocess.Popen(command("sweep", path, store=store), stderr=subprocess.PIPE) for _ in range(2)
     ]
     for driver in drivers:
-        _, said = driver.communicate(timeout=300)
-        assert driver.returncode == 0, said[-2000:]
+        _, output = driver.communicate(timeout=300)
+        assert driver.returncode == 0, output[-2000:]
     assert sum(computed(store).values()) == len(list(Store(store).keys())), "each key once"
     assert [(t.params, t.values) for t in trials(store)] == [
         (t.params, t.values) for t in trials(lab / "store")[:4]
@@ -302,11 +328,12 @@ def test_two_drivers_at_once_share_the_work(lab: Path, tmp_path: Path) -> None:
 def test_pruned_cells_are_not_computed_further(
     write_study: Writer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = []
+    questions = []
 
-    def prunes(self: Any, cell: Any, intermediate: dict[int, float]) -> bool:
-        asked.append((cell.shown["sft.learning_rate"], sorted(intermediate)))
-        return bool(cell.shown["sft.learning_rate"] < 1e-6)
+    def prunes(self: Any, slot: Any, intermediate: dict[int, float]) -> bool:
+        rate = slot.cell.shown["sft.learning_rate"]
+        questions.append((rate, sorted(intermediate)))
+        return bool(rate < 1e-6)
 
     monkeypatch.setattr("sweeps.optuna_study.OptunaStudy.prunes", prunes)
     path = write_study(
@@ -319,11 +346,11 @@ def test_pruned_cells_are_not_computed_further(
     store = Store(tmp_path / "store")
     swept = Sweep(load_study(path), store, How()).run()
     assert (swept.complete, swept.pruned) == (1, 1)
-    assert asked == [(3e-3, [1]), (1e-9, [1]), (3e-3, [1, 2])]
-    kept, given_up = (
-        store.refs.read(one.user_attrs["runs"][0])["steps"] for one in trials(tmp_path / "store")
+    assert questions == [(3e-3, [1]), (1e-9, [1]), (3e-3, [1, 2])]
+    whole, given_up = (
+        store.refs.read(trial.user_attrs["runs"][0])["steps"] for trial in trials(tmp_path / "store")
     )
-    assert all(store.has(key) for key in kept.values())
+    assert all(store.has(key) for key in whole.values())
     assert store.has(given_up["greedy/dev/hybrid_ft_1"])
     for label in ("sft:hybrid_ft_2", "prefer:dpo", "greedy/dev/hybrid_ft_2"):
         assert label in given_up
@@ -344,8 +371,10 @@ def test_trials_are_runs_of_one_group_in_the_trackers(lab: Path, tmp_path: Path)
     assert len(runs) == 4
     assert {run["group"] for run in runs} == {"tiny-study"}
     for run in runs:
-        (trial,) = (one for one in trials(store) if one.params == run["config"]["cell"])
+        (trial,) = (trial for trial in trials(store) if trial.params == run["config"]["cell"])
         assert run["summary"]["accuracy"] == trial.value
     stages = [run["config"]["stages"] for run in runs]
-    assert len({one["sft:hybrid_ft_1"] for one in stages}) == 1, "all cells share M_plus, and its key says so"
-    assert len({one.get("prefer:dpo") for one in stages}) == 3
+    assert len({stage["sft:hybrid_ft_1"] for stage in stages}) == 1, (
+        "all cells share M_plus, and its key says so"
+    )
+    assert len({stage.get("prefer:dpo") for stage in stages}) == 3
