@@ -277,7 +277,7 @@ def test_runs_of_two_recipes_stand_side_by_side(browser: Any, tmp_path: Path) ->
         visit.page.get_by_role("menuitem", name="seed", exact=True).click()
         visit.page.wait_for_selector(".tabulator-group")
         groups = visit.page.locator(".tabulator-group").all_inner_texts()
-        assert sorted(group.partition("(")[0].strip() for group in groups) == [
+        assert sorted(group.partition("(")[0].partition(": ")[2].strip() for group in groups) == [
             "0 · distil",
             "0 · weak_to_strong",
         ]
