@@ -164,7 +164,8 @@ def _page_server(shared: Shared, port: int) -> Any:
     from analysis.dashboard.page import make_page
 
     for name in ("bokeh", "tornado.access", "panel"):
-        logging.getLogger(name).setLevel(logging.ERROR)  # at lower levels they log every request, such as a missing favicon
+        # At lower levels they log single requests, such as that for a missing favicon.
+        logging.getLogger(name).setLevel(logging.ERROR)
     pn.extension("tabulator")
     try:
         server = pn.serve(

@@ -205,10 +205,10 @@ def test_comparing_two_selected_runs(visit: Visit, served: tuple[Store, dict[str
     visit.page.get_by_role("button", name="Compare", exact=True).click()
     shown = visit.difference()
     label = "greedy/test/hybrid_ft_2"
-    # The page says which of the two is A.
+    a, b = (accuracy(store, run, label) for run in ("llama-0", "mistral-1"))
     match = re.match(r"B − A = ([+-][\d.]+) \[([+-][\d.]+), ([+-][\d.]+)\]", shown)
     assert match, shown
-    # Which of the two is A is told on the page.
+    # The page says which of the two is A.
     first = visit.page.get_by_label("Run A").input_value()
     expected = 100 * (b - a) if first == "llama-0" else 100 * (a - b)
     assert float(match[1]) == pytest.approx(expected, abs=0.05)
