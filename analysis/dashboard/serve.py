@@ -164,7 +164,8 @@ def _page_server(shared: Shared, port: int) -> Any:
     from analysis.dashboard.page import make_page
 
     for name in ("bokeh", "tornado.access", "panel"):
-        logging.getLogger(name).setLevel(logging.ERROR)  # a browser that asks for a favicon is no news
+        # At lower levels they log single requests, such as that for a missing favicon.
+        logging.getLogger(name).setLevel(logging.ERROR)
     pn.extension("tabulator")
     try:
         server = pn.serve(
@@ -224,7 +225,7 @@ def _until_signal() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        pass  # this is how it ends
+        pass  # `end` raised it
     finally:
         for ending, handler in handlers.items():
             signal.signal(ending, handler)

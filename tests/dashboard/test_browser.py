@@ -81,21 +81,24 @@ class Visit:
         wait(lambda: self.names() == expected, lambda: f"{self.names()} instead of {expected}")
 
     def address(self) -> str:
-        """Asked of the page: `page.url` is told by events, which wait for the next call."""
-        told: str = self.page.evaluate("window.location.href")
-        return told
+        """Read in the page: `page.url` is set by events, which playwright handles at its next call only."""
+        address: str = self.page.evaluate("window.location.href")
+        return address
 
     def heading(self, title: str) -> Any:
         """The lowest header cell of a column."""
-        found = self.page.locator(".tabulator-col", has=self.page.locator(f"text='{title}'"))
-        return found.last
+        cells = self.page.locator(".tabulator-col", has=self.page.locator(f"text='{title}'"))
+        return cells.last
 
     def difference(self) -> str:
         """What the comparison shows in large letters, once it is to be seen."""
-        found = self.page.locator("[data-part=difference]:visible")
-        wait(lambda: found.count() == 1 and "B − A" in found.inner_text(), lambda: "no comparison is shown")
-        told: str = found.inner_text()
-        return told
+        headline = self.page.locator("[data-part=difference]:visible")
+        wait(
+            lambda: headline.count() == 1 and "B − A" in headline.inner_text(),
+            lambda: "no comparison is shown",
+        )
+        text: str = headline.inner_text()
+        return text
 
     def filter(self, title: str, words: str) -> None:
         """Type into the filter of a column."""
@@ -110,10 +113,10 @@ class Visit:
         row.locator("input[type=checkbox]").click()
 
 
-def wait(happened: Callable[[], bool], told: Callable[[], str], seconds: float = 20.0) -> None:
+def wait(happened: Callable[[], bool], message: Callable[[], str], seconds: float = 20.0) -> None:
     until = time.monotonic() + seconds
     while not happened():
-        assert time.monotonic() < until, told()
+        assert time.monotonic() < until, message()
         time.sleep(0.1)
 
 
@@ -128,11 +131,11 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Store, di
 
 @pytest.fixture
 def visit(browser: Any, served: tuple[Store, dict[str, str]]) -> Iterator[Visit]:
-    made = Visit(browser)
-    yield made.open(served[1]["runs"])
-    made.page.close()
-    assert made.outside == []
-    assert made.errors == []
+    visit = Visit(browser)
+    yield visit.open(served[1]["runs"])
+    visit.page.close()
+    assert visit.outside == []
+    assert visit.errors == []
 
 
 RUNS = [f"{weak}-{seed}" for weak in ("mistral", "llama") for seed in (2, 1, 0)]
@@ -151,7 +154,7 @@ def test_sorting_by_a_result(visit: Visit, served: tuple[Store, dict[str, str]])
     wait(
         lambda: (
             [round(accuracy(served[0], run, "greedy/test/dpo"), 9) for run in visit.names()]
-            == [round(one, 9) for one in values]
+            == [round(value, 9) for value in values]
         ),
         lambda: f"{visit.names()}",
     )
@@ -203,13 +206,13 @@ def test_comparing_two_selected_runs(visit: Visit, served: tuple[Store, dict[str
     shown = visit.difference()
     label = "greedy/test/hybrid_ft_2"
     a, b = (accuracy(store, run, label) for run in ("llama-0", "mistral-1"))
-    found = re.match(r"B − A = ([+-][\d.]+) \[([+-][\d.]+), ([+-][\d.]+)\]", shown)
-    assert found, shown
-    # Which of the two is A is told on the page.
+    match = re.match(r"B − A = ([+-][\d.]+) \[([+-][\d.]+), ([+-][\d.]+)\]", shown)
+    assert match, shown
+    # The page says which of the two is A.
     first = visit.page.get_by_label("Run A").input_value()
     expected = 100 * (b - a) if first == "llama-0" else 100 * (a - b)
-    assert float(found[1]) == pytest.approx(expected, abs=0.05)
-    assert float(found[2]) <= float(found[1]) <= float(found[3])
+    assert float(match[1]) == pytest.approx(expected, abs=0.05)
+    assert float(match[2]) <= float(match[1]) <= float(match[3])
     assert visit.page.locator("[data-part=n]").inner_text() == "60"
     wait(lambda: "of_a=" in visit.address(), visit.address)
 
@@ -277,7 +280,7 @@ def test_runs_of_two_recipes_stand_side_by_side(browser: Any, tmp_path: Path) ->
         visit.page.get_by_role("menuitem", name="seed", exact=True).click()
         visit.page.wait_for_selector(".tabulator-group")
         groups = visit.page.locator(".tabulator-group").all_inner_texts()
-        assert sorted(group.split(" (")[0].split(": ")[-1] for group in groups) == [
+        assert sorted(group.partition("(")[0].partition(": ")[2].strip() for group in groups) == [
             "0 · distil",
             "0 · weak_to_strong",
         ]

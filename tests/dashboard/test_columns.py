@@ -97,11 +97,11 @@ def test_columns_stand_in_the_order_of_the_recipe() -> None:
 
 def test_runs_of_one_and_of_three_iterations_have_one_order() -> None:
     names = ["weak_floor", "hybrid_ft_1", "hybrid_ft_2", "hybrid_ft_3", "dpo"]
-    three = outline_of(f"greedy/test/{name}" for name in names)
-    one = outline_of(f"greedy/test/{name}" for name in ("weak_floor", "hybrid_ft_1", "dpo"))
+    long = outline_of(f"greedy/test/{name}" for name in names)
+    short = outline_of(f"greedy/test/{name}" for name in ("weak_floor", "hybrid_ft_1", "dpo"))
     titles = ["weak floor", "hybrid-ft 1", "hybrid-ft 2", "hybrid-ft 3", "M_plus", "M_plus + DPO"]
     expected = [f"accuracy/test/{title}" for title in titles]
-    assert list(ordered(one, three)) == list(ordered(three, one)) == expected
+    assert list(ordered(short, long)) == list(ordered(long, short)) == expected
 
 
 def test_recipes_stand_side_by_side_whichever_run_is_the_latest() -> None:

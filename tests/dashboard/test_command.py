@@ -147,7 +147,7 @@ def children(pid: int) -> list[int]:
     listed = subprocess.run(
         ["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False
     )
-    return [int(one) for one in listed.stdout.split()]
+    return [int(number) for number in listed.stdout.split()]
 
 
 def gone(pid: int) -> bool:

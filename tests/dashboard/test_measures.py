@@ -26,14 +26,14 @@ def test_shares_and_coverage_are_what_counting_gives(shown_store: Store) -> None
     for label, key in shown_store.refs.read("llama-0")["targets"].items():
         rows = read_rows(shown_store.path(key) / "grades.parquet")
         verdicts = [verdict for row in rows for verdict in row["verdicts"]]
-        found = measure(shown_store, key)
-        assert found["share"][0] == pytest.approx(verdicts.count("right") / len(verdicts)), label
+        shares = measure(shown_store, key)
+        assert shares["share"][0] == pytest.approx(verdicts.count("right") / len(verdicts)), label
         whole = 120 if label.startswith("labels/") else None
-        assert found.get("coverage") == (None if whole is None else [len(rows) / whole, None, None])
-        low, high = found["share"][1:]
+        assert shares.get("coverage") == (None if whole is None else [len(rows) / whole, None, None])
+        low, high = shares["share"][1:]
         assert low is not None
         assert high is not None
-        assert 0 <= low < found["share"][0] < high <= 1  # type: ignore[operator]
+        assert 0 <= low < shares["share"][0] < high <= 1  # type: ignore[operator]
 
 
 def test_pass_at_10_is_the_share_of_questions_with_any_right_response(shown_store: Store) -> None:
