@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from analysis.reading.pair import SIDES, Pair, Part, changed_sides, compare_pair
-from analysis.reading.results import GRADES, read_parquet
-from analysis.reading.titles import outline_of, without_alias
+from analysis.reading.results import GRADES, Results, read_parquet
+from analysis.reading.titles import distinct, outline_of, without_alias
+from analysis.writing.notes import accepted_note
 from analysis.writing.table import (
     Cell,
     Table,
@@ -61,13 +62,14 @@ def find_compared(
     if target_a or target_b:
         of_a, of_b = target_a or target_b or "", target_b or target_a or ""
         label_a, label_b = _find(a, of_a, run_a), _find(b, of_b, run_b)
-        name = _name(label_a, outlines[0])
+        name = _names(outlines[0]).get(label_a, label_a)
         if label_a != label_b:
-            name = f"{name} → {_name(label_b, outlines[1])}"
+            name = f"{name} → {_names(outlines[1]).get(label_b, label_b)}"
         return [Compared(name, label_a, label_b, a[label_a], b[label_b])]
+    names = _names(outlines[0])
     for split in ("test", "dev"):
         shared = [
-            Compared(_name(label, outlines[0]), label, label, a[label], b[label], entry.role == "method")
+            Compared(names[label], label, label, a[label], b[label], entry.role == "method")
             for label, entry in outlines[0].items()
             if (entry.kind, entry.split) == ("greedy", split) and label in b
         ]
@@ -91,12 +93,14 @@ def _find(targets: Mapping[str, str], wanted: str, run: str) -> str:
     raise UserError(f"run '{run}' has no result '{wanted}'; {hint}")
 
 
-def _name(label: str, outline: Mapping[str, Outline]) -> str:
-    """What tables call a result: a model by its title, with the split; others by their label."""
-    entry = outline.get(label)
-    if entry is None or entry.kind != "greedy":
-        return label
-    return f"{without_alias(entry.title)} ({entry.split})"
+def _names(outline: Mapping[str, Outline]) -> dict[str, str]:
+    """What tables call the greedy results of a run by label: models by their titles, with the split."""
+    titles = {
+        label: f"{without_alias(entry.title)} ({entry.split})"
+        for label, entry in outline.items()
+        if entry.kind == "greedy"
+    }
+    return distinct(titles)
 
 
 def overview(pairs: Mapping[str, Pair], names: tuple[str, str]) -> Table:
@@ -221,8 +225,12 @@ def compare_runs(
         for result in results
     }
     last = _detailed(results)
+    whole = overview(pairs, runs)
+    whole.notes += accepted_note(
+        Results(store).acceptances(key for result in results for key in (result.key_a, result.key_b))
+    )
     tables = [
-        overview(pairs, runs),
+        whole,
         by_level(last.name, pairs[last.name]),
         changes(store, last, pairs[last.name]),
     ]

@@ -8,7 +8,7 @@ from typing import Any
 from analysis.parts.accuracy import share_of
 from analysis.reading.frame import Frames
 from analysis.reading.study import Study
-from analysis.writing.notes import run_notes
+from analysis.writing.notes import run_list
 from analysis.writing.table import Cell, Table, count, percent, words
 
 CHEAP = "others"
@@ -117,7 +117,7 @@ def cost_tables(study: Study) -> list[Table]:
     if whole.processors:
         listed = ", ".join(f"{name} ({n:,} steps)" for name, n in whole.processors.most_common())
         table.notes.append(f"processor: {listed}.")
-    table.notes += run_notes(study.groups)[:1]
+    table.notes += run_list(study.groups)
     return [table]
 
 

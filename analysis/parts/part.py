@@ -86,8 +86,13 @@ def load_report(recipe_name: str) -> Report | None:
     module, _, attribute = recipe.report.partition(":")
     try:
         report = getattr(importlib.import_module(module), attribute, None)
-    except ImportError as error:
-        raise UserError(f"the report of recipe '{recipe_name}' ({recipe.report}): {error}") from None
+    except UserError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a user's module may raise anything
+        text = " ".join(str(error).split())
+        raise UserError(
+            f"the report of recipe '{recipe_name}' ({recipe.report}): {type(error).__name__}: {text}"
+        ) from None
     if not isinstance(report, Report):
         raise UserError(
             f"the report of recipe '{recipe_name}' ({recipe.report}) is no analysis.parts.part.Report"

@@ -6,7 +6,7 @@ from analysis.parts.accuracy import accuracy_of
 from analysis.reading.groups import Group, accuracy_estimate
 from analysis.reading.recipes import model_heading
 from analysis.reading.study import Study, setting_of
-from analysis.writing.notes import questions_of, run_notes, smallest_change
+from analysis.writing.notes import questions_of, run_list, smallest_change
 from analysis.writing.table import Cell, Table, words
 
 Cells = dict[str, Cell]
@@ -34,9 +34,13 @@ def settings_tables(
 
 def _settings(study: Study, cells_of: Callable[[Group], Cells], plain: Collection[str]) -> Table:
     bases = {group.subject: group for group in study.bases}
-    cells = [cells_of(group) for group in study.groups]
-    results = list(dict.fromkeys(column for row in cells for column in row))
     subject = model_heading(study.groups[0].lead)
+    taken = (subject, "setting", "split", "seeds")  # a recipe may call one of its models so too
+    cells = [
+        {f"{name}, accuracy" if name in taken else name: cell for name, cell in cells_of(group).items()}
+        for group in study.groups
+    ]
+    results = list(dict.fromkeys(column for row in cells for column in row))
     table = Table(
         "Every setting: accuracy, per cent",
         [subject, "setting", "split", *results, "seeds"],
@@ -64,7 +68,7 @@ def _settings(study: Study, cells_of: Callable[[Group], Cells], plain: Collectio
             "that the others vary. A setting that is not judged on test is judged on dev."
         ),
         smallest_change("A share above", shares),
-        *run_notes(study.groups)[:1],
+        *run_list(study.groups),
         "Every run with its command: runs.csv.",
     ]
     return table

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from analysis.reading.recipes import ONLY_MODEL
 from analysis.reading.results import Graded, Ints, Pairs, Questions, Results
-from analysis.reading.titles import without_alias
+from analysis.reading.titles import distinct, without_alias
 from w2s_core.errors import UserError
 from w2s_core.recipes.recipe import Outline, Role
 from w2s_core.statistics import Estimate, score
@@ -137,13 +137,21 @@ class Group:
         """The models that are judged, on whatever split, by name."""
         return {entry.name: entry for entry in reversed(self.outline) if entry.kind in ("greedy", "samples")}
 
+    @cached_property
+    def _titles(self) -> dict[str, str]:
+        return distinct({name: entry.title for name, entry in self._judged.items()})
+
+    @cached_property
+    def _short_titles(self) -> dict[str, str]:
+        return distinct({name: without_alias(entry.title) for name, entry in self._judged.items()})
+
     def title(self, method: str) -> str:
         """What tables call a model that is judged."""
-        return self._judged[method].title if method in self._judged else method
+        return self._titles.get(method, method)
 
     def short_title(self, method: str) -> str:
         """The same without an alias."""
-        return without_alias(self.title(method))
+        return self._short_titles.get(method, method)
 
     def set_title(self, name: str) -> str:
         """What tables call a labelled set."""
@@ -179,7 +187,11 @@ class Group:
         """The names of the members that have all of these methods: greedily, or with k samples a question for k > 1."""
         labels = [self._label(method, k) for method in methods]
         names = self.having(*labels)
-        return names if k == 1 else [one for one in names if all(self._drawn(x, one) >= k for x in labels)]
+        return (
+            names
+            if k == 1
+            else [name for name in names if all(self._drawn(label, name) >= k for label in labels)]
+        )
 
     def _drawn(self, label: str, name: str) -> int:
         """Samples that every question has."""
@@ -191,10 +203,11 @@ class Group:
             (label, member.name)
             for member in self.members
             for label, key in member.targets.items()
-            if self._concerns(label) and not self.results.has(key)
+            if self.concerns(label) and not self.results.has(key)
         ]
 
-    def _concerns(self, label: str) -> bool:
+    def concerns(self, label: str) -> bool:
+        """Whether a target is of the split, or of none."""
         kind, _, rest = label.partition("/")
         return kind not in ("greedy", "samples") or rest.startswith(f"{self.split}/")
 
@@ -237,21 +250,21 @@ class Group:
             scores = _scores(graded, k)
             order = self._aligned(graded.questions, f"{method} of run {name}")
             self.memo[place] = scores if order is None else scores[order]
-        found: Floats = self.memo[place]
-        return found
+        row: Floats = self.memo[place]
+        return row
 
-    def _aligned(self, asked: Questions, where: str) -> npt.NDArray[np.int64] | None:
+    def _aligned(self, questions: Questions, where: str) -> npt.NDArray[np.int64] | None:
         """How to order the rows of a result like the group's questions; None where they are so already."""
-        ours = self.questions
-        if asked is ours:
-            return ours.order
-        found = [asked.ids[i] for i in asked.order] if asked.order is not None else asked.ids
-        if found != self.ids:
+        reference = self.questions
+        if questions is reference:
+            return reference.order
+        ids = [questions.ids[i] for i in questions.order] if questions.order is not None else questions.ids
+        if ids != self.ids:
             from w2s_core.statistics import same_ids
 
-            same_ids(set(self.ids), set(found), (f"the other results on {self.split}", where))
+            same_ids(set(self.ids), set(ids), (f"the other results on {self.split}", where))
             raise UserError(f"{where}: a question stands twice")
-        return asked.order
+        return questions.order
 
     # Of which questions
 
@@ -262,9 +275,9 @@ class Group:
             for method in self.planned(kind):
                 label = f"{kind}/{self.split}/{method}"
                 for name in self.having(label):
-                    found = self.graded(label, name)
-                    _once_each(found.questions, f"{method} of run {name}")
-                    return found
+                    graded = self.graded(label, name)
+                    _once_each(graded.questions, f"{method} of run {name}")
+                    return graded
         return None
 
     @cached_property
@@ -293,21 +306,21 @@ class Group:
 
     def counts(self, kind: str) -> dict[str, int]:
         """Responses of a kind on the split, and how many of them were unparsed, timed out, truncated."""
-        found = {"responses": 0, "unparsed": 0, "timed_out": 0, "truncated": 0}
+        totals = {"responses": 0, "unparsed": 0, "timed_out": 0, "truncated": 0}
         for method in self.planned(kind):
             label = f"{kind}/{self.split}/{method}"
             for name in self.having(label):
                 graded = self.graded(label, name)
-                found["responses"] += len(graded.verdicts)
-                found["truncated"] += int(graded.truncated.sum())
+                totals["responses"] += len(graded.verdicts)
+                totals["truncated"] += int(graded.truncated.sum())
                 for verdict in ("unparsed", "timed_out"):
-                    found[verdict] += int(graded.count(verdict).sum())
-        return found
+                    totals[verdict] += int(graded.count(verdict).sum())
+        return totals
 
 
-def _once_each(asked: Questions, where: str) -> None:
-    if len(asked.index) < len(asked.ids):
-        twice = next(name for i, name in enumerate(asked.ids) if asked.index[name] != i)
+def _once_each(questions: Questions, where: str) -> None:
+    if len(questions.index) < len(questions.ids):
+        twice = next(name for i, name in enumerate(questions.ids) if questions.index[name] != i)
         raise UserError(f"grades of {where}: question '{twice}' stands twice")
 
 
@@ -335,21 +348,21 @@ def once(
         place = (make.__module__, make.__qualname__, args, tuple(sorted(kwargs.items())))
         if place not in group.memo:
             group.memo[place] = make(group, *args, **kwargs)
-        found: Value = group.memo[place]
-        return found
+        value: Value = group.memo[place]
+        return value
 
     return remembered
 
 
-def shared(group: Group, labels: Sequence[str], what: object, make: Callable[[], Value]) -> Value:
+def shared(group: Group, labels: Sequence[str], topic: object, make: Callable[[], Value]) -> Value:
     """Remember what is made of some targets of a group, and of `what`, for all groups that have the same results."""
     keys = (tuple(member.targets.get(label) for label in labels) for member in group.members)
-    place = (what, *keys)
+    place = (topic, *keys)
     memo = group.results.memo
     if place not in memo:
         memo[place] = make()
-    found: Value = memo[place]
-    return found
+    value: Value = memo[place]
+    return value
 
 
 def accuracy_estimate(group: Group, method: str) -> Estimate | None:

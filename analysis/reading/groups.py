@@ -170,7 +170,7 @@ def _newest(records: Mapping[str, Any], names: list[str]) -> list[str]:
 
 
 def _tell_subjects_apart(groups: list[Group]) -> list[Group]:
-    """A subject is a base model and how it was prepared: settings whose field begins with the model's own (`weak_sft`
+    """A subject is a base model and how it was prepared: settings whose field begins with the model's own (`weak_...`
     of `weak`). Where one base was prepared in several ways, its name says which.
 
     Many ways are a search for one of them, and stay settings of the base. Returns the groups, those of one base in

@@ -155,8 +155,8 @@ def changed_sides(table: "pd.DataFrame") -> list[str]:
 
     a, b = table["a"].to_numpy(), table["b"].to_numpy()
     equal = np.where(a > 0, "both right", "neither")
-    found: list[str] = np.where(a > b, "only A", np.where(b > a, "only B", equal)).tolist()
-    return found
+    sides: list[str] = np.where(a > b, "only A", np.where(b > a, "only B", equal)).tolist()
+    return sides
 
 
 def cluster_labels(templates: Iterable[Any]) -> list[Any] | None:

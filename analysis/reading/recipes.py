@@ -15,27 +15,27 @@ ONLY_MODEL: Final = "model"
 
 def find_recipe(name: str) -> Recipe[Any] | None:
     """The recipe of that name; None where it is not there, or cannot be imported."""
-    try:
-        return _load(name)
-    except UserError:
-        return None
+    return _look_up(name)[0]
 
 
 def why_missing(name: str) -> str:
     """One line on a recipe that cannot be had, for reports; empty where it can."""
-    try:
-        _load(name)
-    except UserError as error:
-        return f"These runs have the tables of any recipe only, since theirs cannot be had: {error}."
-    return ""
+    reason = _look_up(name)[1]
+    return (
+        f"These runs have the tables of any recipe only, since theirs cannot be had: {reason}."
+        if reason
+        else ""
+    )
 
 
 @lru_cache(maxsize=32)
-def _load(name: str) -> Recipe[Any]:
+def _look_up(name: str) -> tuple[Recipe[Any] | None, str]:
+    """A recipe, or why there is none. A plug-in must be imported before the first look at a run of its recipe."""
     # Cached, since a look-up reads the entry points of all installed packages, and a study has a thousand records.
-    # An error is not cached: the module may be imported later.
-    recipe: Recipe[Any] = RECIPES.get(name)
-    return recipe
+    try:
+        return RECIPES.get(name), ""
+    except UserError as error:
+        return None, str(error)
 
 
 def base_models(record: Mapping[str, Any]) -> dict[str, str]:

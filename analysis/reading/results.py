@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +42,11 @@ class StoreLike(Protocol):
         """The names."""
         ...
 
+    @property
+    def root(self) -> Path:
+        """Its folder."""
+        ...
+
     def has(self, key: str) -> bool:
         """Whether a result exists."""
         ...
@@ -73,8 +78,8 @@ class Questions:
     @cached_property
     def order(self) -> Ints | None:
         """The rows in order of their ids; None where they are so already."""
-        found = sorted(range(len(self.ids)), key=self.ids.__getitem__)
-        return None if found == list(range(len(found))) else np.array(found, dtype=np.int64)
+        rows = sorted(range(len(self.ids)), key=self.ids.__getitem__)
+        return None if rows == list(range(len(rows))) else np.array(rows, dtype=np.int64)
 
     def ordered(self, values: Sequence[Any]) -> list[Any]:
         """One value a row, in order of the rows' ids."""
@@ -179,8 +184,8 @@ class Graded:
 
     def _rows(self, name: str) -> list[Any]:
         table = read_parquet(self.path, (name,))
-        found: list[Any] = table[name].to_pylist() if name in table.column_names else [None] * len(self.n)
-        return found
+        values: list[Any] = table[name].to_pylist() if name in table.column_names else [None] * len(self.n)
+        return values
 
 
 def number_clusters(templates: Sequence[str | None]) -> Ints | None:
@@ -188,10 +193,11 @@ def number_clusters(templates: Sequence[str | None]) -> Ints | None:
     if all(template is None for template in templates):
         return None
     numbers: dict[object, int] = {}
-    found = [
-        numbers.setdefault((i,) if one is None else one, len(numbers)) for i, one in enumerate(templates)
+    clusters = [
+        numbers.setdefault((i,) if template is None else template, len(numbers))
+        for i, template in enumerate(templates)
     ]
-    return np.array(found, dtype=np.int64)
+    return np.array(clusters, dtype=np.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -232,6 +238,7 @@ class Results:
         self._questions: dict[tuple[Any, ...], Questions] = {}
         self._present: dict[str, bool] = {}
         self._manifests: dict[str, Mapping[str, Any]] = {}
+        self._acceptances: dict[frozenset[str], list[str]] = {}
         self.memo: dict[Any, Any] = {}
 
     def has(self, key: str) -> bool:
@@ -260,12 +267,22 @@ class Results:
         if key not in self._manifests:
             try:
                 with open(f"{self.store.folder(key)}/manifest.json", "rb") as file:  # noqa: PTH123 - thousands of them
-                    found = json.loads(file.read())
-                _ = found["spec"]["step"], found["duration_s"], found["summary"]
+                    manifest = json.loads(file.read())
+                _ = manifest["spec"]["step"], manifest["duration_s"], manifest["summary"]
             except (OSError, ValueError, KeyError, TypeError):
-                found = self.store.manifest(key)  # which says what is wrong
-            self._manifests[key] = found
+                manifest = self.store.manifest(key)  # which says what is wrong
+            self._manifests[key] = manifest
         return self._manifests[key]
+
+    def acceptances(self, keys: Iterable[str]) -> list[str]:
+        """The acceptances by which these results, or what they were made from, stand; a line each."""
+        from w2s_core.engine import Store, acceptances_used
+
+        distinct = frozenset(keys)
+        if distinct not in self._acceptances:
+            used = acceptances_used(cast(Store, self.store), distinct)
+            self._acceptances[distinct] = [f"{entry.step}, {entry}" for entry in used]
+        return self._acceptances[distinct]
 
     def pairs(self, key: str, sides: Mapping[str, str | None]) -> Pairs:
         """Pairs with the verdicts on both sides; `sides` has the key of the grades of "chosen" and "rejected", or None.
@@ -274,12 +291,13 @@ class Results:
             UserError: the grades are of other pairs.
         """
         return read_pairs(
-            self.store.path(key), {side: self.graded(one) if one else None for side, one in sides.items()}
+            self.store.path(key),
+            {side: self.graded(grades) if grades else None for side, grades in sides.items()},
         )
 
     def _shared(self, same: tuple[Any, ...], make: Callable[[], Questions]) -> Questions:
-        found = self._questions.get(same)
-        return found if found is not None else self._questions.setdefault(same, make())
+        questions = self._questions.get(same)
+        return questions if questions is not None else self._questions.setdefault(same, make())
 
 
 Shared = Callable[[tuple[Any, ...], Callable[[], Questions]], Questions]
@@ -297,8 +315,8 @@ def read_graded(folder: Path, shared: Shared = lambda same, make: make()) -> Gra
         return Graded(Questions([]), np.zeros(1, dtype=np.int64), np.zeros(0, dtype=np.int8), path)
     if missing := {"id", "verdicts"} - set(table.column_names):
         raise UserError(f"{path} has no column '{min(missing)}'; it holds no grades")
-    buffers = (one for chunk in table["id"].chunks for one in chunk.buffers())
-    same = (table.num_rows, *(one and one.to_pybytes() for one in buffers))
+    buffers = (buffer for chunk in table["id"].chunks for buffer in chunk.buffers())
+    same = (table.num_rows, *(buffer and buffer.to_pybytes() for buffer in buffers))
     codes, offsets = _codes(table, path)
     return Graded(shared(same, lambda: Questions(table["id"].to_pylist())), offsets, codes, path)
 
@@ -319,9 +337,9 @@ def _codes(table: Any, path: Path) -> tuple[npt.NDArray[np.int8], Ints]:
 
 def _coded(texts: Any) -> tuple[list[str | None], Ints]:
     """The distinct texts of an Arrow array, and which of them each element is."""
-    found = texts.dictionary_encode("encode")
-    indices = np.from_dlpack(found.indices)  # `to_numpy` would import pandas
-    return found.dictionary.to_pylist(), indices.astype(np.int64)
+    encoded = texts.dictionary_encode("encode")
+    indices = np.from_dlpack(encoded.indices)  # `to_numpy` would import pandas
+    return encoded.dictionary.to_pylist(), indices.astype(np.int64)
 
 
 def _row_sums(hits: npt.NDArray[np.bool_], offsets: Ints) -> Ints:
@@ -341,13 +359,13 @@ def read_pairs(folder: Path, grades: Mapping[str, Graded | None]) -> Pairs:
     if table.num_rows == 0:
         return Pairs([], [], dict.fromkeys(grades), path)
     ids = table["id"].to_pylist()
-    for side, one in grades.items():
-        if one is not None and one.questions.ids != ids:
+    for side, graded in grades.items():
+        if graded is not None and graded.questions.ids != ids:
             raise UserError(f"{path}: the grades of the {side} side are of other pairs")
     return Pairs(
         ids,
         table["kind"].to_pylist(),
-        {side: one.right if one is not None else None for side, one in grades.items()},
+        {side: graded.right if graded is not None else None for side, graded in grades.items()},
         path,
     )
 
@@ -378,8 +396,8 @@ def read_parquet(path: Path, columns: Iterable[str] | None = None) -> Any:
         # Small files, many of them: one read of the whole is three times as fast as Arrow's own reads of ranges.
         with pq.ParquetFile(pa.BufferReader(path.read_bytes()), pre_buffer=False) as file:
             has = file.schema_arrow.names
-            wanted = [name for name in columns if name in has] if columns is not None else None
-            return file.read(columns=wanted, use_threads=False)
+            present = [name for name in columns if name in has] if columns is not None else None
+            return file.read(columns=present, use_threads=False)
     except FileNotFoundError:
         raise UserError(f"{path} is missing") from None
     except pa.ArrowInvalid:

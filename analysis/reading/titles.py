@@ -1,6 +1,8 @@
 """What a run's targets are called, their order, and what each is to its method: all from the runs' own records."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 from w2s_core.recipes.recipe import Outline
@@ -12,17 +14,23 @@ ALIAS: Final = " = "
 
 def outline_of(records: Iterable[Mapping[str, Any]]) -> list[Outline]:
     """The targets of some runs of one recipe, in an order that keeps the order of each run's own outline."""
-    old_targets: dict[str, str] = {}
+    old_targets: set[str] = set()
     listed: list[Any] = []
-    outlines: list[list[Outline]] = []
+    outlines: list[Sequence[Outline]] = []
     for record in records:
         if "outline" not in record:
-            old_targets |= record["targets"]
+            old_targets |= record["targets"].keys()
         elif record["outline"] not in listed:
             listed.append(record["outline"])
             outlines.append(outline(record))
     # Records of before have labels alone, which their recipe puts in order: all at once, since it knows the order.
-    return merge(([outline({"targets": old_targets})] if old_targets else []) + outlines)
+    return merge([_old_outline(frozenset(old_targets)), *outlines])
+
+
+@lru_cache(maxsize=64)
+def _old_outline(labels: frozenset[str]) -> tuple[Outline, ...]:
+    # Cached, since finding the recipe that knows the order reads the entry points of all installed packages.
+    return tuple(outline({"targets": dict.fromkeys(sorted(labels))})) if labels else ()
 
 
 def merge(outlines: Iterable[Sequence[Outline]]) -> list[Outline]:
@@ -47,6 +55,7 @@ def without_alias(title: str) -> str:
     return title.partition(ALIAS)[0]
 
 
-def titles_of(record: Mapping[str, Any]) -> dict[str, str]:
-    """What tables call the targets of a run, by label, in order."""
-    return {entry.label: entry.title for entry in outline_of([record])}
+def distinct(titles: Mapping[str, str]) -> dict[str, str]:
+    """Titles by name; where several names share a title, with the name: a table's rows and columns go by title."""
+    counts = Counter(titles.values())
+    return {name: title if counts[title] == 1 else f"{title} ({name})" for name, title in titles.items()}

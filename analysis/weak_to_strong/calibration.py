@@ -99,7 +99,7 @@ class Votes:
 
     def at_level(self, level: Any) -> "Votes":
         """The votes on the questions of a level."""
-        at = [i for i, one in enumerate(self.levels) if one == level]
+        at = [i for i, other in enumerate(self.levels) if other == level]
         ids, levels = [self.ids[i] for i in at], [self.levels[i] for i in at]
         clusters = number_clusters(self.clusters[at].tolist()) if self.clusters is not None else None
         return replace(
@@ -126,15 +126,17 @@ def votes_of(group: Group, label: str, members: Sequence[str] | None = None) -> 
 
 def _read(group: Group, label: str, names: tuple[str, ...]) -> Votes:
     graded = [group.graded(label, name) for name in names]
-    orders = [_order(one) for one in graded]
-    ids = [[one.questions.ids[i] for i in order] for one, order in zip(graded, orders, strict=True)]
+    orders = [_order(part) for part in graded]
+    ids = [[part.questions.ids[i] for i in order] for part, order in zip(graded, orders, strict=True)]
     for other, name in zip(ids[1:], names[1:], strict=True):
         _check_same(ids[0], other, (f"{label} of {names[0]}", f"{label} of {name}"))
-    votes = [one.vote for one in graded]
-    confidence = np.stack([one.share[order] for one, order in zip(votes, orders, strict=True)])
-    right = np.stack([one.right[order] for one, order in zip(votes, orders, strict=True)]).astype(np.float64)
+    votes = [part.vote for part in graded]
+    confidence = np.stack([part.share[order] for part, order in zip(votes, orders, strict=True)])
+    right = np.stack([part.right[order] for part, order in zip(votes, orders, strict=True)]).astype(
+        np.float64
+    )
     levels, templates = ([values[i] for i in orders[0]] for values in (graded[0].levels, graded[0].templates))
-    empty = float(np.mean([one.empty for one in votes])) if right.size else 0.0
+    empty = float(np.mean([part.empty for part in votes])) if right.size else 0.0
     return Votes(ids[0], confidence, right, levels, number_clusters(templates), empty, names)
 
 
@@ -151,10 +153,10 @@ def _check_same(first: list[str], second: list[str], names: tuple[str, str]) -> 
 
 def vote_labels(group: Group) -> dict[str, str]:
     """The targets that are votes and planned, with what tables call them: on train_2, then each model on the split."""
-    found = {VOTE: "M_plus, train_2"} if VOTE in group.labels else {}
+    on_train_2 = {VOTE: "M_plus, train_2"} if VOTE in group.labels else {}
     planned = group.planned("samples")
     names = short_names(group)
-    return found | {
+    return on_train_2 | {
         f"samples/{group.split}/{method}": f"{names[method]}, {group.split}"
         for method in names
         if method in planned
@@ -166,8 +168,8 @@ def atoms_of(group: Group, label: str) -> list[AtomAccuracy]:
     votes = votes_of(group, label)
     if votes is None:
         return []
-    given = votes.confidence, votes.right, votes.clusters
-    return shared(group, [label], ("atoms", votes.members), lambda: atom_accuracy(*given))
+    arguments = votes.confidence, votes.right, votes.clusters
+    return shared(group, [label], ("atoms", votes.members), lambda: atom_accuracy(*arguments))
 
 
 def curve_of(group: Group, label: str) -> RiskCoverage | None:
@@ -181,9 +183,9 @@ def interval_of(group: Group, label: str, name: str) -> Estimate | None:
     votes = votes_of(group, label)
     if votes is None:
         return None
-    given = votes.confidence, votes.right, votes.clusters
-    what = ("intervals", votes.members)
-    return shared(group, [label], what, lambda: calibration_intervals(SHOWN, *given))[name]
+    arguments = votes.confidence, votes.right, votes.clusters
+    topic = ("intervals", votes.members)
+    return shared(group, [label], topic, lambda: calibration_intervals(SHOWN, *arguments))[name]
 
 
 def change_of(group: Group, before: str, after: str, name: str) -> Estimate | None:
@@ -194,9 +196,11 @@ def change_of(group: Group, before: str, after: str, name: str) -> Estimate | No
         return None
     _check_same(first.ids, second.ids, (f"{before} of {members[0]}", f"{after} of {members[0]}"))
     systems = (first.confidence, first.right), (second.confidence, second.right)
-    what = ("changes", first.members)
-    found = shared(group, [before, after], what, lambda: calibration_changes(SHOWN, *systems, first.clusters))
-    return found[name]
+    topic = ("changes", first.members)
+    changes = shared(
+        group, [before, after], topic, lambda: calibration_changes(SHOWN, *systems, first.clusters)
+    )
+    return changes[name]
 
 
 # Tables
@@ -206,8 +210,8 @@ def calibration_tables(group: Group) -> list[Table]:
     """Measures, accuracy by confidence, measures by level, and a threshold; none where no vote is planned."""
     if not vote_labels(group):
         return []
-    made = (measure_table(group), atom_table(group), level_table(group), threshold_table(group))
-    return [table for table in made if table.rows]
+    tables = (measure_table(group), atom_table(group), level_table(group), threshold_table(group))
+    return [table for table in tables if table.rows]
 
 
 def measure_table(group: Group) -> Table:
@@ -225,12 +229,12 @@ def measure_table(group: Group) -> Table:
         name="calibration",
         of=group.name,
     )
-    for name, shown in SHOWN.items():
-        row = {"measure": words(shown)}
+    for name, heading in SHOWN.items():
+        row = {"measure": words(heading)}
         signed = name == "overconfidence"
         row |= {heads[label]: share_cell(interval_of(group, label, name), signed=signed) for label in labels}
-        found = {label: change_of(group, before, label, name) for label in after}
-        row |= {changes[label]: share_cell(found[label], signed=True) for label in after}
+        by_label = {label: change_of(group, before, label, name) for label in after}
+        row |= {changes[label]: share_cell(by_label[label], signed=True) for label in after}
         table.rows.append(row)
     answers = {heads[label]: _empty_cell(group, label) for label in labels}
     table.rows.append({"measure": words("votes without an answer"), **answers})
@@ -244,8 +248,8 @@ def atom_table(group: Group) -> Table:
     """How many votes have each confidence, over all seeds, and how many of them are right."""
     labels = vote_labels(group)
     heads = {label: _heading(group, label) for label in labels}
-    found = {label: {one.confidence: one for one in atoms_of(group, label)} for label in labels}
-    columns = [f"{heads[label]}: {what}" for label in labels for what in ("votes", "right, %")]
+    by_label = {label: {atom.confidence: atom for atom in atoms_of(group, label)} for label in labels}
+    columns = [f"{heads[label]}: {column}" for label in labels for column in ("votes", "right, %")]
     table = Table(
         title(group, "Calibration: accuracy of the vote by its confidence"),
         ["confidence", *columns],
@@ -253,14 +257,14 @@ def atom_table(group: Group) -> Table:
         name="calibration_atoms",
         of=group.name,
     )
-    for value in sorted({value for atoms in found.values() for value in atoms}):
+    for value in sorted({value for atoms in by_label.values() for value in atoms}):
         row = {"confidence": Cell(f"{value:.3g}", value)}
-        for label, atoms in found.items():
+        for label, atoms in by_label.items():
             if value in atoms:
                 row[f"{heads[label]}: votes"] = count(atoms[value].n)
                 row[f"{heads[label]}: right, %"] = percent_interval(atoms[value].accuracy)
         table.rows.append(row)
-    shares = [one.accuracy for atoms in found.values() for one in atoms.values()]
+    shares = [atom.accuracy for atoms in by_label.values() for atom in atoms.values()]
     smallest = smallest_change("The share right of an atom", shares)
     table.notes = ["A calibrated vote is right as often as it is sure.", *_notes(group, smallest)]
     return table
@@ -303,10 +307,13 @@ def _level_cells(group: Group, label: str, level: Any) -> tuple[dict[str, Cell],
         return {}, None
 
     def make() -> tuple[dict[str, Cell], Estimate]:
-        ours = votes.at_level(level)
-        found = calibration_intervals(BY_LEVEL, ours.confidence, ours.right, ours.clusters)
-        cells = {SHOWN[name]: share_cell(one, signed=name == "overconfidence") for name, one in found.items()}
-        return {"questions": count(ours.right.shape[1]), **cells}, found["overconfidence"]
+        selected = votes.at_level(level)
+        measures = calibration_intervals(BY_LEVEL, selected.confidence, selected.right, selected.clusters)
+        cells = {
+            SHOWN[name]: share_cell(estimate, signed=name == "overconfidence")
+            for name, estimate in measures.items()
+        }
+        return {"questions": count(selected.right.shape[1]), **cells}, measures["overconfidence"]
 
     return shared(group, [label], ("by level", level, votes.members), make)
 
@@ -328,14 +335,14 @@ def threshold_table(group: Group) -> Table:
         name="calibration_threshold",
         of=group.name,
     )
-    having = [one for one in (m_plus(group), *METHODS) if group.having(f"samples/dev/{one}")]
-    found = [_threshold_row(group, method, target) for method in having for target in TARGETS]
-    table.rows = [row for row, _ in found]
+    having = [name for name in (m_plus(group), *METHODS) if group.having(f"samples/dev/{name}")]
+    results = [_threshold_row(group, method, target) for method in having for target in TARGETS]
+    table.rows = [row for row, _ in results]
     if not table.rows:
         table.rows = [{"vote": words(MISSING)}]
         table.notes = [f"No dev samples in these runs. {_to_make_dev(group)}", *run_notes([group])]
         return table
-    table.notes = [RULE, *_notes(group, smallest_change("The share right", [one for _, one in found]))]
+    table.notes = [RULE, *_notes(group, smallest_change("The share right", [share for _, share in results]))]
     return table
 
 
@@ -372,8 +379,8 @@ def _empty_cell(group: Group, label: str) -> Cell:
 
 def _heading(group: Group, label: str) -> str:
     """What a vote is called, with the number of its seeds where some lack it."""
-    name, found = vote_labels(group)[label], group.having(label)
-    return f"{name} ({len(found)}/{len(group.runs)} seeds)" if 0 < len(found) < len(group.runs) else name
+    name, members = vote_labels(group)[label], group.having(label)
+    return f"{name} ({len(members)}/{len(group.runs)} seeds)" if 0 < len(members) < len(group.runs) else name
 
 
 def _notes(group: Group, smallest: str = "") -> list[str]:

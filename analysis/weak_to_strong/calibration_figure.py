@@ -52,16 +52,16 @@ def calibration_figure(groups: Sequence[Group]) -> "Figure | None":
 
 def _series(group: Group) -> list[tuple[str, str, str, str]]:
     """(target, colour, name, dashes) of each vote; M_plus on train_2 has the colour of M_plus, dashed."""
-    found = []
+    series = []
     for label in vote_labels(group):
         method = label.rsplit("/", 1)[-1]
         if label == VOTE:
-            found.append((label, "hybrid", "M+, train_2", "--"))
+            series.append((label, "hybrid", "M+, train_2", "--"))
         elif method in METHODS:
-            found.append((label, method, method.upper(), "-"))
+            series.append((label, method, method.upper(), "-"))
         else:
-            found.append((label, "hybrid", "M+", "-"))
-    return found
+            series.append((label, "hybrid", "M+", "-"))
+    return series
 
 
 def _draw_reliability(panel: "Axes", group: Group) -> None:

@@ -76,11 +76,11 @@ def _cells(studies: Sequence[Study]) -> Cells:
 
 def _by_ceiling(cells: Cells) -> list[str]:
     """The strong models, the least able one first."""
-    found: dict[str, list[float]] = {}
+    ceilings: dict[str, list[float]] = {}
     for (_, strong), group in cells.items():
         estimate = accuracy_of(group, "ceiling")
-        found.setdefault(strong, []).append(estimate.value)
-    return sorted(found, key=lambda strong: (max(found[strong]), strong))
+        ceilings.setdefault(strong, []).append(estimate.value)
+    return sorted(ceilings, key=lambda strong: (max(ceilings[strong]), strong))
 
 
 def _grid(
@@ -100,14 +100,14 @@ def _pgr_grid(cells: Cells, strongs: Sequence[str], method: str) -> Table:
     judged = list(cells.values())
 
     def cell_of(group: Group) -> Cell:
-        found = group_recovery(group, m_plus(group) if method == "m_plus" else method)
-        if found is None:
+        pgr = group_recovery(group, m_plus(group) if method == "m_plus" else method)
+        if pgr is None:
             return words(MISSING)
-        return ratio_interval(found.ratio) if found.resolved else words(NOT_RESOLVED)
+        return ratio_interval(pgr.ratio) if pgr.resolved else words(NOT_RESOLVED)
 
-    shown = "M_plus" if method == "m_plus" else title_in(judged, method)
+    name = "M_plus" if method == "m_plus" else title_in(judged, method)
     table = _grid(
-        cells, strongs, f"PGR of {shown} on {judged[0].split}, by strong model", f"{NAME}_{method}", cell_of
+        cells, strongs, f"PGR of {name} on {judged[0].split}, by strong model", f"{NAME}_{method}", cell_of
     )
     table.notes = [
         (
@@ -130,7 +130,7 @@ def _gap_grid(cells: Cells, strongs: Sequence[str]) -> Table:
         name=f"{NAME}_pairs",
     )  # fmt: skip
     for weak in dict.fromkeys(weak for weak, _ in cells):
-        for strong in (one for one in strongs if (weak, one) in cells):
+        for strong in (other for other in strongs if (weak, other) in cells):
             group = cells[weak, strong]
             table.rows.append(
                 {
@@ -156,9 +156,9 @@ def gap_figure(cells: Sequence[Group]) -> "Figure | None":
     """Colour and dashes say the strong model, the marker the weak one. None where no pair has a resolved gap."""
     points = []
     for group in cells:
-        found, gap = group_recovery(group, m_plus(group)), difference([group], "ceiling", "weak_floor")
-        if found is not None and found.resolved and gap is not None and not isnan(found.ratio.value):
-            points.append((group, 100 * gap.value, found.ratio))
+        pgr, gap = group_recovery(group, m_plus(group)), difference([group], "ceiling", "weak_floor")
+        if pgr is not None and pgr.resolved and gap is not None and not isnan(pgr.ratio.value):
+            points.append((group, 100 * gap.value, pgr.ratio))
     if not points:
         return None
     shades = assigned([strong_model(group) for group in cells], _SHADES)

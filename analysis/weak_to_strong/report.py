@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 ON_LEVELS: Final = (
-    "The paper reports that ORPO passes the ceiling on MATH levels 4 and 5"
-    " (its Figure 6, bars without numbers)."
+    "The paper reports that ORPO passes the ceiling on MATH levels 4 and 5 "
+    "(its Figure 6, bars without numbers)."
 )
 _PRECISION, _COVERAGE = "agreed, precision", "agreed, coverage"
 

@@ -49,15 +49,17 @@ def measured(groups: Sequence[Group]) -> list[Measured]:
     return [Measured(group, properties(group), gain_of(group)) for group in groups if group.planned()]
 
 
-def property_names(found: Sequence[Measured]) -> list[str]:
+def property_names(models: Sequence[Measured]) -> list[str]:
     """The properties that any of them has, in order."""
-    return list(dict.fromkeys(name for one in found for name in one.properties))
+    return list(dict.fromkeys(name for model in models for name in model.properties))
 
 
-def ranked(found: Sequence[Measured], name: str) -> tuple[int, float, float]:
+def ranked(models: Sequence[Measured], name: str) -> tuple[int, float, float]:
     """How many weak models have a property and a gain; Spearman's correlation of the two, and its p."""
     pairs = [
-        (one.properties[name].value, one.gain.value) for one in found if name in one.properties and one.gain
+        (model.properties[name].value, model.gain.value)
+        for model in models
+        if name in model.properties and model.gain
     ]
     rho, p = spearman([x for x, _ in pairs], [y for _, y in pairs])
     return len(pairs), rho, p
@@ -65,8 +67,8 @@ def ranked(found: Sequence[Measured], name: str) -> tuple[int, float, float]:
 
 def weak_choice_tables(study: Study) -> list[Table]:
     """The weak models' measured properties, and the rank correlations of these with the strong model's gain."""
-    found = measured(study.bases)
-    return [_property_table(found), _correlation_table(found)] if found else []
+    models = measured(study.bases)
+    return [_property_table(models), _correlation_table(models)] if models else []
 
 
 @once
@@ -78,13 +80,13 @@ def gain_of(group: Group) -> Estimate | None:
 @once
 def properties(group: Group) -> dict[str, Estimate]:
     """What is measured of a weak model, by name; what is missing stands out."""
-    found = {"accuracy": accuracy_estimate(group, "weak_floor")}
-    for name, one in (("label precision", "weak_0"), ("agreement precision", "agreed_1")):
-        quality = quality_of_set(group, one)
-        found[name] = quality.precision if quality else None
-    found["disagreement"] = _disagreement(group)
-    found["error overlap"] = error_overlap(group)
-    return {name: one for name, one in found.items() if one is not None and not isnan(one.value)}
+    estimates = {"accuracy": accuracy_estimate(group, "weak_floor")}
+    for name, labels in (("label precision", "weak_0"), ("agreement precision", "agreed_1")):
+        quality = quality_of_set(group, labels)
+        estimates[name] = quality.precision if quality else None
+    estimates["disagreement"] = _disagreement(group)
+    estimates["error overlap"] = error_overlap(group)
+    return {name: known for name, known in estimates.items() if known is not None and not isnan(known.value)}
 
 
 def error_overlap(group: Group) -> Estimate | None:
@@ -107,8 +109,8 @@ def _disagreement(group: Group) -> Estimate | None:
     return score(tables.kept["weak_0"] * (1 - tables.kept["agreed_1"]), tables.clusters)
 
 
-def _property_table(found: Sequence[Measured]) -> Table:
-    groups, names = [one.group for one in found], property_names(found)
+def _property_table(models: Sequence[Measured]) -> Table:
+    groups, names = [model.group for model in models], property_names(models)
     gain = "gain of M_plus over zero-shot, points"
     table = Table(
         f"Weak models measured, per cent, and the strong model's gain on {groups[0].split}",
@@ -116,31 +118,31 @@ def _property_table(found: Sequence[Measured]) -> Table:
         spans=(*names, gain),
         name="weak_choice",
     )
-    for one in found:
+    for model in models:
         cells = {
-            name: percent_interval(one.properties[name]) if name in one.properties else words(MISSING)
+            name: percent_interval(model.properties[name]) if name in model.properties else words(MISSING)
             for name in names
         }
-        table.rows.append({"weak model": words(one.group.name), **cells, gain: points_interval(one.gain)})
+        table.rows.append({"weak model": words(model.group.name), **cells, gain: points_interval(model.gain)})
     table.notes = [
         (
             "disagreement: questions of train_2 that the first agreement drops. error overlap: of the weak "
             "model's wrong labels, those where the strong model's few-shot answer is wrong too."
         ),
-        *footer(groups, smallest_effect("A gain", [one.gain for one in found])),
+        *footer(groups, smallest_effect("A gain", [model.gain for model in models])),
     ]
     return table
 
 
-def _correlation_table(found: Sequence[Measured]) -> Table:
+def _correlation_table(models: Sequence[Measured]) -> Table:
     table = Table(
         "Rank correlation of the weak models' properties with the strong model's gain",
         ["property", "Spearman's rho", "p", "weak models"],
         name="weak_choice_correlation",
     )
     sizes = []
-    for name in property_names(found):
-        size, rho, p = ranked(found, name)
+    for name in property_names(models):
+        size, rho, p = ranked(models, name)
         sizes.append(size)
         table.rows.append(
             {
@@ -150,7 +152,7 @@ def _correlation_table(found: Sequence[Measured]) -> Table:
                 "weak models": words(str(size)),
             }
         )
-    groups = [one.group for one in found]
+    groups = [model.group for model in models]
     table.notes = [_power_note(min(sizes, default=0)), *_base_note(groups), *footer(groups)]
     return table
 
@@ -172,9 +174,9 @@ def _power_note(n: int) -> str:
     if n > EXACT:
         return f"n = {n} weak models. p: over {DRAWS:,} rankings drawn at random; each of several tests."
     least = min(1.0, 2 / factorial(n))
-    said = f"n = {n} weak models: the smallest p that any ranking could give is {least:.3g}"
+    sentence = f"n = {n} weak models: the smallest p that any ranking could give is {least:.3g}"
     too_few = ", so n is too small for a claim (five weak models are needed)" if least > ALPHA else ""
-    return f"{said}{too_few}. p: exact, over all rankings; each of several tests."
+    return f"{sentence}{too_few}. p: exact, over all rankings; each of several tests."
 
 
 def spearman(x: Sequence[float], y: Sequence[float], draws: int = DRAWS) -> tuple[float, float]:
@@ -210,18 +212,18 @@ _FAINT: Final = "#9FD8C6"
 
 def choice_figure(groups: Sequence[Group]) -> "Figure | None":
     """A panel a property: the gain of M_plus over zero-shot, a point a weak model. None where none has a gain."""
-    found = [one for one in measured(groups) if one.gain and not isnan(one.gain.value)]
-    names = property_names(found)
+    models = [model for model in measured(groups) if model.gain and not isnan(model.gain.value)]
+    names = property_names(models)
     if not names:
         return None
-    marks = assigned([one.group.base for one in found], MARKS)
+    marks = assigned([model.group.base for model in models], MARKS)
     with style():
         figure, panels = new_figure(len(names))
         for panel, name in zip(panels[0], names, strict=True):
-            for one in found:
-                if one.gain and name in one.properties:
-                    _draw_model(panel, one.properties[name], one.gain, marks[one.group.base])
-            size, rho, _ = ranked(found, name)
+            for model in models:
+                if model.gain and name in model.properties:
+                    _draw_model(panel, model.properties[name], model.gain, marks[model.group.base])
+            size, rho, _ = ranked(models, name)
             panel.set_title(f"{size} weak models, rho = {rho:+.2f}", fontsize=8, pad=4)
             panel.set_xlabel(f"{name}, %", labelpad=2)
             add_grid(panel)
@@ -235,7 +237,7 @@ def choice_figure(groups: Sequence[Group]) -> "Figure | None":
 
 
 def _draw_model(panel: "Axes", measured_as: Estimate, gain: Estimate, mark: str) -> None:
-    across, up = (([100 * arm] for arm in arms(one)) for one in (measured_as, gain))
+    across, up = (([100 * arm] for arm in arms(estimate)) for estimate in (measured_as, gain))
     panel.errorbar(
         [100 * measured_as.value], [100 * gain.value], xerr=[*across], yerr=[*up], color=COLOURS["hybrid"],
         marker=mark, markersize=4, ecolor=_FAINT, elinewidth=0.7, linestyle="none", zorder=3,

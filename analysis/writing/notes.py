@@ -1,7 +1,7 @@
 """What stands beneath every table: questions, seeds, clusters, the smallest effect it can show, runs and commands."""
 
 import shlex
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from math import isnan, nan
 
 import numpy as np
@@ -119,11 +119,31 @@ def missing_notes(groups: Sequence[Group], concerns: Callable[[str], bool] = lam
 
 def run_notes(groups: Sequence[Group]) -> list[str]:
     """The runs behind a table, and what computed them."""
-    runs = list(dict.fromkeys(run for group in groups for run in group.all_runs))
     commands = list(dict.fromkeys(command for group in groups for command in group.commands))
+    return run_list(groups) + ([f"computed by: {_listed(commands)}"] if commands else [])
+
+
+def run_list(groups: Sequence[Group]) -> list[str]:
+    """The runs behind a table, and what the user has said of the code that made their results."""
+    runs = list(dict.fromkeys(run for group in groups for run in group.all_runs))
     more = f" and {len(runs) - NAMED_RUNS} more (runs.csv)" if len(runs) > NAMED_RUNS else ""
-    notes = [f"run{'s' * (len(runs) > 1)}: {', '.join(runs[:NAMED_RUNS])}{more}"]
-    return notes + ([f"computed by: {_listed(commands)}"] if commands else [])
+    return [*_accepted(groups), f"run{'s' * (len(runs) > 1)}: {', '.join(runs[:NAMED_RUNS])}{more}"]
+
+
+def _accepted(groups: Sequence[Group]) -> list[str]:
+    """By which of the user's acceptances results of these groups stand: today's code would have other keys."""
+    lines: dict[str, None] = {}
+    for group in groups:
+        keys = (
+            key for member in group.members for label, key in member.targets.items() if group.concerns(label)
+        )
+        lines |= dict.fromkeys(group.results.acceptances(keys))
+    return accepted_note(lines)
+
+
+def accepted_note(acceptances: Collection[str]) -> list[str]:
+    """A note on the acceptances by which results stand; none where there is none."""
+    return [f"Results stand by `w2s accept`: {'; '.join(acceptances)}."] if acceptances else []
 
 
 def to_compute(groups: Sequence[Group], fields: str) -> str:

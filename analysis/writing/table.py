@@ -79,7 +79,7 @@ def share_cell(estimate: Estimate | None, *, signed: bool = False) -> Cell:
         return Cell("–")
     form = "+.3f" if signed else ".3f"
     value, low, high = (
-        format(round(one, 3) + 0.0, form) for one in (estimate.value, estimate.low, estimate.high)
+        format(round(bound, 3) + 0.0, form) for bound in (estimate.value, estimate.low, estimate.high)
     )
     ends = "" if isnan(estimate.low) else f" [{low}, {high}]"
     return Cell(value + ends, estimate.value, estimate.low, estimate.high)
@@ -99,7 +99,7 @@ def points_interval(effect: Estimate | None) -> Cell:
     """A difference of shares in points, with its sign: `+5.2 [+3.1, +7.4]`."""
     if effect is None or isnan(effect.value):
         return Cell("–")
-    value, low, high = (100 * one for one in (effect.value, effect.low, effect.high))
+    value, low, high = (100 * share for share in (effect.value, effect.low, effect.high))
     ends = "" if isnan(low) else f" [{_signed(low)}, {_signed(high)}]"
     return Cell(_signed(value) + ends, value, low, high)
 
@@ -122,7 +122,7 @@ def p_value(p: float) -> Cell:
 def _interval(estimate: Estimate, factor: float, digits: int) -> Cell:
     if isnan(estimate.value):
         return Cell("–")
-    value, low, high = (factor * one for one in (estimate.value, estimate.low, estimate.high))
+    value, low, high = (factor * bound for bound in (estimate.value, estimate.low, estimate.high))
     ends = "" if isnan(low) else f" [{low:.{digits}f}, {high:.{digits}f}]"
     return Cell(f"{value:.{digits}f}{ends}", value, low, high)
 
@@ -135,14 +135,14 @@ def to_terminal(table: Table, width: int = WIDTH) -> str:
 
     out = io.StringIO()
     console = Console(file=out, width=max(width, _needed(table)), color_system=None, highlight=False)
-    shown = RichTable(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="", title_style="")
+    grid = RichTable(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="", title_style="")
     for name in table.columns:
-        shown.add_column(name, justify="left" if table.is_left(name) else "right", no_wrap=True)
+        grid.add_column(name, justify="left" if table.is_left(name) else "right", no_wrap=True)
     for cells in table.texts():
-        shown.add_row(*(Text(cell) for cell in cells))
+        grid.add_row(*(Text(cell) for cell in cells))
     console.print(Text(table.title))
     console.print(Text("─" * min(width, max(len(table.title), 60))))
-    console.print(shown)
+    console.print(grid)
     for note in table.notes:
         console.print(Text(note), width=width)
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
@@ -248,7 +248,7 @@ _TEX = str.maketrans(
         "“": "``",
         "”": "''",
         "’": "'",
-        **{one: f"\\{one}" for one in "&%$#_"},
+        **{mark: f"\\{mark}" for mark in "&%$#_"},
     }
 )
 
@@ -267,10 +267,10 @@ def save_tables(
         before, after: Markdown around the tables (a heading, figures).
     """
     folder.mkdir(parents=True, exist_ok=True)
-    shown = [table for table in tables if not table.csv_only]
+    written = [table for table in tables if not table.csv_only]
     texts = {
-        f"{name}.md": "\n".join(filter(None, [before, *map(to_markdown, shown), after])),
-        f"{name}.tex": "\n".join(map(to_latex, shown)),
+        f"{name}.md": "\n".join(filter(None, [before, *map(to_markdown, written), after])),
+        f"{name}.tex": "\n".join(map(to_latex, written)),
     }
     for stem in dict.fromkeys(table.name or name for table in tables):
         texts[f"{stem}.csv"] = to_csv(*(table for table in tables if (table.name or name) == stem))

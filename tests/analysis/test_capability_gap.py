@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from analysis.reading.frame import load_frames
-from analysis.reading.study import by_strong, make_study
+from analysis.reading.study import by_companions, make_study
 from analysis.report import write_reports
 from analysis.weak_to_strong.capability_gap import gap_tables
 from analysis.weak_to_strong.weak_models import NOT_RESOLVED
@@ -45,9 +45,8 @@ def accuracy(store: TinyStore, strong: str, method: str) -> float:
 
 
 def test_cells_are_the_pairs_own_and_strong_models_stand_by_their_ceilings(grid: TinyStore) -> None:
-    studies = [
-        make_study(frames) for frames in by_strong(load_frames(grid, list(grid.refs.names()))).values()
-    ]
+    frames = load_frames(grid, list(grid.refs.names()))
+    studies = [make_study(part) for _, part in by_companions(frames)]
     m_plus, *_, pairs = gap_tables(studies)
     assert m_plus.columns == ["weak model", "tiny", "small", "big"]
     llama, qwen2 = m_plus.rows

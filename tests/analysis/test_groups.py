@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from analysis.reading.frame import load_frames
-from analysis.reading.groups import WEAK_MODELS, make_groups
+from analysis.reading.groups import MAX_SUBJECTS, make_groups
 from tests.analysis.synthetic import TinyStore, add_run
 from tests.tiny import write_experiment
 from w2s_core.experiment import load_experiment
@@ -70,7 +70,7 @@ def test_a_base_taught_in_two_ways_is_two_weak_models(store: TinyStore) -> None:
         taught(store, "llama", steps, consistency=0.5)
     taught(store, "mistral", 300)
     groups = make_groups(load_frames(store, list(store.refs.names())))
-    assert list(dict.fromkeys(group.weak for group in groups)) == [
+    assert list(dict.fromkeys(group.subject for group in groups)) == [
         "llama, weak_sft.max_steps=75",
         "llama, weak_sft.max_steps=300",
         "mistral",
@@ -79,8 +79,8 @@ def test_a_base_taught_in_two_ways_is_two_weak_models(store: TinyStore) -> None:
 
 
 def test_a_search_for_the_best_way_to_teach_is_of_one_weak_model(store: TinyStore) -> None:
-    for steps in range(WEAK_MODELS + 1):
+    for steps in range(MAX_SUBJECTS + 1):
         taught(store, "llama", steps)
     groups = make_groups(load_frames(store, list(store.refs.names())))
-    assert {group.weak for group in groups} == {"llama"}
+    assert {group.subject for group in groups} == {"llama"}
     assert groups[0].name == "llama, weak_sft.max_steps=0"

@@ -10,9 +10,9 @@ import pytest
 from analysis.parts.levels import hardest_answer, level_tables
 from analysis.reading.frame import GRADES, load_frames
 from analysis.reading.groups import Group, make_groups
-from analysis.reading.labels import label_quality_over_seeds
 from analysis.reading.study import Study, make_study
-from analysis.report import PARTS
+from analysis.weak_to_strong.labels import quality_of_set
+from analysis.weak_to_strong.report import PARTS
 from analysis.weak_to_strong.selection import selection_tables
 from analysis.weak_to_strong.stage_two import stage_two_tables
 from analysis.weak_to_strong.thresholds import series_of, threshold_tables
@@ -92,9 +92,9 @@ def test_passing_the_ceiling_is_judged_by_the_interval_on_the_hardest_level(one_
 def test_agreed_and_dropped_make_up_all_labels(study: TinyStore) -> None:
     group = group_of(study, "llama-0", "llama-1", "llama-2")
     for number in (1, 2):
-        side = label_quality_over_seeds(group, f"weak_{number - 1}")
-        kept = label_quality_over_seeds(group, f"agreed_{number}")
-        rest = label_quality_over_seeds(group, f"dropped_{number}")
+        side = quality_of_set(group, f"weak_{number - 1}")
+        kept = quality_of_set(group, f"agreed_{number}")
+        rest = quality_of_set(group, f"dropped_{number}")
         assert side is not None
         assert kept is not None
         assert rest is not None
@@ -102,7 +102,7 @@ def test_agreed_and_dropped_make_up_all_labels(study: TinyStore) -> None:
     for seed in (0, 1, 2):
         kept_ids = {row["id"] for row in grades(study, f"llama-{seed}-agreed_1")}
         others = [row for row in grades(study, f"llama-{seed}-weak_0") if row["id"] not in kept_ids]
-        alone = label_quality_over_seeds(group_of(study, f"llama-{seed}"), "dropped_1")
+        alone = quality_of_set(group_of(study, f"llama-{seed}"), "dropped_1")
         assert alone is not None
         assert alone.precision.value == pytest.approx(accuracy(others))
         assert alone.rows == len(others)
@@ -120,7 +120,7 @@ def test_labels_name_the_templates_of_their_questions(one_run: TinyStore) -> Non
 
 
 def test_shares_by_level_add_up_and_weigh_to_the_precision(one_run: TinyStore) -> None:
-    quality = label_quality_over_seeds(group_of(one_run), "agreed_1")
+    quality = quality_of_set(group_of(one_run), "agreed_1")
     assert quality is not None
     assert sum(share for share, _ in quality.by_level.values()) == pytest.approx(1)
     weighed = sum(share * right for share, right in quality.by_level.values())

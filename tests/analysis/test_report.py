@@ -10,7 +10,7 @@ from analysis.reading.frame import load_frames
 from analysis.reading.groups import make_groups
 from analysis.report import render_run, save_report
 from analysis.weak_to_strong.stage_one import stage_one_figure
-from analysis.writing.figures import COLOURS, MARKERS, save_figure
+from analysis.writing.figures import LOOKS, save_figure
 from tests.analysis.synthetic import TinyStore, add_run
 from w2s_core.errors import UserError
 
@@ -132,9 +132,9 @@ def test_colours_differ_for_colour_blind_eyes_and_in_grey() -> None:
             [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]
         ),
     }
-    lines = {name: [int(COLOURS[name][i : i + 2], 16) / 255 for i in (1, 3, 5)] for name in MARKERS}
-    assert len(set(MARKERS.values())) == len(MARKERS)
+    colours = {look.colour: [int(look.colour[i : i + 2], 16) / 255 for i in (1, 3, 5)] for look in LOOKS}
+    assert len({look.marker for look in LOOKS}) == len(colours) == len(LOOKS)
     for matrix in confusions.values():
-        seen = {name: matrix @ np.array(colour) for name, colour in lines.items()}
-        for one, two in itertools.combinations(seen, 2):
-            assert np.linalg.norm(seen[one] - seen[two]) > 0.25, (one, two)
+        perceived = {name: matrix @ np.array(colour) for name, colour in colours.items()}
+        for first, second in itertools.combinations(perceived, 2):
+            assert np.linalg.norm(perceived[first] - perceived[second]) > 0.25, (first, second)

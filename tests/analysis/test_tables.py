@@ -12,10 +12,10 @@ import pytest
 from analysis.reading.frame import GRADES, load_frames
 from analysis.reading.results import read_graded
 from analysis.reading.study import make_study
-from analysis.reading.titles import method_name, ordered, ordered_sets
+from analysis.reading.titles import merge, outline_of
 from analysis.reading.typed import written
-from analysis.report import ONE_RUN
 from analysis.weak_to_strong.published import published_figure
+from analysis.weak_to_strong.report import REPORT
 from analysis.writing.table import (
     Cell,
     Table,
@@ -30,13 +30,14 @@ from analysis.writing.table import (
 from tests.analysis.synthetic import TRUTH, TinyStore, add_run
 from tests.oracle_evaluation import accuracy, by_level, label_quality, mean_pass_at_k
 from w2s_core.errors import UserError
+from w2s_core.recipes.recipe import Outline
 from w2s_core.rows import read_rows, write_rows
 
 
 def tables_of(store: TinyStore, *runs: str) -> dict[tuple[str, str], Table]:
     """The tables of runs by what they are called and of."""
     study = make_study(load_frames(store, runs or list(store.refs.names())))
-    return {(table.name, table.of): table for part in ONE_RUN for table in part.tables(study)}
+    return {(table.name, table.of): table for part in REPORT.one_run for table in part.tables(study)}
 
 
 def table_of(store: TinyStore, name: str, run: str = "solo") -> Table:
@@ -67,7 +68,10 @@ def test_accuracy_levels_pass_at_10_and_pgr_are_those_of_the_grades(one_run: Tin
 def test_rows_stand_in_the_papers_order_and_floor_and_ceiling_have_no_pgr(one_run: TinyStore) -> None:
     table = table_of(one_run, "stage1")
     names = list(rows_by_name(table))
-    assert names == [method_name(m, "hybrid_ft_2") for m in TRUTH]
+    assert names == [
+        "weak floor", "strong, zero-shot", "full weak FT", "weak ICL", "weak-ft 1", "icl-ft 1", "hybrid-ft 1",
+        "weak-ft 2", "icl-ft 2", "hybrid-ft 2 = M_plus", "M_plus + DPO", "M_plus + ORPO", "strong ceiling",
+    ]  # fmt: skip
     assert "PGR" not in table.rows[0]
     assert "PGR" not in table.rows[-1]
 
@@ -179,35 +183,29 @@ def test_cells() -> None:
     assert count(12.345).text == "12.3"
 
 
-def test_order_of_methods_and_sets() -> None:
-    shuffled = [
-        "other",
-        "icl_all",
-        "ceiling",
-        "hybrid_ft_10",
-        "hybrid_ft_2",
-        "dpo",
-        "weak_floor",
-        "weak_ft_2",
-    ]
-    assert ordered(shuffled) == [
-        "weak_floor",
-        "weak_ft_2",
-        "hybrid_ft_2",
-        "hybrid_ft_10",
-        "dpo",
-        "ceiling",
-        "icl_all",
-        "other",
-    ]
-    assert ordered_sets(["agreed_2", "icl_1", "weak_1", "agreed_1", "icl_0", "weak_0"]) == [
-        "weak_0",
-        "icl_0",
-        "agreed_1",
-        "weak_1",
-        "icl_1",
-        "agreed_2",
-    ]
+def test_records_of_before_have_the_order_of_the_paper() -> None:
+    """They have labels alone, and their JSON sorts them."""
+    methods = [
+        "ceiling", "dpo", "hybrid_ft_10", "hybrid_ft_2", "icl_all", "weak_floor", "weak_ft_2",
+    ]  # fmt: skip
+    sets = ["agreed_2", "icl_1", "weak_1", "agreed_1", "icl_0", "weak_0"]
+    labels = [*(f"greedy/test/{name}" for name in methods), *(f"labels/{name}" for name in sets)]
+    outline = outline_of([{"targets": dict.fromkeys(labels, "key")}])
+    assert [entry.name for entry in outline if entry.kind == "greedy"] == [
+        "weak_floor", "weak_ft_2", "hybrid_ft_2", "hybrid_ft_10", "dpo", "ceiling", "icl_all",
+    ]  # fmt: skip
+    assert [entry.name for entry in outline if entry.kind == "labels"] == [
+        "weak_0", "icl_0", "agreed_1", "weak_1", "icl_1", "agreed_2",
+    ]  # fmt: skip
+
+
+def test_outlines_are_merged_in_an_order_that_keeps_each_of_them() -> None:
+    def listed(names: str) -> list[Outline]:
+        return [Outline("greedy", name, name, split="test") for name in names]
+
+    merged = "".join(entry.name for entry in merge([listed("abd"), listed("acd"), listed("xde")]))
+    assert merged == "abcxde"
+    assert merge([]) == []
 
 
 def test_published_figures_are_found_by_the_models_name_and_only_where_they_belong() -> None:
