@@ -294,15 +294,15 @@ def training_memory(
     adapter = lora_parameters(shape, rank) // held.spread
     read = rows * tokens * (1 if method == "sft" else 2)
     if gpu:
-        kept = read * (shape.layers * shape.hidden * HALF + _kept(shape, rank) * (HALF + FLOAT32))
+        activations = read * (shape.layers * shape.hidden * HALF + _kept(shape, rank) * (HALF + FLOAT32))
     else:
-        kept = read * shape.layers * _kept(shape, rank) * FLOAT32
+        activations = read * shape.layers * _kept(shape, rank) * FLOAT32
     return {
         "weights": held.size(shape, parameters),
         "adapter": adapter * FLOAT32,
         "gradients": adapter * FLOAT32,
         "optimiser": 2 * adapter * FLOAT32,
-        "activations": kept + 2 * read * shape.hidden * FLOAT32,
+        "activations": activations + 2 * read * shape.hidden * FLOAT32,
         "loss": _loss(shape, method, read, gpu),
     }
 
@@ -376,8 +376,8 @@ def placeholder_graph(experiment: Experiment) -> list[Handle]:
 def _sampling(handle: Handle, base: str) -> Sampling:
     demonstrations = handle.inputs.get("demonstrations")
     shots = demonstrations.params.get("shots", 0) if demonstrations else 0
-    asked = handle.inputs.get("questions")
-    split = asked.params.get("split") if asked else None
+    source = handle.inputs.get("questions")
+    split = source.params.get("split") if source else None
     params = handle.params
     return Sampling(base, int(shots), int(params.get("n", 1)), int(params["max_new_tokens"]), split)
 
