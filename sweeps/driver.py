@@ -18,6 +18,7 @@ from sweeps.storage import IN_MEMORY, default_url, has_study, still_answers
 from sweeps.study_file import LoadedStudy
 from w2s_core.engine import Handle, Outcome, Store, locks, ray_cluster, run_graph
 from w2s_core.errors import UserError
+from w2s_core.plugins import loaded_imports
 from w2s_core.preflight import check_graphs
 from w2s_core.runs import Machine, record
 
@@ -206,6 +207,7 @@ class Sweep:
             display=display,
             executor=machine.executor,
             address=machine.address,
+            imports=loaded_imports(),
         )
         self.swept.interrupted = outcome.interrupted
         return outcome
