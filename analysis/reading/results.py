@@ -27,11 +27,9 @@ class RefsLike(Protocol):
 
     def read(self, name: str) -> Any:
         """The record under a name."""
-        ...
 
     def names(self) -> Iterable[str]:
         """All names."""
-        ...
 
 
 class StoreLike(Protocol):
@@ -40,28 +38,22 @@ class StoreLike(Protocol):
     @property
     def refs(self) -> RefsLike:
         """The names."""
-        ...
 
     @property
     def root(self) -> Path:
         """Its folder."""
-        ...
 
     def has(self, key: str) -> bool:
         """Whether a result exists."""
-        ...
 
     def path(self, key: str) -> Path:
         """The folder of a result."""
-        ...
 
     def folder(self, key: str) -> Path:
         """Where it lies, unchecked."""
-        ...
 
     def manifest(self, key: str) -> Mapping[str, Any]:
         """How a result was made: step, seconds, summary."""
-        ...
 
 
 @dataclass(frozen=True, eq=False)

@@ -66,7 +66,7 @@ class TinyStore:
         """Each result took a second and drew 100 tokens; its step is told by its key."""
         if not self.has(key):
             raise KeyError(key)
-        step = next((one for one in ("sample", "sft", "prefer") if f"-{one}-" in key), "grade")
+        step = next((name for name in ("sample", "sft", "prefer") if f"-{name}-" in key), "grade")
         return {"spec": {"step": step}, "duration_s": 1.0, "summary": {"tokens": 100}}
 
     def put(self, key: str, name: str, rows: list[dict[str, Any]]) -> str:

@@ -106,8 +106,8 @@ ANSWERS = st.sampled_from(
 @given(st.lists(st.lists(ANSWERS, min_size=1, max_size=7), min_size=1, max_size=6))
 def test_the_vote_is_that_of_stage_two(tmp_path: Path, drawn: list[list[tuple[str | None, str]]]) -> None:
     rows = [
-        {"id": f"q{i}", "answers": [a for a, _ in one], "verdicts": [v for _, v in one]}
-        for i, one in enumerate(drawn)
+        {"id": f"q{i}", "answers": [a for a, _ in row], "verdicts": [v for _, v in row]}
+        for i, row in enumerate(drawn)
     ]
     write_rows(tmp_path / GRADES, rows)
     vote = read_graded(tmp_path).vote
@@ -123,8 +123,8 @@ def test_measures_are_those_of_votes_counted_by_hand(voting: TinyStore) -> None:
         votes = [vote_by_hand(row) for seed in (0, 1, 2) for row in rows_of(voting, f"llama-{seed}", label)]
         gaps = 0.0
         for value in {share for share, _ in votes}:
-            ours = [right for share, right in votes if share == value]
-            gaps += len(ours) / len(votes) * abs(sum(ours) / len(ours) - value)
+            at_value = [right for share, right in votes if share == value]
+            gaps += len(at_value) / len(votes) * abs(sum(at_value) / len(at_value) - value)
         wins = [(a > b) + 0.5 * (a == b) for a, right in votes if right for b, other in votes if not other]
         confidence, right = np.array([share for share, _ in votes]), np.array([hit for _, hit in votes])
         expected = {
@@ -171,13 +171,13 @@ def test_atoms_count_every_vote_of_every_seed(voting: TinyStore) -> None:
     for label, head in vote_labels(group).items():
         votes = [vote_by_hand(row) for seed in (0, 1, 2) for row in rows_of(voting, f"llama-{seed}", label)]
         for row in table.rows:
-            ours = [right for share, right in votes if share == pytest.approx(row["confidence"].value)]
-            if not ours:
+            at_value = [right for share, right in votes if share == pytest.approx(row["confidence"].value)]
+            if not at_value:
                 assert f"{head}: votes" not in row
                 continue
-            assert row[f"{head}: votes"].value == len(ours)
+            assert row[f"{head}: votes"].value == len(at_value)
             cell = row[f"{head}: right, %"]
-            assert cell.value == pytest.approx(100 * sum(ours) / len(ours))
+            assert cell.value == pytest.approx(100 * sum(at_value) / len(at_value))
             assert 0 <= cell.low <= cell.value <= cell.high <= 100
 
 
@@ -185,15 +185,15 @@ def test_levels_share_out_the_questions_and_weigh_to_the_accuracy(voting: TinySt
     group = group_of(voting)
     rows = named(group)["calibration_levels"].rows
     for label, head in vote_labels(group).items():
-        ours = [row for row in rows if row["vote"].text == head]
-        assert [row["level"].text for row in ours] == list("123456")
-        assert sum(row["questions"].value for row in ours) == 120
-        weighed = sum(row["questions"].value * row["accuracy of the vote"].value for row in ours) / 120
+        by_level = [row for row in rows if row["vote"].text == head]
+        assert [row["level"].text for row in by_level] == list("123456")
+        assert sum(row["questions"].value for row in by_level) == 120
+        weighed = sum(row["questions"].value * row["accuracy of the vote"].value for row in by_level) / 120
         overall = interval_of(group, label, "accuracy")
         assert overall is not None
         assert weighed == pytest.approx(overall.value)
-    (said,) = [note for note in named(group)["calibration_levels"].notes if "must lie" in note]
-    assert said.startswith("The gap between mean confidence and accuracy on one level must lie ")
+    (note,) = [note for note in named(group)["calibration_levels"].notes if "must lie" in note]
+    assert note.startswith("The gap between mean confidence and accuracy on one level must lie ")
 
 
 def test_votes_on_a_level_keep_their_templates(voting: TinyStore) -> None:
@@ -203,9 +203,9 @@ def test_votes_on_a_level_keep_their_templates(voting: TinyStore) -> None:
     level = votes.at_level(3)
     assert votes.clusters is not None
     assert level.clusters is not None
-    assert level.ids == [one for i, one in enumerate(votes.ids) if votes.levels[i] == 3]
-    ours = [one for i, one in enumerate(votes.clusters) if votes.levels[i] == 3]
-    assert level.clusters.tolist() == [list(dict.fromkeys(ours)).index(one) for one in ours]
+    assert level.ids == [entry for i, entry in enumerate(votes.ids) if votes.levels[i] == 3]
+    clusters = [entry for i, entry in enumerate(votes.clusters) if votes.levels[i] == 3]
+    assert level.clusters.tolist() == [list(dict.fromkeys(clusters)).index(entry) for entry in clusters]
 
 
 def sure(split: str, n: int, accuracy: float, rng: np.random.Generator) -> Rows:
@@ -264,10 +264,10 @@ def with_dev(store: TinyStore, name: str, seed: int = 0) -> None:
 def test_threshold_is_chosen_on_dev_and_judged_on_test(store: TinyStore) -> None:
     with_dev(store, "a")
     chosen = threshold_table(group_of(store))
-    row = next(one for one in chosen.rows if one["precision wanted, %"].value == pytest.approx(80))
+    row = next(row for row in chosen.rows if row["precision wanted, %"].value == pytest.approx(80))
     at = row["confidence at least"].value
     for split in ("dev", "test"):
-        votes = [vote_by_hand(one) for one in rows_of(store, "a", f"samples/{split}/hybrid_ft_2")]
+        votes = [vote_by_hand(row) for row in rows_of(store, "a", f"samples/{split}/hybrid_ft_2")]
         kept = [right for share, right in votes if share >= at - 1e-9]
         assert row[f"{split}: kept, %"].value == pytest.approx(100 * len(kept) / len(votes))
         assert row[f"{split}: right, %"].value == pytest.approx(100 * sum(kept) / len(kept))
@@ -317,10 +317,10 @@ def test_what_is_not_computed_is_missing_with_its_command(store: TinyStore) -> N
     row = by_first(table)["ECE"]
     assert row["M_plus, train_2"].text == row["ORPO, test"].text == row["ORPO minus M_plus"].text == "missing"
     assert row["DPO minus M_plus"].text != "missing"
-    said = next(note for note in table.notes if note.startswith("Missing: "))
-    assert "samples/test/orpo of a" in said
-    assert "vote of a" in said
-    assert "To compute it: w2s run experiments/mini/paper.yaml seed=0" in said
+    missing = next(note for note in table.notes if note.startswith("Missing: "))
+    assert "samples/test/orpo of a" in missing
+    assert "vote of a" in missing
+    assert "To compute it: w2s run experiments/mini/paper.yaml seed=0" in missing
 
 
 def test_a_seed_that_is_missing_is_counted_in_the_heading(store: TinyStore) -> None:
@@ -398,6 +398,6 @@ def test_the_figure_draws_the_numbers_of_the_table(voting: TinyStore) -> None:
 def test_the_report_of_several_runs_saves_the_part(voting: TinyStore, tmp_path: Path) -> None:
     save_report(voting, list(voting.refs.names()), tmp_path)
     names = {path.name for path in tmp_path.iterdir() if path.name.startswith("calibration")}
-    more = {f"calibration_{one}.csv" for one in ("atoms", "levels", "threshold")}
+    more = {f"calibration_{part}.csv" for part in ("atoms", "levels", "threshold")}
     assert names == {f"calibration.{end}" for end in ("md", "tex", "csv", "png", "svg")} | more
     assert "No dev samples in these runs" in (tmp_path / "calibration.md").read_text()

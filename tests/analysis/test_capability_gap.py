@@ -54,7 +54,7 @@ def test_cells_are_the_pairs_own_and_strong_models_stand_by_their_ceilings(grid:
     assert llama["tiny"].text == NOT_RESOLVED
     for strong in ("small", "big"):
         floor, student, ceiling = (
-            accuracy(grid, strong, one) for one in ("weak_floor", "hybrid_ft_2", "ceiling")
+            accuracy(grid, strong, name) for name in ("weak_floor", "hybrid_ft_2", "ceiling")
         )
         assert llama[strong].value == pytest.approx((student - floor) / (ceiling - floor))
         assert llama[strong].low < llama[strong].value < llama[strong].high
@@ -65,8 +65,8 @@ def test_cells_are_the_pairs_own_and_strong_models_stand_by_their_ceilings(grid:
 
 def test_every_strong_model_has_its_folder_and_the_grid_stands_above(grid: TinyStore, tmp_path: Path) -> None:
     frames = load_frames(grid, list(grid.refs.names()))
-    shown = write_reports(frames, tmp_path / "one", "w2s tables")
-    assert "PGR of M_plus on test, by strong model" in shown
+    text = write_reports(frames, tmp_path / "one", "w2s tables")
+    assert "PGR of M_plus on test, by strong model" in text
     for strong in CEILINGS:
         assert (tmp_path / "one" / f"strong={strong}" / "stage1.md").is_file()
     with (tmp_path / "one" / "capability_gap_m_plus.csv").open() as file:

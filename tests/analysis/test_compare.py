@@ -18,13 +18,13 @@ from w2s_core.rows import read_rows
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """Two runs on the same questions, one of whose DPO is better; and one on fewer questions."""
-    made = Store(tmp_path_factory.mktemp("compare") / "store")
-    add_run(made, "plain", seed=0)
-    add_run(made, "better", seed=1)
+    filled = Store(tmp_path_factory.mktemp("compare") / "store")
+    add_run(filled, "plain", seed=0)
+    add_run(filled, "better", seed=1)
     fewer = targets_of("fewer")
     fewer["greedy/test/dpo"] = shown_grades(run="fewer", split="test", n=60, accuracy=0.8, share=0.7)
-    add_run(made, "fewer", seed=2, targets=fewer)
-    return made
+    add_run(filled, "fewer", seed=2, targets=fewer)
+    return filled
 
 
 def call(store: Store, *arguments: str) -> tuple[int, str]:
@@ -52,20 +52,20 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 
 def test_every_common_result_is_counted_as_by_hand(store: Store, tmp_path: Path) -> None:
-    status, shown = call(store, "plain", "better", "--out", str(tmp_path))
+    status, text = call(store, "plain", "better", "--out", str(tmp_path))
     assert status == 0
     rows = rows_of(tmp_path / "compare.csv")
     methods = ["weak_floor", "weak_icl", "hybrid_ft_1", "hybrid_ft_2", "dpo"]
     assert len(rows) == len(methods)
     for row, method in zip(rows, methods, strict=True):
         a, b = (graded(store, run, f"greedy/test/{method}") for run in ("plain", "better"))
-        only_a = sum(is_right(a[one]) and not is_right(b[one]) for one in a)
-        only_b = sum(is_right(b[one]) and not is_right(a[one]) for one in a)
+        only_a = sum(is_right(a[question]) and not is_right(b[question]) for question in a)
+        only_b = sum(is_right(b[question]) and not is_right(a[question]) for question in a)
         assert (int(row["only A"]), int(row["only B"]), int(row["n"])) == (only_a, only_b, len(a))
         assert float(row["B - A, points"]) == pytest.approx(100 * (only_b - only_a) / len(a), abs=1e-3)
         exact = binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0
         assert float(row["p, McNemar"]) == pytest.approx(exact, abs=1e-4)
-    assert "M_plus + DPO (test) by level" in shown
+    assert "M_plus + DPO (test) by level" in text
     levels = rows_of(tmp_path / "compare_levels.csv")
     assert sum(int(row["n"]) for row in levels) == 60
     assert sum(int(row["only B"]) for row in levels) == int(rows[-1]["only B"])
@@ -74,7 +74,11 @@ def test_every_common_result_is_counted_as_by_hand(store: Store, tmp_path: Path)
 def test_the_changed_questions_are_listed_with_both_answers(store: Store, tmp_path: Path) -> None:
     call(store, "plain", "better", "--target", "dpo", "--out", str(tmp_path))
     a, b = (graded(store, run, "greedy/test/dpo") for run in ("plain", "better"))
-    expected = {one: "B" if is_right(b[one]) else "A" for one in a if is_right(a[one]) != is_right(b[one])}
+    expected = {
+        question: "B" if is_right(b[question]) else "A"
+        for question in a
+        if is_right(a[question]) != is_right(b[question])
+    }
     listed = {row["question"]: row for row in rows_of(tmp_path / "compare_changes.csv")}
     assert {name: row["right in"] for name, row in listed.items()} == expected
     for name, row in listed.items():
@@ -86,24 +90,24 @@ def test_the_changed_questions_are_listed_with_both_answers(store: Store, tmp_pa
 
 
 def test_a_run_against_itself_differs_in_nothing(store: Store) -> None:
-    _, shown = call(store, "plain", "plain", "--target", "greedy/test/dpo")
-    assert "+0.0" in shown
-    assert "changed sides" not in shown
+    _, text = call(store, "plain", "plain", "--target", "greedy/test/dpo")
+    assert "+0.0" in text
+    assert "changed sides" not in text
 
 
 def test_two_methods_of_one_run(store: Store) -> None:
-    _, shown = call(store, "plain", "plain", "--target", "weak_floor", "--against", "dpo")
-    assert "weak floor (test) → M_plus + DPO (test)" in shown
+    _, text = call(store, "plain", "plain", "--target", "weak_floor", "--against", "dpo")
+    assert "weak floor (test) → M_plus + DPO (test)" in text
 
 
 def test_other_questions_are_refused_unless_the_common_ones_are_asked_for(store: Store) -> None:
-    status, shown = call(store, "plain", "fewer", "--target", "dpo")
+    status, text = call(store, "plain", "fewer", "--target", "dpo")
     assert status != 0
-    assert "graded on different questions" in shown
-    assert "\n" not in shown
-    status, shown = call(store, "plain", "fewer", "--target", "dpo", "--common")
+    assert "graded on different questions" in text
+    assert "\n" not in text
+    status, text = call(store, "plain", "fewer", "--target", "dpo", "--common")
     assert status == 0
-    assert str(len(graded(store, "fewer", "greedy/test/dpo"))) in shown.splitlines()[3]
+    assert str(len(graded(store, "fewer", "greedy/test/dpo"))) in text.splitlines()[3]
 
 
 @pytest.mark.parametrize(

@@ -22,12 +22,12 @@ def test_a_share_is_the_plain_ratio_and_keeps_inside_its_range(shape: tuple[int,
     rng = np.random.default_rng(seed)
     whole = (rng.random((seeds, questions)) < 0.6).astype(float)
     part = whole * (rng.random((seeds, questions)) < rng.random())
-    found = ratio_estimate(part, whole, [i // 2 for i in range(questions)])
+    estimate = ratio_estimate(part, whole, [i // 2 for i in range(questions)])
     if not whole.any():
-        assert np.isnan(found.value)
+        assert np.isnan(estimate.value)
         return
-    assert found.value == pytest.approx(part.sum() / whole.sum())
-    assert 0 <= found.low <= found.value <= found.high <= 1
+    assert estimate.value == pytest.approx(part.sum() / whole.sum())
+    assert 0 <= estimate.low <= estimate.value <= estimate.high <= 1
 
 
 @given(shapes)
@@ -35,8 +35,10 @@ def test_a_share_is_the_plain_ratio_and_keeps_inside_its_range(shape: tuple[int,
 def test_a_share_of_everything_is_a_score(shape: tuple[int, int, int]) -> None:
     seeds, questions, seed = shape
     part = (np.random.default_rng(seed).random((seeds, questions)) < 0.7).astype(float)
-    ours, theirs = ratio_estimate(part, np.ones_like(part)), score(part)
-    assert (ours.value, ours.low, ours.high) == pytest.approx((theirs.value, theirs.low, theirs.high))
+    ratio, reference = ratio_estimate(part, np.ones_like(part)), score(part)
+    assert (ratio.value, ratio.low, ratio.high) == pytest.approx(
+        (reference.value, reference.low, reference.high)
+    )
 
 
 def test_the_linearised_error_is_that_of_the_jackknife() -> None:
@@ -58,8 +60,8 @@ def test_intervals_of_a_share_cover_the_truth(seeds: int) -> None:
     truth = _truth(seeds)
     for _ in range(draws):
         part, whole = _simulated(rng, seeds, 300)
-        found = ratio_estimate(part, whole, [i // 2 for i in range(300)])
-        hits += found.low <= truth <= found.high
+        estimate = ratio_estimate(part, whole, [i // 2 for i in range(300)])
+        hits += estimate.low <= truth <= estimate.high
     assert 0.93 <= hits / draws <= 0.985
 
 
@@ -82,7 +84,7 @@ def _truth(seeds: int) -> float:
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 9)), min_size=3, max_size=6))
 @settings(deadline=None, max_examples=40)
 def test_rank_correlation_is_scipys_and_p_counts_all_rankings(pairs: list[tuple[int, int]]) -> None:
-    x, y = ([float(one[i]) for one in pairs] for i in (0, 1))
+    x, y = ([float(entry[i]) for entry in pairs] for i in (0, 1))
     rho, p = spearman(x, y)
     if len(set(x)) == 1 or len(set(y)) == 1:
         assert np.isnan(rho)
@@ -90,12 +92,12 @@ def test_rank_correlation_is_scipys_and_p_counts_all_rankings(pairs: list[tuple[
         return
     assert rho == pytest.approx(spearmanr(x, y).statistic)
     others = [abs(spearmanr(x, other).statistic) for other in permutations(y)]
-    assert p == pytest.approx(np.mean([one >= abs(rho) - 1e-9 for one in others]))
+    assert p == pytest.approx(np.mean([entry >= abs(rho) - 1e-9 for entry in others]))
 
 
 def test_many_pairs_draw_their_rankings_the_same_each_time() -> None:
     x = [float(i) for i in range(12)]
-    y = [one + (-1) ** i for i, one in enumerate(x)]
+    y = [value + (-1) ** i for i, value in enumerate(x)]
     rho, p = spearman(x, y)
     assert (rho, p) == spearman(x, y)
     assert p < 0.001

@@ -29,9 +29,9 @@ def test_columns_equal_a_plain_count_of_the_rows_on_disk(one_run: TinyStore) -> 
     assert columns["c"].tolist() == [row["verdicts"].count("right") for row in rows]
     assert columns["n"].tolist() == [10] * len(rows)
     assert columns["right"].tolist() == [row["verdicts"][0] == "right" for row in rows]
-    found = counts(rows)
-    assert columns["unparsed"].sum() == found.unparsed
-    assert columns["truncated"].sum() == found.truncated
+    counted = counts(rows)
+    assert columns["unparsed"].sum() == counted.unparsed
+    assert columns["truncated"].sum() == counted.truncated
 
 
 def test_lists_of_several_lengths_are_kept_apart(tmp_path: Path) -> None:

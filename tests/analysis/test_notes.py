@@ -22,8 +22,8 @@ def test_a_runs_command_with_other_fields_and_without_its_names(store: list[str]
     typed = shlex.join(
         ["w2s", *store, "run", "x.yaml", "seed=1", "--name", "run", "--out", "out", "--workers", "2"]
     )
-    found = to_compute([Typed(("python script.py", typed))], "stage2.keep=0.8")  # type: ignore[list-item]
-    assert shlex.split(found) == [
+    command = to_compute([Typed(("python script.py", typed))], "stage2.keep=0.8")  # type: ignore[list-item]
+    assert shlex.split(command) == [
         "w2s",
         *store,
         "run",
@@ -46,6 +46,6 @@ def test_answers_that_are_alike_promise_no_effect_that_could_be_found() -> None:
 
 
 def test_the_distance_of_a_share_has_the_size_of_its_own_spread() -> None:
-    one = score(np.array([[0.0, 1.0] * 50]), None)
-    said = smallest_change("A share", [one, None])
-    assert f"{100 * one.spread.detectable():.1f} points from a known number" in said
+    estimate = score(np.array([[0.0, 1.0] * 50]), None)
+    sentence = smallest_change("A share", [estimate, None])
+    assert f"{100 * estimate.spread.detectable():.1f} points from a known number" in sentence

@@ -82,11 +82,11 @@ def test_passing_the_ceiling_is_judged_by_the_interval_on_the_hardest_level(one_
         "dpo": {1: easy, 6: estimate(0.0, -0.1, 0.1)},
         "orpo": {1: easy, 6: estimate(-0.1, -0.2, -0.05)},
     }
-    said = hardest_answer(group, gaps)
-    assert "hardest level (6)" in said
-    assert "M_plus passes it (+10.0" in said
-    assert "DPO not resolved (+0.0" in said
-    assert "ORPO does not pass it (-10.0" in said
+    sentence = hardest_answer(group, gaps)
+    assert "hardest level (6)" in sentence
+    assert "M_plus passes it (+10.0" in sentence
+    assert "DPO not resolved (+0.0" in sentence
+    assert "ORPO does not pass it (-10.0" in sentence
 
 
 def test_agreed_and_dropped_make_up_all_labels(study: TinyStore) -> None:
@@ -115,7 +115,7 @@ def test_labels_name_the_templates_of_their_questions(one_run: TinyStore) -> Non
     for table in selection_tables(group):
         if "Labels" in table.title:
             assert any(
-                f" questions of train_2 in {len(templates)} templates; seeds" in one for one in table.notes
+                f" questions of train_2 in {len(templates)} templates; seeds" in note for note in table.notes
             )
 
 
@@ -161,8 +161,8 @@ def test_a_series_is_of_runs_that_differ_in_the_threshold_alone(store: TinyStore
     add_run(
         store, "other", weak="llama", seed=0, n=60, settings={"stage1": {"iterations": 3, "consistency": 0.9}}
     )
-    found = series_of(study_of(store), "stage1.consistency")
-    assert [(one.weak, one.values) for one in found] == [
+    series = series_of(study_of(store), "stage1.consistency")
+    assert [(part.weak, part.values) for part in series] == [
         ("llama", [0.5, 0.75, 1.0]),
         ("mistral", [0.5, 0.75, 1.0]),
     ]
@@ -197,9 +197,9 @@ def test_error_overlap_is_the_share_of_shared_errors(one_run: TinyStore) -> None
         {r["id"]: r["verdicts"][0] for r in grades(one_run, f"solo-{s}")} for s in ("weak_0", "icl_0")
     )
     wrong = [name for name, verdict in weak.items() if verdict != "right"]
-    found = error_overlap(group_of(one_run))
-    assert found is not None
-    assert found.value == pytest.approx(np.mean([icl[name] != "right" for name in wrong]))
+    overlap = error_overlap(group_of(one_run))
+    assert overlap is not None
+    assert overlap.value == pytest.approx(np.mean([icl[name] != "right" for name in wrong]))
 
 
 def test_three_weak_models_are_said_to_be_too_few(study: TinyStore) -> None:
@@ -221,15 +221,15 @@ def test_the_property_that_the_gain_follows_is_ranked_highest(store: TinyStore) 
         "a, weak_sft.max_steps=0",
         "a, weak_sft.max_steps=100",
     ]
-    found = rows_of(correlation)["accuracy"]
-    assert found["Spearman's rho"].text == "+1.00"
-    assert found["p"].value == pytest.approx(2 / math.factorial(6))
-    assert found["weak models"].text == "6"
+    row = rows_of(correlation)["accuracy"]
+    assert row["Spearman's rho"].text == "+1.00"
+    assert row["p"].value == pytest.approx(2 / math.factorial(6))
+    assert row["weak models"].text == "6"
     assert any("6 weak models as independent; they come from 2 bases" in note for note in correlation.notes)
     figure = next(part for part in PARTS if part.name == "weak_choice").figure(study)
     assert figure is not None
-    said = {panel.get_xlabel(): panel.get_title() for panel in figure.axes}
-    assert said["accuracy, %"] == "6 weak models, rho = +1.00"
+    titles = {panel.get_xlabel(): panel.get_title() for panel in figure.axes}
+    assert titles["accuracy, %"] == "6 weak models, rho = +1.00"
 
 
 @pytest.mark.parametrize(("panels", "across", "lines"), [(1, 1, 1), (4, 4, 1), (5, 3, 2), (11, 4, 3)])
@@ -246,7 +246,7 @@ def test_many_panels_stand_in_lines_with_one_scale(panels: int, across: int, lin
     boxes = [panel.get_position() for panel in axes.flat]
     columns = [(axes[0][i].get_position(), axes[1][i].get_position()) for i in range(panels)]
     assert all(upper.y0 > lower.y1 and upper.x0 == pytest.approx(lower.x0) for upper, lower in columns)
-    assert not any(one.overlaps(two) for i, one in enumerate(boxes) for two in boxes[:i])
+    assert not any(box.overlaps(other) for i, box in enumerate(boxes) for other in boxes[:i])
 
 
 @pytest.mark.parametrize("part", PARTS, ids=lambda part: part.name)

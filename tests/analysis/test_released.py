@@ -38,15 +38,15 @@ def rows_of(name: str) -> list[dict[str, Any]]:
 
 def graded(rows: list[dict[str, Any]], side: str, gold: dict[str, str]) -> list[dict[str, Any]]:
     """Grades as the step `grade` writes them."""
-    found = []
+    entries = []
     with Grader("gsm8k") as grader:
         for row in rows:
             answer, name = extract(row[side], "gsm8k"), str(row["id"])
             verdict = str(grader.grade([(answer, gold[name])])[0])
-            found.append(
+            entries.append(
                 {"id": name, "level": None, "template": None, "answers": [answer], "verdicts": [verdict]}
             )
-    return [row | {"tokens": [], "finish": []} for row in found]
+    return [row | {"tokens": [], "finish": []} for row in entries]
 
 
 @pytest.fixture(scope="module")
@@ -91,8 +91,8 @@ def pairs_of(model: str) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def figures() -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((REFERENCE / "figures.json").read_text())
-    return found
+    reference: dict[str, Any] = json.loads((REFERENCE / "figures.json").read_text())
+    return reference
 
 
 def by_name(table: Table) -> dict[str, dict[str, Cell]]:
@@ -112,11 +112,11 @@ def test_selection_table_of_the_released_sets(
     assert rows["D_weak"]["rows"].value == known["weak"]["n"]
     assert rows["D_weak"]["precision"].value == pytest.approx(100 * known["weak"]["share_numeric"], abs=0.006)
     for i in (1, 2):
-        ours, theirs = rows[f"agreed {i}"], known[f"iter{i}"]
-        assert ours["rows"].value == theirs["rows"]
-        assert ours["coverage"].value == pytest.approx(100 * theirs["coverage"], abs=0.006)
-        assert ours["precision"].value == pytest.approx(100 * theirs["icl"]["share_numeric"], abs=0.006)
-        assert ours["precision"].low < ours["precision"].value < ours["precision"].high
+        row, reference = rows[f"agreed {i}"], known[f"iter{i}"]
+        assert row["rows"].value == reference["rows"]
+        assert row["coverage"].value == pytest.approx(100 * reference["coverage"], abs=0.006)
+        assert row["precision"].value == pytest.approx(100 * reference["icl"]["share_numeric"], abs=0.006)
+        assert row["precision"].low < row["precision"].value < row["precision"].high
 
 
 @pytest.mark.slow

@@ -22,14 +22,14 @@ def printed(one_run: TinyStore, tmp_path_factory: pytest.TempPathFactory) -> tup
 
 
 def test_one_run_prints_its_tables_and_where_they_lie(printed: tuple[str, Path], one_run: TinyStore) -> None:
-    shown, folder = printed
+    text, folder = printed
     names = {path.name for path in folder.iterdir()}
     parts = {f"{name}.{end}" for name in ("stage1", "stage2", "selection") for end in ("md", "tex", "csv")}
     figures = {f"{name}.{end}" for name in ("stage1", "selection") for end in ("png", "svg")}
     more = {"stage2_pairs.csv", "selection_levels.csv"}
     assert names == parts | figures | more
-    assert all(str(folder / name) in shown for name in names)
-    assert render_run(one_run, "solo") in shown
+    assert all(str(folder / name) in text for name in names)
+    assert render_run(one_run, "solo") in text
 
 
 def test_the_same_store_gives_the_same_bytes(
@@ -41,12 +41,12 @@ def test_the_same_store_gives_the_same_bytes(
 
 
 def test_several_runs_have_findings_and_a_table_each(study: TinyStore, tmp_path: Path) -> None:
-    shown = save_report(study, list(study.refs.names()), tmp_path, ["w2s", "tables"])
+    text = save_report(study, list(study.refs.names()), tmp_path, ["w2s", "tables"])
     names = {path.name for path in tmp_path.iterdir()}
     parts = ("stage1", "stage2", "levels", "selection", "weak_models", "weak_choice", "cost", "settings")
     for part in (*parts, "findings"):
         assert {f"{part}.md", f"{part}.tex", f"{part}.csv"} <= names, part
-    assert "F9" in shown
+    assert "F9" in text
 
 
 def test_findings_of_several_settings_are_those_of_the_base_setting(store: TinyStore, tmp_path: Path) -> None:
@@ -64,8 +64,8 @@ def test_findings_of_several_settings_are_those_of_the_base_setting(store: TinyS
 def test_runs_on_different_questions_still_have_tables(store: TinyStore, tmp_path: Path) -> None:
     add_run(store, "a", n=60)
     add_run(store, "b", n=72, weak="mistral")
-    shown = save_report(store, ["a", "b"], tmp_path)
-    assert "No findings: weak model llama and weak model mistral were graded on different questions" in shown
+    text = save_report(store, ["a", "b"], tmp_path)
+    assert "No findings: weak model llama and weak model mistral were graded on different questions" in text
     assert (tmp_path / "stage1.md").exists()
 
 

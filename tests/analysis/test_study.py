@@ -41,11 +41,13 @@ def test_runs_that_only_differ_in_what_they_output_are_put_together(store: TinyS
         targets = {label: key for label, key in whole["targets"].items() if not label.endswith(other)}
         settings = {**whole["experiment"], "stage2": {"methods": [method]}}
         store.refs.records[method] = whole | {"targets": targets, "experiment": settings}
-    one, two = (make_groups(load_frames(store, names))[0] for names in (["both"], ["dpo", "orpo"]))
-    assert two.runs == ["dpo+orpo"]
-    assert two.all_runs == ["dpo", "orpo"]
+    whole_group, split_group = (
+        make_groups(load_frames(store, names))[0] for names in (["both"], ["dpo", "orpo"])
+    )
+    assert split_group.runs == ["dpo+orpo"]
+    assert split_group.all_runs == ["dpo", "orpo"]
     for method in TRUTH:
-        assert (one.table(method) == two.table(method)).all()
+        assert (whole_group.table(method) == split_group.table(method)).all()
 
 
 def test_of_two_runs_with_other_results_the_newer_counts_unless_both_are_named(store: TinyStore) -> None:

@@ -93,8 +93,8 @@ def test_pairs_are_counted_by_kind(one_run: TinyStore) -> None:
     chosen = read_rows(one_run.path("solo-pc") / GRADES)
     assert rows["all"]["chosen right, %"].value == pytest.approx(100 * accuracy(chosen))
     kinds = [row["kind"] for row in read_rows(one_run.path("solo-pairs") / "rows.parquet")]
-    ours = [row for row, kind in zip(chosen, kinds, strict=True) if kind == "weak_rejected"]
-    assert sides[1]["chosen right, %"].value == pytest.approx(100 * accuracy(ours))
+    rejected = [row for row, kind in zip(chosen, kinds, strict=True) if kind == "weak_rejected"]
+    assert sides[1]["chosen right, %"].value == pytest.approx(100 * accuracy(rejected))
 
 
 def test_over_seeds_the_mean_of_the_runs_and_one_table_a_weak_model(study: TinyStore) -> None:
@@ -105,17 +105,17 @@ def test_over_seeds_the_mean_of_the_runs_and_one_table_a_weak_model(study: TinyS
     assert row["accuracy"].value == pytest.approx(100 * sum(each) / 3)
     precision = rows_by_name(tables["selection", "llama"])["agreed 2"]["precision"]
     kept = [read_rows(study.path(f"llama-{s}-agreed_2") / GRADES) for s in (0, 1, 2)]
-    pooled = [row for one in kept for row in one]
+    pooled = [row for part in kept for row in part]
     assert precision.value == pytest.approx(100 * accuracy(pooled))
 
 
 def test_terminal_fits_100_columns_and_shows_everything(study: TinyStore) -> None:
     for (name, _), table in tables_of(study).items():
-        shown = to_terminal(table)
-        assert max(map(len, shown.splitlines())) <= (100 if name != "selection_levels" else 200), name
-        assert "…" not in shown
+        text = to_terminal(table)
+        assert max(map(len, text.splitlines())) <= (100 if name != "selection_levels" else 200), name
+        assert "…" not in text
         for cells in table.texts():
-            assert all(cell in shown for cell in cells)
+            assert all(cell in text for cell in cells)
 
 
 def test_footer_names_questions_seeds_clusters_runs_command_and_detectable_effect(one_run: TinyStore) -> None:
@@ -236,10 +236,10 @@ def test_latex_has_a_row_a_row_and_escapes_what_it_would_read(one_run: TinyStore
 
 def test_latex_of_every_mark_a_name_may_hold() -> None:
     marks = '\\ { } ~ ^ < > | " & % $ # _ – − · ≥ ≤ “x” ’'
-    shown = tex(marks)
-    assert r"\textbackslash{}" in shown
-    assert r"\{ \}" in shown
-    assert all(ord(one) < 128 for one in shown), "nothing that needs a package for its letters"
+    text = tex(marks)
+    assert r"\textbackslash{}" in text
+    assert r"\{ \}" in text
+    assert all(ord(letter) < 128 for letter in text), "nothing that needs a package for its letters"
     table = Table("t", ["a", "b"], [{"a": Cell("[1]"), "b": Cell("x")}, {"a": Cell("[2]"), "b": Cell("y")}])
     assert "\\\\\n[" not in to_latex(table), "a bracket after a line's end would be its argument"
 

@@ -39,7 +39,7 @@ def report(planned: Store, tmp_path_factory: pytest.TempPathFactory) -> tuple[st
 
 
 def test_all_parts_are_saved_and_named(report: tuple[str, Path]) -> None:
-    shown, out = report
+    text, out = report
     files = {path.name for path in out.iterdir()}
     parts = (
         "stage1",
@@ -54,8 +54,8 @@ def test_all_parts_are_saved_and_named(report: tuple[str, Path]) -> None:
     )
     for part in (*parts, "findings"):
         assert {f"{part}.md", f"{part}.tex"} <= files
-        assert str(out / f"{part}.md") in shown
-    figures = {f"{one}.{end}" for one in ("stage1", "levels", "thresholds") for end in ("png", "svg")}
+        assert str(out / f"{part}.md") in text
+    figures = {f"{name}.{end}" for name in ("stage1", "levels", "thresholds") for end in ("png", "svg")}
     assert figures <= files
     assert "runs.csv" in files
 
@@ -116,9 +116,9 @@ def test_cost_counts_every_step_of_every_run_against_the_distinct_ones(
     listed = (report[1] / "cost.csv").read_text().splitlines()
     rows = {row["steps"]: row for row in csv.DictReader(listed)}
     steps = [planned.refs.read(name)["steps"].values() for name in planned.refs.names()]
-    distinct = {key for one in steps for key in one}
+    distinct = {key for keys in steps for key in keys}
     assert float(rows["all"]["distinct"]) == len(distinct) == len(list(planned.keys()))
-    assert float(rows["all"]["used by runs"]) == sum(len(set(one)) for one in steps)
+    assert float(rows["all"]["used by runs"]) == sum(len(set(keys)) for keys in steps)
     seconds = sum(float(planned.manifest(key)["duration_s"]) for key in distinct)
     assert float(rows["all"]["seconds"]) == pytest.approx(seconds, rel=1e-3)
     parts = [float(row["seconds"]) for name, row in rows.items() if name != "all"]
