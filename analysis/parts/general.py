@@ -2,6 +2,7 @@
 
 from analysis.parts.accuracy import accuracy_table
 from analysis.parts.cost import cost_tables
+from analysis.parts.labels import labelled_set_tables
 from analysis.parts.levels import level_figure, level_tables
 from analysis.parts.part import Part, Report, each_setting
 from analysis.parts.settings import settings_tables
@@ -20,6 +21,7 @@ LEVELS = Part(
     "Accuracy by level; bars are 95 % intervals.",
     of_some=True,
 )
+LABELS = Part("labels", "Labels of training questions", each_setting(labelled_set_tables), of_some=True)
 COST = Part("cost", "Cost, and what sharing steps saves", cost_tables)
 SETTINGS = Part("settings", "Settings and runs", settings_tables)
-GENERAL = Report((ACCURACY, LEVELS, COST, SETTINGS), one_run=(ACCURACY,))
+GENERAL = Report((ACCURACY, LEVELS, LABELS, COST, SETTINGS), one_run=(ACCURACY, LABELS))

@@ -123,13 +123,17 @@ def test_accuracy_and_gap_recovered_are_those_of_its_own_floor_and_ceiling(
     add(store, "a")
     printed = save_report(store, ["a"], tmp_path / "out", ["w2s"])
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
-        "accuracy.csv", "accuracy.md", "accuracy.tex",
+        "accuracy.csv", "accuracy.md", "accuracy.tex", "labels.csv", "labels.md", "labels.tex",
     ]  # fmt: skip
     rows = rows_of(tmp_path / "out" / "accuracy.csv")
     assert [row["method"] for row in rows] == [entry.title for entry in OUTLINE[:4]]
     floor, middle, ceiling = (share_right(store, f"a-{name}") for name in ("before", "round_2", "on_gold"))
     assert float(rows[1]["PGR"]) == pytest.approx((middle - floor) / (ceiling - floor), rel=1e-4)
     assert rows[0]["PGR"] == rows[3]["PGR"] == ""
+    [labels] = rows_of(tmp_path / "out" / "labels.csv")
+    assert labels["set"] == "votes, first round"
+    assert float(labels["precision"]) == pytest.approx(100 * share_right(store, "a-right_ones"), rel=1e-4)
+    assert labels["rows"] == "60"
     assert "base llama" in printed
     assert "A difference from after round 3 must be about" in " ".join(printed.split())
     assert render_run(store, "a") in printed
@@ -144,7 +148,7 @@ def test_a_report_of_several_runs_has_the_general_parts_and_no_empty_table(
             add(store, f"r{rounds}-{seed}", seed=seed, rounds=rounds)
     out = tmp_path / "out"
     printed = save_report(store, sorted(store.refs.names()), out, ["w2s"])
-    parts = {"accuracy", "levels", "cost", "settings"}
+    parts = {"accuracy", "levels", "labels", "cost", "settings"}
     assert {path.stem for path in out.glob("*.md")} == parts
     for path in out.glob("*.csv"):
         assert rows_of(path), path.name
@@ -281,7 +285,11 @@ def test_a_report_of_its_own_adds_its_parts_and_columns(
     monkeypatch.setitem(RECIPES._registered, NAME, (replace(RECIPE, report=f"{__name__}:OWN"), "a test"))
     add(store, "a")
     save_report(store, ["a"], tmp_path / "out", ["w2s"])
-    assert {path.name for path in (tmp_path / "out").glob("*.csv")} == {"accuracy.csv", "rounds.csv"}
+    assert {path.name for path in (tmp_path / "out").glob("*.csv")} == {
+        "accuracy.csv",
+        "labels.csv",
+        "rounds.csv",
+    }
     assert rows_of(tmp_path / "out" / "rounds.csv") == [{"of": "llama", "rounds": "3"}]
 
 
