@@ -9,11 +9,7 @@ Responses = dict[str, list[str]]
 
 
 ANSWER_CODE = (
-    "w2s_core.answers.extract",
-    "w2s_core.answers.forms",
-    "w2s_core.answers.grading",
-    "w2s_core.answers.pool",
-    "w2s_core.answers.child",
+    "w2s_core.answers",
 )
 
 
