@@ -5,9 +5,11 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Final
 
-_SUSPECT = re.compile(r"[^\n\t\x20-\x7e]|<[|/a-zA-Z]|\[(?:EOS|PAD)")
+_ODD_CHARACTER = re.compile(r"[^\n\t\x20-\x7e]")
+# begins with a letter of its own, so that a search skips from one to the next
+_TOKEN_START = re.compile(r"<(?:[|｜]|/s>|(?:s|eos|bos|pad|unk|(?:start|end)_of_turn)>)")
 _SPECIAL_TOKEN = re.compile(
-    r"<[|｜][^<>|｜\n]{1,40}[|｜]>|</?s>|<(?:eos|bos|pad|unk|(?:start|end)_of_turn)>|\[(?:EOS|PAD)\]", re.IGNORECASE
+    r"<[|｜][^<>|｜\n]{1,40}[|｜]>|</?s>|<(?:eos|bos|pad|unk|(?:start|end)_of_turn)>"
 )
 END_OF_TURN: Final = re.compile(
     r"<[|｜](?:im_end|endoftext|eot_id|eom_id|end|end_of_text|end▁of▁sentence)[|｜]>|</s>|<(?:eos|end_of_turn)>"
@@ -25,10 +27,14 @@ def clean(text: str) -> str:
 
     A special token becomes a line end, since what stands behind it belongs to no sentence before it.
     """
-    if not _SUSPECT.search(text):
-        return text
-    text = _LINE_END.sub("\n", text)
-    return _INVISIBLE.sub("", _SPECIAL_TOKEN.sub("\n", text))
+    if not (text.isascii() and text.isprintable()) and _ODD_CHARACTER.search(text):
+        text = _INVISIBLE.sub("", _LINE_END.sub("\n", text))
+    return _SPECIAL_TOKEN.sub("\n", text) if has_special_token(text) else text
+
+
+def has_special_token(text: str) -> bool:
+    """Whether a tokenizer's special token may stand in the text."""
+    return _TOKEN_START.search(text) is not None
 
 
 SIGNS: Final[Mapping[int, str]] = {

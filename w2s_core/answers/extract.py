@@ -16,7 +16,7 @@ import re
 from collections.abc import Callable
 from enum import StrEnum
 
-from w2s_core.answers.characters import END_OF_TURN, clean
+from w2s_core.answers.characters import END_OF_TURN, clean, has_special_token
 from w2s_core.answers.letters import letters_of
 from w2s_core.answers.limits import MAX_ANSWER
 from w2s_core.errors import UserError
@@ -43,15 +43,17 @@ def extract(response: str, rule: str) -> str | None:
         UserError: a rule that does not exist.
     """
     answer_in, first_marker = _rule(rule)
-    text = clean(_first_turn(response, first_marker) if "<" in response else response)
+    text = clean(_first_turn(response, first_marker) if has_special_token(response) else response)
     answer = answer_in(_before_next_question(text, first_marker))
-    if answer is None or len(answer) > MAX_ANSWER or _says_nothing(answer):
+    if not answer or len(answer) > MAX_ANSWER or _says_nothing(answer):
         return None
     return answer
 
 
 def _says_nothing(text: str) -> bool:
     """Whether there is only punctuation and white space, a control character or a no-break space included."""
+    if text[0].isalnum():
+        return False
     return all(char in _NOTHING or char.isspace() for char in text)
 
 
@@ -136,7 +138,7 @@ def _math_marker(text: str) -> int:
 def _math(text: str) -> str | None:
     for tail in reversed(_MARKER.split(text)[1:]):
         block = _leading_block(_before_word_question(tail))
-        if not _says_nothing(block):
+        if block and not _says_nothing(block):
             inside = last_box(block)
             return block if inside is None else inside
     return last_box(text)

@@ -23,7 +23,7 @@ from w2s_core.answers.characters import clean
 from w2s_core.answers.latex import plain
 from w2s_core.answers.letters import letters_of
 from w2s_core.answers.limits import MAX_ALGEBRA, MAX_ANSWER, MAX_ITEMS
-from w2s_core.answers.numbers import SCALES, Exact, exact, rational
+from w2s_core.answers.numbers import SCALES, Exact, decimal, exact, rational
 from w2s_core.answers.units import Unit, changes_number, counted, says_no_unit, unit_of
 
 LeafPair = tuple[str, str]
@@ -117,20 +117,27 @@ def canonical(answer: str, rule: str) -> Answer | None:
 
     Numbers are exact (`0.50`, `1/2` and `\frac{1}{2}` are one form); two answers with equal forms are the same.
     """
-    if answer.isdigit() and answer.isascii() and len(answer) <= MAX_ANSWER:
-        return Answer((Quantity(int(answer)),))
+    if _NUMBER.fullmatch(answer) and rule != "choice" and len(answer) <= MAX_ANSWER:
+        number = decimal(answer.removeprefix("-"))
+        return Answer((Quantity(-number if answer[0] == "-" else number),))
     if len(answer) > MAX_ANSWER:
         return Answer((Text(answer),))
     if rule == "choice":
         text = letters_of(answer) or answer.strip().casefold()
         return Answer((Text(text),)) if text else None
-    text = _within_edges(_money(plain(clean(answer).strip())))
+    if rule == "gsm8k" and _GROUPS.fullmatch(answer):
+        return Answer((Quantity(int(answer.replace(",", ""))),))
+    # most answers are plain ASCII, and need no cleaning
+    text = answer if answer.isascii() and answer.isprintable() and "<" not in answer else clean(answer)
+    text = _within_edges(_money(plain(text.strip())))
     if not text:
         return None
     readings = _of_number_task(text) if rule == "gsm8k" else _of_formula_task(text)
     return Answer(tuple(dict.fromkeys(readings)))
 
 
+_NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
+_GROUPS = re.compile(r"-?[1-9][0-9]{0,2}(?:,[0-9]{3})+")
 _EDGES = " \t\r\n*`\"',;:"
 _SEVERAL_DOLLARS = re.compile(r"(?<!\\)\$")
 _DOLLAR = "＄"
@@ -168,9 +175,13 @@ def _of_number_task(text: str) -> Iterable[Form]:
 
     Everything else is a text: `10-15` is a range and no difference, `555-1234` is a telephone number.
     """
-    text = _within_edges(_CALCULATOR.sub("", text).rstrip("! "))
-    text = _within_edges(text.rpartition("=")[2]) or text
-    text = _UNDERSCORES.sub(lambda number: number.group().replace("_", ""), text)
+    if "<<" in text:
+        text = _CALCULATOR.sub("", text)
+    text = _within_edges(text.rstrip("! "))
+    if "=" in text:
+        text = _within_edges(text.rpartition("=")[2]) or text
+    if "_" in text:
+        text = _UNDERSCORES.sub(lambda number: number.group().replace("_", ""), text)
     value = rational(_plain_number(text))
     if value is not None:
         yield Quantity(exact(value))
@@ -563,6 +574,7 @@ def _formula(text: str, tree: expressions.Tree) -> Form:
 
 _CURRENCIES = "＄€£¥₹"
 _MONEY = re.compile(rf"(?:US)?([-+]?)\s*([{_CURRENCIES}])\s*([-+]?)\s*(.+)", re.DOTALL)
+_MARKS = re.compile("[%°¢]")
 _MARKED = re.compile(r"(.+?)\s*([%°¢])\s*(.*)", re.DOTALL)
 _MEASURED = re.compile(r"(.*?[\d)}πa-z]\.?)(\s+|-|(?<=\d)(?=[A-Za-z]))(?:an? )?([A-Za-z(][A-Za-z\s.,'’()/^{}\d%-]*)")
 _TRIGONOMETRY = re.compile(r"sin|cos|tan|cot|sec|csc")
@@ -570,12 +582,12 @@ _TRIGONOMETRY = re.compile(r"sin|cos|tan|cot|sec|csc")
 
 def _measured(text: str, number_task: bool) -> Form | None:
     """A value with its unit; None for what is no value with a unit, so that unknown words leave the text whole."""
-    money = _MONEY.fullmatch(text)
+    money = _MONEY.fullmatch(text) if not text.isascii() else None
     if money:
         sign, currency, second_sign, rest = money.groups()
         inner = _measured_amount(f"{sign or second_sign}{rest}", currency.replace(_DOLLAR, "$"), number_task)
         return inner
-    marked = _MARKED.fullmatch(text)
+    marked = _MARKED.fullmatch(text) if _MARKS.search(text) else None
     if marked and not (marked[2] == "°" and _TRIGONOMETRY.search(marked[1])):
         value = _value(marked[1], number_task)
         scale = "" if marked[2] == "°" and marked[3] in ("C", "F") else marked[3]
@@ -682,6 +694,8 @@ def same(one: Answer, other: Answer, decide: Decide) -> bool | None:
 
 def alike(one: Answer, other: Answer, decide: Decide) -> bool | None:
     """Whether one reading makes two answers the same; None where algebra could not tell. Symmetric."""
+    if len(one.readings) == len(other.readings) == 1:
+        return _equal(one.readings[0], other.readings[0], decide, alike=True)
     return _any(
         _equal(left, right, decide, alike=True) for left, right in product(one.readings, other.readings)
     )

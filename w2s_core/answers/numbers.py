@@ -23,17 +23,19 @@ SCALES: Final = {
 }
 
 
-def exact(value: Fraction) -> Exact:
+def exact(value: Exact) -> Exact:
     """The value, as an int where it is whole."""
     return value.numerator if value.denominator == 1 else value
 
 
-def rational(text: str) -> Fraction | None:
+def rational(text: str) -> Exact | None:
     """The exact value of a decimal, fraction, mixed number, power of ten or repeating decimal; None for other text."""
     number = _NUMBER.fullmatch(text)
     if number:
         sign, digits, exponent = number.groups()
-        value = Fraction(digits) * Fraction(10) ** int(exponent) if exponent else Fraction(digits)
+        value = decimal(digits)
+        if exponent:
+            value = value * Fraction(10) ** int(exponent)
         return -value if sign == "-" else value
     quotient = _QUOTIENT.fullmatch(text) or _FRAC.fullmatch(text)
     if quotient:
@@ -42,10 +44,20 @@ def rational(text: str) -> Fraction | None:
     return _repeating(*repeating.groups()) if repeating else None
 
 
+def decimal(digits: str) -> Exact:
+    """The value of digits with a point, perhaps. (`Fraction("1.5")` says the same, and takes four times as long.)"""
+    whole, _, behind = digits.partition(".")
+    behind = behind.rstrip("0")
+    return Fraction(int(whole + behind), 10 ** len(behind)) if behind else int(whole or 0)
+
+
 def _mixed(sign: str, whole: str | None, above: str, below: str) -> Fraction | None:
-    if not Fraction(below) or (whole and above.startswith("-")):
+    divisor = decimal(below)
+    if not divisor or (whole and above.startswith("-")):
         return None
-    value = Fraction(whole or 0) + Fraction(above) / Fraction(below)
+    value = Fraction(decimal(above.removeprefix("-")), divisor) + int(whole or 0)
+    if above.startswith("-"):
+        value = -value
     return -value if sign == "-" else value
 
 
