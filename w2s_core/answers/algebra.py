@@ -52,7 +52,7 @@ def prepare(text: str) -> None:
 
 
 def _sign(text: str) -> str:
-    """The sign of a relation; a formula has none, but for those inside braces (`\\sum_{k=1}`)."""
+    r"""The sign of a relation; a formula has none, but for those inside braces (`\sum_{k=1}`)."""
     while (outside := _BRACES.sub("", text)) != text:
         text = outside
     sign = _RELATION.search(text)
@@ -69,7 +69,9 @@ def _equal_relations(one: str, other: str, sign: str) -> bool:
             ratios.append(above / below)
     if len(ratios) < 2 and _letters(left, right):
         raise Undecided
-    alike = all(_close(ratio, ratios[0], FIRST_DIGITS) for ratio in ratios) and bool(ratios) and ratios[0] != 0
+    alike = (
+        all(_close(ratio, ratios[0], FIRST_DIGITS) for ratio in ratios) and bool(ratios) and ratios[0] != 0
+    )
     return alike and (sign in "=≠" or ratios[0].real > 0)
 
 
@@ -116,7 +118,9 @@ def _digits_of(formula_: Any) -> int:
     """How many digits the numbers in a formula span, exponents by their value."""
     import sympy
 
-    numbers = [max(value.p.bit_length(), value.q.bit_length()) // 3 for value in formula_.atoms(sympy.Rational)]
+    numbers = [
+        max(value.p.bit_length(), value.q.bit_length()) // 3 for value in formula_.atoms(sympy.Rational)
+    ]
     powers = [abs(power.exp) for power in formula_.atoms(sympy.Pow, sympy.exp) if power.exp.is_Rational]
     return max(numbers, default=0) + int(min(max(powers, default=0), MOST_DIGITS))
 
@@ -158,7 +162,9 @@ def _close(one: Any, other: Any, digits: int) -> bool:
 
 
 def _letters(*formulas: Any) -> list[Any]:
-    return sorted(set().union(*(formula_.free_symbols for formula_ in formulas)), key=lambda letter: letter.name)
+    return sorted(
+        set().union(*(formula_.free_symbols for formula_ in formulas)), key=lambda letter: letter.name
+    )
 
 
 def _points(letters: list[Any]) -> list[dict[Any, Any]]:
@@ -204,7 +210,8 @@ def _built(tree: expressions.Tree) -> Any:
 def _functions() -> dict[str, Any]:
     import sympy
 
-    own = {name: getattr(sympy, name) for name in "sin cos tan cot sec csc sinh cosh tanh exp".split()}
+    names = ("sin", "cos", "tan", "cot", "sec", "csc", "sinh", "cosh", "tanh", "exp")
+    own = {name: getattr(sympy, name) for name in names}
     inverse = {f"arc{name}": getattr(sympy, f"a{name}") for name in ("sin", "cos", "tan")}
     short = {f"a{name}": getattr(sympy, f"a{name}") for name in ("sin", "cos", "tan")}
     ten = {name: lambda value: sympy.log(value, 10) for name in ("log", "lg")}
@@ -221,8 +228,10 @@ def _operations() -> dict[str, Any]:
         "multiply": lambda left, right: left * right,
         "divide": lambda left, right: left / right,
         "power": lambda base, exponent: base**exponent,
-        "root": lambda value, degree: sympy.real_root(value, degree) if value.is_number else value ** (1 / degree),
-        "log": lambda value, base: sympy.log(value, base),
+        "root": lambda value, degree: (
+            sympy.real_root(value, degree) if value.is_number else value ** (1 / degree)
+        ),
+        "log": sympy.log,
         "factorial": sympy.factorial,
         "binomial": sympy.binomial,
         "absolute": sympy.Abs,

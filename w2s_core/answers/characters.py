@@ -8,9 +8,7 @@ from typing import Final
 _ODD_CHARACTER = re.compile(r"[^\n\t\x20-\x7e]")
 # begins with a letter of its own, so that a search skips from one to the next
 _TOKEN_START = re.compile(r"<(?:[|｜]|/s>|(?:s|eos|bos|pad|unk|(?:start|end)_of_turn)>)")
-_SPECIAL_TOKEN = re.compile(
-    r"<[|｜][^<>|｜\n]{1,40}[|｜]>|</?s>|<(?:eos|bos|pad|unk|(?:start|end)_of_turn)>"
-)
+_SPECIAL_TOKEN = re.compile(r"<[|｜][^<>|｜\n]{1,40}[|｜]>|</?s>|<(?:eos|bos|pad|unk|(?:start|end)_of_turn)>")
 END_OF_TURN: Final = re.compile(
     r"<[|｜](?:im_end|endoftext|eot_id|eom_id|end|end_of_text|end▁of▁sentence)[|｜]>|</s>|<(?:eos|end_of_turn)>"
 )

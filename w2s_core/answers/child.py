@@ -47,8 +47,8 @@ def _limit_process() -> None:
 def _algebra(timeout_s: float) -> Callable[[str, str], bool | str]:
     """A function that says whether two formulas are the same, or "undecided".
 
-    Each part (reading a side, comparing) has its own CPU time, so that what an earlier pair left in a cache cannot change
-    a decision.
+    Each part (reading a side, comparing) has its own CPU time, so that what an earlier pair left in a cache cannot
+    change a decision.
     """
     from w2s_core.answers import algebra
 

@@ -1,8 +1,8 @@
 r"""Formulas of final answers: a tree for each, and its exact value where it is a rational number.
 
 The reader knows what final answers hold (numbers, letters, fractions, powers, roots, logarithms, trigonometric
-functions, factorials, binomials, absolute values) and refuses everything else, words above all: `10 mod 7` is no product
-of letters. Nothing here is evaluated beyond exact fractions of bounded size; the rest is algebra's (`algebra`).
+functions, factorials, binomials, absolute values) and refuses everything else, words above all: `10 mod 7` is no
+product of letters. Only exact fractions of bounded size are computed here; the rest is left to `algebra`.
 """
 
 import re
@@ -17,17 +17,22 @@ from w2s_core.answers.limits import MAX_ALGEBRA
 Tree = tuple[Any, ...]
 """`("number", Fraction)`, `("symbol", name)`, or an operation with its operands: `("add", left, right)`."""
 
-FUNCTIONS: Final = frozenset(
-    "sin cos tan cot sec csc sinh cosh tanh arcsin arccos arctan asin acos atan log ln lg exp".split()
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+FUNCTIONS: Final = _words(
+    "sin cos tan cot sec csc sinh cosh tanh arcsin arccos arctan asin acos atan log ln lg exp"
 )
-_GREEK = frozenset(
-    "alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi rho sigma tau upsilon "
-    "phi varphi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega ell".split()
+_GREEK = _words(
+    "alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi rho sigma tau "
+    "upsilon phi varphi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega ell"
 )
-_NAMED = frozenset("overline bar vec hat widehat tilde overrightarrow angle triangle".split())
-_NOT_PRODUCTS = frozenset(
+_NAMED = _words("overline bar vec hat widehat tilde overrightarrow angle triangle")
+_NOT_PRODUCTS = _words(
     "mod and or is if in of to by no on at an as am pm it us we he me my do go so up the not yes odd min max gcd lcm "
-    "per inf sup let all any one two six ten day cup foot ft cm mm km kg lb oz hr sec ml mph red few".split()
+    "per inf sup let all any one two six ten day cup foot ft cm mm km kg lb oz hr sec ml mph red few"
 )
 _LIKE_A_WORD = re.compile(r"[a-z][aeiou][a-z]|[A-Z]+[a-z]+|[a-z]+[A-Z]+\w*")
 LETTERS_OF_A_PRODUCT = 3
@@ -294,11 +299,13 @@ class _Reader:
         return tree if exponent is None else ("power", tree, exponent)
 
     def _argument(self) -> Tree:
-        """`(x+1)`, `{x}`, `2x`, `\\frac{1}{2}`: up to the next sign, bracket or function."""
+        r"""`(x+1)`, `{x}`, `2x`, `\frac{1}{2}`: up to the next sign, bracket or function."""
         if self._peek() in ("(", "[", "{", "|"):
             return self._raised(self._primary())
         tree = self._raised(self._primary())
-        while self._kind() == "letter" or self._peek() == "π" or self._peek()[1:] in {*_GREEK, "frac", "sqrt"}:
+        while (
+            self._kind() == "letter" or self._peek() == "π" or self._peek()[1:] in {*_GREEK, "frac", "sqrt"}
+        ):
             tree = ("multiply", tree, self._raised(self._primary()))
         return tree
 

@@ -6,10 +6,11 @@ Characters that are no text are removed first (`characters.clean`); then a rule 
 * `gsm8k`: the rest of the line after the last `####`.
 * `math`: what follows the last `The answer is`; without one, the content of the last `\boxed{}`. Boxes that only commas
   or "and" part (`\boxed{3}, \boxed{5}`) are one answer, a list.
-* `choice`: the letter or letters after either marker (`The answer is`, `####`), or a response that is nothing but letters.
+* `choice`: the letter or letters after either marker (`The answer is`, `####`), or a response of nothing but letters.
 
 A model that does not stop goes on with a question of its own. The text ends at a line that begins with `Question`, or
-at `Q:` or `Problem:` after a blank line, if an answer stands before it; before any answer such a line restates the task.
+at `Q:` or `Problem:` after a blank line, if an answer stands before it; before any answer such a line restates
+the task.
 """
 
 import re
@@ -17,6 +18,7 @@ from collections.abc import Callable
 from enum import StrEnum
 
 from w2s_core.answers.characters import END_OF_TURN, clean, has_special_token
+from w2s_core.answers.forms import canonical
 from w2s_core.answers.letters import letters_of
 from w2s_core.answers.limits import MAX_ANSWER
 from w2s_core.errors import UserError
@@ -25,8 +27,8 @@ from w2s_core.errors import UserError
 class Verdict(StrEnum):
     """What grading one answer gives.
 
-    Neither right nor wrong: `timed_out` (not decided within the limits) and `undecided` (compared to the end, and neither
-    shown to be the same as the gold answer nor shown to differ).
+    Neither right nor wrong: `timed_out` (not decided within the limits) and `undecided` (compared to the end, and
+    neither shown to be the same as the gold answer nor shown to differ).
     """
 
     RIGHT = "right"
@@ -57,6 +59,24 @@ def _says_nothing(text: str) -> bool:
     return all(char in _NOTHING or char.isspace() for char in text)
 
 
+def reference_answer(text: str, rule: str) -> str | None:
+    """The final answer that a reference states: alone, or behind the rule's marker; None where it cannot be read.
+
+    Raises:
+        UserError: a rule that does not exist.
+    """
+    # `5` is a reference; `2+3=5\n#### 5` is a solution that ends in one
+    answer = extract(text, rule) if holds_marker(text, rule) else text.strip()
+    if not answer or _says_nothing(answer) or canonical(answer, rule) is None:
+        return None
+    return None if rule == "choice" and letters_of(answer) is None else answer
+
+
+def holds_marker(response: str, rule: str) -> bool:
+    """Whether a marker of the rule stands in a response, with or without an answer."""
+    return _rule(rule)[1](clean(response)) >= 0
+
+
 def check_rule(rule: str) -> None:
     """Raise UserError if there is no answer rule of this name."""
     _rule(rule)
@@ -72,7 +92,9 @@ _BOXES = re.compile(r"\\(?:boxed|fbox)[ \t\n]*\{|\\.|[{}]", re.DOTALL)
 _BARE_BOX = re.compile(r"\\boxed[ \t]+([^\s${}\\]+)")
 _AND_OR = r"(?:and|or|\\text\{ ?(?:and|or) ?\})"
 # a sign or a word must part them: a box that is written again in the next line is no list
-_BETWEEN_BOXES = re.compile(rf"[ \t.$]*\n?[ \t$]*(?:[,;&][ \t$]*\n?[ \t]*{_AND_OR}?|{_AND_OR})[ \t$]*\n?[ \t$]*")
+_BETWEEN_BOXES = re.compile(
+    rf"[ \t.$]*\n?[ \t$]*(?:[,;&][ \t$]*\n?[ \t]*{_AND_OR}?|{_AND_OR})[ \t$]*\n?[ \t$]*"
+)
 _NEXT_SENTENCE = re.compile(r"\.\s+[A-Z]")
 _MARKER = re.compile(r"[Tt]he (?:final )?answer is\b:?")
 _CHOICE_MARKER = re.compile(r"####|(?i:answer)(?i: is)?\s?:?(?!\w)|\\boxed")

@@ -1,13 +1,14 @@
 r"""The form of a final answer, and when two forms are the same answer.
 
-An answer is a number, a formula or a text, with a unit perhaps; or it is made of several: a point, an interval, a set, a
-matrix, a relation, or a bare list. Forms are equal part by part: numbers exactly, units by conversion, and formulas by
-algebra, which decides outside (`grading`) what cannot be told here.
+An answer is a number, a formula or a text, with a unit perhaps; or it is made of several: a point, an interval, a
+set, a matrix, a relation, or a bare list. Forms are equal part by part: numbers exactly, units by conversion, and
+formulas by algebra, which decides outside (`grading`) what cannot be told here.
 
-Some answers leave their form open. `5` has no unit where `5 cm` has one; `2, 3` is read as a set beside `\{2,3\}` and as
-a point beside `(2,3)`; `x = 5` answers what `5` does; `100,200` is a number or a list. Two answers are `alike` if one
-reading makes them the same; they are `same` if they are so as they stand. `same` is an equivalence; `alike` cannot be
-one, since `5` is like `5 m` and like `5 cm`, and so `grading` makes classes of answers that are alike each with each.
+Some answers leave their form open. `5` has no unit where `5 cm` has one; `2, 3` is read as a set beside `\{2,3\}` and
+as a point beside `(2,3)`; `x = 5` answers what `5` does; `100,200` is a number or a list. Two answers are `alike` if
+one reading makes them the same; they are `same` if they are so as they stand. `same` is an equivalence; `alike`
+cannot be one, since `5` is like `5 m` and like `5 cm`, and so `grading` makes classes of answers that are alike each
+with each.
 
 Untrusted text again: nothing is evaluated, and lengths are bounded.
 """
@@ -164,7 +165,9 @@ _CALCULATOR = re.compile(r"<<[^<>]*>>")
 _UNDERSCORES = re.compile(r"(?<![\w.])\d{1,3}(?:_\d{3})+(?!\w)")
 _RUN = r"(?:[1-9]\d{0,2}(?:,\d{3})+|\d{1,3}(?: \d{3})+|\d{1,2}(?:,\d{2})+,\d{3}|\d+)"
 _COUNT = re.compile(
-    r"(?<![\w.])[-+]?\s?(?:(?:\d+ )?\d+ ?/ ?\d+(?![\d/])|" + _RUN + r"(?:\.\d+)?|\.\d+)(?![\d]|[.,:/_^]\d|\s?[a-zA-Z]?\d)"
+    r"(?<![\w.])[-+]?\s?(?:(?:\d+ )?\d+ ?/ ?\d+(?![\d/])|"
+    + _RUN
+    + r"(?:\.\d+)?|\.\d+)(?![\d]|[.,:/_^]\d|\s?[a-zA-Z]?\d)"
 )
 _ARITHMETIC = re.compile(r"\d\s*[-+*/^:…]\s*[＄(]?\s*\d|\d\s*!|[=<>≤≥≠{}\\^]")
 _NUMBER_TASK_FORMULA = frozenset({"number", "divide", "power", "root", "negative", "multiply"})
@@ -190,7 +193,9 @@ def _of_number_task(text: str) -> Iterable[Form]:
     if form:
         yield form
     elif "," in text:
-        yield from (_items(items, _leaf_of_number_task) for items in _comma_readings(text, grouped_first=True))
+        yield from (
+            _items(items, _leaf_of_number_task) for items in _comma_readings(text, grouped_first=True)
+        )
     else:
         yield _text(text)
 
@@ -279,7 +284,9 @@ def _depths(text: str) -> Iterator[tuple[str, int, int]]:
     depth = 0
     for token in _TOKENS.finditer(text):
         sign = token.group()
-        depth += (sign in _OPENS or sign.startswith(r"\begin")) - (sign in _CLOSES or sign.startswith(r"\end"))
+        depth += (sign in _OPENS or sign.startswith(r"\begin")) - (
+            sign in _CLOSES or sign.startswith(r"\end")
+        )
         yield sign, token.start(), depth
 
 
@@ -415,7 +422,7 @@ def _bracketed(kind: str, inner: str, text: str) -> Iterator[Form]:
 
 
 _ENVIRONMENT = re.compile(
-    r"(?P<before>[^\\]*?|.*?)[(\[]?\s*\\begin\{(?P<name>[pbvBV]?matrix|smallmatrix|array)\}(?:\{[lcr| ]*\})?(?P<rows>.*)"
+    r"(?P<before>.*?)[(\[]?\s*\\begin\{(?P<name>[pbvBV]?matrix|smallmatrix|array)\}(?:\{[lcr| ]*\})?(?P<rows>.*)"
     r"\\end\{(?P=name)\}\s*[)\]]?",
     re.DOTALL,
 )
@@ -492,7 +499,9 @@ def _relations(sides: list[str], signs: list[str], text: str) -> Iterator[Form]:
 def _named_point(forms: tuple[Form, ...]) -> Form | None:
     """`(p,q) = (3,2)` as `p = 3, q = 2`."""
     names, values = forms
-    if not (isinstance(names, Several) and isinstance(values, Several)) or len(names.items) != len(values.items):
+    if not (isinstance(names, Several) and isinstance(values, Several)) or len(names.items) != len(
+        values.items
+    ):
         return None
     if names.kind != "()" or values.kind != "()" or not all(_symbol(name) for name in names.items):
         return None
@@ -576,7 +585,9 @@ _CURRENCIES = "＄€£¥₹"
 _MONEY = re.compile(rf"(?:US)?([-+]?)\s*([{_CURRENCIES}])\s*([-+]?)\s*(.+)", re.DOTALL)
 _MARKS = re.compile("[%°¢]")
 _MARKED = re.compile(r"(.+?)\s*([%°¢])\s*(.*)", re.DOTALL)
-_MEASURED = re.compile(r"(.*?[\d)}πa-z]\.?)(\s+|-|(?<=\d)(?=[A-Za-z]))(?:an? )?([A-Za-z(][A-Za-z\s.,'’()/^{}\d%-]*)")
+_MEASURED = re.compile(
+    r"(.*?[\d)}πa-z]\.?)(\s+|-|(?<=\d)(?=[A-Za-z]))(?:an? )?([A-Za-z(][A-Za-z\s.,'’()/^{}\d%-]*)"
+)
 _TRIGONOMETRY = re.compile(r"sin|cos|tan|cot|sec|csc")
 
 
@@ -585,8 +596,7 @@ def _measured(text: str, number_task: bool) -> Form | None:
     money = _MONEY.fullmatch(text) if not text.isascii() else None
     if money:
         sign, currency, second_sign, rest = money.groups()
-        inner = _measured_amount(f"{sign or second_sign}{rest}", currency.replace(_DOLLAR, "$"), number_task)
-        return inner
+        return _measured_amount(f"{sign or second_sign}{rest}", currency.replace(_DOLLAR, "$"), number_task)
     marked = _MARKED.fullmatch(text) if _MARKS.search(text) else None
     if marked and not (marked[2] == "°" and _TRIGONOMETRY.search(marked[1])):
         value = _value(marked[1], number_task)
@@ -650,10 +660,7 @@ def _scaled(value: Exact | Formula | None, words: str) -> tuple[Exact | Formula 
         scale = SCALES.get(first.lower().rstrip(",.").removesuffix("s"))
         if scale is None:
             return value, words
-        if isinstance(value, Formula):
-            value = Formula(f"({value.source})*{scale}")
-        else:
-            value = value * scale
+        value = Formula(f"({value.source})*{scale}") if isinstance(value, Formula) else value * scale
         words = behind.strip().removeprefix("of ")
     return value, words
 
@@ -668,7 +675,11 @@ def _value(text: str, number_task: bool) -> Exact | Formula | None:
         form = _power_or_root(text)
     else:
         tree = expressions.read(text)
-        form = _formula(text, tree) if tree is not None and any(char.isdigit() or char == "π" for char in text) else None
+        form = (
+            _formula(text, tree)
+            if tree is not None and any(char.isdigit() or char == "π" for char in text)
+            else None
+        )
     return form.value if isinstance(form, Quantity) else None
 
 
@@ -795,7 +806,9 @@ def _equal_several(one: Several, other: Several, decide: Decide, alike: bool) ->
 def _meet(one: Several, other: Several) -> bool:
     """Whether a list without brackets, or names, may be read as the other's kind."""
     for left, right in ((one, other), (other, one)):
-        if left.kind == "" and (right.kind in _BESIDE_A_LIST or (right.kind == "[]" and len(right.items) != 2)):
+        if left.kind == "" and (
+            right.kind in _BESIDE_A_LIST or (right.kind == "[]" and len(right.items) != 2)
+        ):
             return True
         if left.kind == "names" and right.kind == "()":
             return True

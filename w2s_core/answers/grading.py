@@ -2,8 +2,8 @@
 
 Numbers, texts and structures are compared here at once (`forms`). Formulas go to algebra in processes of its own
 (`pool`), started when the first such pair turns up. A pair may use `timeout_s` seconds of CPU time for each of its
-parts; then the kernel ends the process, and the pair has timed out. Only CPU time counts, so that a loaded machine cannot
-turn a slow answer into a timeout, nor a timeout into a wrong answer.
+parts; then the kernel ends the process, and the pair has timed out. Only CPU time counts, so that a loaded machine
+cannot turn a slow answer into a timeout, nor a timeout into a wrong answer.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -86,8 +86,8 @@ class Grader:
     def same(self, one: str | None, other: str | None) -> bool | None:
         """Whether two answers are the same; None where that could not be decided. No answer is the same as none.
 
-        Symmetric. It is transitive too among answers that state their form; `5`, which leaves its unit open, is the same
-        as `5 m` and as `5 cm`. `classes` keeps such answers apart.
+        Symmetric. It is transitive too among answers that state their form; `5`, which leaves its unit open, is the
+        same as `5 m` and as `5 cm`. `classes` keeps such answers apart.
         """
         left, right = self._key(one), self._key(other)
         if left is None or right is None:
@@ -102,8 +102,8 @@ class Grader:
         """A class for each answer, numbered by first appearance; None where there is no answer.
 
         Any two answers of a class are the same by `same` and `grade`, and the order of the answers cannot change who
-        stands with whom. An answer that leaves its form open (`5` beside `5 cm`, `2, 3` beside `(2,3)`) joins the others
-        where it is the same as each of them; beside `5 m` and `5 cm`, it is a class of its own.
+        stands with whom. An answer that leaves its form open (`5` beside `5 cm`, `2, 3` beside `(2,3)`) joins the
+        others where it is the same as each of them; beside `5 m` and `5 cm`, it is a class of its own.
         """
         return self.classes_each([answers])[0]
 
@@ -136,7 +136,11 @@ class Grader:
         if not (isinstance(one, Answer) and isinstance(other, Answer)):
             return False
         if one.is_number and other.is_number:
-            return False if len(one.readings) == len(other.readings) == 1 else forms.alike(one, other, self._known)
+            return (
+                False
+                if len(one.readings) == len(other.readings) == 1
+                else forms.alike(one, other, self._known)
+            )
         return forms.alike(one, other, self._known)
 
     def _verdict(self, answer: Key | None, gold: Key | None, quick: bool | None) -> Verdict:
@@ -188,7 +192,7 @@ class Grader:
 
 
 def _answers(keys: Sequence[Key]) -> list[Answer]:
-    """The keys, if it takes more than their being equal to tell which are the same; none for strings and plain numbers."""
+    """The keys, if more than their being equal tells which are the same; none for strings and plain numbers."""
     answers = [key for key in keys if isinstance(key, Answer)]
     plain = all(answer.is_number and len(answer.readings) == 1 for answer in answers)
     return [] if len(answers) < 2 or plain else answers
@@ -210,8 +214,8 @@ def _pair(one: int, other: int) -> tuple[int, int]:
 def _cliques(members: Iterable[T], linked: Callable[[T, T], bool]) -> list[list[T]]:
     """Members parted so that all of a part are linked, in an order that only hangs on the members' own.
 
-    A connected part in which all are linked stays one. In any other part, those stay together that are linked to the same
-    members: no chain of links puts two together that are not linked themselves.
+    A connected part in which all are linked stays one. In any other part, those stay together that are linked to the
+    same members: no chain of links puts two together that are not linked themselves.
     """
     listed = list(members)
     neighbours: dict[T, set[T]] = {member: {member} for member in listed}

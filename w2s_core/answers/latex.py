@@ -30,7 +30,7 @@ _TABLE: Final[tuple[tuple[re.Pattern[str], str], ...]] = tuple(
         (r"√\s*(\d+|\w)", r"\\sqrt{\1}"),
         (r"√\s*(?=[({])", r"\\sqrt"),
         (rf"\^\s*(?:\\circ|\{{\s*\\circ\s*\}}){_WORD_END}|\\deg(?:ree)?{_WORD_END}", "°"),
-        (rf"\\(?:text|mbox|textrm|mathrm)\{{\s*(?:,\s*)?(?:and|or)\s*\}}", ", "),
+        (r"\\(?:text|mbox|textrm|mathrm)\{\s*(?:,\s*)?(?:and|or)\s*\}", ", "),
         (rf"\\(?:leq?|leqslant|leqq){_WORD_END}|<=|=<", "≤"),
         (rf"\\(?:geq?|geqslant|geqq){_WORD_END}|>=|=>", "≥"),
         (rf"\\neq?{_WORD_END}|\\not\s*=|(?<![\d)])!=", "≠"),
@@ -51,6 +51,7 @@ _TABLE: Final[tuple[tuple[re.Pattern[str], str], ...]] = tuple(
         (r"\\\\\[[\w.]*\]", r"\\\\"),
     ]
 )
+_PYTHON_POWER = re.compile(r"(?<=[\w)}])(?:\*\*| \*\* )(?=[\w({\\-])")
 _WRAPPED = re.compile(rf"\\(?:{_WRAPPERS})\s*\{{([^{{}}]*)\}}")
 _SINGLE = re.compile(r"([_^])\{(\w)\}(?!\w)")
 _SIGN = re.compile(r"[\\^_~<>=!*√]|pi\b")
@@ -66,8 +67,8 @@ def plain(answer: str) -> str:
 
 def _plain_commands(text: str) -> str:
     if "**" in text:
-        text = text.strip("*")  # bold in Markdown, where a power stands between two operands
-        text = text.replace("**", "^")
+        # a power stands between two operands, and marks of bold type around words
+        text = _PYTHON_POWER.sub("^", text).replace("**", "")
     for pattern, sign in _TABLE:
         text = pattern.sub(sign, text)
     for _ in range(WRAPPERS_DEEP):

@@ -17,7 +17,7 @@ _ONE_LETTER = re.compile(r"[\s(\[]*([A-Za-z])" + _BREAK)
 
 
 def letters_of(tail: str) -> str | None:
-    """`(B)`, `B. Paris`, `B because ...`, `A, C`, `AC`, `A and C` as sorted letters; None where no letters stand first."""
+    """`(B)`, `B. Paris`, `B because ...`, `A, C`, `AC`, `A and C` as sorted letters; None without letters in front."""
     text = tail[:MAX_ANSWER]
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text)

@@ -45,7 +45,8 @@ def rational(text: str) -> Exact | None:
 
 
 def decimal(digits: str) -> Exact:
-    """The value of digits with a point, perhaps. (`Fraction("1.5")` says the same, and takes four times as long.)"""
+    """The value of digits with a point, perhaps."""
+    # `Fraction("1.5")` says the same, and takes four times as long
     whole, _, behind = digits.partition(".")
     behind = behind.rstrip("0")
     return Fraction(int(whole + behind), 10 ** len(behind)) if behind else int(whole or 0)

@@ -1,11 +1,11 @@
-"""The rule by which the authors' released outputs were graded: normalised strings that are identical.
+r"""The rule by which the authors' released outputs were graded: normalised strings that are identical.
 
 Inferred from the released answers, which show what was cut; kept apart from `forms`, which compares values. In MATH too
-everything up to the last "=" is cut, commas and blanks between digits are removed (`1,2` is `12`), and `\\dfrac`, `π`
+everything up to the last "=" is cut, commas and blanks between digits are removed (`1,2` is `12`), and `\dfrac`, `π`
 and a letter in brackets stay what they are. An answer begins behind the first marker of the last line that has one.
 
-Where this rule is not the released one: the release lost letters of some answers (`\\infty` is `\\iny`, `\\theta` is
-`\\thet`, a double backslash is a single one) and kept capital letters of words; nothing that is written as the model
+Where this rule is not the released one: the release lost letters of some answers (`\infty` is `\iny`, `\theta` is
+`\thet`, a double backslash is a single one) and kept capital letters of words; nothing that is written as the model
 wrote it equals such a string, so both sides are compared here without that damage.
 """
 

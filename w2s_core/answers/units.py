@@ -78,7 +78,12 @@ _KNOWN: Final[dict[str, tuple[str, Fraction]]] = {
     for names, factor in units.items()
     for name in names.split()
 }
-_SPEEDS: Final = {"mph": "miles per hour", "kph": "km per hour", "kmh": "km per hour", "fps": "feet per second"}
+_SPEEDS: Final = {
+    "mph": "miles per hour",
+    "kph": "km per hour",
+    "kmh": "km per hour",
+    "fps": "feet per second",
+}
 _NO_UNIT: Final = frozenset({"unit", "units"})
 """Words that say that there is a unit, and not which."""
 
@@ -91,8 +96,8 @@ _FRACTIONS = (
     "ninths tenth tenths hundredth hundredths thousandth thousandths millionth millionths first"
 )
 _OPERATIONS = (
-    "plus minus times divided multiplied over squared cubed mod modulo factorial root power powers choose to and or not "
-    "no never remainder squares cubes"
+    "plus minus times divided multiplied over squared cubed mod modulo factorial root power powers choose to and or "
+    "not no never remainder squares cubes"
 )
 _COMPARISONS = (
     "more less fewer greater larger smaller least most under above below exceeding than between about almost nearly "
@@ -113,9 +118,8 @@ CHANGING_WORDS: Final = frozenset(
 
 _WORD = re.compile(r"[A-Za-z$€£¥₹¢°%]+(?:\.[A-Za-z]\b)?(?:'[a-z]+)?")
 _HALF_OF_DAY = re.compile(r"\b[ap]\s?\.\s?m\b", re.IGNORECASE)
-_COUNTED = frozenset(
-    "people children men women students person child man woman fish sheep deer mice geese teeth way ways".split()
-)
+_COUNTED_THINGS = "people children men women person child man woman fish sheep deer mice geese teeth way"
+_COUNTED = frozenset(_COUNTED_THINGS.split())
 _SINGULAR_IN_S = re.compile(r"(?:ss|us|is|ous|less|wards?|ths?)$")
 _COMPOUND = re.compile(r"(.+?)\s*(?:/|\bper\b|\ban?\b)\s*(.+)")
 _POWER = re.compile(r"(?:(square|sq|cubic|cu)\b\.?\s*)?([A-Za-z$€£¥₹¢°%]+)\.?\s*(?:\^?\{?([1-4])\}?)?")
@@ -164,16 +168,16 @@ def _quotient(above: Unit, below: Unit) -> Unit:
 @lru_cache(maxsize=4096)
 def counted(words: str) -> str | None:
     """The things that a phrase counts (`apples`, `blue marbles`), as it is written; None where it counts none."""
-    found = re.findall(r"[A-Za-z]+", words)
-    for word in found:
+    phrase = re.findall(r"[A-Za-z]+", words)
+    for word in phrase:
         lower = word.lower()
         plural = len(lower) > 3 and lower.endswith("s") and not _SINGULAR_IN_S.search(lower)
         if plural or lower in _COUNTED:
-            return " ".join(found).lower()
+            return " ".join(phrase).lower()
     return None
 
 
 def says_no_unit(words: str) -> bool:
     """Whether the phrase is `units` or `square units`: a unit that is not named."""
-    found = [word.lower() for word in re.findall(r"[A-Za-z]+", words)]
-    return bool(found) and found[-1] in _NO_UNIT and set(found[:-1]) <= {"square", "sq", "cubic", "cu"}
+    phrase = [word.lower() for word in re.findall(r"[A-Za-z]+", words)]
+    return bool(phrase) and phrase[-1] in _NO_UNIT and set(phrase[:-1]) <= {"square", "sq", "cubic", "cu"}
