@@ -127,8 +127,7 @@ def _digits_of(formula_: Any) -> int:
 
 def _at(formula_: Any, point: Mapping[Any, Any], digits: int) -> Any:
     """The value in decimal digits, complex where it must be; None where there is none."""
-    import mpmath
-
+    mpmath = _mpmath()
     value = formula_.subs(point) if point else formula_
     value = value.doit().evalf(digits + MARGIN, maxn=20 * digits)
     if value.free_symbols or not value.is_number or value.has(*_no_values()):
@@ -140,9 +139,16 @@ def _at(formula_: Any, point: Mapping[Any, Any], digits: int) -> Any:
         return mpmath.mpc(_mpf(real, digits), _mpf(imaginary, digits))
 
 
-def _mpf(value: Any, digits: int) -> Any:
-    import mpmath
+@lru_cache(maxsize=1)
+def _mpmath() -> Any:
+    """The library of floating-point numbers under sympy."""
+    import mpmath  # type: ignore[import-untyped]
 
+    return mpmath
+
+
+def _mpf(value: Any, digits: int) -> Any:
+    mpmath = _mpmath()
     return mpmath.mpf(value._to_mpmath(int((digits + MARGIN) * 3.33)))
 
 
@@ -154,8 +160,7 @@ def _no_values() -> tuple[Any, ...]:
 
 
 def _close(one: Any, other: Any, digits: int) -> bool:
-    import mpmath
-
+    mpmath = _mpmath()
     with mpmath.workdps(digits + MARGIN):
         size = max(abs(one), abs(other))
         return bool(size == 0 or abs(one - other) <= size * mpmath.mpf(10) ** (MARGIN - digits))

@@ -187,7 +187,7 @@ def _is_open(block: str) -> bool:
 
 
 def last_box(text: str) -> str | None:
-    r"""The content of the `\boxed{}` that closes last; several boxes are a list where only commas or "and" part them."""
+    r"""The content of the `\boxed{}` that closes last; boxes are a list where only commas or "and" part them."""
     if "boxed" not in text and "fbox" not in text:
         return None
     boxes = _boxes(text)

@@ -553,7 +553,7 @@ def _plain_number(text: str) -> str:
     text = _SIGN_GAP.sub(r"\1", bracketed[1] if bracketed else text)
     if _GROUPED.fullmatch(text):
         text = text.replace(",", "").replace(" ", "")
-    return " ".join(_GAP.sub("", text).split()) if " " in text else text
+    return _GAP.sub("", " ".join(text.split())) if " " in text else text
 
 
 def _leaf(text: str) -> Form:
@@ -578,7 +578,7 @@ def _formula(text: str, tree: expressions.Tree) -> Form:
         return _text(text)
     if value is not None:
         return Quantity(exact(value))
-    return Quantity(Formula(_GAP.sub("", text.removeprefix("+")).strip()))
+    return Quantity(Formula(_GAP.sub("", " ".join(text.removeprefix("+").split()))))
 
 
 _CURRENCIES = "＄€£¥₹"
@@ -588,6 +588,7 @@ _MARKED = re.compile(r"(.+?)\s*([%°¢])\s*(.*)", re.DOTALL)
 _MEASURED = re.compile(
     r"(.*?[\d)}πa-z]\.?)(\s+|-|(?<=\d)(?=[A-Za-z]))(?:an? )?([A-Za-z(][A-Za-z\s.,'’()/^{}\d%-]*)"
 )
+_SECOND_AMOUNT = re.compile(r"\s\d")
 _TRIGONOMETRY = re.compile(r"sin|cos|tan|cot|sec|csc")
 
 
@@ -638,6 +639,8 @@ def _with_words(number: str, words: str, glued: bool, number_task: bool) -> Form
     if changes_number(rest):
         return None
     unit = unit_of(rest)
+    if unit and _SECOND_AMOUNT.search(rest):
+        return None
     if unit:
         # `5m` is a product; a unit of one letter is set off
         return None if glued and len(rest) < 2 else Quantity(value, unit)
@@ -691,7 +694,7 @@ _SUBSCRIPT = re.compile(r"_\{(\w+)\}")
 def _text(text: str) -> Text:
     """Words without what does not change them: case, blanks around signs, periods of `a.m.`."""
     text = _HALF_OF_DAY.sub(r"\1m", _SUBSCRIPT.sub(r"_\1", text)).replace("…", "-")
-    text = " ".join(_GAP.sub("", text).split())
+    text = _GAP.sub("", " ".join(text.split()))
     return Text(text.casefold() if _WORDS_ONLY.fullmatch(text) or "m" in text[-2:] else text)
 
 

@@ -7,7 +7,7 @@ cannot turn a slow answer into a timeout, nor a timeout into a wrong answer.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from itertools import combinations
+from itertools import chain, combinations
 from types import TracebackType
 from typing import Literal, Self, TypeVar
 
@@ -147,12 +147,21 @@ class Grader:
         if answer is None:
             return Verdict.UNPARSED
         if quick is None and isinstance(answer, Answer) and isinstance(gold, Answer):
-            leaves: list[LeafPair] = []
-            quick = forms.alike(answer, gold, lambda pair: leaves.append(pair) or self._known(pair))  # type: ignore[func-returns-value]
+            quick = forms.alike(answer, gold, self._known)
             if quick is None:
-                late = any(self._decided.get(pair) is None for pair in leaves)
-                return Verdict.TIMED_OUT if late else Verdict.UNDECIDED
+                return Verdict.TIMED_OUT if self._is_late(answer, gold) else Verdict.UNDECIDED
         return Verdict.RIGHT if quick else Verdict.WRONG
+
+    def _is_late(self, answer: Answer, gold: Answer) -> bool:
+        """Whether a pair of formulas, of those that two answers hang on, ran into its limits."""
+        pairs: set[LeafPair] = set()
+
+        def note(pair: LeafPair) -> bool | None:
+            pairs.add(pair)
+            return self._known(pair)
+
+        forms.alike(answer, gold, note)
+        return any(self._decided.get(pair) is None for pair in pairs)
 
     # Formulas --------------------------------------------------------------------------------------------------------
 
@@ -184,11 +193,18 @@ class Grader:
             return [[key] for key in keys]
         same, alike = _tables(answers, self._known)
         groups = _cliques(range(len(answers)), lambda one, other: (one, other) in same)
+        # an answer that is alike some of a group and not the rest stays apart from it, and joins no other instead
         joined = _cliques(
             [tuple(group) for group in groups],
-            lambda one, other: all(_pair(i, j) in alike for i in one for j in other),
+            lambda one, other: any(_pair(i, j) in alike for i in one for j in other),
         )
-        return [[answers[i] for group in together for i in group] for together in joined]
+        parts = [[i for group in together for i in group] for together in joined]
+        whole = [all(_pair(i, j) in alike for i, j in combinations(part, 2)) for part in parts]
+        kept = [
+            [part] if is_whole else [list(group) for group in together]
+            for part, is_whole, together in zip(parts, whole, joined, strict=True)
+        ]
+        return [[answers[i] for i in part] for part in chain.from_iterable(kept)]
 
 
 def _answers(keys: Sequence[Key]) -> list[Answer]:

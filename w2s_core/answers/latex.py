@@ -19,6 +19,7 @@ _TABLE: Final[tuple[tuple[re.Pattern[str], str], ...]] = tuple(
     for pattern, plain in [
         (rf"\\[dtc]frac{_WORD_END}", r"\\frac"),
         (rf"\\(?:left|right|[bB]igg?[lrm]?){_WORD_END}\.?", ""),
+        (r"\{,\}", ","),
         # `\!` stands between groups of digits, sometimes with a blank behind it
         (r"(?<!\\)\\!\s*", ""),
         (r"(?<!\\)\\[()\[\]]", ""),
@@ -54,7 +55,7 @@ _TABLE: Final[tuple[tuple[re.Pattern[str], str], ...]] = tuple(
 _PYTHON_POWER = re.compile(r"(?<=[\w)}])(?:\*\*| \*\* )(?=[\w({\\-])")
 _WRAPPED = re.compile(rf"\\(?:{_WRAPPERS})\s*\{{([^{{}}]*)\}}")
 _SINGLE = re.compile(r"([_^])\{(\w)\}(?!\w)")
-_SIGN = re.compile(r"[\\^_~<>=!*√]|pi\b")
+_SIGN = re.compile(r"[\\^_~<>=!*√{]|pi\b")
 WRAPPERS_DEEP = 3
 """How deep `\\text{\\textbf{...}}` is unwrapped."""
 

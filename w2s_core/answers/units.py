@@ -122,7 +122,7 @@ _COUNTED_THINGS = "people children men women person child man woman fish sheep d
 _COUNTED = frozenset(_COUNTED_THINGS.split())
 _SINGULAR_IN_S = re.compile(r"(?:ss|us|is|ous|less|wards?|ths?)$")
 _COMPOUND = re.compile(r"(.+?)\s*(?:/|\bper\b|\ban?\b)\s*(.+)")
-_POWER = re.compile(r"(?:(square|sq|cubic|cu)\b\.?\s*)?([A-Za-z$€£¥₹¢°%]+)\.?\s*(?:\^?\{?([1-4])\}?)?")
+_POWER = re.compile(r"(?:(square|sq|cubic|cu)\b\.?\s*)?([A-Za-z$€£¥₹¢°%]+)\.?(?:\s*\^\{?([1-4])\}?|([23])(?!\w))?")
 _POWERS: Final = {None: 1, "square": 2, "sq": 2, "cubic": 3, "cu": 3}
 
 
@@ -148,7 +148,7 @@ def unit_of(words: str) -> Unit | None:
     behind = text[power.end() :]
     if known is None or (behind and not behind[0].isspace()) or (len(power[2]) == 1 and behind.strip()):
         return None
-    exponent = int(power[3] or _POWERS[power[1]])
+    exponent = int(power[3] or power[4] or _POWERS[power[1]])
     return Unit(((known[0], exponent),), known[1] ** exponent)
 
 

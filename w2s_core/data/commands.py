@@ -233,8 +233,8 @@ class _OtherMatch:
         self, name: Any, texts: Mapping[str, str], answers: Mapping[str, str | None], outcome: str
     ) -> None:
         """Note a question whose outcome by this command's own rule is `outcome`."""
-        sides = [answer_of(texts[side], self._grader.rule, self._other) for side in ("weak", "icl")]
-        again = compare(*sides, self._grader)
+        weak, icl = (answer_of(texts[side], self._grader.rule, self._other) for side in ("weak", "icl"))
+        again = compare(weak, icl, self._grader)
         if (again == "kept") != (outcome == "kept"):
             self.differences += 1
             by = {"by_value": outcome, "by_string": again}
