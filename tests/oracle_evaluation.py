@@ -18,7 +18,7 @@ Grades = Sequence[Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Counts:
-    """Responses by verdict. The four verdicts add up to `responses`; `truncated` cuts across them."""
+    """Responses by verdict. The five verdicts add up to `responses`; `truncated` cuts across them."""
 
     questions: int
     responses: int
@@ -28,6 +28,7 @@ class Counts:
     timed_out: int
     truncated: int
     tokens: int
+    undecided: int = 0
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def counts(grades: Grades) -> Counts:
     """Count responses by verdict, and those that were cut off.
 
     Raises:
-        UserError: a verdict that is none of right, wrong, unparsed, timed_out.
+        UserError: a verdict that is none of right, wrong, unparsed, timed_out, undecided.
     """
     tally = dict.fromkeys(VERDICTS, 0)
     for row in grades:

@@ -25,6 +25,29 @@ _GZIP_MAGIC = b"\x1f\x8b"
 _BOM = b"\xef\xbb\xbf"
 
 
+class WrittenFloat(float):
+    """A number with a point or an exponent, and the digits with which the file writes it.
+
+    Attributes:
+        text: `0.1234567890123456789` has more digits than a float.
+    """
+
+    text: str
+
+    def __new__(cls, text: str) -> "WrittenFloat":
+        """A float that remembers its text."""
+        number = super().__new__(cls, text)
+        number.text = text
+        return number
+
+
+def written(value: object) -> str | None:
+    """A JSON number with the digits of its file; None for what is no number."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return value.text if isinstance(value, WrittenFloat) else str(value)
+
+
 class JsonRow:
     """One row and where it stands.
 
@@ -220,18 +243,38 @@ def _unpacked(raw: io.BufferedReader) -> IO[bytes]:
 def _parse(part: bytes, path: Path, line: int) -> dict[str, Any]:
     place = f"{path}, line {line}"
     try:
-        value = json.loads(part.decode(), parse_constant=_refuse_constant)
+        value = json.loads(
+            part.decode(),
+            parse_constant=_refuse_constant,
+            parse_float=WrittenFloat,
+            object_pairs_hook=_object,
+        )
     except UnicodeDecodeError as error:
         raise UserError(f"{place}: not UTF-8 (byte {error.start + 1} of the line)") from None
     except json.JSONDecodeError as error:
         raise UserError(f"{place}: not JSON ({error.msg} at column {error.colno})") from None
     except RecursionError:
         raise UserError(f"{place}: nested too deeply") from None
+    except _KeyTwice as error:
+        raise UserError(f"{place}: the key '{_cut(str(error))}' stands twice in one object") from None
     except ValueError as error:  # a constant that we refuse, or an integer of too many digits
         raise UserError(f"{place}: not JSON ({str(error).partition(';')[0]})") from None
     if not isinstance(value, dict):
         raise UserError(f"{place}: each line must be a JSON object, not {_shown(value)}")
     return value
+
+
+class _KeyTwice(Exception):
+    """A key of an object that stands in it twice."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; `json` itself keeps the last of two fields with one name."""
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise _KeyTwice(next(name for name in names if names.count(name) > 1))
+    return fields
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -253,6 +296,7 @@ _KINDS = {
     bool: "true or false",
     int: "a number",
     float: "a number",
+    WrittenFloat: "a number",
 }
 
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from w2s_core.answers.characters import clean
 from w2s_core.answers.extract import RULES, extract
 from w2s_core.answers.grading import Grader
 from w2s_core.errors import UserError
@@ -41,7 +42,23 @@ NEXT = "\nQuestion: What is 1 + 1?\nAnswer: 2\n#### 2\nThe answer is: 2\nThe ans
         ("#### $", None),
         ("#### .", None),
         ("####" + NEXT, None),
-        ("\nQuestion: no answer of its own\n#### 5", None),
+        ("\nQuestion: no answer of its own\n#### 5", "5"),
+        ("Question asks for the sum.\n2+3=5\n#### 5", "5"),
+        ("#### 5\n\nQ: What is 1 + 1?\n#### 2", "5"),
+        ("#### 5\n\nProblem: What is 1 + 1?\n#### 2", "5"),
+        ("#### 5\n\n**Problem 2.** What is 1 + 1?\n#### 2", "5"),
+        ("Q: What is 2 + 3?\n\nProblem: add.\n#### 5", "5"),
+        ("#### 4\nProblem: I took the wrong sum.\n#### 5", "5"),
+        ("#### 5<|im_end|>", "5"),
+        ("#### 5<|im_end|>\n<|im_start|>user", "5"),
+        ("#### 5</s>", "5"),
+        ("#### 5<｜end▁of▁sentence｜>", "5"),
+        ("#### 5\u200b", "5"),
+        ("\u2060#\u200b### 5", "5"),
+        ("#### 5\u2028Then some prose.", "5"),
+        ("#### 5\x85Then some prose.", "5"),
+        ("#### 5\r\nThen some prose.", "5"),
+        ("#### r<s and s>t", "r<s and s>t"),
         ("#### " + "9" * 20_000, None),
         ("#### " + "9" * 400, "9" * 400),
     ],
@@ -67,6 +84,19 @@ def test_gsm8k_takes_the_line_of_the_last_marker(response, answer):
         (r"\boxed{5}, no: \boxed{6", "5"),
         (r"\boxed{\text{B}}", r"\text{B}"),
         (r"\boxed{\{1, 2\}}", r"\{1, 2\}"),
+        (r"\boxed{3}, \boxed{5}, \boxed{7}", "3, 5, 7"),
+        (r"$\boxed{3}$ and $\boxed{5}$.", "3, 5"),
+        (r"$x = \boxed{3}$ \text{ or } \boxed{5}", "3, 5"),
+        (r"either \boxed{3}\text{ or }\boxed{5}", "3, 5"),
+        ("\\boxed{3}\n\n\\boxed{3}", "3"),
+        (r"\boxed{3} \boxed{5}", "5"),
+        (r"\boxed{3}, hence \boxed{5}", "5"),
+        (r"\boxed{4 + \boxed{5}}", r"4 + \boxed{5}"),
+        (r"The answer is: $\boxed{3}$, $\boxed{5}$", "3, 5"),
+        ("The question is hard.\nQuestion: again.\nThe answer is: 5", "5"),
+        ("\\boxed{5}\n\nProblem: more.\n\\boxed{6}", "5"),
+        ("The answer is: 5<|endoftext|>The answer is: 6", "5"),
+        ("<s>Add.<|im_end|>\nThe answer is: 5</s>The answer is: 6", "5"),
         ("The answer is: 5" + NEXT, "5"),
         ("The answer isn't known", None),
         ("#### 5", None),
@@ -96,6 +126,26 @@ def test_math_takes_what_follows_the_phrase_else_the_last_box(response, answer):
         ("The answer is: A, A", "A"),
         ("The answer is: A. No. The answer is: B", "B"),
         ("The answer is: A" + NEXT, "A"),
+        ("ANSWER: **A**", "A"),
+        ("Answer: A.", "A"),
+        ("THE ANSWER IS (C)", "C"),
+        ("The answer is B because a car moves.", "B"),
+        ("The answer is B, because a car moves.", "B"),
+        ("The answer is B - a car.", "B"),
+        ("The answer is “B”.", "B"),
+        ("The answer is ‘B’", "B"),
+        ("The answer is 「B」", "B"),
+        ("The answer is \uff22", "B"),
+        ("The answer is \uff08\uff22\uff09\uff0e", "B"),
+        ("The answer is B<|im_end|>", "B"),
+        ("The answer is B\u200b", "B"),
+        (r"\boxed{\text{A}, \text{C}}", "AC"),
+        (r"The answer is: $\textbf{(A)}$ and $\textbf{(D)}$", "AD"),
+        ("The answer is A, C because both hold.", "AC"),
+        ("Question: which?\nThe answer is: A", "A"),
+        ("The answer is: A\n\nQ: and now?\nThe answer is: B", "A"),
+        ("B" + NEXT, "B"),
+        ("The answer is A car", None),
         ("The answer is: Berlin", None),
         ("The answer is: 5", None),
         ("", None),
@@ -135,12 +185,18 @@ def test_any_text_has_an_answer_that_can_be_read_or_none(text, rule):
     answer = extract(text, rule)
     if answer is not None:
         assert answer.strip()
-        assert rule == "choice" or answer in text
+        assert rule == "choice" or "boxed" in text or answer in clean(text)
 
 
 @given(TEXTS, st.sampled_from(RULES))
-def test_what_a_model_asks_itself_changes_nothing(text, rule):
-    assert extract(text + NEXT, rule) == extract(text, rule)
+def test_what_a_model_asks_itself_changes_no_answer(text, rule):
+    answer = extract(text, rule)
+    assert answer is None or extract(text + NEXT, rule) == answer
+
+
+@given(TEXTS)
+def test_cleaning_a_clean_text_changes_nothing(text):
+    assert clean(clean(text)) == clean(text)
 
 
 @given(st.text(alphabet="0123456789abc .,", max_size=30), st.integers(-(10**9), 10**9))

@@ -33,7 +33,7 @@ def children(parent: int | None = None) -> set[int]:
             command = (folder / "cmdline").read_bytes()
         except OSError:
             continue
-        if int(after_name[1]) == parent and after_name[0] != "Z" and b"w2s_core.answers.grading" in command:
+        if int(after_name[1]) == parent and after_name[0] != "Z" and b"answers.child" in command:
             found.add(int(folder.name))
     return found
 

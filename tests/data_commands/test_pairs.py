@@ -77,6 +77,16 @@ def test_options(bench: Any, hashes: Any, options: tuple[object, ...], pairs: in
     assert summary["pairs"] == len(bench.rows("p")) == pairs
 
 
+@pytest.mark.parametrize(("per_question", "pairs"), [(1, 1), (2, 2), (3, 2), (9, 2)])
+def test_samples_with_one_text_are_drawn_once(bench: Any, hashes: Any, per_question: int, pairs: int) -> None:
+    repeating = {"id": "a", "responses": ["#### 5"] * 6 + ["#### 6"] * 3 + ["#### 7"]}
+    weak, drawn = bench.file("w.jsonl", hashes(a=5)), bench.file("s.jsonl", [repeating])
+    command = ["pairs", "--weak", weak, "--samples", drawn, "--out", bench.folder / "p"]
+    summary = bench.run(*command, "--per-question", per_question)
+    rejected = [row["rejected"] for row in bench.rows("p")]
+    assert summary["pairs"] == len(set(rejected)) == len(rejected) == pairs
+
+
 @pytest.mark.parametrize("option", ["--keep", "--flip"])
 @pytest.mark.parametrize("value", ["1.01", "-0.1", "nan", "inf"])
 def test_a_threshold_outside_0_to_1(bench: Any, option: str, value: str) -> None:

@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from w2s_core.errors import UserError
-from w2s_core.selection import Pair, agree_question, contrast_question, majority
+from w2s_core.selection import (
+    Pair,
+    PairRule,
+    agree_question,
+    contrast_question,
+    contrast_texts,
+    majority,
+)
 
 CLASSES = st.none() | st.integers(0, 3)
 SIDES = st.lists(CLASSES, min_size=1, max_size=7)
@@ -224,6 +231,28 @@ def test_the_choice_depends_on_the_rng_alone_and_every_sample_can_be_drawn():
     again = [contrast_question(1, samples, rng=random.Random(seed)) for seed in range(200)]
     assert first == again
     assert {pairs[0].sample for pairs, _ in first} == {6, 7, 8, 9}
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=12), st.integers(1, 5), st.integers(0, 9))
+def test_no_pair_of_texts_is_written_twice(samples, per_question, seed):
+    """A text has one answer, so samples of one text are of one class; every other text can still be drawn."""
+    texts = ["weak", *(f"text {sample}" for sample in samples)]
+    rule = PairRule(keep=0, flip=0, per_question=per_question, seed=seed)
+    pairs, outcome = contrast_texts("question", texts, [0, *samples], rule)
+    drawn = [(texts[pair.chosen], texts[pair.rejected]) for pair in pairs]
+    assert len(set(drawn)) == len(drawn)
+    if outcome == "paired" and majority(samples)[0] == 0:
+        assert len(drawn) == min(per_question, len(set(samples) - {0}))
+    for pair in pairs:
+        assert (pair.chosen == 0) is (pair.kind == "weak_chosen")
+        assert 0 in (pair.chosen, pair.rejected)
+
+
+def test_pairs_of_texts_hang_on_seed_and_name_alone():
+    texts, classes = ["weak", *(f"text {i}" for i in range(10))], [1, *votes(6)]
+    rule = PairRule(per_question=2)
+    assert contrast_texts("a", texts, classes, rule) == contrast_texts("a", texts, classes, rule)
+    assert len({str(contrast_texts(name, texts, classes, rule)) for name in "abcdefgh"}) > 1
 
 
 @pytest.mark.parametrize("count", [0, -1])

@@ -172,6 +172,54 @@ def test_jsonl_takes_answers_or_solutions(tmp_path: Path) -> None:
     )
 
 
+JSONL_GOLDS = [
+    ({"answer": "2+3=5\n#### 5"}, "5"),
+    ({"answer": "5"}, "5"),
+    ({"answer": 5}, "5"),
+    ({"solution": "2+3=5\n#### 5"}, "5"),
+    ({"solution": "2+3=5\n#### 5", "answer": "5.0"}, "5.0"),
+    ({"solution": "2+3=5\n#### 5", "answer": "2+3=5\n#### 5"}, "5"),
+]
+
+
+@pytest.mark.parametrize(("fields", "gold"), JSONL_GOLDS)
+def test_a_jsonl_gold_is_read_as_a_response_is(tmp_path: Path, fields: dict[str, Any], gold: str) -> None:
+    write(tmp_path, "test", [{"question": "2+3?", **fields}])
+    (problem,) = load_task("jsonl", {"data": str(tmp_path), "answer": "gsm8k"}).load("test")
+    assert problem.gold == gold
+    assert (
+        problem.solution.endswith(f"#### {fields.get('solution', gold)[-1]}")
+        or problem.solution == f"#### {gold}"
+    )
+
+
+def test_a_jsonl_number_keeps_its_digits(tmp_path: Path) -> None:
+    digits = "0.1234567890123456789"
+    (tmp_path / "test.jsonl").write_text(f'{{"question": "q", "answer": {digits}}}\n')
+    (problem,) = load_task("jsonl", {"data": str(tmp_path), "answer": "number"}).load("test")
+    assert problem.gold == digits
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"question": " ", "answer": "5"}, "line 1: 'question' is empty"),
+        ({"question": "q", "answer": "####"}, "line 1: no final answer in 'answer'"),
+        ({"question": "q", "answer": " "}, "line 1: no final answer in 'answer'"),
+        (
+            {"question": "q", "answer": "6", "solution": "2+3=5\n#### 5"},
+            "line 1: 'answer' says '6', and 'solution' ends in '5'; they must agree",
+        ),
+    ],
+)
+def test_a_jsonl_row_that_contradicts_itself_is_refused(
+    tmp_path: Path, fields: dict[str, Any], message: str
+) -> None:
+    write(tmp_path, "test", [fields])
+    with pytest.raises(UserError, match=message):
+        load_task("jsonl", {"data": str(tmp_path), "answer": "gsm8k"}).load("test")
+
+
 @pytest.mark.parametrize(
     ("split", "row", "message"),
     [

@@ -1,6 +1,6 @@
 """One process of `grading_pool` (`python -m w2s_core.answers.child SECONDS`).
 
-Pairs come in on stdin, one JSON list a line, and `true`, `false` or `null` (undecided) goes out for each. When a part
+Pairs come in on stdin, one JSON list a line, and `true`, `false` or `"undecided"` goes out for each. When a part
 of a pair uses up its CPU time the kernel ends the process (SIGPROF), whatever code is running then.
 """
 
@@ -10,14 +10,11 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 MEMORY_LIMIT = 4 * 2**30
 """Bytes of address space that a process may have."""
-
-_UNLIMITED: dict[str, Any] = {"timeout_seconds": None, "raise_on_error": True}
-"""Our own limit decides; its own would turn into "different" under load."""
 
 
 def _serve(timeout_s: float) -> None:
@@ -27,7 +24,7 @@ def _serve(timeout_s: float) -> None:
     _limit_process()
     try:
         decide = _algebra(timeout_s)
-        decide("x+1", "1+x")  # loads what math-verify and sympy load late
+        decide("x+1", "1+x")  # loads what sympy loads late
     except Exception as error:  # noqa: BLE001 - whatever it is, the parent tells it
         words.write(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}\n".encode())
         return
@@ -47,53 +44,34 @@ def _limit_process() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (least, most))
 
 
-def _algebra(timeout_s: float) -> Callable[[str, str], bool | None]:
-    """A function that says whether two keys are the same by math-verify. Each part has its own CPU time, so that
-    what an earlier pair left in a cache cannot change a verdict.
+def _algebra(timeout_s: float) -> Callable[[str, str], bool | str]:
+    """A function that says whether two formulas are the same, or "undecided".
+
+    Each part (reading a side, comparing) has its own CPU time, so that what an earlier pair left in a cache cannot
+    change a decision.
     """
-    from math_verify import LatexExtractionConfig, parse, verify
+    from w2s_core.answers import algebra
 
-    logging.disable(logging.CRITICAL)  # it warns that its own limits are off, once a process
+    logging.disable(logging.CRITICAL)  # math-verify warns that its own limits are off, once a process
 
-    def timed(part: Callable[[], Any], otherwise: Any) -> Any:
+    def timed(part: Callable[[], Any]) -> Any:
         signal.setitimer(signal.ITIMER_PROF, timeout_s)
         try:
             return part()
         except MemoryError:
             os._exit(1)  # nothing can be trusted to work any more; the parent tries again in a new process
-        except RecursionError:
+        except Exception:  # noqa: BLE001 - sympy raises dozens of types on formulas that it cannot compute
             return None
-        except Exception:  # noqa: BLE001 - what cannot be read or compared is not the same
-            return otherwise
         finally:
             signal.setitimer(signal.ITIMER_PROF, 0)
 
-    @lru_cache(maxsize=1024)
-    def read(key: str) -> Any:
-        return timed(lambda: _parsed(parse, LatexExtractionConfig(), key), [])
-
-    def decide(one: str, other: str) -> bool | None:
-        left, right = read(one), read(other)
-        if left is None or right is None:
-            return None
-        if not left or not right:
-            return False
-        # both ways round, since math-verify is not symmetric
-        said = [timed(partial(verify, *pair, **_UNLIMITED), False) for pair in ((left, right), (right, left))]
-        return True if True in said else None if None in said else False
+    def decide(one: str, other: str) -> bool | str:
+        for text in (one, other):
+            timed(partial(algebra.prepare, text))
+        same = timed(partial(algebra.equal, one, other))
+        return "undecided" if same is None else bool(same)
 
     return decide
-
-
-def _parsed(parse: Callable[..., Any], config: Any, key: str) -> Any:
-    """The whole key as one formula: math-verify's usual search would pick the last number out of any text."""
-    return parse(
-        f"${key}$",
-        extraction_config=[config],
-        fallback_mode="no_fallback",
-        parsing_timeout=None,
-        raise_on_error=True,
-    )
 
 
 if __name__ == "__main__":

@@ -1,24 +1,28 @@
 """Grading: which answers are right, and which of several answers are the same.
 
-Numbers and texts are compared here at once (`answer_forms.compare`). Algebra goes to math-verify in processes of its
-own (`grading_pool`), started when the first such pair turns up. A pair may use `timeout_s` seconds of CPU time for
-each of its parts; then the kernel ends the process, and the pair is undecided. Only CPU time counts, so that a loaded
-machine cannot turn a slow answer into a timeout, nor a timeout into a wrong answer.
+Numbers, texts and structures are compared here at once (`forms`). Formulas go to algebra in processes of its own
+(`pool`), started when the first such pair turns up. A pair may use `timeout_s` seconds of CPU time for each of its
+parts; then the kernel ends the process, and the pair has timed out. Only CPU time counts, so that a loaded machine
+cannot turn a slow answer into a timeout, nor a timeout into a wrong answer.
 """
 
-from collections.abc import Iterable, Sequence
-from functools import partial
-from itertools import combinations
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from itertools import chain, combinations
 from types import TracebackType
-from typing import Literal, Self
+from typing import Literal, Self, TypeVar
 
+from w2s_core.answers import forms, released
 from w2s_core.answers.extract import Verdict, check_rule
-from w2s_core.answers.forms import canonical, compare, is_exact, normalise
-from w2s_core.answers.pool import Pair, Pool
+from w2s_core.answers.forms import Answer, LeafPair, canonical
+from w2s_core.answers.pool import Decision, Pool
 from w2s_core.errors import UserError
 
 MEMO_LIMIT = 1_000_000
-"""Pairs that a grader remembers."""
+"""Pairs of formulas that a grader remembers; and answers, of which it remembers a tenth as many."""
+
+Key = Answer | str
+"""An answer's form, or its normalised string where strings are compared."""
+T = TypeVar("T", bound=Hashable)
 
 
 class Grader:
@@ -27,8 +31,8 @@ class Grader:
     Args:
         rule: an answer rule of `w2s_core.answers.extract`.
         match: "value" (equal as numbers, or as algebra) or "string" (normalised strings identical, as the released
-            outputs were graded).
-        timeout_s: CPU seconds for one part of a pair of algebra: reading one side, or comparing them.
+            outputs were graded; see `released`).
+        timeout_s: CPU seconds for one part of a pair of formulas: reading one side, or comparing them.
         workers: processes for algebra.
         wall_s: wall seconds after which a process counts as stuck and is replaced; far above `timeout_s`, because
             it must never decide anything on a machine that is merely busy.
@@ -51,10 +55,9 @@ class Grader:
         self.rule = rule
         self.match = match
         self.undecided = 0
-        self._by_value = match == "value" and rule != "choice"  # two letters are the same or not
-        self._key = canonical if match == "value" else partial(normalise, released=True)
         self._pool = Pool(workers, timeout_s, wall_s or 60 + 30 * timeout_s)
-        self._memo: dict[Pair, bool | None] = {}
+        self._keys: dict[str, Key | None] = {}
+        self._decided: dict[LeafPair, Decision] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -68,100 +71,183 @@ class Grader:
         """End the processes, if any were started."""
         self._pool.close()
 
-    def grade(self, pairs: Sequence[tuple[str | None, str]]) -> list[Verdict]:
+    def grade(self, pairs: Iterable[tuple[str | None, str]]) -> list[Verdict]:
         """One verdict for each (answer, gold answer); None, or an answer with nothing readable, is unparsed."""
-        keys = [(self._readable(answer), self._key(gold, self.rule)) for answer, gold in pairs]
-        said = self._compare_all(
-            [(answer, gold) for answer, gold in keys if answer is not None and answer != gold]
+        keys = [(self._key(answer), self._key(gold)) for answer, gold in pairs]
+        quick = [None if answer is None else self._quick(answer, gold) for answer, gold in keys]
+        doubtful = [pair for pair, result in zip(keys, quick, strict=True) if pair[0] and result is None]
+        self._settle(
+            lambda decide: [forms.alike(*pair, decide) for pair in doubtful]  # type: ignore[arg-type]
         )
-        return [self._verdict(answer, gold, said) for answer, gold in keys]
+        return [
+            self._verdict(answer, gold, result) for (answer, gold), result in zip(keys, quick, strict=True)
+        ]
 
     def same(self, one: str | None, other: str | None) -> bool | None:
-        """Whether two answers are the same; None where that could not be decided. No answer is the same as none."""
-        left, right = self._readable(one), self._readable(other)
+        """Whether two answers are the same; None where that could not be decided. No answer is the same as none.
+
+        Symmetric. It is transitive too among answers that state their form; `5`, which leaves its unit open, is the
+        same as `5 m` and as `5 cm`. `classes` keeps such answers apart.
+        """
+        left, right = self._key(one), self._key(other)
         if left is None or right is None:
             return False
-        return left == right or self._compare_all([(left, right)])[_ordered(left, right)]
+        result = self._quick(left, right)
+        if result is not None or isinstance(left, str) or isinstance(right, str):
+            return result
+        self._settle(lambda decide: [forms.alike(left, right, decide)])
+        return forms.alike(left, right, self._known)
 
     def classes(self, answers: Sequence[str | None]) -> list[int | None]:
         """A class for each answer, numbered by first appearance; None where there is no answer.
 
-        Two answers are in one class if a chain of same answers links them, so the order of the answers cannot change
-        who stands with whom. Meant for the answers to one question: algebra is compared pair by pair.
+        Any two answers of a class are the same by `same` and `grade`, and the order of the answers cannot change who
+        stands with whom. An answer that leaves its form open (`5` beside `5 cm`, `2, 3` beside `(2,3)`) joins the
+        others where it is the same as each of them; beside `5 m` and `5 cm`, it is a class of its own.
         """
         return self.classes_each([answers])[0]
 
     def classes_each(self, groups: Sequence[Sequence[str | None]]) -> list[list[int | None]]:
         """`classes` for each of many groups; quicker than one by one where there are several worker processes."""
-        keyed = [[self._readable(answer) for answer in group] for group in groups]
-        doubtful = [_doubtful_pairs(keys) if self._by_value else [] for keys in keyed]
-        said = self._compare_all(pair for pairs in doubtful for pair in pairs)
-        return [
-            _numbered(keys, [pair for pair in pairs if said[_ordered(*pair)]])
-            for keys, pairs in zip(keyed, doubtful, strict=True)
-        ]
+        keyed = [[self._key(answer) for answer in group] for group in groups]
+        distinct = [list(dict.fromkeys(key for key in keys if key is not None)) for keys in keyed]
+        mixed = [answers for answers in map(_answers, distinct) if answers]
+        self._settle(lambda decide: [_tables(answers, decide) for answers in mixed])
+        return [_numbered(keys, self._parted(known)) for keys, known in zip(keyed, distinct, strict=True)]
 
-    def _readable(self, answer: str | None) -> str | None:
-        return None if answer is None else self._key(answer, self.rule) or None
-
-    def _verdict(self, answer: str | None, gold: str, said: dict[Pair, bool | None]) -> Verdict:
+    def _key(self, answer: str | None) -> Key | None:
         if answer is None:
-            return Verdict.UNPARSED
-        same = answer == gold or said[_ordered(answer, gold)]
-        if same is None:
-            return Verdict.TIMED_OUT
-        return Verdict.RIGHT if same else Verdict.WRONG
-
-    def _compare_all(self, pairs: Iterable[Pair]) -> dict[Pair, bool | None]:
-        """Decide pairs of keys that differ; the answer's keys are ordered pairs."""
-        said: dict[Pair, bool | None] = {}
-        hard: dict[Pair, None] = {}
-        for one, other in pairs:
-            pair = _ordered(one, other)
-            if pair in said or pair in hard:
-                continue
-            quick = compare(one, other) if self._by_value else False
-            if quick is not None:
-                said[pair] = quick
-            elif pair in self._memo:
-                said[pair] = self._memo[pair]
-            else:
-                hard[pair] = None
-        if hard:
-            said |= self._decide(list(hard))
-        return said
-
-    def _decide(self, hard: list[Pair]) -> dict[Pair, bool | None]:
-        decided = self._pool.decide(hard)
-        self.undecided += sum(verdict is None for verdict in decided.values())
-        if len(self._memo) + len(decided) > MEMO_LIMIT:
-            self._memo.clear()
-        self._memo |= decided
-        return decided
-
-
-def _ordered(one: str, other: str) -> Pair:
-    return (one, other) if one <= other else (other, one)
-
-
-def _doubtful_pairs(keys: Sequence[str | None]) -> list[Pair]:
-    """The pairs of distinct keys that are not two exact numbers."""
-    distinct = {key: is_exact(key) for key in dict.fromkeys(keys) if key is not None}
-    if all(distinct.values()):
-        return []
-    return [(a, b) for a, b in combinations(distinct, 2) if not (distinct[a] and distinct[b])]
-
-
-def _numbered(keys: Sequence[str | None], same: Iterable[Pair]) -> list[int | None]:
-    """Classes by first appearance, where `same` links keys."""
-    leader: dict[str, str] = {}
-
-    def find(key: str) -> str:
-        while leader.get(key, key) != key:
-            key = leader[key]
+            return None
+        if answer in self._keys:
+            return self._keys[answer]
+        if self.match == "value":
+            key: Key | None = canonical(answer, self.rule)
+        else:
+            key = released.normalise(answer, self.rule) or None
+        if len(self._keys) >= MEMO_LIMIT // 10:
+            self._keys.clear()
+        self._keys[answer] = key
         return key
 
-    for one, other in same:
-        leader[find(one)] = find(other)
-    numbers: dict[str, int] = {}
-    return [None if key is None else numbers.setdefault(find(key), len(numbers)) for key in keys]
+    def _quick(self, one: Key, other: Key | None) -> bool | None:
+        """Whether two keys are the same as far as that needs no process."""
+        if one == other:
+            return True
+        if not (isinstance(one, Answer) and isinstance(other, Answer)):
+            return False
+        if one.is_number and other.is_number:
+            return (
+                False
+                if len(one.readings) == len(other.readings) == 1
+                else forms.alike(one, other, self._known)
+            )
+        return forms.alike(one, other, self._known)
+
+    def _verdict(self, answer: Key | None, gold: Key | None, quick: bool | None) -> Verdict:
+        if answer is None:
+            return Verdict.UNPARSED
+        if quick is None and isinstance(answer, Answer) and isinstance(gold, Answer):
+            quick = forms.alike(answer, gold, self._known)
+            if quick is None:
+                return Verdict.TIMED_OUT if self._is_late(answer, gold) else Verdict.UNDECIDED
+        return Verdict.RIGHT if quick else Verdict.WRONG
+
+    def _is_late(self, answer: Answer, gold: Answer) -> bool:
+        """Whether a pair of formulas, of those that two answers hang on, ran into its limits."""
+        pairs: set[LeafPair] = set()
+
+        def note(pair: LeafPair) -> bool | None:
+            pairs.add(pair)
+            return self._known(pair)
+
+        forms.alike(answer, gold, note)
+        return any(self._decided.get(pair) is None for pair in pairs)
+
+    # Formulas --------------------------------------------------------------------------------------------------------
+
+    def _known(self, pair: LeafPair) -> bool | None:
+        decision = self._decided.get(pair)
+        return decision if isinstance(decision, bool) else None
+
+    def _settle(self, compare: Callable[[forms.Decide], object]) -> None:
+        """Decide the pairs of formulas that a comparison asks for and that are not known."""
+        asked: dict[LeafPair, None] = {}
+
+        def decide(pair: LeafPair) -> bool | None:
+            if pair not in self._decided:
+                asked[pair] = None
+            return self._known(pair)
+
+        compare(decide)
+        if not asked:
+            return
+        decided = self._pool.decide(list(asked))
+        self.undecided += sum(not isinstance(decision, bool) for decision in decided.values())
+        if len(self._decided) + len(decided) > MEMO_LIMIT:
+            self._decided.clear()
+        self._decided |= decided
+
+    def _parted(self, keys: Sequence[Key]) -> list[list[Key]]:
+        answers = _answers(keys)
+        if not answers:
+            return [[key] for key in keys]
+        same, alike = _tables(answers, self._known)
+        groups = _cliques(range(len(answers)), lambda one, other: (one, other) in same)
+        # an answer that is alike some of a group and not the rest stays apart from it, and joins no other instead
+        joined = _cliques(
+            [tuple(group) for group in groups],
+            lambda one, other: any(_pair(i, j) in alike for i in one for j in other),
+        )
+        parts = [[i for group in together for i in group] for together in joined]
+        whole = [all(_pair(i, j) in alike for i, j in combinations(part, 2)) for part in parts]
+        kept = [
+            [part] if is_whole else [list(group) for group in together]
+            for part, is_whole, together in zip(parts, whole, joined, strict=True)
+        ]
+        return [[answers[i] for i in part] for part in chain.from_iterable(kept)]
+
+
+def _answers(keys: Sequence[Key]) -> list[Answer]:
+    """The keys, if more than their being equal tells which are the same; none for strings and plain numbers."""
+    answers = [key for key in keys if isinstance(key, Answer)]
+    plain = all(answer.is_number and len(answer.readings) == 1 for answer in answers)
+    return [] if len(answers) < 2 or plain else answers
+
+
+def _tables(
+    answers: Sequence[Answer], decide: forms.Decide
+) -> tuple[set[tuple[int, int]], set[tuple[int, int]]]:
+    """The places of pairs that are the same as they stand, and of those that are alike."""
+    pairs = list(combinations(range(len(answers)), 2))
+    same = {(i, j) for i, j in pairs if forms.same(answers[i], answers[j], decide)}
+    return same, same | {(i, j) for i, j in pairs if forms.alike(answers[i], answers[j], decide)}
+
+
+def _pair(one: int, other: int) -> tuple[int, int]:
+    return (one, other) if one < other else (other, one)
+
+
+def _cliques(members: Iterable[T], linked: Callable[[T, T], bool]) -> list[list[T]]:
+    """Members parted so that all of a part are linked, in an order that only hangs on the members' own.
+
+    A connected part in which all are linked stays one. In any other part, those stay together that are linked to the
+    same members: no chain of links puts two together that are not linked themselves.
+    """
+    listed = list(members)
+    neighbours: dict[T, set[T]] = {member: {member} for member in listed}
+    for one, other in combinations(listed, 2):
+        if linked(one, other):
+            neighbours[one].add(other)
+            neighbours[other].add(one)
+    parts: dict[frozenset[T], list[T]] = {}
+    for member in listed:
+        # in a part where all are linked, everyone has the same neighbours: the whole part
+        parts.setdefault(frozenset(neighbours[member]), []).append(member)
+    return list(parts.values())
+
+
+def _numbered(keys: Sequence[Key | None], parts: Iterable[Sequence[Key]]) -> list[int | None]:
+    """Numbers of the parts that the keys are in, by first appearance."""
+    part_of = {key: place for place, part in enumerate(parts) for key in part}
+    numbers: dict[int, int] = {}
+    return [None if key is None else numbers.setdefault(part_of[key], len(numbers)) for key in keys]

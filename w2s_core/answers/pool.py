@@ -1,4 +1,4 @@
-"""Processes that run math-verify for `grading`: as many as there is work for, each replaced when it is lost."""
+"""Processes that run algebra for `grading`: as many as there is work for, each replaced when it is lost."""
 
 import contextlib
 import json
@@ -10,10 +10,13 @@ import sys
 import time
 from collections import deque
 from pathlib import Path
+from typing import Literal
 
 from w2s_core.errors import UserError
 
 Pair = tuple[str, str]
+Decision = bool | Literal["undecided"] | None
+"""Whether a pair is the same; "undecided" where algebra came to no end, None where the limits ended it."""
 
 ATTEMPTS = 3
 """A pair whose process is lost (killed from outside, out of memory) is tried in a new one, so many times in all."""
@@ -102,9 +105,9 @@ class Pool:
         self._workers: list[_Worker] = []
         self._failed_starts = 0
 
-    def decide(self, pairs: list[Pair]) -> dict[Pair, bool | None]:
+    def decide(self, pairs: list[Pair]) -> dict[Pair, Decision]:
         """Whether each pair is the same; None where its limits ended it. Ends only when all are decided."""
-        decided: dict[Pair, bool | None] = {}
+        decided: dict[Pair, Decision] = {}
         losses: dict[Pair, int] = {}
         waiting = deque(pairs)
         try:
@@ -140,7 +143,7 @@ class Pool:
     def _take(
         self,
         worker: _Worker,
-        decided: dict[Pair, bool | None],
+        decided: dict[Pair, Decision],
         losses: dict[Pair, int],
         waiting: deque[Pair],
     ) -> None:
@@ -169,7 +172,7 @@ class Pool:
     def _retry(
         self,
         worker: _Worker,
-        decided: dict[Pair, bool | None],
+        decided: dict[Pair, Decision],
         losses: dict[Pair, int],
         waiting: deque[Pair],
     ) -> None:

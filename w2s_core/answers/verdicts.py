@@ -5,7 +5,8 @@ from typing import Final
 RIGHT: Final = "right"
 
 
-VERDICTS: Final = (RIGHT, "wrong", "unparsed", "timed_out")
+VERDICTS: Final = (RIGHT, "wrong", "unparsed", "timed_out", "undecided")
+"""Only the first counts as right; the last two are neither right nor wrong (see `extract.Verdict`)."""
 
 
 TRUNCATED: Final = "length"

@@ -5,42 +5,86 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import click
 
-from w2s_core.answers.extract import extract
+from w2s_core.answers import extract, released
 from w2s_core.answers.grading import Grader
 from w2s_core.errors import UserError
-from w2s_core.jsonl import JsonRow, read_jsonl
+from w2s_core.jsonl import JsonRow, read_jsonl, read_unique, written
 from w2s_core.selection import agree_question
 
 T = TypeVar("T")
+Match = Literal["value", "string"]
 SECONDS_BETWEEN_LINES = 2.0
 """How often progress is told, on stderr."""
 
 
-def gold_answer(row: JsonRow, grader: Grader) -> str:
-    """A row's gold answer: its `gold` as it stands, else the final answer of its `solution`."""
-    task = grader.rule
+class Golds:
+    """The gold answers of a file by id.
+
+    A row whose gold answer cannot be read is passed over, and told of on stderr.
+
+    Attributes:
+        answers: those that can be read.
+        unreadable: the ids of the others, each with what is wrong.
+
+    Raises:
+        UserError: none can be read; what is wrong with the first.
+    """
+
+    def __init__(self, path: Path, task: str) -> None:
+        self.answers: dict[str, str] = {}
+        self.unreadable: dict[str, str] = {}
+        for name, row in progress(read_unique(path), "gold answers read"):
+            if not {"gold", "solution"} & row.fields.keys():
+                row.get("gold")  # a file with other names is refused at its first row
+            try:
+                self.answers[name] = gold_answer(row, task)
+            except UserError as error:
+                self.unreadable[name] = str(error)
+        if self.unreadable:
+            first = next(iter(self.unreadable.values()))
+            if not self.answers:
+                raise UserError(first)
+            click.echo(
+                f"w2s: {len(self.unreadable)} gold answers cannot be read, and their rows are passed over; the first: "
+                f"{first}",
+                err=True,
+            )
+
+
+def gold_answer(row: JsonRow, task: str) -> str:
+    """A row's gold answer: that of its `gold`, alone or behind the task's marker, else that of its `solution`.
+
+    Raises:
+        UserError: there is none that can be read; file, line and what is wrong.
+    """
     value = row.fields.get("gold")
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return str(value)
+    number = written(value)
+    if number is not None:
+        return number
     if value is None and "solution" in row.fields:
-        answer = extract(row.text("solution"), task)
+        answer = extract.extract(row.text("solution"), task)
         if answer is None:
             raise UserError(f"{row.place}: no final answer in 'solution' under task {task}; give 'gold'")
         return answer
-    answer = row.text("gold").strip()
-    if grader.classes([answer]) == [None]:
+    answer = extract.reference_answer(row.text("gold"), task)
+    if answer is None:
         raise UserError(f"{row.place}: 'gold' holds no answer that can be read under task {task}")
     return answer
 
 
-def answered(row: JsonRow, task: str, field: str = "response") -> dict[str, Any]:
+def answer_of(response: str, task: str, match: Match) -> str | None:
+    """A response's final answer, as this way of matching reads it."""
+    return (released if match == "string" else extract).extract(response, task)
+
+
+def answered(row: JsonRow, task: str, match: Match, field: str = "response") -> dict[str, Any]:
     """A row's response, its final answer, and its question as a field to copy."""
     response = row.text(field)
-    return {"response": response, "answer": extract(response, task), "question": question_of(row)}
+    return {"response": response, "answer": answer_of(response, task, match), "question": question_of(row)}
 
 
 def question_of(row: JsonRow) -> dict[str, str]:
@@ -50,12 +94,14 @@ def question_of(row: JsonRow) -> dict[str, str]:
 
 def compare(weak: str | None, icl: str | None, grader: Grader) -> str:
     """What becomes of a question whose two sides end in these answers."""
-    one, other = grader.classes([weak, icl])
-    if one is None or other is None:
+    weak_class, icl_class = grader.classes([weak, icl])
+    if weak_class is None or icl_class is None:
         return "empty"
-    if agree_question([one], [other]):
+    if agree_question([weak_class], [icl_class]):
         return "kept"
-    return "timed_out" if grader.same(weak, icl) is None else "disagree"
+    if grader.same(weak, icl) is not None or weak is None or icl is None:
+        return "disagree"
+    return "undecided" if str(grader.grade([(weak, icl)])[0]) == "undecided" else "timed_out"
 
 
 def read_samples(path: Path) -> dict[str, list[str]]:
@@ -72,19 +118,72 @@ def read_samples(path: Path) -> dict[str, list[str]]:
     return drawn
 
 
-def require_join(matched: int, one: Path, other: Path) -> None:
+def require_join(matched: int, left: Path, right: Path) -> None:
     """Refuse two files without a common id."""
     if not matched:
-        raise UserError(f"no id of {one} stands in {other}; rows are joined by 'id'")
+        raise UserError(f"no id of {left} stands in {right}; rows are joined by 'id'")
 
 
-def warn_if_unparsed(unparsed: int, rows: int, task: str, path: Path) -> None:
-    """Say on stderr that no row has an answer."""
-    if unparsed == rows:
-        click.echo(
-            f"w2s: none of the {rows} rows has a final answer under task {task}: is it {path}'s task?",
-            err=True,
-        )
+class Unparsed:
+    """Responses without a final answer, by what they hold instead; many of one kind are told of on stderr."""
+
+    def __init__(self, task: str, path: Path) -> None:
+        self._task, self._path = task, path
+        self._kinds: Counter[str] = Counter()
+        self._examples: dict[str, str] = {}
+        self._responses = 0
+
+    def count(self, name: str, response: str, answer: str | None) -> None:
+        """Note a response and its answer."""
+        self._responses += 1
+        if answer is None:
+            kind = _kind_of(response, self._task)
+            self._kinds[kind] += 1
+            self._examples.setdefault(kind, f"id {name!r}: {_shortened(response)!r}")
+
+    def warn(self) -> None:
+        """Say on stderr that no response has an answer, or that many of one kind have none."""
+        if self._responses and self._kinds.total() == self._responses:
+            click.echo(
+                f"w2s: none of the {self._responses} rows has a final answer under task {self._task}: is it "
+                f"{self._path}'s task?",
+                err=True,
+            )
+        for kind, count in self._kinds.most_common():
+            if count >= MANY_UNPARSED * self._responses:
+                click.echo(
+                    f"w2s: {count} of {self._responses} responses of {self._path} {kind}, and count as unparsed under "
+                    f"task {self._task}; the first, {self._examples[kind]}",
+                    err=True,
+                )
+
+
+MANY_UNPARSED = 0.1
+"""Share of the responses from which on those that hold no answer, of one kind, are worth a warning."""
+_OTHER_SIGNS = {
+    "gsm8k": {
+        "\\boxed": r"end in \boxed{} instead of ####",
+        "answer is": "say 'the answer is' instead of ####",
+    },
+    "math": {"####": "end in #### instead of \\boxed{} or 'The answer is'"},
+    "choice": {},
+}
+
+
+def _kind_of(response: str, task: str) -> str:
+    if not response.strip():
+        return "are empty"
+    for sign, kind in _OTHER_SIGNS[task].items():
+        if sign in response.lower():
+            return kind
+    if extract.holds_marker(response, task):
+        return "hold nothing readable behind the marker of an answer"
+    return "hold no marker of an answer"
+
+
+def _shortened(text: str) -> str:
+    """The end of a response, where its answer should stand."""
+    return text if len(text) <= 80 else f"...{text[-77:]}"
 
 
 def refuse_overwriting(out: Path | None, inputs: Iterable[Path]) -> None:
@@ -100,17 +199,17 @@ def refuse_twice(files: list[Path]) -> None:
             raise UserError(f"{path}: given {times} times; each row would repeat itself")
 
 
-def progress(rows: Iterable[T], what: str) -> Iterator[T]:
+def progress(rows: Iterable[T], activity: str) -> Iterator[T]:
     """The rows, told of on stderr now and then and at the end."""
-    told = started = time.monotonic()
+    last_line = started = time.monotonic()
     count = 0
     for row in rows:
         count += 1
         yield row
-        if time.monotonic() - told >= SECONDS_BETWEEN_LINES:
-            told = time.monotonic()
-            click.echo(f"{count:,} {what}, {count / (told - started):,.0f}/s", err=True)
-    click.echo(f"{count:,} {what}", err=True)
+        if time.monotonic() - last_line >= SECONDS_BETWEEN_LINES:
+            last_line = time.monotonic()
+            click.echo(f"{count:,} {activity}, {count / (last_line - started):,.0f}/s", err=True)
+    click.echo(f"{count:,} {activity}", err=True)
 
 
 def print_summary(summary: dict[str, Any]) -> None:

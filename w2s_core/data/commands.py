@@ -1,20 +1,22 @@
 """`w2s data`: the method's data steps on outputs made anywhere, JSONL or JSONL.gz, joined by id. No torch."""
 
-import random
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, TypeVar, get_args
 
 import click
 
-from w2s_core.answers.extract import RULES, Verdict, check_rule, extract
+from w2s_core.answers.extract import RULES, Verdict, check_rule
 from w2s_core.answers.grading import Grader
 from w2s_core.data.command_rows import (
+    Golds,
+    Match,
+    Unparsed,
+    answer_of,
     answered,
     compare,
-    gold_answer,
     print_summary,
     progress,
     question_of,
@@ -22,15 +24,13 @@ from w2s_core.data.command_rows import (
     refuse_overwriting,
     refuse_twice,
     require_join,
-    warn_if_unparsed,
 )
 from w2s_core.data.leaks import DuplicateFinder
 from w2s_core.errors import UserError
 from w2s_core.jsonl import RowWriter, output_folder, read_unique
-from w2s_core.selection import Outcome, contrast_question, majority
+from w2s_core.selection import Outcome, PairRule, contrast_texts, majority
 
 F = TypeVar("F", bound=Callable[..., Any])
-Match = Literal["value", "string"]
 
 _INPUT = click.Path(path_type=Path)
 
@@ -47,14 +47,21 @@ _task = click.option(
     metavar="RULE",
     default="gsm8k",
     show_default=True,
-    help=f"How final answers are found: {', '.join(RULES)}, or a rule of a module given with w2s --import.",
+    help=(
+        "How final answers are found. gsm8k: behind the last ####. math: behind the last 'The answer is', else the "
+        "last \\boxed{}; boxes that only commas or 'and' part are a list. choice: letters behind 'The answer is' or "
+        f"####. Besides {', '.join(RULES)}: a rule of a module given with w2s --import."
+    ),
 )
 _match = click.option(
     "--match",
     type=click.Choice(["value", "string"]),
     default="value",
     show_default=True,
-    help="Compare by value, or as strings like the paper's authors (0.50 differs from 0.5).",
+    help=(
+        "Compare by value, or as strings like the paper's authors (0.50 differs from 0.5; of two markers in the last "
+        "line, the answer stands behind the first). Letters that their release lost are not cut off here."
+    ),
 )
 
 
@@ -92,36 +99,39 @@ def data() -> None:
 def grade(task: str, responses: Path, gold: Path, field: str, match: Match, out: Path | None) -> None:
     """Grade responses against gold answers.
 
-    right + wrong + unparsed + timed_out = graded; graded + missing_gold = rows of RESPONSES; missing_response counts
-    the gold rows without a response. unparsed: no final answer in the response.
+    right + wrong + unparsed + timed_out + undecided = graded; graded + missing_gold + unreadable_gold = rows of
+    RESPONSES; missing_response counts the gold rows without a response. unparsed: no final answer in the response.
+    undecided: shown neither to be the same as the gold answer nor to differ. unreadable_gold: the row's gold answer
+    cannot be read, and the row is passed over.
     """
     refuse_overwriting(out, [responses, gold])
     counts: Counter[str] = Counter(dict.fromkeys(Verdict, 0))
-    missing_gold = 0
+    passed_over: Counter[str] = Counter(missing_gold=0, unreadable_gold=0)
+    unparsed = Unparsed(task, responses)
     with ExitStack() as stack:
         writer = stack.enter_context(RowWriter(out)) if out else None
         grader = stack.enter_context(Grader(task, match))
-        answers = {
-            name: gold_answer(row, grader) for name, row in progress(read_unique(gold), "gold answers read")
-        }
+        golds = Golds(gold, task)
         for name, row in progress(read_unique(responses), "responses graded"):
             response = row.text(field)
-            if name not in answers:
-                missing_gold += 1
+            if name not in golds.answers:
+                passed_over["unreadable_gold" if name in golds.unreadable else "missing_gold"] += 1
                 continue
-            answer, right = extract(response, task), answers[name]
+            answer, right = answer_of(response, task, match), golds.answers[name]
             verdict = grader.grade([(answer, right)])[0]
             counts[verdict] += 1
+            unparsed.count(name, response, answer)
             if writer:
                 writer.write({"id": row.get("id"), "answer": answer, "gold": right, "verdict": str(verdict)})
         graded = counts.total()
         require_join(graded, responses, gold)
-    warn_if_unparsed(counts[Verdict.UNPARSED], graded, task, responses)
+    unparsed.warn()
+    missing_response = len(golds.answers) + len(golds.unreadable) - graded - passed_over["unreadable_gold"]
     print_summary(
         {"command": "grade", "task": task, "match": match, "graded": graded}
         | {str(verdict): counts[verdict] for verdict in Verdict}
         | {"share_right": counts[Verdict.RIGHT] / graded}
-        | {"missing_gold": missing_gold, "missing_response": len(answers) - graded}
+        | {**passed_over, "missing_response": missing_response}
     )
 
 
@@ -152,14 +162,15 @@ def agree(
 ) -> None:
     """Keep the questions whose two final answers agree (the paper's section 3.1).
 
-    kept + disagree + empty + timed_out = both (ids in both files); both + missing_icl = rows of WEAK, and both +
-    missing_weak = rows of ICL. empty: a side has no final answer. kept.jsonl holds id, weak, icl (the responses) and
-    their answers, with the question where a file has it; dropped.jsonl holds id, reason and the answers. Both sides may
-    stand in one file, in fields of their own.
+    kept + disagree + empty + timed_out + undecided = both (ids in both files); both + missing_icl = rows of WEAK, and
+    both + missing_weak = rows of ICL. empty: a side has no final answer. kept.jsonl holds id, weak, icl (the
+    responses) and their answers, with the question where a file has it; dropped.jsonl holds id, reason and the
+    answers. Both sides may stand in one file, in fields of their own.
     """
-    for made in (out / "kept.jsonl", out / "dropped.jsonl", differences):
-        refuse_overwriting(made, [weak, icl])
-    counts: Counter[str] = Counter(kept=0, disagree=0, empty=0, timed_out=0)
+    for output in (out / "kept.jsonl", out / "dropped.jsonl", differences):
+        refuse_overwriting(output, [weak, icl])
+    counts: Counter[str] = Counter(kept=0, disagree=0, empty=0, timed_out=0, undecided=0)
+    weak_unparsed, icl_unparsed = Unparsed(task, weak), Unparsed(task, icl)
     missing_weak = 0
     with ExitStack() as stack:
         stack.enter_context(output_folder(out))
@@ -168,35 +179,32 @@ def agree(
         grader = stack.enter_context(Grader(task, match))
         other = stack.enter_context(_OtherMatch(task, match, differences)) if differences else None
         weak_rows = {
-            name: answered(row, task, weak_field)
+            name: answered(row, task, match, weak_field)
             for name, row in progress(read_unique(weak), "weak rows read")
         }
         for name, row in progress(read_unique(icl), "icl rows compared"):
-            found = answered(row, task, icl_field)
+            icl_row = answered(row, task, match, icl_field)
             if name not in weak_rows:
                 missing_weak += 1
                 continue
-            outcome = compare(weak_rows[name]["answer"], found["answer"], grader)
+            weak_row = weak_rows[name]
+            outcome = compare(weak_row["answer"], icl_row["answer"], grader)
             counts[outcome] += 1
-            answers = {"weak_answer": weak_rows[name]["answer"], "icl_answer": found["answer"]}
+            weak_unparsed.count(name, weak_row["response"], weak_row["answer"])
+            icl_unparsed.count(name, icl_row["response"], icl_row["answer"])
+            answers = {"weak_answer": weak_row["answer"], "icl_answer": icl_row["answer"]}
+            texts = {"weak": weak_row["response"], "icl": icl_row["response"]}
             if other:
-                other.compare(row.get("id"), answers, outcome)
+                other.compare(row.get("id"), texts, answers, outcome)
             if outcome == "kept":
-                texts = {"weak": weak_rows[name]["response"], "icl": found["response"]}
-                kept.write(
-                    {
-                        "id": row.get("id"),
-                        **weak_rows[name]["question"],
-                        **found["question"],
-                        **texts,
-                        **answers,
-                    }
-                )
+                questions = {**weak_row["question"], **icl_row["question"]}
+                kept.write({"id": row.get("id"), **questions, **texts, **answers})
             else:
                 dropped.write({"id": row.get("id"), "reason": outcome, **answers})
         both = counts.total()
         require_join(both, weak, icl)
-    warn_if_unparsed(counts["empty"], both, task, weak)
+    weak_unparsed.warn()
+    icl_unparsed.warn()
     if not counts["kept"]:
         click.echo(f"w2s: the two sides agree on no question; {out / 'kept.jsonl'} is empty", err=True)
     print_summary(
@@ -209,7 +217,7 @@ def agree(
             "share_kept": counts["kept"] / both,
         }
         | {"missing_weak": missing_weak, "missing_icl": len(weak_rows) - both}
-        | ({"differences": other.found} if other else {})
+        | ({"differences": other.differences} if other else {})
     )
 
 
@@ -218,8 +226,9 @@ class _OtherMatch:
 
     def __init__(self, task: str, match: Match, path: Path) -> None:
         self._match, self._path = match, path
-        self._grader = Grader(task, "string" if match == "value" else "value")
-        self.found = 0
+        self._other: Match = "string" if match == "value" else "value"
+        self._grader = Grader(task, self._other)
+        self.differences = 0
 
     def __enter__(self) -> "_OtherMatch":
         self._open = ExitStack()
@@ -230,11 +239,14 @@ class _OtherMatch:
     def __exit__(self, *failure: Any) -> None:
         self._open.__exit__(*failure)
 
-    def compare(self, name: Any, answers: Mapping[str, str | None], outcome: str) -> None:
+    def compare(
+        self, name: Any, texts: Mapping[str, str], answers: Mapping[str, str | None], outcome: str
+    ) -> None:
         """Note a question whose outcome by this command's own rule is `outcome`."""
-        again = compare(answers["weak_answer"], answers["icl_answer"], self._grader)
+        weak, icl = (answer_of(texts[side], self._grader.rule, self._other) for side in ("weak", "icl"))
+        again = compare(weak, icl, self._grader)
         if (again == "kept") != (outcome == "kept"):
-            self.found += 1
+            self.differences += 1
             by = {"by_value": outcome, "by_string": again}
             if self._match == "string":
                 by = {"by_value": again, "by_string": outcome}
@@ -279,11 +291,14 @@ def pairs(
     """Contrastive pairs of a weak response and a sample of the strong model (the paper's section 3.2).
 
     paired + majority_empty + low_confidence + no_contrast + overruled_too_weakly = questions (ids in both files);
-    weak_chosen + weak_rejected = pairs. questions + missing_samples = rows of WEAK; missing_weak counts the ids of
-    SAMPLES that WEAK has not. Rows: id, chosen, rejected, their answers, kind, confidence.
+    weak_chosen + weak_rejected = pairs; samples with one text are drawn once. questions + missing_samples = rows of
+    WEAK; missing_weak counts the ids of SAMPLES that WEAK has not. Rows: id, chosen, rejected, their answers, kind,
+    confidence.
     """
     refuse_overwriting(out, [weak, samples])
     counts: Counter[str] = Counter()
+    pair_rule = PairRule(keep, flip, per_question, seed)
+    unparsed = Unparsed(task, samples)
     with RowWriter(out) as writer, Grader(task, match) as grader:
         drawn = read_samples(samples)
         missing_samples = 0
@@ -293,28 +308,27 @@ def pairs(
                 missing_samples += 1
                 continue
             texts = [response, *drawn[name]]
-            answers = [extract(text, task) for text in texts]
+            answers = [answer_of(text, task, match) for text in texts]
+            for text, answer in zip(texts[1:], answers[1:], strict=True):
+                unparsed.count(name, text, answer)
             classes = grader.classes(answers)
-            rng = random.Random(f"contrast-{seed}-{name}")
-            found, outcome = contrast_question(
-                classes[0], classes[1:], keep=keep, flip=flip, per_question=per_question, rng=rng
-            )
+            contrasts, outcome = contrast_texts(name, texts, classes, pair_rule)
             counts[outcome] += 1
-            for pair in found:
+            for pair in contrasts:
                 counts[pair.kind] += 1
-                sides = (0, pair.sample + 1) if pair.kind == "weak_chosen" else (pair.sample + 1, 0)
                 writer.write(
                     {
                         "id": row.get("id"),
                         **question_of(row),
-                        "chosen": texts[sides[0]],
-                        "rejected": texts[sides[1]],
+                        "chosen": texts[pair.chosen],
+                        "rejected": texts[pair.rejected],
                     }
-                    | {"chosen_answer": answers[sides[0]], "rejected_answer": answers[sides[1]]}
+                    | {"chosen_answer": answers[pair.chosen], "rejected_answer": answers[pair.rejected]}
                     | {"kind": pair.kind, "confidence": majority(classes[1:])[1]}
                 )
         questions = sum(counts[outcome] for outcome in get_args(Outcome))
         require_join(questions, weak, samples)
+    unparsed.warn()
     if not counts["paired"]:
         click.echo(f"w2s: no question gives a pair; {out} is empty", err=True)
     print_summary(

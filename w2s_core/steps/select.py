@@ -78,28 +78,23 @@ def contrast(
     seed: int = 0,
 ) -> Row:
     """Contrastive pairs by the strong model's confidence (section 3.2): rows of id, chosen, rejected, kind."""
-    from w2s_core.selection import contrast_question
+    from w2s_core.selection import PairRule, contrast_texts
 
     weak_side, drawn, barred = read_responses(weak), read_responses(samples), read_ids(exclude)
+    pair_rule = PairRule(keep, flip, per_question, seed)
     rows = []
     counts: Counter[str] = Counter()
     for name, (labelled, sampled) in _classes(weak_side, drawn, rule):
         if name in barred:
             counts["demonstrations"] += 1
             continue
-        pairs, outcome = contrast_question(
-            labelled[0],
-            sampled,
-            keep=keep,
-            flip=flip,
-            per_question=per_question,
-            rng=random.Random(f"contrast-{seed}-{name}"),
-        )
+        texts = [weak_side[name][0], *drawn[name]]
+        pairs, outcome = contrast_texts(name, texts, [labelled[0], *sampled], pair_rule)
         counts[outcome] += 1
-        for pair in pairs:
-            two = weak_side[name][0], drawn[name][pair.sample]
-            chosen, rejected = two if pair.kind == "weak_chosen" else two[::-1]
-            rows.append({"id": name, "chosen": chosen, "rejected": rejected, "kind": pair.kind})
+        rows += [
+            {"id": name, "chosen": texts[pair.chosen], "rejected": texts[pair.rejected], "kind": pair.kind}
+            for pair in pairs
+        ]
     if not rows:
         raise StopBranch(
             f"contrast: no question gives a pair ({_listed(counts)}): Stage II has nothing to train on"

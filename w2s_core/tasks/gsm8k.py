@@ -90,6 +90,8 @@ def _problem(name: str, fields: dict[str, Any], place: str) -> Problem:
     question, solution = fields.get("question"), fields.get("solution", fields.get("answer"))
     if not isinstance(question, str) or not isinstance(solution, str):
         raise UserError(f"{place}: a row needs the texts 'question' and 'answer' (or 'solution')")
+    if not question.strip():
+        raise UserError(f"{place}: 'question' is empty")
     gold = extract(solution, "gsm8k")
     if gold is None:
         raise UserError(f"{place}: the solution has no final answer after ####")

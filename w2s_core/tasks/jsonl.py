@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from w2s_core.answers.extract import check_rule, extract
+from w2s_core.answers.extract import check_rule, extract, reference_answer
+from w2s_core.answers.forms import canonical, compare
 from w2s_core.errors import UserError
-from w2s_core.jsonl import JsonRow, read_jsonl
+from w2s_core.jsonl import JsonRow, read_jsonl, written
 from w2s_core.tasks import Problem, unknown
 
 SPLITS = ("train_1", "train_2", "dev", "test")
@@ -63,29 +64,21 @@ def find_file(folder: Path, split: str, task: str) -> Path:
 
 
 def problem_of(row: JsonRow, name: str, split: str, rule: str) -> Problem:
-    """A row as a problem. Raises UserError, with file and line, for a row without question or usable answer."""
-    solution = row.text("solution") if "solution" in row.fields else None
-    if solution is None and split == "train_1":
-        row.text("solution")  # says what is missing, and where
-    if "answer" in row.fields:
-        gold = _written(row)
-    elif solution is not None:
-        gold = extract(solution, rule) or ""
-    else:
-        raise UserError(
-            f"{row.place}: neither 'answer' nor 'solution'; one of them must hold the final answer"
-        )
-    if solution is None:
-        solution = f"{MARKERS.get(rule, '')}{gold}"
-    read = extract(solution, rule)
-    if not gold.strip() or read is None:
-        raise UserError(f"{row.place}: no final answer{_after(rule)} that rule '{rule}' can read")
+    """A row as a problem.
+
+    Raises:
+        UserError: no question, no answer that can be read, or an answer that is not its solution's; file and line.
+    """
+    question = row.text("question")
+    if not question.strip():
+        raise UserError(f"{row.place}: 'question' is empty")
+    gold, solution = _gold_and_solution(row, split, rule)
     level = row.fields.get("level", 0)
     if not isinstance(level, int) or isinstance(level, bool):
         raise UserError(f"{row.place}: 'level' must be a whole number (given: {level!r})"[:300])
     name = row.id if "id" in row.fields else name
     template = row.text("template") if "template" in row.fields else name
-    return Problem(name, row.text("question"), gold, solution, level, template)
+    return Problem(name, question, gold, solution, level, template)
 
 
 def _after(rule: str) -> str:
@@ -93,11 +86,46 @@ def _after(rule: str) -> str:
     return f" after '{MARKERS[rule].strip()}'" if rule in MARKERS else ""
 
 
-def _written(row: JsonRow) -> str:
-    value = row.get("answer")
-    return (
-        str(value) if isinstance(value, int | float) and not isinstance(value, bool) else row.text("answer")
-    )
+def _gold_and_solution(row: JsonRow, split: str, rule: str) -> tuple[str, str]:
+    solution = row.text("solution") if "solution" in row.fields else None
+    if solution is None and split == "train_1":
+        row.text("solution")  # says what is missing, and where
+    gold = _stated(row, rule) if "answer" in row.fields else None
+    if solution is None:
+        if gold is None:
+            raise UserError(
+                f"{row.place}: neither 'answer' nor 'solution'; one of them must hold the final answer"
+            )
+        solution = f"{MARKERS.get(rule, '')}{gold}"
+    final = extract(solution, rule)
+    if final is None:
+        raise UserError(f"{row.place}: no final answer{_after(rule)} that rule '{rule}' can read")
+    if gold is not None and not _agree(gold, final, rule):
+        raise UserError(
+            f"{row.place}: 'answer' says {gold[:60]!r}, and 'solution' ends in {final[:60]!r}; they must agree"
+        )
+    return gold if gold is not None else final, solution
+
+
+def _agree(gold: str, final: str, rule: str) -> bool:
+    same = compare(canonical(gold, rule), canonical(final, rule))
+    if same is None:  # two formulas that are written in two ways
+        from w2s_core.answers.grading import Grader
+
+        with Grader(rule) as grader:
+            same = grader.same(gold, final)
+    return same is not False
+
+
+def _stated(row: JsonRow, rule: str) -> str:
+    """The final answer in the field `answer`, alone or behind the rule's marker."""
+    number = written(row.get("answer"))
+    answer = reference_answer(row.text("answer") if number is None else number, rule)
+    if answer is None:
+        raise UserError(
+            f"{row.place}: no final answer in 'answer' that rule '{rule}' can read, alone or{_after(rule)}"
+        )
+    return answer
 
 
 def check_options(task: str, options: dict[str, Any], known: dict[str, type]) -> None:

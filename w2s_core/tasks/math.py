@@ -17,7 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from w2s_core.answers.extract import extract
+from w2s_core.answers.extract import extract, reference_answer
 from w2s_core.answers.forms import canonical
 from w2s_core.errors import UserError
 from w2s_core.jsonl import read_jsonl
@@ -155,8 +155,7 @@ def _problem(name: str, fields: dict[str, Any], place: str, split: str) -> Probl
         raise UserError(f"{place}: 'solution' and 'answer' must be texts")
     if solution is None and (answer is None or split == "train_1"):
         raise UserError(f"{place}: a row needs the text 'solution'")
-    if answer is None:
-        answer = extract(solution or "", "math")
+    answer = extract(solution or "", "math") if answer is None else reference_answer(answer, "math") or answer
     if answer is None:
         raise UserError(
             f"{place}: no 'answer', and the solution has none in \\boxed{{}} or after '{MARKER.strip()}'"
