@@ -27,12 +27,19 @@ NUMBERS = st.one_of(
     WHOLE.map(lambda n: f"{n}/2"), st.sampled_from(["0.5", "1,000", "1000", r"10^{3}", "0,100"]),
 )  # fmt: skip
 FORMULAS = st.sampled_from(
-    [r"\sqrt{2}", r"\frac{2}{\sqrt{2}}", r"2^{1/2}", "x+1", "1+x", "x-1", r"\pi", r"2\pi/2", r"10^{-20}\pi", r"2\pi\cdot10^{-20}"]
+    [r"\sqrt{2}", r"\frac{2}{\sqrt{2}}", r"2^{1/2}", "x+1", "1+x", "x-1", r"\pi", r"2\pi/2",
+     r"10^{-20}\pi", r"2\pi\cdot10^{-20}"]
 )  # fmt: skip
-UNITS = st.sampled_from(["m", "cm", r"\text{ m}", "hours", "minutes", "apples", "oranges", "%", "a.m.", "p.m.", "million", "foo"])
-QUANTITIES = st.builds(lambda number, unit: f"{number} {unit}", WHOLE.map(str) | st.sampled_from(["100", "300"]), UNITS)
+UNITS = st.sampled_from(
+    ["m", "cm", r"\text{ m}", "hours", "minutes", "apples", "oranges", "%", "a.m.", "p.m.", "million", "foo"]
+)
+QUANTITIES = st.builds(
+    lambda number, unit: f"{number} {unit}", WHOLE.map(str) | st.sampled_from(["100", "300"]), UNITS
+)
 LEAVES = NUMBERS | FORMULAS | QUANTITIES
-BRACKETS = st.sampled_from(["()", "[]", "[)", "(]", (r"\{", r"\}"), ("", ""), ("{", "}"), (r"\left(", r"\right)")])
+BRACKETS = st.sampled_from(
+    ["()", "[]", "[)", "(]", (r"\{", r"\}"), ("", ""), ("{", "}"), (r"\left(", r"\right)")]
+)
 LISTS = st.builds(
     lambda brackets, comma, items: f"{brackets[0]}{comma.join(items)}{brackets[1]}",
     BRACKETS,
@@ -51,8 +58,25 @@ RELATIONS = st.builds(
     st.sampled_from(["=", ">=", r"\geq", "<", r"\ne", "!="]),
     NUMBERS | st.sampled_from(["(1,2)", r"\sqrt{2}"]),
 )
-NAMED = st.lists(st.builds(lambda name, n: f"{name}={n}", st.sampled_from("xy"), WHOLE), min_size=2, max_size=2).map(", ".join)
-TEXTS = st.sampled_from(["yes", r"\text{Yes}", "no", r"\emptyset", r"\varnothing", r"\{\}", "A", r"\text{(A)}", "5:40", "52_8", "ABC", "1/0"])
+NAMED = st.lists(
+    st.builds(lambda name, n: f"{name}={n}", st.sampled_from("xy"), WHOLE), min_size=2, max_size=2
+).map(", ".join)
+TEXTS = st.sampled_from(
+    [
+        "yes",
+        r"\text{Yes}",
+        "no",
+        r"\emptyset",
+        r"\varnothing",
+        r"\{\}",
+        "A",
+        r"\text{(A)}",
+        "5:40",
+        "52_8",
+        "ABC",
+        "1/0",
+    ]
+)
 ANSWERS = st.one_of(LEAVES, LISTS, MATRICES, RELATIONS, NAMED, TEXTS)
 # What states its form: brackets, a unit or none that could be meant, no names. Lists without brackets, numbers beside
 # units, and `x = 5` leave it open, so that they are the same as answers which differ from each other.

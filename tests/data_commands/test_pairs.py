@@ -78,9 +78,7 @@ def test_options(bench: Any, hashes: Any, options: tuple[object, ...], pairs: in
 
 
 @pytest.mark.parametrize(("per_question", "pairs"), [(1, 1), (2, 2), (3, 2), (9, 2)])
-def test_samples_with_one_text_are_drawn_once(
-    bench: Any, hashes: Any, per_question: int, pairs: int
-) -> None:
+def test_samples_with_one_text_are_drawn_once(bench: Any, hashes: Any, per_question: int, pairs: int) -> None:
     repeating = {"id": "a", "responses": ["#### 5"] * 6 + ["#### 6"] * 3 + ["#### 7"]}
     weak, drawn = bench.file("w.jsonl", hashes(a=5)), bench.file("s.jsonl", [repeating])
     command = ["pairs", "--weak", weak, "--samples", drawn, "--out", bench.folder / "p"]

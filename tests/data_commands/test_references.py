@@ -53,7 +53,9 @@ def test_a_gold_that_cannot_be_read_is_counted_and_its_row_passed_over(
     assert (summary["graded"], summary["right"]) == (1, 1)
     assert (summary["unreadable_gold"], summary["missing_gold"], summary["missing_response"]) == (1, 1, 1)
     assert [row["id"] for row in bench.rows("out.jsonl")] == ["a"]
-    assert "2 gold answers cannot be read, and their rows are passed over; the first: " in told(bench, *command)
+    assert "2 gold answers cannot be read, and their rows are passed over; the first: " in told(
+        bench, *command
+    )
     assert "g.jsonl, line 2: " in told(bench, *command)
 
 
@@ -146,17 +148,19 @@ STRING = ["--match", "string"]
 def test_strings_are_read_and_compared_as_in_the_release(
     bench: Any, task: str, response: str, gold: str, right: int
 ) -> None:
-    files = bench.file("r.jsonl", [{"id": 1, "response": response}]), bench.file(
-        "g.jsonl", [{"id": 1, "gold": gold}]
+    files = (
+        bench.file("r.jsonl", [{"id": 1, "response": response}]),
+        bench.file("g.jsonl", [{"id": 1, "gold": gold}]),
     )
     command = ["grade", "--task", task, "--responses", files[0], "--gold", files[1]]
     assert bench.run(*command, *STRING)["right"] == right
 
 
 def test_by_value_the_last_marker_counts(bench: Any) -> None:
-    files = bench.file(
-        "r.jsonl", [{"id": 1, "response": "The answer is $\\boxed{5}$. The answer is: 6"}]
-    ), bench.file("g.jsonl", [{"id": 1, "gold": "6"}])
+    files = (
+        bench.file("r.jsonl", [{"id": 1, "response": "The answer is $\\boxed{5}$. The answer is: 6"}]),
+        bench.file("g.jsonl", [{"id": 1, "gold": "6"}]),
+    )
     command = ["grade", "--task", "math", "--responses", files[0], "--gold", files[1]]
     assert bench.run(*command)["right"] == 1
 
@@ -165,8 +169,9 @@ def test_an_undecided_pair_is_a_count_of_its_own(bench: Any, monkeypatch: Any) -
     monkeypatch.setattr(
         "w2s_core.answers.pool.Pool.decide", lambda self, pairs: dict.fromkeys(pairs, "undecided")
     )
-    files = bench.file("r.jsonl", [{"id": 1, "response": "The answer is: x+1"}]), bench.file(
-        "g.jsonl", [{"id": 1, "gold": "1+x"}]
+    files = (
+        bench.file("r.jsonl", [{"id": 1, "response": "The answer is: x+1"}]),
+        bench.file("g.jsonl", [{"id": 1, "gold": "1+x"}]),
     )
     sides = bench.file("i.jsonl", [{"id": 1, "response": "The answer is: 1+x"}])
     summary = bench.run("grade", "--task", "math", "--responses", files[0], "--gold", files[1])

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from w2s_core.errors import UserError
 from w2s_core.selection import (
-    PairRule,
     Pair,
+    PairRule,
     agree_question,
     contrast_question,
     contrast_texts,

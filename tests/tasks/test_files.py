@@ -187,7 +187,10 @@ def test_a_jsonl_gold_is_read_as_a_response_is(tmp_path: Path, fields: dict[str,
     write(tmp_path, "test", [{"question": "2+3?", **fields}])
     (problem,) = load_task("jsonl", {"data": str(tmp_path), "answer": "gsm8k"}).load("test")
     assert problem.gold == gold
-    assert problem.solution.endswith(f"#### {fields.get('solution', gold)[-1]}") or problem.solution == f"#### {gold}"
+    assert (
+        problem.solution.endswith(f"#### {fields.get('solution', gold)[-1]}")
+        or problem.solution == f"#### {gold}"
+    )
 
 
 def test_a_jsonl_number_keeps_its_digits(tmp_path: Path) -> None:

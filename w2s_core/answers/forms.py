@@ -391,7 +391,16 @@ def _items(items: list[str], read: Callable[[str], Form]) -> Form:
         return read(items[0])
     if not items or len(items) > MAX_ITEMS:
         return _text(",".join(items))
-    return _named_items(tuple(read(item) for item in items))
+    return _named_items(_spread(read(item) for item in items))
+
+
+def _spread(forms: Iterable[Form]) -> tuple[Form, ...]:
+    r"""The forms, with the two values of `1 \pm \sqrt{2}` side by side."""
+    return tuple(
+        part
+        for form in forms
+        for part in (form.items if isinstance(form, Several) and not form.kind else [form])
+    )
 
 
 def _named_items(forms: tuple[Form, ...]) -> Several:
@@ -413,6 +422,7 @@ def _bracketed(kind: str, inner: str, text: str) -> Iterator[Form]:
     kind = "{}" if kind == "set" else kind
     for items in _comma_readings(inner, grouped_first=False):
         forms = tuple(_first_reading(item) for item in items) if len(items) <= MAX_ITEMS else ()
+        forms = _spread(forms) if kind == "{}" else forms
         if not forms:
             yield _text(text)
         elif len(forms) == 1 and kind == "()":
@@ -688,11 +698,13 @@ def _value(text: str, number_task: bool) -> Exact | Formula | None:
 
 _WORDS_ONLY = re.compile(r"[A-Za-z\s.,'’!?-]*")
 _HALF_OF_DAY = re.compile(r"\b([ap])\s?\.?\s?m\b\.?", re.IGNORECASE)
+_GROUPS_WITH_BASE = re.compile(r"(?<![\d,.])[1-9]\d{0,2}(?:,\d{3})+(?=_)")
 _SUBSCRIPT = re.compile(r"_\{(\w+)\}")
 
 
 def _text(text: str) -> Text:
     """Words without what does not change them: case, blanks around signs, periods of `a.m.`."""
+    text = _GROUPS_WITH_BASE.sub(lambda number: number.group().replace(",", ""), text)
     text = _HALF_OF_DAY.sub(r"\1m", _SUBSCRIPT.sub(r"_\1", text)).replace("…", "-")
     text = _GAP.sub("", " ".join(text.split()))
     return Text(text.casefold() if _WORDS_ONLY.fullmatch(text) or "m" in text[-2:] else text)

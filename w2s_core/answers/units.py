@@ -122,7 +122,9 @@ _COUNTED_THINGS = "people children men women person child man woman fish sheep d
 _COUNTED = frozenset(_COUNTED_THINGS.split())
 _SINGULAR_IN_S = re.compile(r"(?:ss|us|is|ous|less|wards?|ths?)$")
 _COMPOUND = re.compile(r"(.+?)\s*(?:/|\bper\b|\ban?\b)\s*(.+)")
-_POWER = re.compile(r"(?:(square|sq|cubic|cu)\b\.?\s*)?([A-Za-z$€£¥₹¢°%]+)\.?(?:\s*\^\{?([1-4])\}?|([23])(?!\w))?")
+_POWER = re.compile(
+    r"(?:(square|sq|cubic|cu)\b\.?\s*)?([A-Za-z$€£¥₹¢°%]+)\.?(?:\s*\^\{?([1-4])\}?|([23])(?!\w))?"
+)
 _POWERS: Final = {None: 1, "square": 2, "sq": 2, "cubic": 3, "cu": 3}
 
 

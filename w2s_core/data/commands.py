@@ -40,7 +40,7 @@ _task = click.option(
     show_default=True,
     help=(
         "How final answers are found. gsm8k: behind the last ####. math: behind the last 'The answer is', else the "
-        "last \\boxed{}; boxes that only commas or 'and' part are a list. choice: letters behind 'The answer is' or ####."
+        "last \\boxed{}; boxes that only commas or 'and' part are a list. choice: letters behind 'The answer is', ####."
     ),
 )
 _match = click.option(
