@@ -17,9 +17,10 @@ from pathlib import Path
 
 from math_verify import parse, verify
 
+from w2s_core.answers.comparing import compare
 from w2s_core.answers.extract import extract
-from w2s_core.answers.forms import canonical, compare
 from w2s_core.answers.grading import Grader
+from w2s_core.answers.reading import canonical
 from w2s_core.engine.processor import processor_name
 
 RESPONSES = 20_000

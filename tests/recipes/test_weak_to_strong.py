@@ -111,6 +111,8 @@ def test_titles_and_roles_tell_what_a_model_is() -> None:
         "gold_on_agreed": ("control: gold", "control"),
     }
     sets = {t.name: t.title for t in targets.values() if t.kind == "labels"}
+    data = {t.name: t.title for t in targets.values() if t.kind == "data"}
+    assert data == {"vote": "votes of M_plus", "pairs": "contrastive pairs"}
     assert list(sets.items()) == [
         ("weak_0", "D_weak"),
         ("icl_0", "D_icl"),

@@ -21,9 +21,9 @@ from enum import StrEnum
 
 from w2s_core import plugins
 from w2s_core.answers.characters import END_OF_TURN, clean, has_special_token
-from w2s_core.answers.forms import canonical
 from w2s_core.answers.letters import letters_of
 from w2s_core.answers.limits import MAX_ANSWER
+from w2s_core.answers.reading import canonical
 from w2s_core.errors import UserError
 
 

@@ -1,6 +1,6 @@
 """Grading: which answers are right, and which of several answers are the same.
 
-Numbers, texts and structures are compared here at once (`forms`). Formulas go to algebra in processes of its own
+Numbers, texts and structures are compared here at once (`comparing`). Formulas go to algebra in processes of its own
 (`pool`), started when the first such pair turns up. A pair may use `timeout_s` seconds of CPU time for each of its
 parts; then the kernel ends the process, and the pair has timed out. Only CPU time counts, so that a loaded machine
 cannot turn a slow answer into a timeout, nor a timeout into a wrong answer.
@@ -11,10 +11,12 @@ from itertools import chain, combinations
 from types import TracebackType
 from typing import Literal, Self, TypeVar
 
-from w2s_core.answers import forms, released
+from w2s_core.answers import comparing, released
+from w2s_core.answers.comparing import Decide, LeafPair
 from w2s_core.answers.extract import Verdict, check_rule
-from w2s_core.answers.forms import Answer, LeafPair, canonical
+from w2s_core.answers.forms import Answer
 from w2s_core.answers.pool import Decision, Pool
+from w2s_core.answers.reading import canonical
 from w2s_core.errors import UserError
 
 MEMO_LIMIT = 1_000_000
@@ -77,7 +79,7 @@ class Grader:
         quick = [None if answer is None else self._quick(answer, gold) for answer, gold in keys]
         doubtful = [pair for pair, result in zip(keys, quick, strict=True) if pair[0] and result is None]
         self._settle(
-            lambda decide: [forms.alike(*pair, decide) for pair in doubtful]  # type: ignore[arg-type]
+            lambda decide: [comparing.alike(*pair, decide) for pair in doubtful]  # type: ignore[arg-type]
         )
         return [
             self._verdict(answer, gold, result) for (answer, gold), result in zip(keys, quick, strict=True)
@@ -95,8 +97,8 @@ class Grader:
         result = self._quick(left, right)
         if result is not None or isinstance(left, str) or isinstance(right, str):
             return result
-        self._settle(lambda decide: [forms.alike(left, right, decide)])
-        return forms.alike(left, right, self._known)
+        self._settle(lambda decide: [comparing.alike(left, right, decide)])
+        return comparing.alike(left, right, self._known)
 
     def classes(self, answers: Sequence[str | None]) -> list[int | None]:
         """A class for each answer, numbered by first appearance; None where there is no answer.
@@ -139,15 +141,15 @@ class Grader:
             return (
                 False
                 if len(one.readings) == len(other.readings) == 1
-                else forms.alike(one, other, self._known)
+                else comparing.alike(one, other, self._known)
             )
-        return forms.alike(one, other, self._known)
+        return comparing.alike(one, other, self._known)
 
     def _verdict(self, answer: Key | None, gold: Key | None, quick: bool | None) -> Verdict:
         if answer is None:
             return Verdict.UNPARSED
         if quick is None and isinstance(answer, Answer) and isinstance(gold, Answer):
-            quick = forms.alike(answer, gold, self._known)
+            quick = comparing.alike(answer, gold, self._known)
             if quick is None:
                 return Verdict.TIMED_OUT if self._is_late(answer, gold) else Verdict.UNDECIDED
         return Verdict.RIGHT if quick else Verdict.WRONG
@@ -160,7 +162,7 @@ class Grader:
             pairs.add(pair)
             return self._known(pair)
 
-        forms.alike(answer, gold, note)
+        comparing.alike(answer, gold, note)
         return any(self._decided.get(pair) is None for pair in pairs)
 
     # Formulas --------------------------------------------------------------------------------------------------------
@@ -169,7 +171,7 @@ class Grader:
         decision = self._decided.get(pair)
         return decision if isinstance(decision, bool) else None
 
-    def _settle(self, compare: Callable[[forms.Decide], object]) -> None:
+    def _settle(self, compare: Callable[[Decide], object]) -> None:
         """Decide the pairs of formulas that a comparison asks for and that are not known."""
         asked: dict[LeafPair, None] = {}
 
@@ -214,13 +216,11 @@ def _answers(keys: Sequence[Key]) -> list[Answer]:
     return [] if len(answers) < 2 or plain else answers
 
 
-def _tables(
-    answers: Sequence[Answer], decide: forms.Decide
-) -> tuple[set[tuple[int, int]], set[tuple[int, int]]]:
+def _tables(answers: Sequence[Answer], decide: Decide) -> tuple[set[tuple[int, int]], set[tuple[int, int]]]:
     """The places of pairs that are the same as they stand, and of those that are alike."""
     pairs = list(combinations(range(len(answers)), 2))
-    same = {(i, j) for i, j in pairs if forms.same(answers[i], answers[j], decide)}
-    return same, same | {(i, j) for i, j in pairs if forms.alike(answers[i], answers[j], decide)}
+    same = {(i, j) for i, j in pairs if comparing.same(answers[i], answers[j], decide)}
+    return same, same | {(i, j) for i, j in pairs if comparing.alike(answers[i], answers[j], decide)}
 
 
 def _pair(one: int, other: int) -> tuple[int, int]:

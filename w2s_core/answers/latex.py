@@ -54,6 +54,7 @@ _TABLE: Final[tuple[tuple[re.Pattern[str], str], ...]] = tuple(
 )
 _PYTHON_POWER = re.compile(r"(?<=[\w)}])(?:\*\*| \*\* )(?=[\w({\\-])")
 _WRAPPED = re.compile(rf"\\(?:{_WRAPPERS})\s*\{{([^{{}}]*)\}}")
+_WRAPPER = re.compile(rf"\\(?:{_WRAPPERS})\s*(?=\{{)")
 _SINGLE = re.compile(r"([_^])\{(\w)\}(?!\w)")
 _SIGN = re.compile(r"[\\^_~<>=!*√{]|pi\b")
 WRAPPERS_DEEP = 3
@@ -77,4 +78,5 @@ def _plain_commands(text: str) -> str:
         if unwrapped == text:
             break
         text = unwrapped
-    return _SINGLE.sub(r"\1\2", text)
+    # what is left holds braces itself (`\\boxed{\\frac{1}{2}}`): its own braces group, and need no command
+    return _SINGLE.sub(r"\1\2", _WRAPPER.sub("", text))

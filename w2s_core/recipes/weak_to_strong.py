@@ -91,7 +91,7 @@ def weak_to_strong(x: WeakToStrong, given: Given, targets: Targets) -> None:
     # Stage I: fine-tune the strong base where the two sides agree; the tuned models are the next two sides.
     sides = {"weak": Answerer(weak), "icl": icl}
     label_sets: dict[str, Handle] = {}
-    first: tuple[Handle, Handle] | None = None
+    icl_trainings: list[tuple[Handle, Handle]] = []
     for i in range(1, x.stage1.iterations + 1):
         responses = {
             side: answer(x, answerer, questions, n=x.stage1.samples, temperature=x.stage1.temperature)
@@ -105,7 +105,7 @@ def weak_to_strong(x: WeakToStrong, given: Given, targets: Targets) -> None:
             f"agreed_{i}": agreed
         }
         sides = {side: tuned[side] for side in ("weak", "icl")}
-        first = first or (agreed, tuned["icl"].model)
+        icl_trainings.append((agreed, tuned["icl"].model))
     m_plus = tuned["hybrid"]
 
     # Stage II: contrastive pairs by the confidence of M_plus, then preference training from M_plus (section 3.2).
@@ -126,10 +126,11 @@ def weak_to_strong(x: WeakToStrong, given: Given, targets: Targets) -> None:
 
     # What gold answers would have given: the ceiling, and the comparisons that make the claims testable.
     judge("ceiling", Answerer(tune(responses=given.gold["train_2"], columns=("solution",))))
-    if x.controls and first:
+    if x.controls:
+        first = icl_trainings[0]
         for name, model in _controls(given, tune, d_icl, demonstrations, *first, seed=x.seed).items():
             judge(name, Answerer(model))
-    _label(targets, given, label_sets | {"weak_0": d_weak, "icl_0": d_icl}, pairs)
+    _label(targets, label_sets | {"weak_0": d_weak, "icl_0": d_icl}, pairs)
     vote = grade(responses=votes, gold=given.gold["train_2"], rule=given.rule)
     targets.keep("vote", vote, title="votes of M_plus")
     targets.keep("pairs", pairs, title="contrastive pairs")
@@ -166,7 +167,7 @@ def _controls(
     }
 
 
-def _label(targets: Targets, given: Given, label_sets: dict[str, Handle], pairs: Handle) -> None:
+def _label(targets: Targets, label_sets: dict[str, Handle], pairs: Handle) -> None:
     """Grades of every labelled set, and of both sides of the pairs."""
     for name in sorted(label_sets, key=_set_rank):
         column = "weak" if name.startswith("agreed") else "responses"

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from w2s_core.answers.comparing import compare
 from w2s_core.answers.extract import check_rule, extract, reference_answer
-from w2s_core.answers.forms import canonical, compare
+from w2s_core.answers.reading import canonical
 from w2s_core.errors import UserError
 from w2s_core.jsonl import JsonRow, read_jsonl, written
 from w2s_core.tasks import Problem, unknown

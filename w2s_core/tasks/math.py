@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from w2s_core.answers.extract import extract, reference_answer
-from w2s_core.answers.forms import canonical
+from w2s_core.answers.reading import canonical
 from w2s_core.errors import UserError
 from w2s_core.jsonl import read_jsonl
 from w2s_core.tasks import Problem, unknown
