@@ -4,11 +4,11 @@ Tables of one experiment take titles and order from its runs' records. What is h
 may differ in their number of iterations.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from analysis.reading.groups import Group
-from w2s_core.recipes.weak_to_strong import _model_rank, _set_rank, model_title
+from w2s_core.recipes.weak_to_strong import model_title
 
 METHODS: Final[tuple[str, ...]] = ("dpo", "orpo")
 CONTROLS: Final = ("icl_all", "random_subset", "gold_on_agreed")
@@ -50,13 +50,3 @@ def method_name(method: str) -> str:
 def title_in(groups: Sequence[Group], method: str) -> str:
     """What tables over several experiments call a model: M_plus is marked where the first of them ends with it."""
     return model_title(method, iterations(groups[0]))
-
-
-def ordered(methods: Iterable[str]) -> list[str]:
-    """Models in the order of the paper; others after them."""
-    return sorted(dict.fromkeys(methods), key=_model_rank)
-
-
-def ordered_sets(names: Iterable[str]) -> list[str]:
-    """Labelled sets by iteration."""
-    return sorted(dict.fromkeys(names), key=_set_rank)

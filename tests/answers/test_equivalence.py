@@ -30,7 +30,6 @@ NUMBERS = st.one_of(
     st.sampled_from(["0.5", "1,000", "1000", r"10^{3}", "0,100"]),
 )
 FORMULAS = st.sampled_from(
-<<<<<<< HEAD
     [
         r"\sqrt{2}",
         r"\frac{2}{\sqrt{2}}",
@@ -44,11 +43,6 @@ FORMULAS = st.sampled_from(
         r"2\pi\cdot10^{-20}",
     ]
 )
-=======
-    [r"\sqrt{2}", r"\frac{2}{\sqrt{2}}", r"2^{1/2}", "x+1", "1+x", "x-1", r"\pi", r"2\pi/2",
-     r"10^{-20}\pi", r"2\pi\cdot10^{-20}"]
-)  # fmt: skip
->>>>>>> h-answers
 UNITS = st.sampled_from(
     ["m", "cm", r"\text{ m}", "hours", "minutes", "apples", "oranges", "%", "a.m.", "p.m.", "million", "foo"]
 )

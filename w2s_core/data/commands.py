@@ -49,12 +49,8 @@ _task = click.option(
     show_default=True,
     help=(
         "How final answers are found. gsm8k: behind the last ####. math: behind the last 'The answer is', else the "
-<<<<<<< HEAD
         "last \\boxed{}; boxes that only commas or 'and' part are a list. choice: letters behind 'The answer is' or "
         f"####. Besides {', '.join(RULES)}: a rule of a module given with w2s --import."
-=======
-        "last \\boxed{}; boxes that only commas or 'and' part are a list. choice: letters behind 'The answer is', ####."
->>>>>>> h-answers
     ),
 )
 _match = click.option(
