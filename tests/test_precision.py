@@ -72,6 +72,6 @@ def test_four_bits_without_bitsandbytes_are_one_line(path: Path, monkeypatch: py
     def nothing(names: tuple[str, ...], otherwise: str) -> str:
         raise UserError(otherwise)
 
-    monkeypatch.setattr(module, "_version", nothing)
+    monkeypatch.setattr("w2s_core.versions._version", nothing)
     with pytest.raises(UserError, match=r"load_in_4bit needs bitsandbytes.*pip install 'w2s\[qlora\]'"):
         steps(path, "weak_sft.load_in_4bit=true")

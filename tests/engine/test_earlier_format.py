@@ -73,10 +73,14 @@ def test_they_can_be_accepted(store: Store) -> None:
 def test_a_step_that_was_never_computed_is_told_apart(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Planned anew, the run has other keys: because of the format, and not because somebody edited code."""
     monkeypatch.setattr(inspection, "build_graph", lambda experiment: SimpleNamespace(targets={}))
-    monkeypatch.setattr(inspection.Experiment, "model_validate_json", lambda text: None)
-    for computed, cause in ((aged(store, number(n=1)), "an earlier key format"), ("1" * 64, "other code")):
+    monkeypatch.setattr(inspection, "label_steps", lambda targets: {})
+    monkeypatch.setattr(inspection, "read_recorded", lambda record: None)
+    for computed, cause in (
+        (aged(store, number(n=1)), "an earlier key format"),
+        ("1" * 64, "data, a model, code or a library is not as it was"),
+    ):
         store.refs.write("run", {"experiment": {}, "steps": {"a": computed, "b": "0" * 64}})
         with pytest.raises(
-            UserError, match=f"000000000000 was never computed, and run run was planned with {cause}"
+            UserError, match=rf"b of run run \(key 000000000000\) was never computed, .*{cause}"
         ):
             inspection.render_explanation(store, "run", "b", None)

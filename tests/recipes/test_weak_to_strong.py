@@ -130,7 +130,7 @@ def test_titles_and_roles_tell_what_a_model_is() -> None:
 def test_records_that_kept_labels_only_read_as_new_ones(controls: bool, iterations: int) -> None:
     """An old record has its labels in the order of the alphabet; its outline is that of today's record."""
     targets = targets_of(experiment(controls=controls, stage1={"iterations": iterations}))
-    old = RECIPES.get("weak_to_strong").old_outline(sorted(targets))
+    old = RECIPES.get("weak_to_strong").old_outline(sorted(targets, reverse=True))
     assert {entry.label: (entry.role, entry.title) for entry in old if entry.kind != "data"} == {
         target.label: (target.role, target.title) for target in targets.values() if target.kind != "data"
     }

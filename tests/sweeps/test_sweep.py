@@ -226,11 +226,11 @@ def test_a_failing_step_is_tried_again_as_often_as_the_study_says(
     attempts: Counter[str] = Counter()
     original = w2s_core.training.train
 
-    def failing(model: Any, examples: Any, settings: Any, **more: Any) -> Any:
+    def failing(model: Any, examples: Any, settings: Any, *more: Any) -> Any:
         attempts[settings.method] += 1
         if settings.method == "orpo" or (settings.method == "dpo" and attempts["dpo"] == 1):
             raise RuntimeError("no luck")
-        return original(model, examples, settings, **more)
+        return original(model, examples, settings, *more)
 
     monkeypatch.setattr(w2s_core.training, "train", failing)
     path = write_study(space={"stage2.methods": [["dpo"], ["orpo"]]}, retries=2, test="none")
