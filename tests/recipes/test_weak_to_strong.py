@@ -143,6 +143,26 @@ def test_records_that_kept_labels_only_read_as_new_ones(controls: bool, iteratio
     assert [entry.label for entry in old][-2:] == ["vote", "pairs"]
 
 
+def test_old_records_may_hold_little_or_what_is_not_known() -> None:
+    old_outline = RECIPES.get("weak_to_strong").old_outline
+    (floor,) = old_outline(["greedy/test/weak_floor"])
+    assert (floor.title, floor.role) == ("weak floor", "floor")
+    labels = [
+        "labels/other",
+        "labels/agreed_12",
+        "labels/agreed_2",
+        "greedy/test/rlhf",
+        "greedy/test/ceiling",
+    ]
+    assert [(entry.name, entry.title, entry.role) for entry in old_outline(labels)] == [
+        ("ceiling", "strong ceiling", "ceiling"),
+        ("rlhf", "rlhf", "method"),
+        ("agreed_2", "agreed 2", None),
+        ("agreed_12", "agreed 12", None),
+        ("other", "other", None),
+    ]
+
+
 @pytest.mark.parametrize(("methods", "final"), [((), "hybrid_ft_2"), (("dpo",), "dpo"), (("orpo",), "orpo")])
 def test_the_final_model_is_the_last_stage_that_there_is(methods: tuple[str, ...], final: str) -> None:
     stage2 = {"methods": methods, "dpo": TUNING, "orpo": TUNING}
