@@ -32,15 +32,15 @@ class Undecided(Exception):
     """No value can be computed at any of the points."""
 
 
-def equal(one: str, other: str) -> bool | None:
+def equal(first: str, second: str) -> bool | None:
     """Whether two formulas, or two relations (`x+1=y`), are the same; None where that is undecided."""
-    signs = [_sign(text) for text in (one, other)]
+    signs = [_sign(text) for text in (first, second)]
     if signs[0] != signs[1]:
         return False
     try:
         if signs[0]:
-            return _equal_relations(one, other, signs[0])
-        return _equal_values(formula(one), formula(other))
+            return _equal_relations(first, second, signs[0])
+        return _equal_values(formula(first), formula(second))
     except Undecided:
         return None
 
@@ -59,9 +59,9 @@ def _sign(text: str) -> str:
     return sign.group() if sign else ""
 
 
-def _equal_relations(one: str, other: str, sign: str) -> bool:
+def _equal_relations(first: str, second: str, sign: str) -> bool:
     """Relations are the same if the differences of their sides are, up to a factor (a positive one for `<`)."""
-    left, right = (_difference(text) for text in (one, other))
+    left, right = (_difference(text) for text in (first, second))
     ratios = []
     for point in _points(_letters(left, right)):
         above, below = _at(left, point, FIRST_DIGITS), _at(right, point, FIRST_DIGITS)
@@ -80,19 +80,19 @@ def _difference(relation: str) -> Any:
     return formula(left) - formula(right)
 
 
-def _equal_values(one: Any, other: Any) -> bool:
+def _equal_values(first: Any, second: Any) -> bool:
     """Values of two formulas. Raises Undecided where neither can be computed anywhere."""
-    if one == other:
+    if first == second:
         return True
-    if one.is_Rational and other.is_Rational:
+    if first.is_Rational and second.is_Rational:
         return False
-    if one.is_infinite or other.is_infinite:
+    if first.is_infinite or second.is_infinite:
         return False
-    letters = _letters(one, other)
+    letters = _letters(first, second)
     points = _points(letters)
     known = 0
     for point in points:
-        outcome = _equal_at(one, other, point)
+        outcome = _equal_at(first, second, point)
         if outcome is False:
             return False
         known += outcome is not None
@@ -101,12 +101,12 @@ def _equal_values(one: Any, other: Any) -> bool:
     return True
 
 
-def _equal_at(one: Any, other: Any, point: Mapping[Any, Any]) -> bool | None:
+def _equal_at(first: Any, second: Any, point: Mapping[Any, Any]) -> bool | None:
     """Whether two formulas have one value where their letters have these values; None where one has no value there."""
-    for digits in (FIRST_DIGITS, MORE_DIGITS + _digits_of(one) + _digits_of(other)):
+    for digits in (FIRST_DIGITS, MORE_DIGITS + _digits_of(first) + _digits_of(second)):
         if digits > MOST_DIGITS:
             raise Undecided
-        left, right = _at(one, point, digits), _at(other, point, digits)
+        left, right = _at(first, point, digits), _at(second, point, digits)
         if left is None or right is None:
             return None
         if not _close(left, right, digits):
@@ -159,11 +159,11 @@ def _no_values() -> tuple[Any, ...]:
     return (sympy.nan, sympy.zoo, sympy.oo, -sympy.oo)
 
 
-def _close(one: Any, other: Any, digits: int) -> bool:
+def _close(first: Any, second: Any, digits: int) -> bool:
     mpmath = _mpmath()
     with mpmath.workdps(digits + MARGIN):
-        size = max(abs(one), abs(other))
-        return bool(size == 0 or abs(one - other) <= size * mpmath.mpf(10) ** (MARGIN - digits))
+        size = max(abs(first), abs(second))
+        return bool(size == 0 or abs(first - second) <= size * mpmath.mpf(10) ** (MARGIN - digits))
 
 
 def _letters(*formulas: Any) -> list[Any]:

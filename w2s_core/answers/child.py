@@ -65,10 +65,10 @@ def _algebra(timeout_s: float) -> Callable[[str, str], bool | str]:
         finally:
             signal.setitimer(signal.ITIMER_PROF, 0)
 
-    def decide(one: str, other: str) -> bool | str:
-        for text in (one, other):
+    def decide(first: str, second: str) -> bool | str:
+        for text in (first, second):
             timed(partial(algebra.prepare, text))
-        same = timed(partial(algebra.equal, one, other))
+        same = timed(partial(algebra.equal, first, second))
         return "undecided" if same is None else bool(same)
 
     return decide

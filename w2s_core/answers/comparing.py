@@ -22,25 +22,25 @@ Decide = Callable[[LeafPair], bool | None]
 """Whether a pair is the same; None where that is not known, or not known yet."""
 
 
-def same(one: Answer, other: Answer, decide: Decide) -> bool | None:
+def same(first: Answer, second: Answer, decide: Decide) -> bool | None:
     """Whether two answers are the same as they stand; None where algebra could not tell. An equivalence."""
-    return _equal(one.form, other.form, decide, alike=False)
+    return _equal(first.form, second.form, decide, alike=False)
 
 
-def alike(one: Answer, other: Answer, decide: Decide) -> bool | None:
+def alike(first: Answer, second: Answer, decide: Decide) -> bool | None:
     """Whether one reading makes two answers the same; None where algebra could not tell. Symmetric."""
-    if len(one.readings) == len(other.readings) == 1:
-        return _equal(one.readings[0], other.readings[0], decide, alike=True)
+    if len(first.readings) == len(second.readings) == 1:
+        return _equal(first.readings[0], second.readings[0], decide, alike=True)
     return _any(
-        _equal(left, right, decide, alike=True) for left, right in product(one.readings, other.readings)
+        _equal(left, right, decide, alike=True) for left, right in product(first.readings, second.readings)
     )
 
 
-def compare(one: Answer | None, other: Answer | None) -> bool | None:
+def compare(first: Answer | None, second: Answer | None) -> bool | None:
     """Whether two answers are alike, as far as it can be told without algebra; None where only algebra can tell."""
-    if one is None or other is None:
+    if first is None or second is None:
         return False
-    return alike(one, other, lambda _: None)
+    return alike(first, second, lambda _: None)
 
 
 def _any(results: Iterable[bool | None]) -> bool | None:
@@ -61,23 +61,23 @@ def _all(results: Iterable[bool | None]) -> bool | None:
     return outcome
 
 
-def _equal(one: Form, other: Form, decide: Decide, alike: bool) -> bool | None:
-    if one == other:
+def _equal(first: Form, second: Form, decide: Decide, alike: bool) -> bool | None:
+    if first == second:
         return True
-    if isinstance(one, Quantity) and isinstance(other, Quantity):
-        return _equal_quantities(one, other, decide, alike)
-    if isinstance(one, Several) and isinstance(other, Several):
-        return _equal_several(one, other, decide, alike)
-    if isinstance(one, Relation) and isinstance(other, Relation):
-        return _equal_relations(one, other, decide, alike)
-    if isinstance(one, Matrix) and isinstance(other, Matrix):
-        return _equal_matrices(one, other, decide, alike)
-    return _open_forms(one, other, decide) if alike else False
+    if isinstance(first, Quantity) and isinstance(second, Quantity):
+        return _equal_quantities(first, second, decide, alike)
+    if isinstance(first, Several) and isinstance(second, Several):
+        return _equal_several(first, second, decide, alike)
+    if isinstance(first, Relation) and isinstance(second, Relation):
+        return _equal_relations(first, second, decide, alike)
+    if isinstance(first, Matrix) and isinstance(second, Matrix):
+        return _equal_matrices(first, second, decide, alike)
+    return _open_forms(first, second, decide) if alike else False
 
 
-def _open_forms(one: Form, other: Form, decide: Decide) -> bool | None:
+def _open_forms(first: Form, second: Form, decide: Decide) -> bool | None:
     """Answers of two forms: `x = 5` beside `5`, a set of one element beside the element."""
-    for left, right in ((one, other), (other, one)):
+    for left, right in ((first, second), (second, first)):
         if is_named(left) and isinstance(left, Relation):
             return _equal(left.sides[1], right, decide, alike=True)
         if isinstance(left, Several) and left.kind == "{}" and len(left.items) == 1:
@@ -85,13 +85,13 @@ def _open_forms(one: Form, other: Form, decide: Decide) -> bool | None:
     return False
 
 
-def _equal_quantities(one: Quantity, other: Quantity, decide: Decide, alike: bool) -> bool | None:
-    left, right = one.unit, other.unit
+def _equal_quantities(first: Quantity, second: Quantity, decide: Decide, alike: bool) -> bool | None:
+    left, right = first.unit, second.unit
     if left == right or (alike and (left is None or right is None)):
-        return _equal_values(one.value, other.value, decide)
+        return _equal_values(first.value, second.value, decide)
     if not (isinstance(left, Unit) and isinstance(right, Unit)) or left.dimensions != right.dimensions:
         return False
-    return _equal_values(_in_base(one.value, left), _in_base(other.value, right), decide)
+    return _equal_values(_in_base(first.value, left), _in_base(second.value, right), decide)
 
 
 def _in_base(value: Exact | Formula, unit: Unit) -> Exact | Formula:
@@ -100,36 +100,36 @@ def _in_base(value: Exact | Formula, unit: Unit) -> Exact | Formula:
     return value * unit.factor
 
 
-def _equal_values(one: Exact | Formula, other: Exact | Formula, decide: Decide) -> bool | None:
-    if not (isinstance(one, Formula) or isinstance(other, Formula)):
-        return one == other
-    left, right = (value.source if isinstance(value, Formula) else str(value) for value in (one, other))
+def _equal_values(first: Exact | Formula, second: Exact | Formula, decide: Decide) -> bool | None:
+    if not (isinstance(first, Formula) or isinstance(second, Formula)):
+        return first == second
+    left, right = (value.source if isinstance(value, Formula) else str(value) for value in (first, second))
     return True if left == right else decide(ordered(left, right))
 
 
-def ordered(one: str, other: str) -> LeafPair:
+def ordered(first: str, second: str) -> LeafPair:
     """The pair in the order in which algebra is asked, so that it cannot answer both ways round."""
-    return (one, other) if one <= other else (other, one)
+    return (first, second) if first <= second else (second, first)
 
 
 _BESIDE_A_LIST = ("()", "{}", "names")
 
 
-def _equal_several(one: Several, other: Several, decide: Decide, alike: bool) -> bool | None:
-    if one.kind != other.kind and not (alike and _meet(one, other)):
+def _equal_several(first: Several, second: Several, decide: Decide, alike: bool) -> bool | None:
+    if first.kind != second.kind and not (alike and _meet(first, second)):
         return False
-    if len(one.items) != len(other.items):
+    if len(first.items) != len(second.items):
         return False
-    if "names" in (one.kind, other.kind) and one.kind != other.kind:
-        return _all(_equal(*pair, decide, alike) for pair in zip(one.items, other.items, strict=True))
-    if one.has_order or other.has_order:
-        return _all(_equal(*pair, decide, alike) for pair in zip(one.items, other.items, strict=True))
-    return _matched([[_equal(left, right, decide, alike) for right in other.items] for left in one.items])
+    if "names" in (first.kind, second.kind) and first.kind != second.kind:
+        return _all(_equal(*pair, decide, alike) for pair in zip(first.items, second.items, strict=True))
+    if first.has_order or second.has_order:
+        return _all(_equal(*pair, decide, alike) for pair in zip(first.items, second.items, strict=True))
+    return _matched([[_equal(left, right, decide, alike) for right in second.items] for left in first.items])
 
 
-def _meet(one: Several, other: Several) -> bool:
+def _meet(first: Several, second: Several) -> bool:
     """Whether a list without brackets, or names, may be read as the other's kind."""
-    for left, right in ((one, other), (other, one)):
+    for left, right in ((first, second), (second, first)):
         if left.kind == "" and (
             right.kind in _BESIDE_A_LIST or (right.kind == "[]" and len(right.items) != 2)
         ):
@@ -162,21 +162,21 @@ def _matching(table: Sequence[Sequence[bool | None]], undecided: bool) -> bool:
     return all(place(row, set()) for row in range(len(table)))
 
 
-def _equal_matrices(one: Matrix, other: Matrix, decide: Decide, alike: bool) -> bool | None:
-    if one.kind != other.kind or [len(row) for row in one.rows] != [len(row) for row in other.rows]:
+def _equal_matrices(first: Matrix, second: Matrix, decide: Decide, alike: bool) -> bool | None:
+    if first.kind != second.kind or [len(row) for row in first.rows] != [len(row) for row in second.rows]:
         return False
-    entries = zip(sum(one.rows, ()), sum(other.rows, ()), strict=True)
+    entries = zip(sum(first.rows, ()), sum(second.rows, ()), strict=True)
     return _all(_equal(*pair, decide, alike) for pair in entries)
 
 
-def _equal_relations(one: Relation, other: Relation, decide: Decide, alike: bool) -> bool | None:
-    if one.signs != other.signs:
+def _equal_relations(first: Relation, second: Relation, decide: Decide, alike: bool) -> bool | None:
+    if first.signs != second.signs:
         return False
-    pairs = zip(one.sides, other.sides, strict=True)
+    pairs = zip(first.sides, second.sides, strict=True)
     sides = _all(_equal(*pair, decide, alike) for pair in pairs)
-    if sides is True or len(one.signs) > 1:
+    if sides is True or len(first.signs) > 1:
         return sides
-    left, right = _source(one), _source(other)
+    left, right = _source(first), _source(second)
     if not left or not right:
         return sides
     # named values are compared by their names and values: `x = 5` and `y = 5` differ

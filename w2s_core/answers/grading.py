@@ -85,13 +85,13 @@ class Grader:
             self._verdict(answer, gold, result) for (answer, gold), result in zip(keys, quick, strict=True)
         ]
 
-    def same(self, one: str | None, other: str | None) -> bool | None:
+    def same(self, first: str | None, second: str | None) -> bool | None:
         """Whether two answers are the same; None where that could not be decided. No answer is the same as none.
 
         Symmetric. It is transitive too among answers that state their form; `5`, which leaves its unit open, is the
         same as `5 m` and as `5 cm`. `classes` keeps such answers apart.
         """
-        left, right = self._key(one), self._key(other)
+        left, right = self._key(first), self._key(second)
         if left is None or right is None:
             return False
         result = self._quick(left, right)
@@ -131,19 +131,19 @@ class Grader:
         self._keys[answer] = key
         return key
 
-    def _quick(self, one: Key, other: Key | None) -> bool | None:
+    def _quick(self, first: Key, second: Key | None) -> bool | None:
         """Whether two keys are the same as far as that needs no process."""
-        if one == other:
+        if first == second:
             return True
-        if not (isinstance(one, Answer) and isinstance(other, Answer)):
+        if not (isinstance(first, Answer) and isinstance(second, Answer)):
             return False
-        if one.is_number and other.is_number:
+        if first.is_number and second.is_number:
             return (
                 False
-                if len(one.readings) == len(other.readings) == 1
-                else comparing.alike(one, other, self._known)
+                if len(first.readings) == len(second.readings) == 1
+                else comparing.alike(first, second, self._known)
             )
-        return comparing.alike(one, other, self._known)
+        return comparing.alike(first, second, self._known)
 
     def _verdict(self, answer: Key | None, gold: Key | None, quick: bool | None) -> Verdict:
         if answer is None:
@@ -173,17 +173,17 @@ class Grader:
 
     def _settle(self, compare: Callable[[Decide], object]) -> None:
         """Decide the pairs of formulas that a comparison asks for and that are not known."""
-        asked: dict[LeafPair, None] = {}
+        unknown_pairs: dict[LeafPair, None] = {}
 
         def decide(pair: LeafPair) -> bool | None:
             if pair not in self._decided:
-                asked[pair] = None
+                unknown_pairs[pair] = None
             return self._known(pair)
 
         compare(decide)
-        if not asked:
+        if not unknown_pairs:
             return
-        decided = self._pool.decide(list(asked))
+        decided = self._pool.decide(list(unknown_pairs))
         self.undecided += sum(not isinstance(decision, bool) for decision in decided.values())
         if len(self._decided) + len(decided) > MEMO_LIMIT:
             self._decided.clear()
@@ -194,19 +194,19 @@ class Grader:
         if not answers:
             return [[key] for key in keys]
         same, alike = _tables(answers, self._known)
-        groups = _cliques(range(len(answers)), lambda one, other: (one, other) in same)
+        groups = _cliques(range(len(answers)), lambda first, second: (first, second) in same)
         # an answer that is alike some of a group and not the rest stays apart from it, and joins no other instead
         joined = _cliques(
             [tuple(group) for group in groups],
-            lambda one, other: any(_pair(i, j) in alike for i in one for j in other),
+            lambda first, second: any(_pair(i, j) in alike for i in first for j in second),
         )
         parts = [[i for group in together for i in group] for together in joined]
         whole = [all(_pair(i, j) in alike for i, j in combinations(part, 2)) for part in parts]
-        kept = [
+        final_parts = [
             [part] if is_whole else [list(group) for group in together]
             for part, is_whole, together in zip(parts, whole, joined, strict=True)
         ]
-        return [[answers[i] for i in part] for part in chain.from_iterable(kept)]
+        return [[answers[i] for i in part] for part in chain.from_iterable(final_parts)]
 
 
 def _answers(keys: Sequence[Key]) -> list[Answer]:
@@ -223,8 +223,8 @@ def _tables(answers: Sequence[Answer], decide: Decide) -> tuple[set[tuple[int, i
     return same, same | {(i, j) for i, j in pairs if comparing.alike(answers[i], answers[j], decide)}
 
 
-def _pair(one: int, other: int) -> tuple[int, int]:
-    return (one, other) if one < other else (other, one)
+def _pair(first: int, second: int) -> tuple[int, int]:
+    return (first, second) if first < second else (second, first)
 
 
 def _cliques(members: Iterable[T], linked: Callable[[T, T], bool]) -> list[list[T]]:
@@ -235,10 +235,10 @@ def _cliques(members: Iterable[T], linked: Callable[[T, T], bool]) -> list[list[
     """
     listed = list(members)
     neighbours: dict[T, set[T]] = {member: {member} for member in listed}
-    for one, other in combinations(listed, 2):
-        if linked(one, other):
-            neighbours[one].add(other)
-            neighbours[other].add(one)
+    for first, second in combinations(listed, 2):
+        if linked(first, second):
+            neighbours[first].add(second)
+            neighbours[second].add(first)
     parts: dict[frozenset[T], list[T]] = {}
     for member in listed:
         # in a part where all are linked, everyone has the same neighbours: the whole part

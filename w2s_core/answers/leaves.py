@@ -2,7 +2,7 @@
 
 import re
 
-from w2s_core.answers import expressions
+from w2s_core.answers import expressions, values
 from w2s_core.answers.forms import Form, Formula, Quantity, Text
 from w2s_core.answers.limits import MAX_ALGEBRA
 from w2s_core.answers.numbers import SCALES, Exact, exact, rational
@@ -66,7 +66,7 @@ def leaf_form(text: str) -> Form:
 
 def _formula(text: str, tree: expressions.Tree) -> Form:
     try:
-        value = expressions.rational(tree)
+        value = values.rational(tree)
     except ZeroDivisionError:
         return text_form(text)
     if value is not None:

@@ -1,6 +1,7 @@
 """Reading a final answer as one of the forms of `forms`. Untrusted text: nothing is evaluated, lengths are bounded."""
 
 import re
+from functools import lru_cache
 
 from w2s_core.answers.characters import clean
 from w2s_core.answers.forms import Answer, Quantity, Text
@@ -13,6 +14,7 @@ from w2s_core.answers.numbers import decimal
 from w2s_core.answers.structures import of_formula_task
 
 
+@lru_cache(maxsize=50_000)
 def canonical(answer: str, rule: str) -> Answer | None:
     r"""An answer's form; None for one that holds nothing readable.
 

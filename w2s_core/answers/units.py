@@ -128,6 +128,7 @@ _POWER = re.compile(
 _POWERS: Final = {None: 1, "square": 2, "sq": 2, "cubic": 3, "cu": 3}
 
 
+@lru_cache(maxsize=4096)
 def changes_number(words: str) -> bool:
     """Whether a text beside a number holds a word that changes it."""
     if _HALF_OF_DAY.search(words):
