@@ -259,3 +259,68 @@ def test_pairs_of_texts_hang_on_seed_and_name_alone():
 def test_fewer_than_one_pair_a_question_is_refused(count):
     with pytest.raises(UserError, match="per-question"):
         contrast(1, votes(6), per_question=count)
+
+
+@given(
+    st.lists(st.integers(0, 2) | st.none(), min_size=2, max_size=8),
+    st.sampled_from([0.0, 0.4, 0.6, 1.0]),
+    st.sampled_from([0.0, 0.5, 0.8, 1.0]),
+    st.integers(1, 3),
+    st.integers(0, 5),
+)
+def test_texts_of_a_question_give_the_pairs_of_its_classes(
+    classes: list[int | None], keep: float, flip: float, per_question: int, seed: int
+) -> None:
+    """The draw hangs on the seed and the question's name; keys of stored pairs stand on just these."""
+    texts = [f"text {i}" for i in range(len(classes))]
+    rule = PairRule(keep, flip, per_question, seed)
+    contrasts, outcome = contrast_texts("q7", texts, classes, rule)
+    pairs, expected = contrast_question(
+        classes[0],
+        classes[1:],
+        keep=keep,
+        flip=flip,
+        per_question=per_question,
+        rng=random.Random(f"contrast-{seed}-q7"),
+    )
+    assert outcome == expected
+    for contrast, pair in zip(contrasts, pairs, strict=True):
+        sides = {"chosen": contrast.chosen, "rejected": contrast.rejected}
+        weak_side = "chosen" if pair.kind == "weak_chosen" else "rejected"
+        assert sides.pop(weak_side) == 0
+        assert list(sides.values()) == [pair.sample + 1]
+
+
+def test_thresholds_default_to_the_papers() -> None:
+    assert PairRule() == PairRule(keep=0.6, flip=0.8, per_question=1, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        ({"keep": -0.01}, r"keep must lie in \[0, 1\]"),
+        ({"flip": 1.01}, r"flip must lie in \[0, 1\]"),
+        ({"per_question": 0}, "per-question must be at least 1"),
+    ],
+)
+def test_a_threshold_out_of_range_is_named(rule: dict[str, float], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        PairRule(**rule)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("edge", [0.0, 1.0])
+def test_thresholds_at_the_edges_are_allowed(edge: float) -> None:
+    assert PairRule(keep=edge, flip=edge, per_question=1)
+    assert agree_question([1], [1], edge) is not None
+
+
+def test_a_consistency_out_of_range_is_named() -> None:
+    for consistency in (-0.1, 1.1):
+        with pytest.raises(UserError, match=r"consistency must lie in \[0, 1\]"):
+            agree_question([1], [1], consistency)
+
+
+def test_the_majority_is_the_commonest_answer_and_the_first_of_a_tie() -> None:
+    assert majority([2, 1, 1]) == (1, pytest.approx(2 / 3))
+    assert majority([2, 1, 1, 2, 5]) == (2, pytest.approx(0.4))
+    assert majority([5, 0, 0, 0, 5]) == (0, pytest.approx(0.6))
