@@ -15,6 +15,8 @@ from w2s_core.errors import UserError
 
 GRADES: Final = "grades.parquet"
 ROWS: Final = "rows.parquet"
+UNGRADED: Final = ("unparsed", "timed_out", "undecided")
+"""The verdicts of responses that are not shown to be wrong, though they score 0."""
 
 _NO_ANSWER, _RIGHT_ANSWER, _PADDING = -1, -2, -3
 
@@ -152,12 +154,29 @@ class Graded:
     @cached_property
     def truncated(self) -> Ints:
         """How many responses of each row ended at the length limit; none where that is not known."""
+        return _row_sums(self._truncated, self.offsets)
+
+    @cached_property
+    def ungraded(self) -> Ints:
+        """How many responses of each row score 0 without being shown to be wrong.
+
+        No answer was found, the comparison was not decided, or the model was cut off before it was done and the answer
+        so far is not right. A response for which several of these hold counts once.
+        """
+        undecided = np.isin(self.verdicts, [VERDICTS.index(verdict) for verdict in UNGRADED])
+        cut_off = self._truncated & (self.verdicts != VERDICTS.index(RIGHT))
+        return _row_sums(undecided | cut_off, self.offsets)
+
+    @cached_property
+    def _truncated(self) -> npt.NDArray[np.bool_]:
+        """Whether each response ended at the length limit."""
         table = read_parquet(self.path, ("finish",))
+        nowhere = np.zeros(len(self.verdicts), dtype=bool)
         if "finish" not in table.column_names:
-            return np.zeros(len(self.n), dtype=np.int64)
+            return nowhere
         names, codes = _coded(table["finish"].combine_chunks().flatten())
         flat = np.array([name == TRUNCATED for name in names], dtype=bool)[codes]
-        return _row_sums(flat, self.offsets) if len(flat) == len(self.verdicts) else np.zeros_like(self.n)
+        return flat if len(flat) == len(self.verdicts) else nowhere
 
     @cached_property
     def levels(self) -> list[Any]:
