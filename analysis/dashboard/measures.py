@@ -56,10 +56,11 @@ def measure(store: Store, key: str) -> Measures:
     if len(n) == 0:
         return measures
     clusters = cluster_labels(columns["template"])
-    shares = (np.asarray(hits / n, dtype=float) for hits in (right, right + ungraded))
-    measures |= _estimated("share", *shares, clusters)
+    best = right + ungraded
+    shares = [np.asarray(hits / n, dtype=float) for hits in (right, best)]
+    measures |= _estimated("share", shares[0], shares[1], clusters)
     if n.min() >= PASS_K:
-        measures |= _estimated("pass", *(_pass(n, hits) for hits in (right, right + ungraded)), clusters)
+        measures |= _estimated("pass", _pass(n, right), _pass(n, best), clusters)
     return measures
 
 
