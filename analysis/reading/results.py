@@ -18,6 +18,7 @@ ROWS: Final = "rows.parquet"
 UNGRADED: Final = ("unparsed", "timed_out", "undecided")
 """The verdicts of responses that are not shown to be wrong, though they score 0."""
 
+_IS_UNGRADED: Final = np.array([verdict in UNGRADED for verdict in VERDICTS])
 _NO_ANSWER, _RIGHT_ANSWER, _PADDING = -1, -2, -3
 
 Ints = npt.NDArray[np.int64]
@@ -89,12 +90,14 @@ class Graded:
     Attributes:
         offsets: where each row's responses begin, shape [rows + 1].
         verdicts: shape [responses].
+        cut_off: whether each response ended at the length limit, shape [responses]; False where that is not known.
         path: the file.
     """
 
     questions: Questions
     offsets: Ints
     verdicts: npt.NDArray[np.int8]
+    cut_off: npt.NDArray[np.bool_]
     path: Path
 
     @property
@@ -154,7 +157,7 @@ class Graded:
     @cached_property
     def truncated(self) -> Ints:
         """How many responses of each row ended at the length limit; none where that is not known."""
-        return _row_sums(self._truncated, self.offsets)
+        return _row_sums(self.cut_off, self.offsets)
 
     @cached_property
     def ungraded(self) -> Ints:
@@ -163,20 +166,8 @@ class Graded:
         No answer was found, the comparison was not decided, or the model was cut off before it was done and the answer
         so far is not right. A response for which several of these hold counts once.
         """
-        undecided = np.isin(self.verdicts, [VERDICTS.index(verdict) for verdict in UNGRADED])
-        cut_off = self._truncated & (self.verdicts != VERDICTS.index(RIGHT))
-        return _row_sums(undecided | cut_off, self.offsets)
-
-    @cached_property
-    def _truncated(self) -> npt.NDArray[np.bool_]:
-        """Whether each response ended at the length limit."""
-        table = read_parquet(self.path, ("finish",))
-        nowhere = np.zeros(len(self.verdicts), dtype=bool)
-        if "finish" not in table.column_names:
-            return nowhere
-        names, codes = _coded(table["finish"].combine_chunks().flatten())
-        flat = np.array([name == TRUNCATED for name in names], dtype=bool)[codes]
-        return flat if len(flat) == len(self.verdicts) else nowhere
+        unfinished = self.cut_off & (self.verdicts != VERDICTS.index(RIGHT))
+        return _row_sums(_IS_UNGRADED[self.verdicts] | unfinished, self.offsets)
 
     @cached_property
     def levels(self) -> list[Any]:
@@ -321,15 +312,32 @@ def read_graded(folder: Path, shared: Shared = lambda same, make: make()) -> Gra
         UserError: the folder holds no grades, they lack a column, or a verdict is unknown.
     """
     path = folder / GRADES
-    table = read_parquet(path, ("id", "verdicts"))
+    table = read_parquet(path, ("id", "verdicts", "finish"))
     if table.num_rows == 0:
-        return Graded(Questions([]), np.zeros(1, dtype=np.int64), np.zeros(0, dtype=np.int8), path)
+        nothing = np.zeros(0, dtype=bool)
+        return Graded(Questions([]), np.zeros(1, dtype=np.int64), nothing.astype(np.int8), nothing, path)
     if missing := {"id", "verdicts"} - set(table.column_names):
         raise UserError(f"{path} has no column '{min(missing)}'; it holds no grades")
     buffers = (buffer for chunk in table["id"].chunks for buffer in chunk.buffers())
     same = (table.num_rows, *(buffer and buffer.to_pybytes() for buffer in buffers))
     codes, offsets = _codes(table, path)
-    return Graded(shared(same, lambda: Questions(table["id"].to_pylist())), offsets, codes, path)
+    return Graded(
+        shared(same, lambda: Questions(table["id"].to_pylist())),
+        offsets,
+        codes,
+        _cut_off(table, len(codes)),
+        path,
+    )
+
+
+def _cut_off(table: Any, responses: int) -> npt.NDArray[np.bool_]:
+    """Whether each response ended at the length limit."""
+    nowhere = np.zeros(responses, dtype=bool)
+    if "finish" not in table.column_names:
+        return nowhere
+    names, codes = _coded(table["finish"].combine_chunks().flatten())
+    flat = np.array([name == TRUNCATED for name in names], dtype=bool)[codes]
+    return flat if len(flat) == responses else nowhere
 
 
 def _codes(table: Any, path: Path) -> tuple[npt.NDArray[np.int8], Ints]:
