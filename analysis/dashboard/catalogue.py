@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Final
 
 from analysis.dashboard.columns import Metric, default_columns, in_order
-from analysis.dashboard.measures import MeasureCache, Measures, measure
+from analysis.dashboard.measures import BOUNDS, MeasureCache, Measures, measure
 from analysis.dashboard.run import Run, read_run
+from analysis.writing.table import is_wide
 from w2s_core.engine import Store
 from w2s_core.errors import UserError
+from w2s_core.statistics import Bounds
 
 LOOK_EVERY_S: Final = 2.0
 LOOK_SHARE: Final = 0.05
@@ -62,6 +64,16 @@ class Snapshot:
             float("nan") if share is None else 100.0 * share for share in measures[metric.measure]
         )
         return value, low, high
+
+    def bounds(self, run: str, column: str) -> Bounds | None:
+        """Of a model's result, as shares, where responses that were not graded leave it far open."""
+        metric = self.runs[run].columns.get(column)
+        if metric is None or not metric.compared:
+            return None
+        measures = self.measured.get(self.runs[run].targets[metric.target], {})
+        known = measures.get(f"{metric.measure}{BOUNDS}")
+        bounds = Bounds(*(float("nan") if share is None else share for share in known)) if known else None
+        return bounds if is_wide(bounds) else None
 
     def state(self, run: str) -> str:
         """`complete`, or how many of the run's targets are there."""

@@ -5,6 +5,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any, Final
 
 from analysis.dashboard.catalogue import Snapshot
+from analysis.dashboard.look import bounds
 from analysis.dashboard.run import Run, column_name
 from w2s_core.cli.render import when
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 LOW: Final = "|low"
 HIGH: Final = "|high"
+OPEN: Final = "|open"
 SHOWN_FIELDS: Final = 8
 LISTED_VALUES: Final = 40
 
@@ -20,8 +22,9 @@ LISTED_VALUES: Final = 40
 def runs_frame(snapshot: Snapshot, fields: Sequence[str], results: Sequence[str]) -> "pd.DataFrame":
     """One row a run, the latest first: run, started, state, the fields, and for each result value, low and high.
 
-    Results are in per cent, nan where not known. A column of fields has numbers where all its values are numbers, and
-    text otherwise.
+    A result that responses which were not graded leave open in any run has a column of words on that too. Results are
+    in per cent, nan where not known. A column of fields has numbers where all its values are numbers, and text
+    otherwise.
     """
     import pandas as pd
 
@@ -38,6 +41,9 @@ def runs_frame(snapshot: Snapshot, fields: Sequence[str], results: Sequence[str]
         estimates = [snapshot.value(name, result) or (float("nan"),) * 3 for name in names]
         for i, suffix in enumerate(("", LOW, HIGH)):
             columns[result + suffix] = pd.array([estimate[i] for estimate in estimates], dtype="float64")
+        remarks = [_remark(snapshot, name, result) for name in names]
+        if any(remarks):
+            columns[result + OPEN] = remarks
     return pd.DataFrame(columns, columns=list(columns))
 
 
@@ -126,6 +132,11 @@ def _column(values: list[Any]) -> list[Any]:
 
 def _written(value: Any) -> str:
     return value if isinstance(value, str) else f"{value:g}"
+
+
+def _remark(snapshot: Snapshot, name: str, result: str) -> str:
+    limits = snapshot.bounds(name, result)
+    return f"responses that were not graded, all wrong to all right: {bounds(limits)}" if limits else ""
 
 
 def _when(run: Run) -> str:

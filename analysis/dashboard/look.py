@@ -6,6 +6,7 @@ from math import isnan
 from typing import Any, Final
 
 from analysis.dashboard.columns import Metric
+from w2s_core.statistics import Bounds
 
 ACCENT: Final = "#1F4E79"
 THEME: Final = {
@@ -102,6 +103,12 @@ def numbers(header: list[str], rows: list[list[str]]) -> str:
 def percent(value: float) -> str:
     """A share as per cent."""
     return "–" if isnan(value) else f"{100 * value:.1f}"
+
+
+def bounds(limits: Bounds) -> str:
+    """From the worst case of a share to its best, in per cent, with the interval."""
+    interval = "" if isnan(limits.low) else f" [{percent(limits.low)}, {percent(limits.high)}]"
+    return f"{percent(limits.lower)}–{percent(limits.upper)}{interval}"
 
 
 def points(value: float, low: float, high: float) -> str:

@@ -12,23 +12,27 @@ from collections.abc import Iterator
 from contextlib import closing
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from analysis.reading.frame import GRADES, read_grades
 from analysis.reading.groups import PASS_K
 from analysis.reading.pair import cluster_labels
 from w2s_core.engine import CorruptObjectError, Store
-from w2s_core.statistics import score
+from w2s_core.statistics import bounded_score, score
 from w2s_core.statistics.scores import pass_at_k
 
 Measures = dict[str, list[float | None]]
 """Name -> value, low, high. `share`: right responses; `pass`: pass@10; `coverage`: graded questions of all that have
-gold answers, which has no interval.
+gold answers, which has no interval. `share_bounds`, `pass_bounds`: lower, upper, low, high of what responses that were
+not graded leave open; absent where all were graded.
 """
 
+BOUNDS: Final = "_bounds"
+"""Ends the name of a measure's bounds."""
 _SOURCES = (
     "analysis.dashboard.measures", "analysis.reading.frame", "analysis.reading.pair", "analysis.reading.results",
-    "w2s_core.statistics.crossed", "w2s_core.statistics.estimates", "w2s_core.statistics.scores",
+    "w2s_core.statistics.crossed", "w2s_core.statistics.estimates", "w2s_core.statistics.partial",
+    "w2s_core.statistics.scores",
 )  # fmt: skip
 
 
@@ -47,17 +51,26 @@ def measure(store: Store, key: str) -> Measures:
     if not (folder / GRADES).is_file():
         return {}
     columns = read_grades(folder)
-    n, right = columns["n"], columns["c"]
+    n, right, ungraded = columns["n"], columns["c"], columns["ungraded"]
     measures = _coverage(store, key, len(set(columns["id"])))
     if len(n) == 0:
         return measures
     clusters = cluster_labels(columns["template"])
-    measures["share"] = _interval(np.asarray(right / n, dtype=float), clusters)
+    best = right + ungraded
+    shares = [np.asarray(hits / n, dtype=float) for hits in (right, best)]
+    measures |= _estimated("share", shares[0], shares[1], clusters)
     if n.min() >= PASS_K:
-        drawn = list(zip(n.tolist(), right.tolist(), strict=True))
-        scores = {pair: pass_at_k(*pair, PASS_K) for pair in set(drawn)}
-        measures["pass"] = _interval(np.array([scores[pair] for pair in drawn]), clusters)
+        measures |= _estimated("pass", _pass(n, right), _pass(n, best), clusters)
     return measures
+
+
+def _pass(n: Any, right: Any) -> Any:
+    """pass@10 of each question."""
+    import numpy as np
+
+    drawn = list(zip(n.tolist(), right.tolist(), strict=True))
+    scores = {pair: pass_at_k(*pair, PASS_K) for pair in set(drawn)}
+    return np.array([scores[pair] for pair in drawn])
 
 
 def _coverage(store: Store, key: str, questions: int) -> Measures:
@@ -73,9 +86,14 @@ def _coverage(store: Store, key: str, questions: int) -> Measures:
     return {"coverage": [questions / whole, None, None]} if isinstance(whole, int) and whole else {}
 
 
-def _interval(scores: Any, clusters: list[Any] | None) -> list[float | None]:
-    estimate = score(scores, clusters)
-    return [estimate.value, estimate.low, estimate.high]
+def _estimated(name: str, worst: Any, best: Any, clusters: list[Any] | None) -> Measures:
+    """A measure whose responses that were not graded are wrong, and its bounds from there to all of them right."""
+    estimate = score(worst, clusters)
+    measures: Measures = {name: [estimate.value, estimate.low, estimate.high]}
+    if (best > worst).any():
+        bounds = bounded_score(worst, best, clusters)
+        measures[f"{name}{BOUNDS}"] = [bounds.lower, bounds.upper, bounds.low, bounds.high]
+    return measures
 
 
 class MeasureCache:

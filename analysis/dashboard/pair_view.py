@@ -11,6 +11,7 @@ from analysis.dashboard.look import (
     LEAST_P,
     TABLE_CSS,
     as_text,
+    bounds,
     html,
     numbers,
     percent,
@@ -20,12 +21,14 @@ from analysis.dashboard.look import (
     trouble,
 )
 from analysis.dashboard.plots import levels_plot
+from analysis.parts.rules import ONE_SEED
 from analysis.reading.pair import SIDES, Pair, Part, changed_sides, compare_pair
+from analysis.writing.table import is_wide
 from w2s_core.errors import UserError
 
-_EXPLAINED: Final = """The same questions were put to A and B, so the difference is taken question by question. Its
+_EXPLAINED: Final = f"""The same questions were put to A and B, so the difference is taken question by question. Its
 interval resamples questions, those that share a template together; p is that of a permutation of A and B within them.
-Both speak of these questions with these two seeds, not of other seeds: for a claim, compare groups of seeds
+{ONE_SEED.capitalize()}: they speak of these questions, not of other seeds. For a claim, compare groups of seeds
 (<code>w2s tables</code>)."""
 
 
@@ -175,8 +178,25 @@ def _headline(part: Part, names: tuple[str, str]) -> str:
         f"<p><span class='big' data-part='difference'>B − A = {points(d.value, d.low, d.high)}</span> points, "
         f"p {'' if part.p < LEAST_P else '= '}<span data-part='p'>{probability(part.p)}</span>, "
         f"n = <span data-part='n'>{d.n:,}</span> questions{clusters}</p>"
-        f"<p>{_sides(part)}; exact McNemar p {probability(part.mcnemar)}. A true difference of "
+        f"{_left_open(part)}<p>{_sides(part)}; exact McNemar p {probability(part.mcnemar)}. A true difference of "
         f"{percent(detectable)} points would be found with chance 0.8.</p>"
+    )
+
+
+def _left_open(part: Part) -> str:
+    """What responses that were not graded leave open, if that is much."""
+    if not is_wide(part.bounds):
+        return ""
+    shares = [
+        f"{side} {bounds(limits)} %"
+        for side, limits in (("A", part.bounds_a), ("B", part.bounds_b))
+        if limits is not None
+    ]
+    d = part.bounds
+    return (
+        f"<p data-part='open'>Not all responses were graded (unparsed, timed out, undecided, or truncated and not "
+        f"right). With these all wrong to all right: {', '.join(shares)}; B − A {100 * d.lower:+.1f} to "
+        f"{points(d.upper, d.low, d.high)} points, by the interval of Imbens and Manski (2004).</p>"
     )
 
 

@@ -1,6 +1,7 @@
 """The tab of runs: which columns, the table, and what is selected in it."""
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from html import escape
 from typing import Any, Final
@@ -14,6 +15,7 @@ from analysis.dashboard.columns import Metric
 from analysis.dashboard.frame import (
     HIGH,
     LOW,
+    OPEN,
     all_fields,
     default_fields,
     group_values,
@@ -28,7 +30,8 @@ GROUP: Final = "\u200b"
 """Ends the name of the column that groups are made of: like the field's own to the eye."""
 ROW_PX: Final = 42
 _VALUE: Final = """
-<% if (value !== null && value === value) { %><%= value.toFixed(1) %><span class="ci"><%
+<% if (value !== null && value === value) { %><%= value.toFixed(1) %><%
+ if (obj[OPEN]) { %><span title="<%- obj[OPEN] %>">†</span><% } %><span class="ci"><%
  var low = obj[LOW], high = obj[HIGH];
  if (low !== null && low === low) { %><%= low.toFixed(1) %> – <%= high.toFixed(1) %><% } %></span><% } %>
 """
@@ -134,7 +137,8 @@ class RunsView:
 
     def _make(self, frame: Any, group: str | None, extra: list[str]) -> Any:
         metrics = {column: self._catalogue.snapshot.columns[column] for column in self.metrics.value}
-        hidden = [*extra, *(column + end for column in metrics for end in (LOW, HIGH))]
+        ends = (column + end for column in metrics for end in (LOW, HIGH, OPEN))
+        hidden = [*extra, *(name for name in ends if name in frame.columns)]
         visible = [name for name in frame.columns if name not in hidden]
         fields = [name for name in visible if name not in (*OWN_COLUMNS, *metrics)]
         headings: dict[str, list[str]] = {}
@@ -202,7 +206,9 @@ class RunsView:
 
 def _value_template(column: str) -> str:
     """The template of a result's cells. It is code: the column's name enters as a string literal of JavaScript."""
-    return _VALUE.replace("LOW", json.dumps(column + LOW)).replace("HIGH", json.dumps(column + HIGH))
+    ends = {"LOW": LOW, "HIGH": HIGH, "OPEN": OPEN}
+    # In one pass: a column's own name may hold any of these words.
+    return re.sub("|".join(ends), lambda match: json.dumps(column + ends[match[0]]), _VALUE)
 
 
 def _tooltip(metric: Metric) -> str:

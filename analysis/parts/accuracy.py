@@ -7,11 +7,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from analysis.reading.groups import PASS_K, Group, accuracy_estimate, once
+from analysis.reading.groups import PASS_K, Group, accuracy_bounds, accuracy_estimate, once
 from analysis.writing.notes import footer, smallest_gain
-from analysis.writing.table import MISSING, Cell, Table, percent, percent_interval, ratio_interval, words
+from analysis.writing.table import (
+    MISSING,
+    Cell,
+    Table,
+    percent,
+    percent_interval,
+    ratio_interval,
+    with_bounds,
+    with_bounds_unmarked,
+    words,
+)
 from w2s_core.errors import UserError
-from w2s_core.statistics import Recovery, recovery, score
+from w2s_core.statistics import Bounds, Recovery, recovery, score
 
 Floats = npt.NDArray[np.float64]
 SAMPLED = f"pass@{PASS_K}"
@@ -65,9 +75,11 @@ def named_method(group: Group, method: str) -> str:
 
 
 def accuracy_of(group: Group, method: str) -> Cell:
-    """A method's accuracy with its interval, or that it is missing."""
+    """A method's accuracy with its interval, or that it is missing; with the bounds that ungraded responses leave."""
     estimate = accuracy_estimate(group, method)
-    return percent_interval(estimate) if estimate is not None else words(MISSING)
+    if estimate is None:
+        return words(MISSING)
+    return with_bounds(percent_interval(estimate), accuracy_bounds(group, method))
 
 
 def _accuracy_row(
@@ -78,8 +90,8 @@ def _accuracy_row(
         row[SAMPLED] = _pass_cell(group, method)
     if not group.present(method):
         return row, None
-    means = level_means(group, method)
-    row |= {heading: percent(means[level], digits=0) for level, heading in headings.items()}
+    worst, best = level_means(group, group.table(method)), level_means(group, group.best_table(method))
+    row |= {heading: _level_cell(worst[level], best[level]) for level, heading in headings.items()}
     pgr = None
     bounds = group.bounds()
     if bounds and method not in bounds:
@@ -88,9 +100,14 @@ def _accuracy_row(
     return row, pgr
 
 
-def level_means(group: Group, method: str) -> dict[Any, float]:
-    """Accuracy of a method by level."""
-    by_question = group.table(method).mean(axis=0)
+def _level_cell(worst: float, best: float) -> Cell:
+    # A table has many of these columns: marks would make it wider than a terminal.
+    return with_bounds_unmarked(percent(worst, digits=0), Bounds(worst, best, nan, nan))
+
+
+def level_means(group: Group, scores: Floats) -> dict[Any, float]:
+    """Means of scores, shape [seeds, questions], by level."""
+    by_question = scores.mean(axis=0)
     at = np.array(group.levels, dtype=object)
     return {level: float(by_question[at == level].mean()) for level in level_headings(group)}
 
@@ -102,7 +119,8 @@ def _pass_cell(group: Group, method: str) -> Cell:
         estimate = score(group.table(method, k=PASS_K), group.clusters)
     except UserError:
         return words("–")  # fewer samples were drawn than pass@10 needs
-    return Cell(percent(estimate.value).text, 100 * estimate.value, 100 * estimate.low, 100 * estimate.high)
+    cell = Cell(percent(estimate.value).text, 100 * estimate.value, 100 * estimate.low, 100 * estimate.high)
+    return with_bounds(cell, accuracy_bounds(group, method, PASS_K))
 
 
 @once

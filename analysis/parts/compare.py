@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from analysis.parts.rules import ONE_SEED
 from analysis.reading.pair import SIDES, Pair, Part, changed_sides, compare_pair
 from analysis.reading.results import GRADES, Results, read_parquet
 from analysis.reading.titles import distinct, outline_of, without_alias
@@ -17,6 +18,8 @@ from analysis.writing.table import (
     points_interval,
     save_tables,
     to_terminal,
+    with_bounds,
+    with_bounds_of_difference,
     words,
 )
 from w2s_core.engine import Store
@@ -24,6 +27,10 @@ from w2s_core.errors import UserError
 from w2s_core.recipes.recipe import Outline
 
 SHOWN_CHANGES: Final = 10
+# Each side is one run, so one seed, also where the two are of different models or settings.
+_SCOPE: Final = (
+    f"{ONE_SEED.capitalize()}. p and intervals are over questions alone, of one seed of A and one of B."
+)
 GREEDY: Final = "greedy/"
 ONLY_A, ONLY_B = SIDES[1], SIDES[2]
 
@@ -113,7 +120,7 @@ def overview(pairs: Mapping[str, Pair], names: tuple[str, str]) -> Table:
     )
     for name, pair in pairs.items():
         table.rows.append({"result": words(name), **_cells(pair.whole)})
-    table.notes = [f"A: {names[0]}. B: {names[1]}.", _method_note(next(iter(pairs.values())))]
+    table.notes = [f"A: {names[0]}. B: {names[1]}.", _method_note(next(iter(pairs.values()))), _SCOPE]
     if len(pairs) > 1:
         table.notes.append("p is of each row by itself: of many rows, one in twenty is below 0.05 by chance.")
     return table
@@ -131,14 +138,15 @@ def by_level(name: str, pair: Pair) -> Table:
     for part in pair.levels:
         adjusted = {"p, Holm": p_value(pair.adjusted[part.level])}
         table.rows.append({"level": words(str(part.level)), **_cells(part), **adjusted})
+    table.notes = [_SCOPE]
     return table
 
 
 def _cells(part: Part) -> dict[str, Cell]:
     return {
-        "A": percent(part.mean_a),
-        "B": percent(part.mean_b),
-        "B - A, points": points_interval(part.difference),
+        "A": with_bounds(percent(part.mean_a), part.bounds_a),
+        "B": with_bounds(percent(part.mean_b), part.bounds_b),
+        "B - A, points": with_bounds_of_difference(points_interval(part.difference), part.bounds),
         "p": p_value(part.p),
         "p, McNemar": p_value(part.mcnemar),
         "only A": _whole(part.sides[ONLY_A]),

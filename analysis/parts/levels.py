@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from analysis.parts.accuracy import level_headings, named_method, title
 from analysis.reading.contrasts import difference
-from analysis.reading.groups import Group
+from analysis.reading.groups import Group, accuracy_bounds
 from analysis.writing.figures import (
     CEILING,
     FLOOR,
@@ -33,9 +33,10 @@ from analysis.writing.table import (
     percent_interval,
     points_interval,
     probability,
+    with_bounds,
     words,
 )
-from w2s_core.statistics import Estimate, score
+from w2s_core.statistics import Bounds, Estimate, bounded_score, score
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -67,6 +68,17 @@ def level_scores(group: Group, method: str) -> dict[Any, Estimate]:
     return {level: score(scores[:, mask], group.clusters_at(mask)) for level, mask in masks(group).items()}
 
 
+def level_bounds(group: Group, method: str) -> dict[Any, Bounds]:
+    """The bounds of the same, wherever responses were not graded."""
+    if accuracy_bounds(group, method) is None:
+        return {}
+    worst, best = group.table(method), group.best_table(method)
+    return {
+        level: bounded_score(worst[:, mask], best[:, mask], group.clusters_at(mask))
+        for level, mask in masks(group).items()
+    }
+
+
 def level_tables(
     group: Group, methods_of: Callable[[Group], list[str]] = bounded_methods, remark: str = ""
 ) -> list[Table]:
@@ -93,9 +105,11 @@ def _accuracy_by_level(group: Group, methods: Sequence[str]) -> Table:
     )
     by_method = {method: level_scores(group, method) for method in methods}
     for method, by_level in by_method.items():
-        cells = (
-            {name: percent_interval(by_level[level]) for level, name in headings.items()} if by_level else {}
-        )
+        bounds = level_bounds(group, method)
+        cells = {
+            headings[level]: with_bounds(percent_interval(estimate), bounds.get(level))
+            for level, estimate in by_level.items()
+        }
         missing = {} if by_level else dict.fromkeys(headings.values(), words(MISSING))
         table.rows.append({"method": words(named_method(group, method)), **cells, **missing})
     sizes = {headings[level]: count(int(mask.sum())) for level, mask in masks(group).items()}

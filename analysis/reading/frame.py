@@ -182,7 +182,8 @@ _GRADED = ["id", "level", "template", "right", "n", "c", "unparsed", "timed_out"
 def read_grades(folder: Path) -> dict[str, Any]:
     """A graded set as arrays with one entry a question.
 
-    Columns: id, level, template, right (of the first response), n, c (right ones of n), unparsed, timed_out, truncated.
+    Columns: id, level, template, right (of the first response), n, c (right ones of n), unparsed, timed_out, truncated,
+    ungraded (see `Graded.ungraded`).
     """
     return as_columns(read_graded(folder))
 
@@ -199,6 +200,7 @@ def as_columns(graded: Graded) -> dict[str, Any]:
         "c": graded.c,
         **counted,
         "truncated": graded.truncated,
+        "ungraded": graded.ungraded,
     }
 
 

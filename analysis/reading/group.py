@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis.reading.recipes import ONLY_MODEL
-from analysis.reading.results import Graded, Ints, Pairs, Questions, Results
+from analysis.reading.results import UNGRADED, Graded, Ints, Pairs, Questions, Results
 from analysis.reading.titles import distinct, without_alias
 from w2s_core.errors import UserError
 from w2s_core.recipes.recipe import Outline, Role
-from w2s_core.statistics import Estimate, score
+from w2s_core.statistics import Bounds, Estimate, bounded_score, score
 from w2s_core.statistics.scores import pass_at_k
 
 Args = ParamSpec("Args")
@@ -240,14 +240,20 @@ class Group:
             UserError: results on different questions, or a question that stands twice.
         """
         names = self.present(method, k=k) if runs is None else runs
-        rows = [self._row(method, k, name) for name in names]
+        return self._stacked([self._row(method, k, name) for name in names])
+
+    def best_table(self, method: str, *, k: int = 1) -> Floats:
+        """The same where every response that was not graded counts as right (see `Graded.ungraded`)."""
+        return self._stacked([self._row(method, k, name, best=True) for name in self.present(method, k=k)])
+
+    def _stacked(self, rows: list[Floats]) -> Floats:
         return np.stack(rows) if rows else np.empty((0, len(self.ids)))
 
-    def _row(self, method: str, k: int, name: str) -> Floats:
-        place = ("row", method, k, name)
+    def _row(self, method: str, k: int, name: str, *, best: bool = False) -> Floats:
+        place = ("row", method, k, name, best)
         if place not in self.memo:
             graded = self.graded(self._label(method, k), name)
-            scores = _scores(graded, k)
+            scores = _scores(graded.n, graded.c + graded.ungraded if best else graded.c, k)
             order = self._aligned(graded.questions, f"{method} of run {name}")
             self.memo[place] = scores if order is None else scores[order]
         row: Floats = self.memo[place]
@@ -305,15 +311,15 @@ class Group:
         return self.clusters[chosen].tolist() if self.clusters is not None else None
 
     def counts(self, kind: str) -> dict[str, int]:
-        """Responses of a kind on the split, and how many of them were unparsed, timed out, truncated."""
-        totals = {"responses": 0, "unparsed": 0, "timed_out": 0, "truncated": 0}
+        """Responses of a kind on the split, and how many were unparsed, timed out, truncated, undecided."""
+        totals = {"responses": 0, "unparsed": 0, "timed_out": 0, "truncated": 0, "undecided": 0}
         for method in self.planned(kind):
             label = f"{kind}/{self.split}/{method}"
             for name in self.having(label):
                 graded = self.graded(label, name)
                 totals["responses"] += len(graded.verdicts)
                 totals["truncated"] += int(graded.truncated.sum())
-                for verdict in ("unparsed", "timed_out"):
+                for verdict in UNGRADED:
                     totals[verdict] += int(graded.count(verdict).sum())
         return totals
 
@@ -324,8 +330,7 @@ def _once_each(questions: Questions, where: str) -> None:
         raise UserError(f"grades of {where}: question '{twice}' stands twice")
 
 
-def _scores(graded: Graded, k: int) -> Floats:
-    n, c = graded.n, graded.c
+def _scores(n: Ints, c: Ints, k: int) -> Floats:
     if k == 1:
         return np.asarray(c / n, dtype=np.float64)
     known = {pair: pass_at_k(*pair, k) for pair in {*zip(n.tolist(), c.tolist(), strict=True)}}
@@ -379,3 +384,23 @@ def accuracy_estimate(group: Group, method: str) -> Estimate | None:
         ("accuracy", group.questions),
         lambda: score(group.table(method), group.clusters),
     )
+
+
+def accuracy_bounds(group: Group, method: str, k: int = 1) -> Bounds | None:
+    """Between which bounds a method's accuracy (or pass@k) lies, whatever the responses that were not graded are.
+
+    None where it is missing, or all responses were graded.
+    """
+    if not group.present(method, k=k):
+        return None
+    return shared(
+        group,
+        [f"{'samples' if k > 1 else 'greedy'}/{group.split}/{method}"],
+        ("bounds", k, group.questions),
+        lambda: _bounds(group, method, k),
+    )
+
+
+def _bounds(group: Group, method: str, k: int) -> Bounds | None:
+    worst, best = group.table(method, k=k), group.best_table(method, k=k)
+    return None if np.array_equal(worst, best) else bounded_score(worst, best, group.clusters)

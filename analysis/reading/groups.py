@@ -9,7 +9,16 @@ from typing import Any, Final, Literal
 from pydantic import ValidationError
 
 from analysis.reading.frame import Frames, flat
-from analysis.reading.group import PASS_K, Group, Member, accuracy_estimate, names_of, once, shared
+from analysis.reading.group import (
+    PASS_K,
+    Group,
+    Member,
+    accuracy_bounds,
+    accuracy_estimate,
+    names_of,
+    once,
+    shared,
+)
 from analysis.reading.recipes import base_models, find_recipe
 from analysis.reading.titles import outline_of
 from analysis.reading.typed import written
@@ -20,6 +29,7 @@ __all__ = [
     "PASS_K",
     "Group",
     "Member",
+    "accuracy_bounds",
     "accuracy_estimate",
     "by_subject",
     "default_split",

@@ -8,19 +8,24 @@ from analysis.reading.frame import read_grades
 from w2s_core.engine import Store
 from w2s_core.errors import UserError
 from w2s_core.statistics import (
+    Bounds,
     Estimate,
+    bounded_score,
     holm,
+    imbens_manski,
     mcnemar_exact,
     paired_difference,
     paired_permutation,
     same_ids,
 )
+from w2s_core.statistics.estimates import LEVEL
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SIDES: Final = ("both right", "only A", "only B", "neither")
 COLUMNS: Final = ["id", "level", "template", "a", "b"]
+_BEST: Final = ["best_a", "best_b"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,8 @@ class Part:
         p: of a paired permutation of A and B within questions (or clusters).
         sides: questions by `SIDES`; for pass@10 those where A is higher count as "only A".
         mcnemar: exact McNemar p of the changed sides; it takes the questions as independent.
+        bounds_a, bounds_b, bounds: of the shares and of the difference, whatever the responses are that were not
+            graded (see `Graded.ungraded`); None where there are none. p and sides take them as wrong.
     """
 
     level: Any
@@ -43,6 +50,9 @@ class Part:
     p: float
     sides: Mapping[str, int]
     mcnemar: float
+    bounds_a: Bounds | None = None
+    bounds_b: Bounds | None = None
+    bounds: Bounds | None = None
 
 
 @dataclass(frozen=True)
@@ -86,7 +96,7 @@ def compare_pair(
     table = _joined(_scores(store, a, measure, names[0]), _scores(store, b, measure, names[1]), names, common)
     levels = [level for level in table["level"].unique() if level is not None]
     parts = tuple(_part(table[table["level"] == level], level) for level in sorted(levels, key=_level_rank))
-    return Pair(_part(table, None), parts, holm({part.level: part.p for part in parts}), table)
+    return Pair(_part(table, None), parts, holm({part.level: part.p for part in parts}), table[COLUMNS])
 
 
 def _scores(store: Store, key: str, measure: str, name: str) -> "pd.DataFrame":
@@ -99,17 +109,18 @@ def _scores(store: Store, key: str, measure: str, name: str) -> "pd.DataFrame":
     if not store.has(key):
         raise UserError(f"{name}: the result {key[:12]} is not computed yet")
     columns = read_grades(store.path(key))
-    n, right = columns["n"], columns["c"]
-    if measure == "pass":
-        if len(n) and n.min() < PASS_K:
-            raise UserError(f"{name}: pass@{PASS_K} needs {PASS_K} responses a question, there are {n.min()}")
-        scores = np.array(
-            [pass_at_k(int(drawn), int(hits), PASS_K) for drawn, hits in zip(n, right, strict=True)]
-        )
-    else:
-        scores = right / n if len(n) else np.array([])
+    n = columns["n"]
+    if measure == "pass" and len(n) and n.min() < PASS_K:
+        raise UserError(f"{name}: pass@{PASS_K} needs {PASS_K} responses a question, there are {n.min()}")
+
+    def scores(right: Any) -> Any:
+        if measure == "pass":
+            drawn = zip(n.tolist(), right.tolist(), strict=True)
+            return np.array([pass_at_k(*pair, PASS_K) for pair in drawn], dtype=float)
+        return np.asarray(right / n if len(n) else [], dtype=float)
+
     frame = pd.DataFrame({name: columns[name] for name in ("id", "level", "template")})
-    frame["score"] = np.asarray(scores, dtype=float)
+    frame["score"], frame["best"] = scores(columns["c"]), scores(columns["c"] + columns["ungraded"])
     if frame["id"].duplicated().any():
         raise UserError(f"{name}: question '{frame['id'][frame['id'].duplicated()].iloc[0]}' stands twice")
     return frame
@@ -122,25 +133,49 @@ def _joined(
     ids = sorted(of_first & of_second) if common else same_ids(of_first, of_second, names)
     if not ids:
         raise UserError(f"{names[0]} and {names[1]} have no question in common")
-    table = first.set_index("id").loc[ids].rename(columns={"score": "a"})
-    table["b"] = second.set_index("id").loc[ids, "score"]
-    return table.reset_index()[COLUMNS]
+    table = first.set_index("id").loc[ids].rename(columns={"score": "a", "best": "best_a"})
+    table[["b", "best_b"]] = second.set_index("id").loc[ids, ["score", "best"]]
+    return table.reset_index()[[*COLUMNS, *_BEST]]
 
 
 def _part(table: "pd.DataFrame", level: Any) -> Part:
-    ids, a, b = table["id"].tolist(), table["a"].tolist(), table["b"].tolist()
     labels = cluster_labels(table["template"])
-    clusters = dict(zip(ids, labels, strict=True)) if labels else None
-    difference = paired_difference(dict(zip(ids, a, strict=True)), dict(zip(ids, b, strict=True)), clusters)
     sides = _sides(table)
     return Part(
         level,
         float(table["a"].mean()),
         float(table["b"].mean()),
-        difference,
+        _difference(table, "a", "b", labels),
         paired_permutation((table["b"] - table["a"]).to_numpy(), labels),
         sides,
         mcnemar_exact(sides["only A"], sides["only B"]),
+        _share_bounds(table, "a", labels),
+        _share_bounds(table, "b", labels),
+        _difference_bounds(table, labels),
+    )
+
+
+def _difference(
+    table: "pd.DataFrame", of_a: str, of_b: str, labels: list[Any] | None, level: float = LEVEL
+) -> Estimate:
+    ids = table["id"].tolist()
+    first, second = (dict(zip(ids, table[name].tolist(), strict=True)) for name in (of_a, of_b))
+    clusters = dict(zip(ids, labels, strict=True)) if labels else None
+    return paired_difference(first, second, clusters, level=level)
+
+
+def _share_bounds(table: "pd.DataFrame", side: str, labels: list[Any] | None) -> Bounds | None:
+    worst, best = table[side].to_numpy(), table[f"best_{side}"].to_numpy()
+    return bounded_score(worst, best, labels) if (best > worst).any() else None
+
+
+def _difference_bounds(table: "pd.DataFrame", labels: list[Any] | None) -> Bounds | None:
+    """From ungraded responses of A right and of B wrong to the reverse."""
+    if not (table[_BEST].to_numpy() > table[["a", "b"]].to_numpy()).any():
+        return None
+    return imbens_manski(
+        lambda at: _difference(table, "best_a", "b", labels, at),
+        lambda at: _difference(table, "a", "best_b", labels, at),
     )
 
 

@@ -15,7 +15,10 @@ from w2s_core.errors import UserError
 
 GRADES: Final = "grades.parquet"
 ROWS: Final = "rows.parquet"
+UNGRADED: Final = ("unparsed", "timed_out", "undecided")
+"""The verdicts of responses that are not shown to be wrong, though they score 0."""
 
+_IS_UNGRADED: Final = np.array([verdict in UNGRADED for verdict in VERDICTS])
 _NO_ANSWER, _RIGHT_ANSWER, _PADDING = -1, -2, -3
 
 Ints = npt.NDArray[np.int64]
@@ -87,12 +90,14 @@ class Graded:
     Attributes:
         offsets: where each row's responses begin, shape [rows + 1].
         verdicts: shape [responses].
+        cut_off: whether each response ended at the length limit, shape [responses]; False where that is not known.
         path: the file.
     """
 
     questions: Questions
     offsets: Ints
     verdicts: npt.NDArray[np.int8]
+    cut_off: npt.NDArray[np.bool_]
     path: Path
 
     @property
@@ -152,12 +157,17 @@ class Graded:
     @cached_property
     def truncated(self) -> Ints:
         """How many responses of each row ended at the length limit; none where that is not known."""
-        table = read_parquet(self.path, ("finish",))
-        if "finish" not in table.column_names:
-            return np.zeros(len(self.n), dtype=np.int64)
-        names, codes = _coded(table["finish"].combine_chunks().flatten())
-        flat = np.array([name == TRUNCATED for name in names], dtype=bool)[codes]
-        return _row_sums(flat, self.offsets) if len(flat) == len(self.verdicts) else np.zeros_like(self.n)
+        return _row_sums(self.cut_off, self.offsets)
+
+    @cached_property
+    def ungraded(self) -> Ints:
+        """How many responses of each row score 0 without being shown to be wrong.
+
+        No answer was found, the comparison was not decided, or the model was cut off before it was done and the answer
+        so far is not right. A response for which several of these hold counts once.
+        """
+        unfinished = self.cut_off & (self.verdicts != VERDICTS.index(RIGHT))
+        return _row_sums(_IS_UNGRADED[self.verdicts] | unfinished, self.offsets)
 
     @cached_property
     def levels(self) -> list[Any]:
@@ -302,15 +312,32 @@ def read_graded(folder: Path, shared: Shared = lambda same, make: make()) -> Gra
         UserError: the folder holds no grades, they lack a column, or a verdict is unknown.
     """
     path = folder / GRADES
-    table = read_parquet(path, ("id", "verdicts"))
+    table = read_parquet(path, ("id", "verdicts", "finish"))
     if table.num_rows == 0:
-        return Graded(Questions([]), np.zeros(1, dtype=np.int64), np.zeros(0, dtype=np.int8), path)
+        nothing = np.zeros(0, dtype=bool)
+        return Graded(Questions([]), np.zeros(1, dtype=np.int64), nothing.astype(np.int8), nothing, path)
     if missing := {"id", "verdicts"} - set(table.column_names):
         raise UserError(f"{path} has no column '{min(missing)}'; it holds no grades")
     buffers = (buffer for chunk in table["id"].chunks for buffer in chunk.buffers())
     same = (table.num_rows, *(buffer and buffer.to_pybytes() for buffer in buffers))
     codes, offsets = _codes(table, path)
-    return Graded(shared(same, lambda: Questions(table["id"].to_pylist())), offsets, codes, path)
+    return Graded(
+        shared(same, lambda: Questions(table["id"].to_pylist())),
+        offsets,
+        codes,
+        _cut_off(table, len(codes)),
+        path,
+    )
+
+
+def _cut_off(table: Any, responses: int) -> npt.NDArray[np.bool_]:
+    """Whether each response ended at the length limit."""
+    nowhere = np.zeros(responses, dtype=bool)
+    if "finish" not in table.column_names:
+        return nowhere
+    names, codes = _coded(table["finish"].combine_chunks().flatten())
+    flat = np.array([name == TRUNCATED for name in names], dtype=bool)[codes]
+    return flat if len(flat) == responses else nowhere
 
 
 def _codes(table: Any, path: Path) -> tuple[npt.NDArray[np.int8], Ints]:

@@ -51,7 +51,9 @@ def _responses_note(group: Group) -> list[str]:
     """What went wrong with greedy responses, counted: an unparsed answer is no wrong answer, though it scores 0."""
     counted = group.counts("greedy")
     total = counted.pop("responses")
-    parts = [f"{number:,} {name.replace('_', ' ')}" for name, number in counted.items()]
+    # Comparisons that come to no end are rare: they are named where there are any.
+    named = {name: number for name, number in counted.items() if number or name != "undecided"}
+    parts = [f"{number:,} {name.replace('_', ' ')}" for name, number in named.items()]
     return [f"Of {total:,} greedy responses above: {', '.join(parts)}."] if total else []
 
 

@@ -3,27 +3,45 @@
 import csv
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import isnan, nan
 from pathlib import Path
+from typing import TypeGuard
 
-from w2s_core.statistics import Estimate
+from w2s_core.statistics import Bounds, Estimate
 
 WIDTH = 100
 MISSING = "missing"
+MARK = "†"
+"""Of a cell with bounds that a note tells."""
+LEAST_GAP = 0.005
+"""Bounds that lie no further apart than this share are not shown."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell: what is shown, and the number behind it (nan for words)."""
+    """A cell: what is shown, and the number behind it (nan for words).
+
+    `bounds` are those that responses which were not graded leave, in the cell's unit; None where they are narrow.
+    `remark` is what the note beneath the table says of them.
+    """
 
     text: str
     value: float = nan
     low: float = nan
     high: float = nan
+    bounds: Bounds | None = None
+    remark: str = ""
 
 
 EMPTY = Cell("")
+_BOUNDS_NOTE = (
+    f"{MARK} Not all responses were graded: some were unparsed, timed out, undecided, or truncated and not right. They "
+    "count as wrong. With all of them wrong to all right, and an interval that holds the true share with 95 % whatever "
+    f"they are (Imbens and Manski 2004), where that is more than {100 * LEAST_GAP:g} points: "
+)
+_REMARKS = 40
+"""Cells that the note names; the CSV has all."""
 
 
 @dataclass
@@ -53,6 +71,27 @@ class Table:
         """The cells as shown, row by row."""
         return [[row.get(name, EMPTY).text for name in self.columns] for row in self.rows]
 
+    def bounded(self) -> set[str]:
+        """The columns of which any cell shows bounds."""
+        return {name for row in self.rows for name in self.columns if row.get(name, EMPTY).bounds is not None}
+
+    def explained(self) -> list[str]:
+        """The notes, after what is said of marked cells, if there are any."""
+        remarks = self._remarks()
+        if not remarks:
+            return self.notes
+        more = f"; and {len(remarks) - _REMARKS} more (CSV)" if len(remarks) > _REMARKS else ""
+        return [f"{_BOUNDS_NOTE}{'; '.join(remarks[:_REMARKS])}{more}.", *self.notes]
+
+    def _remarks(self) -> list[str]:
+        marked = [(row, name) for row in self.rows for name in self.columns if row.get(name, EMPTY).remark]
+        # The column is named where several have marks.
+        several = len({name for _, name in marked}) > 1
+        return [
+            f"{row.get(self.columns[0], EMPTY).text}{f', {name}' if several else ''}: {row[name].remark}"
+            for row, name in marked
+        ]
+
 
 def words(text: str) -> Cell:
     """A cell of words."""
@@ -69,6 +108,49 @@ def count(number: float) -> Cell:
 def percent(share: float, digits: int = 1) -> Cell:
     """A share as per cent, without its sign."""
     return Cell("–") if isnan(share) else Cell(f"{100 * share:.{digits}f}", 100 * share)
+
+
+def with_bounds(cell: Cell, bounds: Bounds | None) -> Cell:
+    """A share in per cent, marked where its bounds lie far apart: `71.2† [67.0, 75.1]`."""
+    if not is_wide(bounds):
+        return cell
+    lower, upper, low, high = (f"{100 * share:.1f}" for share in _parts(bounds))
+    interval = "" if isnan(bounds.low) else f" [{low}, {high}]"
+    return _marked(cell, bounds, f"{lower}–{upper}{interval}")
+
+
+def with_bounds_of_difference(cell: Cell, bounds: Bounds | None) -> Cell:
+    """A difference in points, marked where its bounds lie far apart: `+5.2† [+3.1, +7.4]`."""
+    if not is_wide(bounds):
+        return cell
+    lower, upper, low, high = (_signed(100 * share) for share in _parts(bounds))
+    interval = "" if isnan(bounds.low) else f" [{low}, {high}]"
+    return _marked(cell, bounds, f"{lower} to {upper}{interval}")
+
+
+def with_bounds_unmarked(cell: Cell, bounds: Bounds | None) -> Cell:
+    """A share in per cent whose bounds stand in the CSV alone."""
+    return replace(cell, bounds=_in_points(bounds)) if is_wide(bounds) else cell
+
+
+def _marked(cell: Cell, bounds: Bounds, remark: str) -> Cell:
+    value, space, interval = cell.text.partition(" ")
+    return replace(cell, text=f"{value}{MARK}{space}{interval}", bounds=_in_points(bounds), remark=remark)
+
+
+def is_wide(bounds: Bounds | None) -> TypeGuard[Bounds]:
+    """Whether bounds lie so far apart that they are shown."""
+    return (
+        bounds is not None and bounds.gap > LEAST_GAP + 1e-9
+    )  # one of 200 responses is half a point exactly
+
+
+def _in_points(bounds: Bounds) -> Bounds:
+    return Bounds(*(100 * share for share in _parts(bounds)))
+
+
+def _parts(bounds: Bounds) -> tuple[float, float, float, float]:
+    return bounds.lower, bounds.upper, bounds.low, bounds.high
 
 
 def share_cell(estimate: Estimate | None, *, signed: bool = False) -> Cell:
@@ -143,7 +225,7 @@ def to_terminal(table: Table, width: int = WIDTH) -> str:
     console.print(Text(table.title))
     console.print(Text("─" * min(width, max(len(table.title), 60))))
     console.print(grid)
-    for note in table.notes:
+    for note in table.explained():
         console.print(Text(note), width=width)
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
 
@@ -159,7 +241,7 @@ def to_markdown(table: Table) -> str:
     lines.append("| " + " | ".join(map(escape, table.columns)) + " |")
     lines.append("|" + "|".join("---" if table.is_left(name) else "---:" for name in table.columns) + "|")
     lines += ["| " + " | ".join(map(escape, cells)) + " |" for cells in table.texts()]
-    lines += ["", *(f"{escape(note)}  " for note in table.notes)]
+    lines += ["", *(f"{escape(note)}  " for note in table.explained())]
     return "\n".join(lines) + "\n"
 
 
@@ -172,29 +254,37 @@ def to_csv(*tables: Table) -> str:
     """Tables as one CSV, numbers in full: an interval takes three columns, `x`, `x low`, `x high`.
 
     The columns of several tables are put together; what each is `of` stands in a first column, if any is of something.
+    A column of which any cell shows bounds has four more: `x worst`, `x best`, `x bounds low`, `x bounds high`.
     """
     columns = list(dict.fromkeys(name for table in tables for name in table.columns))
     spans = {name for table in tables for name in table.spans}
+    bounded = {name for table in tables for name in table.bounded()}
     named = any(table.of for table in tables)
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["of"] * named + [part for name in columns for part in _headings(name, name in spans)])
+    writer.writerow(
+        ["of"] * named
+        + [part for name in columns for part in _headings(name, name in spans, name in bounded)]
+    )
     for table in tables:
         for row in table.rows:
-            cells = [_fields(row.get(name, EMPTY), name in spans) for name in columns]
+            cells = [_fields(row.get(name, EMPTY), name in spans, name in bounded) for name in columns]
             writer.writerow([table.of] * named + [part for fields in cells for part in fields])
     return out.getvalue()
 
 
-def _headings(name: str, spans: bool) -> list[str]:
-    return [name, f"{name} low", f"{name} high"] if spans else [name]
+def _headings(name: str, spans: bool, bounded: bool) -> list[str]:
+    ends = ("low", "high") if spans else ()
+    bounds = ("worst", "best", "bounds low", "bounds high") if bounded else ()
+    return [name, *(f"{name} {part}" for part in (*ends, *bounds))]
 
 
-def _fields(cell: Cell, spans: bool) -> list[str]:
+def _fields(cell: Cell, spans: bool, bounded: bool) -> list[str]:
     first = cell.text if isnan(cell.value) else _number(cell.value)
-    if not spans:
-        return [first]
-    return [first, *("" if isnan(end) else _number(end) for end in (cell.low, cell.high))]
+    ends = (cell.low, cell.high) if spans else ()
+    known = cell.bounds or Bounds(nan, nan, nan, nan)
+    bounds = (known.lower, known.upper, known.low, known.high) if bounded else ()
+    return [first, *("" if isnan(number) else _number(number) for number in (*ends, *bounds))]
 
 
 def _number(value: float) -> str:
@@ -218,8 +308,8 @@ def to_latex(table: Table) -> str:
         r"\bottomrule",
         r"\end{tabular}",
     ]
-    if table.notes:
-        notes = r" \\ ".join(map(tex, table.notes))
+    if table.explained():
+        notes = r" \\ ".join(map(tex, table.explained()))
         lines.append(rf"\par\smallskip\parbox{{\linewidth}}{{\footnotesize\raggedright {notes}}}")
     return "\n".join([*lines, r"\end{table}"]) + "\n"
 
@@ -243,6 +333,7 @@ _TEX = str.maketrans(
         "–": "--",
         "−": "$-$",
         "·": r"\textperiodcentered{}",
+        "†": r"\textdagger{}",
         "≥": r"$\geq$",
         "≤": r"$\leq$",
         "“": "``",
