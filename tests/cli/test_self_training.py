@@ -113,6 +113,7 @@ def test_tables_compare_diagnose(lab: Path) -> None:
         assert not OTHER.search(text), OTHER.search(text)
 
 
+@pytest.mark.slow
 def test_two_recipes_in_one_store_are_never_one_experiment(lab: Path, tmp_path: Path) -> None:
     other = write_experiment(tmp_path, evaluation={"samples": 2})
     w2s("run", other, "--name", "other", folder=lab)

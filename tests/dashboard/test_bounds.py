@@ -76,7 +76,9 @@ def test_a_comparison_says_what_is_open_and_that_it_is_of_one_seed(
     assert "One seed: these models only" in texts
 
 
-def test_undecided_responses_are_counted_and_where_all_were_graded_there_are_no_bounds(tmp_path: Path) -> None:
+def test_undecided_responses_are_counted_and_where_all_were_graded_there_are_no_bounds(
+    tmp_path: Path,
+) -> None:
     def measured(name: str, ungraded: int) -> dict[str, list[float | None]]:
         verdicts = ["undecided"] * ungraded + ["wrong"] * (100 - ungraded) + ["right"] * 100
         rows = [
