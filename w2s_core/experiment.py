@@ -12,7 +12,8 @@ from pydantic import Field
 
 from w2s_core.errors import UserError
 from w2s_core.plugins import RECIPES
-from w2s_core.strict_yaml import Lines, Loader, Place, Section, read_yaml, set_field, validate
+from w2s_core.sampling.limits import faults
+from w2s_core.strict_yaml import Lines, Loader, Place, Section, field_position, read_yaml, set_field, validate
 from w2s_core.training.settings import Hyperparameters, Positive
 from w2s_core.versions import bitsandbytes_version, vllm_version
 
@@ -56,7 +57,8 @@ class Experiment(Section):
     recipe: str = Field(default="weak_to_strong", description="the method; `w2s recipes` lists them")
     task: TaskConfig
     trust_remote_code: bool = Field(default=False, description="run Python code that a checkpoint brings")
-    seed: int = Field(default=0, ge=0)
+    # the libraries that train seed NumPy's generator with it, which takes 32 bits
+    seed: int = Field(default=0, ge=0, le=2**32 - 1)
     max_new_tokens: int = Field(default=512, ge=1, description="longest response, in tokens")
     engine: Literal["transformers", "vllm"] = Field(
         default="transformers", description="what samples; vLLM draws other samples"
@@ -141,9 +143,14 @@ def build_experiment(
 ) -> Experiment:
     """An experiment from plain data, as the recipe that it names has it; `folders` tells what the folder of each
     base model is relative to, by field.
+
+    Raises:
+        UserError: as `load_experiment`, or a setting of sampling that its engine cannot take.
     """
     recipe = recipe_of(tree, path, lines)
     experiment: Experiment = validate(recipe.fields, tree, path, lines)
+    for place, words in faults(experiment.engine, experiment.model_dump(mode="json")):
+        raise UserError(f"{field_position(path, lines, place)} {words}")
     located = {name: locate_model(getattr(experiment, name), folders[name]) for name in recipe.models}
     return experiment.model_copy(update=located)
 

@@ -62,7 +62,9 @@ def validate(model: type[S], tree: dict[str, Any], path: Path, lines: Lines) -> 
     # A field of any type takes a number that no key can hold, and so would pass it on.
     for place, value in _leaves(tree):
         if isinstance(value, float) and not math.isfinite(value):
-            raise UserError(f"{_named(path, lines, place)}: should be a finite number (given: {value})")
+            raise UserError(
+                f"{field_position(path, lines, place)}: should be a finite number (given: {value})"
+            )
     try:
         return model.model_validate_json(json.dumps(tree))
     except ValidationError as error:
@@ -180,7 +182,8 @@ def _position(path: Path, lines: Lines, place: Place) -> str:
     return f"{path}:{line}" if line else str(path)
 
 
-def _named(path: Path, lines: Lines, place: Place) -> str:
+def field_position(path: Path, lines: Lines, place: Place) -> str:
+    """The beginning of a message about a field: `file.yaml:7: field 'a.b'`."""
     return f"{_position(path, lines, place)}: field '{'.'.join(map(str, place))}'"
 
 

@@ -321,6 +321,12 @@ def test_modules_that_decide_nothing_are_named_by_the_author(key: Key) -> None:
     assert key(edited, unkeyed=unkeyed) == key(unkeyed=unkeyed) != key()
 
 
+def test_a_module_that_decides_nothing_may_stand_in_a_package_that_does(key: Key) -> None:
+    package = {"rules.py": None, "rules/__init__.py": FILES["rules.py"]}
+    more = {**package, "rules/check.py": "def check(n):\n    return n\n"}
+    assert key(more, unkeyed=', unkeyed=("mine.rules.check",)') == key(package) != key(more)
+
+
 def test_files_beside_the_users_own_count(key: Key) -> None:
     uses = {"late.py": "from beside import late\n"}
     assert key(uses, beside=FILES["late.py"]) == key()

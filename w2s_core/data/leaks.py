@@ -1,46 +1,16 @@
 """Questions that stand twice: within a file, and across training and evaluation files. Pure.
 
-A duplicate is exact (the same characters) or normalised (the same but for case, spacing and punctuation); every exact
-duplicate is a normalised one too.
+A duplicate is exact (the same characters) or normalised (the same but for case, spacing and punctuation, see
+`question_text`); every exact duplicate is a normalised one too.
 """
 
 import hashlib
-import re
-import unicodedata
 from collections import Counter
 from dataclasses import dataclass, field
 from itertools import permutations
 from typing import Any, Literal
 
-_TOKEN = re.compile(
-    r"\d+(?:\.\d+)?|(?<!\w)\.\d+"  # a number: its decimal point is no punctuation
-    r"|[^\s\d\x00-@\[-`{-\x7f×÷√]+"  # a word, with the marks on its letters
-    r"|-(?=\s*\.?\d)|[%+*/^=<>~|×÷√]"  # operators; a hyphen between words is punctuation
-)
-_THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?!,?\d)")
-_CHARACTERS = str.maketrans({"−": "-", "⁄": "/", "’": None, "‘": None, "'": None})
-
-
-def normalise_question(text: str) -> str:
-    """The text without case, punctuation and the way it is spaced; numbers and operators stay: 1.5 is not 15.
-
-    A text that is punctuation alone stays itself, so that "?" and "!" are not the same question.
-    """
-    plain = unicodedata.normalize("NFKC", text).casefold()
-    if not plain.isascii():
-        plain = _without_punctuation(unicodedata.normalize("NFKC", plain).translate(_CHARACTERS))
-    plain = _THOUSANDS.sub(lambda found: found[0].replace(",", ""), plain.replace("'", ""))
-    return " ".join(_TOKEN.findall(plain)) or " ".join(text.split())
-
-
-def _without_punctuation(text: str) -> str:
-    """Without what is punctuation beyond ASCII, and without characters that show nowhere, such as a soft hyphen."""
-    kept = []
-    for character in text:
-        kind = "" if character.isascii() else unicodedata.category(character)
-        if kind != "Cf":
-            kept.append(" " if kind.startswith("P") else character)
-    return "".join(kept)
+from w2s_core.data.question_text import normalise_question
 
 
 @dataclass(frozen=True)

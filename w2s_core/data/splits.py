@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from w2s_core.data.leaks import normalise_question
+from w2s_core.data.question_text import normalise_question
 from w2s_core.errors import UserError
 from w2s_core.plugins import TASKS
 from w2s_core.rows import Row

@@ -182,13 +182,14 @@ class Reach:
 
     Args:
         function: the step's function.
-        declared: modules and packages that count whole.
+        declared: modules and packages that count whole, but for what `unkeyed` names in them.
         unkeyed: modules and packages that decide nothing: of them only the imported name counts.
     """
 
     def __init__(self, function: Callable[..., Any], declared: Iterable[str], unkeyed: Iterable[str]) -> None:
         self._function, self._module = function, function.__module__
-        self.declared = sorted({module for name in declared for module in source_files(name)})
+        excluded = {module for name in unkeyed for module in source_files(name)}
+        self.declared = sorted({module for name in declared for module in source_files(name)} - excluded)
         self._unkeyed = (*NEVER_KEYED, *unkeyed)
         path = Path(inspect.getfile(function))
         tops = frozenset(name.split(".")[0] for name in (self._module, __name__, *self.declared))

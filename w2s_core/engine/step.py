@@ -51,7 +51,8 @@ def step(
     Args:
         version: raise it to make every result of the step anew.
         code: dotted names of modules or packages that decide the result, all that is in them. A package covers all
-            its modules. What the function uses by name counts anyhow, through imports and at any remove.
+            its modules but those that `unkeyed` names. What the function uses by name counts anyhow, through imports
+            and at any remove.
         libraries: distributions whose version decides the result ("torch").
         unkeyed: parameters that do not decide the result, such as where a file lies; and dotted names of modules or
             packages whose code does not, such as those that only report.

@@ -9,6 +9,7 @@ from w2s_core.errors import UserError
 from w2s_core.experiment import Experiment
 from w2s_core.plugins import RECIPES
 from w2s_core.recipes.unused_fields import check_fields_are_read
+from w2s_core.sampling.limits import check_sampling
 from w2s_core.steps.grade import grade
 from w2s_core.steps.sample import sample
 
@@ -145,7 +146,12 @@ class Targets:
 def answer(
     experiment: Experiment, answerer: Answerer, questions: Handle, *, n: int = 1, temperature: float = 1.0
 ) -> Handle:
-    """Responses of a model to questions: one greedy response each, or n sampled ones for n > 1."""
+    """Responses of a model to questions: one greedy response each, or n sampled ones for n > 1.
+
+    Raises:
+        UserError: the experiment's engine cannot draw them (`w2s_core.sampling.limits`).
+    """
+    check_sampling(experiment.engine, answerer.model, n=n, temperature=temperature if n > 1 else 0.0)
     drawn = {"n": n, "temperature": temperature, "seed": experiment.seed} if n > 1 else {}
     return sample(
         model=answerer.model,

@@ -50,6 +50,7 @@ def demonstrate(ctx: Context, *, questions: Path, responses: Path, rule: str, sh
     version=1,
     code=("w2s_core.sampling", *MODEL_CODE),
     libraries=MODEL_LIBRARIES,
+    unkeyed=("w2s_core.sampling.limits",),  # refuses settings at planning, and decides no sample
     gpu=True,
     gives="responses",
     takes={"model": ("model",), "questions": ("questions",), "demonstrations": ("demonstrations",)},
