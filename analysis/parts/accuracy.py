@@ -10,7 +10,6 @@ import numpy.typing as npt
 from analysis.reading.groups import PASS_K, Group, accuracy_estimate, once
 from analysis.writing.notes import footer, smallest_gain
 from analysis.writing.table import MISSING, Cell, Table, percent, percent_interval, ratio_interval, words
-from w2s_core.errors import UserError
 from w2s_core.statistics import Recovery, recovery, score
 
 Floats = npt.NDArray[np.float64]
@@ -97,11 +96,9 @@ def level_means(group: Group, method: str) -> dict[Any, float]:
 
 def _pass_cell(group: Group, method: str) -> Cell:
     if not group.present(method, k=PASS_K):
-        return words(MISSING)
-    try:
-        estimate = score(group.table(method, k=PASS_K), group.clusters)
-    except UserError:
-        return words("–")  # fewer samples were drawn than pass@10 needs
+        # Fewer samples than pass@10 needs are no gap that a command could fill.
+        return words("–" if group.having(f"samples/{group.split}/{method}") else MISSING)
+    estimate = score(group.table(method, k=PASS_K), group.clusters)
     return Cell(percent(estimate.value).text, 100 * estimate.value, 100 * estimate.low, 100 * estimate.high)
 
 
