@@ -72,7 +72,7 @@ def render_trials(sweep: Sweep, store: Store) -> str:
         values += [""] * (len(objectives) - len(values))
         test = _test_accuracy(planned, store) if planned.title in test_read else ""
         rows.append((str(trial.number), planned.title, *values, test, trial.state.name.lower()))
-    columns = ("trial", "cell", *(f"{goal.metric} (dev)" for goal in objectives), "accuracy (test)", "state")
+    columns = ("trial", "cell", *map(_heading, objectives), "accuracy (test)", "state")
     return table(columns, rows)
 
 
@@ -83,6 +83,11 @@ def _ranked(sweep: Sweep, objectives: tuple[Objective, ...]) -> list:  # type: i
         return settled
     sign = -1 if objectives[0].direction == "maximize" else 1
     return sorted(settled, key=lambda t: (t.values is None, sign * (t.values or [0])[0], t.number))
+
+
+def _heading(objective: Objective) -> str:
+    # Other metrics name their split, or have none: labels are of training questions, costs of whole runs.
+    return "accuracy (dev)" if objective.metric == "accuracy" else objective.metric
 
 
 def _value(objective: Objective, value: float) -> str:

@@ -255,6 +255,18 @@ def test_a_plug_in_that_is_not_there_is_told(w2s: Command, tmp_path: Path) -> No
     assert refusal(w2s("--import", "no.py", "gc")) == "--import no.py: there is no such file"
 
 
+def test_a_bare_folder_and_what_is_no_modules_name_are_told(w2s: Command, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    line = refusal(w2s("--import", "folder", "gc"))
+    assert line.startswith(
+        f"--import folder: {tmp_path}/folder is a folder without __init__.py: name a module in it"
+    )
+    for name in (".", "", "folder/", "folder/my_task", "my-task"):
+        assert refusal(w2s("--import", name, "gc")).startswith(
+            f"--import {name}: no module can have that name"
+        )
+
+
 def test_a_name_that_python_has_already_is_refused(w2s: Command, tmp_path: Path) -> None:
     (tmp_path / "json.py").write_text("")
     line = refusal(w2s("--import", "json.py", "gc"))
@@ -339,8 +351,45 @@ def test_a_package_and_a_module_with_one_name_are_refused(
         (
             'given.questions["train_2"]',
             'given.questions["train_3"]',
-            "recipe 'shortest': KeyError: 'train_3' ({file}:",
+            "'train_3' is not named by the recipe's `splits` and evaluation.splits: train_2, test ({file}:",
         ),
+        (
+            'given.base["model"]',
+            'given.base["modell"]',
+            "recipe 'shortest': LookupError: 'modell' is not named by the recipe's `models`: model ({file}:",
+        ),
+        (
+            'chosen, "train_2"',
+            'chosen, "dev"',
+            "LookupError: 'dev' is not named by the recipe's `splits` and evaluation.splits: train_2, test ({file}:",
+        ),
+        (
+            'role="floor"',
+            'role="flor"',
+            "its target 'base' has the role 'flor', which is none of floor, ceiling,",
+        ),
+        (
+            'title="the base model"',
+            'title="the base\\nmodel"',
+            "its target 'base' needs a title of one line, not 'the base\\nmodel'",
+        ),
+        ('targets.label("chosen"', 'targets.label("my/own"', "its target 'my/own' can have letters, digits"),
+        (
+            'targets.label("chosen", chosen, "train_2"',
+            'targets.keep("rows", 3',
+            "its target 'rows' must be what a step gives, not of type int",
+        ),
+        (
+            'final=lambda x: "tuned"',
+            'final=lambda x: "tund"',
+            "recipe 'shortest': its `final` names 'tund', which it does not judge; judged: base, tuned",
+        ),
+        (
+            'final=lambda x: "tuned"',
+            'final=lambda x: "tuned", rungs=lambda x: ["first"]',
+            "recipe 'shortest': its `rungs` names 'first', which it does not judge; judged: base, tuned",
+        ),
+        ('name="shortest"', 'name="short"', "the recipe 'shortest' calls itself 'short': give it one name"),
         ("x.training(x.tuning)", "x.trainings(x.tuning)", "recipe 'shortest': AttributeError: "),
         ('models=("model",)', 'models=("modell",)', "Shortest has no field 'modell', which models name"),
         ("fields=Shortest", "fields=Draws", "Draws must be a subclass of Experiment"),
@@ -359,6 +408,11 @@ def test_a_recipe_that_cannot_be_right_is_refused_when_it_is_planned(
     [
         ("return Sums(", "return dict(", "task 'sums': TypeError: "),
         ("return Sums(options", "return str(options", "task 'sums': its function gave a str without name"),
+        (
+            "        return [\n            Problem(",
+            "        return [{}]\n        [\n            Problem(",
+            "task 'sums': split 'train_2' must hold w2s_core.tasks.Problem, not dict",
+        ),
         ("first = self", "first = 1 / 0 + self", "task 'sums': ZeroDivisionError: division by zero ({file}:"),
         (
             'RULES.register("total", read_total)',

@@ -122,6 +122,9 @@ class Registry(Generic[P]):
             raise UserError(
                 f"{origin}: the {self.kind} '{name}' must be {self.form}, not of type {type(entry).__name__}"
             )
+        own_name = name if callable(entry) else entry.name
+        if own_name != name:
+            raise UserError(f"{origin}: the {self.kind} '{name}' calls itself '{own_name}': give it one name")
 
     def _unknown(self, name: str) -> str:
         known = list(self.origins())
@@ -153,7 +156,7 @@ def load_place(place: str) -> Any:
 
 def _is_recipe(entry: Any) -> bool:
     # By its parts: the class stands above this module, which experiments are read with.
-    return all(hasattr(entry, name) for name in ("fields", "models", "splits", "build", "targets"))
+    return all(hasattr(entry, name) for name in ("name", "fields", "models", "splits", "build", "targets"))
 
 
 RECIPES: Registry[Any] = Registry(
@@ -234,6 +237,11 @@ def _locate(name: str) -> tuple[str, str]:
     """The folder that has to be on the path, and the dotted name."""
     path = Path(name)
     if path.suffix != ".py":
+        if not all(part.isidentifier() for part in name.split(".")):
+            raise UserError(
+                f"--import {name}: no module can have that name: names of letters, digits and _ with dots between, "
+                "or a path that ends in .py"
+            )
         return str(Path.cwd()), name
     if not path.is_file():
         raise UserError(f"--import {name}: there is no such file")
@@ -245,7 +253,12 @@ def _locate(name: str) -> tuple[str, str]:
 
 
 def _check_place(name: str, module: ModuleType, folder: Path) -> None:
-    """Refuse a module of the same name that stands elsewhere on the path."""
+    """Refuse a bare folder, and a module of the same name that stands elsewhere on the path."""
+    if getattr(module, "__file__", None) is None and hasattr(module, "__path__"):
+        raise UserError(
+            f"--import {name}: {next(iter(module.__path__))} is a folder without __init__.py: "
+            "name a module in it, or a path that ends in .py"
+        )
     top = module.__name__.partition(".")[0]
     file = folder / f"{top}.py"
     loaded = getattr(sys.modules[top], "__file__", None)

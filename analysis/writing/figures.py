@@ -48,6 +48,7 @@ _STYLE: Final[Any] = {
     "ytick.major.width": 0.7,
     "svg.hashsalt": "w2s",  # names inside an SVG are else drawn at random
     "svg.fonttype": "none",
+    "text.parse_math": False,  # titles of targets may hold "$"
 }
 _PANEL: Final = (2.35, 2.5)  # inches; one panel alone gets a column's width
 _SINGLE: Final = (3.4, 2.8)

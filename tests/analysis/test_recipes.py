@@ -83,7 +83,7 @@ def add(
     outline = [entry for entry in OUTLINE if entry.kind != "greedy" or entry.name in accuracy]
     targets = {}
     for entry in outline:
-        targets[entry.label] = key = f"{name}-{entry.name}"
+        targets[entry.label] = key = f"{name}-{entry.name}" + "-samples" * (entry.kind == "samples")
         if entry.kind != "data" and entry.label not in missing:
             share = accuracy.get(entry.name, 0.8)
             store.put(key, "grades.parquet", grades(entry.split or "train_2", 60, share, rng_of(key)))
@@ -137,6 +137,20 @@ def test_accuracy_and_gap_recovered_are_those_of_its_own_floor_and_ceiling(
     assert "base llama" in printed
     assert "A difference from after round 3 must be about" in " ".join(printed.split())
     assert render_run(store, "a") in printed
+
+
+@pytest.mark.usefixtures("registered")
+def test_too_few_samples_for_pass_at_10_are_no_gap(
+    store: TinyStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tiny store holds one sample a question; where it holds none, a command can fill the gap."""
+    drawn = Outline("samples", "final", "after round 3 = final", "method", "test")
+    monkeypatch.setitem(globals(), "OUTLINE", [*OUTLINE, drawn])
+    for run, missing, cell in (("few", (), "–"), ("none", (drawn.label,), "missing")):
+        add(store, run, missing=missing)
+        save_report(store, [run], tmp_path / run, ["w2s"])
+        rows = rows_of(tmp_path / run / "accuracy.csv")
+        assert {row["pass@10"] for row in rows if row["method"] == drawn.title} == {cell}
 
 
 @pytest.mark.usefixtures("registered")

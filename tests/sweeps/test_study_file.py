@@ -265,7 +265,7 @@ def test_an_unknown_metric_lists_what_the_runs_of_the_recipe_produce(write_plain
 def test_a_final_model_that_is_judged_by_no_run_is_the_fault_of_the_recipe(write_plain_study: Writer) -> None:
     planner = CellPlanner(load_study(write_plain_study(space={"rounds": [0]})))
     with pytest.raises(
-        UserError, match=r"the final model of recipe 'plain' is 'tuned_0', which no run judges"
+        UserError, match=r"recipe 'plain': its `final` names 'tuned_0', which it does not judge; judged: base"
     ):
         planner.plan(planner.space.example())
 

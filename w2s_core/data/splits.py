@@ -76,6 +76,10 @@ def _check(task: str, name: str, members: Sequence[Problem]) -> None:
         raise UserError(f"task '{task}': split '{name}' is empty; the method needs questions in it")
     seen: set[str] = set()
     for problem in members:
+        if not isinstance(problem, Problem):
+            raise UserError(
+                f"task '{task}': split '{name}' must hold w2s_core.tasks.Problem, not {type(problem).__name__}"
+            )
         if problem.id in seen:
             raise UserError(
                 f"task '{task}': split '{name}' holds the id '{problem.id}' twice; ids must be unique"

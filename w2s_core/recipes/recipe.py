@@ -1,13 +1,13 @@
 """What a method is to the harness: its fields, its graph of steps, and what its results mean."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
 
 from w2s_core.engine import Handle
 from w2s_core.errors import UserError
 from w2s_core.experiment import Experiment
-from w2s_core.plugins import RECIPES
+from w2s_core.plugins import NAME, RECIPES
 from w2s_core.recipes.unused_fields import check_fields_are_read
 from w2s_core.sampling.limits import check_sampling
 from w2s_core.steps.grade import grade
@@ -54,6 +54,22 @@ class Target(Outline):
     handle: Handle = field(kw_only=True)
 
 
+class Named(dict[str, Handle]):
+    """Handles by name; a name that is none of them is an error that says which there are.
+
+    Attributes:
+        origin: where the names come from, for that message.
+    """
+
+    def __init__(self, handles: Mapping[str, Handle], origin: str) -> None:
+        super().__init__(handles)
+        self.origin = origin
+
+    def __missing__(self, name: str) -> Handle:
+        # No UserError: `RECIPES.guard` adds the recipe's name and the line that asks.
+        raise LookupError(f"'{name}' is not named by {self.origin}: {', '.join(self)}")
+
+
 @dataclass(frozen=True)
 class Given:
     """Handles of what a method starts from. Questions and gold are apart, so that gold cannot slip into a prompt.
@@ -68,6 +84,11 @@ class Given:
     gold: Mapping[str, Handle]
     base: Mapping[str, Handle]
     rule: str
+
+    def __post_init__(self) -> None:
+        splits = "the recipe's `splits` and evaluation.splits"
+        for part, origin in (("questions", splits), ("gold", splits), ("base", "the recipe's `models`")):
+            object.__setattr__(self, part, Named(getattr(self, part), origin))
 
 
 @dataclass(frozen=True)
@@ -89,12 +110,16 @@ class Targets:
 
     def judge(self, name: str, answerer: Answerer, *, title: str, role: Role, samples: bool = False) -> None:
         """Evaluate a model on every evaluation split: greedily, and with `samples` for pass@k and votes too."""
+        self._check_words(name, title)
+        if role not in ROLES:
+            raise self._error(name, f"has the role '{role}', which is none of {', '.join(ROLES)}")
         self._judged.append((name, answerer, title, role, samples))
 
     def label(
         self, name: str, responses: Handle, split: str, *, title: str, column: str = "responses"
     ) -> None:
         """Grade a set of responses to training questions; gold enters this grade only."""
+        self._check_words(name, title)
         graded = grade(
             responses=responses, gold=self._given.gold[split], rule=self._given.rule, column=column
         )
@@ -102,6 +127,9 @@ class Targets:
 
     def keep(self, name: str, handle: Handle, *, title: str) -> None:
         """Keep a result that reports read: pairs, votes."""
+        self._check_words(name, title)
+        if not isinstance(handle, Handle):
+            raise self._error(name, f"must be what a step gives, not of type {type(handle).__name__}")
         self._others.append(Target("data", name, title, handle=handle))
 
     def all(self) -> dict[str, Target]:
@@ -119,6 +147,25 @@ class Targets:
                 )
             targets[target.label] = target
         return targets
+
+    def check_judged(self, names: Iterable[str], where: str) -> None:
+        """Raise UserError for a name that is no judged model's; `where`: the part of the recipe that names it."""
+        judged = [name for name, *_ in self._judged]
+        for name in names:
+            if name not in judged:
+                raise UserError(
+                    f"recipe '{self._experiment.recipe}': its `{where}` names '{name}', which it does not judge; "
+                    f"judged: {', '.join(judged) or 'none'}"
+                )
+
+    def _check_words(self, name: str, title: str) -> None:
+        if not NAME.fullmatch(name):  # commands and records take labels apart at "/"
+            raise self._error(name, "can have letters, digits, '.', '_' and '-' in its name only")
+        if not title.strip() or len(title.splitlines()) > 1:
+            raise self._error(name, f"needs a title of one line, not {title!r}")
+
+    def _error(self, name: str, problem: str) -> UserError:
+        return UserError(f"recipe '{self._experiment.recipe}': its target '{name}' {problem}")
 
     def _evaluations(self) -> list[Target]:
         evaluation = self._experiment.evaluation
@@ -208,13 +255,23 @@ class Recipe(Generic[C]):
 
         Raises:
             UserError: a target named twice, steps wired to results of the wrong kind, a field that nothing reads,
-                or for a plug-in any other error of its code.
+                a model that `final` or `rungs` name and nothing judges, or for a plug-in any other error of its code.
         """
         with RECIPES.guard(experiment.recipe):
             check_fields_are_read(self.name, self.fields, self.models, self.build)
             targets = Targets(experiment, given)
             self.build(experiment, given, targets)
-            return targets.all()
+            planned = targets.all()
+            targets.check_judged(self.rungs(experiment), "rungs")
+            targets.check_judged(self._final_names(experiment), "final")
+            return planned
+
+    def _final_names(self, experiment: C) -> tuple[str, ...]:
+        # Of several methods there may be no final one: an error for studies alone.
+        try:
+            return (self.final(experiment),)
+        except UserError:
+            return ()
 
 
 def outline_entry(target: Outline) -> dict[str, Any]:
