@@ -9,10 +9,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis.reading.recipes import base_models
 from analysis.reading.results import GRADES, ROWS, Graded, RefsLike, Results, StoreLike, read_graded
 from w2s_core.errors import UserError
-from w2s_core.recipes.record import recipe_name
+from w2s_core.recipes.record import model_names, recipe_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -153,7 +152,7 @@ def _run_row(name: str, record: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "run": name,
         "recipe": recipe_name(record),
-        **base_models(record),
+        **model_names(record),
         "task": str(record.get("task", "?")),
         "seed": int(record.get("seed", 0)),
         "study": record.get("study"),

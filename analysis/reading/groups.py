@@ -19,11 +19,11 @@ from analysis.reading.group import (
     once,
     shared,
 )
-from analysis.reading.recipes import base_models, find_recipe
+from analysis.reading.recipes import find_recipe
 from analysis.reading.titles import outline_of
 from analysis.reading.typed import written
 from w2s_core.errors import UserError
-from w2s_core.recipes.record import recipe_name
+from w2s_core.recipes.record import model_names, recipe_name
 
 __all__ = [
     "PASS_K",
@@ -82,7 +82,7 @@ def default_split(frames: Frames) -> str:
 def _identity(record: Mapping[str, Any]) -> str:
     parts = [
         recipe_name(record),
-        base_models(record),
+        model_names(record),
         record.get("task"),
         _contents(record),
         _settings(record),
@@ -99,7 +99,7 @@ def _contents(record: Mapping[str, Any]) -> dict[str, str]:
     if isinstance(models, dict):
         return {str(field): str(content) for field, content in models.items()}
     bases = sorted(label for label in record.get("steps") or {} if label.startswith("base_model:"))
-    return dict.fromkeys(base_models(record), " ".join(bases)) if bases else {}
+    return dict.fromkeys(model_names(record), " ".join(bases)) if bases else {}
 
 
 def _settings(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -107,7 +107,7 @@ def _settings(record: Mapping[str, Any]) -> dict[str, Any]:
     recipe = find_recipe(recipe_name(record))
     outputs = OUTPUT_FIELDS.union(recipe.outputs if recipe is not None else ())
     settings = {field: value for field, value in flat(_complete(record)).items() if field not in outputs}
-    names = base_models(record) if _contents(record) else {}
+    names = model_names(record) if _contents(record) else {}
     return settings | {field: name for field, name in names.items() if field in settings}
 
 
@@ -132,7 +132,7 @@ def _make(frames: Frames, names: list[str], split: str, repeated: str) -> Group:
         by_seed.setdefault(int(record.get("seed", 0)), []).append(name)
     members = [_member(records, by_seed[seed], seed, repeated) for seed in sorted(by_seed)]
     first = records[names[0]]
-    models = base_models(first)
+    models = model_names(first)
     base = next(iter(models.values()), "?")
     return Group(
         name=base,

@@ -1,13 +1,11 @@
 """The recipe of a run, as far as it can be had: a record outlives the plug-in that its recipe came from."""
 
-from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final
 
 from w2s_core.errors import UserError
 from w2s_core.plugins import RECIPES
 from w2s_core.recipes.recipe import Recipe
-from w2s_core.recipes.record import model_names, recipe_name
 
 ONLY_MODEL: Final = "model"
 """What a base model is called where a record names none."""
@@ -36,14 +34,6 @@ def _look_up(name: str) -> tuple[Recipe[Any] | None, str]:
         return RECIPES.get(name), ""
     except UserError as error:
         return None, str(error)
-
-
-def base_models(record: Mapping[str, Any]) -> dict[str, str]:
-    """The names of a run's base models by field, in the order of the recipe, which a record's JSON does not keep."""
-    names = model_names(record)
-    recipe = find_recipe(recipe_name(record))
-    order = recipe.models if recipe is not None else ()
-    return {field: str(names[field]) for field in [*order, *names] if field in names}
 
 
 def model_heading(field: str) -> str:

@@ -14,10 +14,10 @@ from analysis.reading.groups import (
     make_groups,
     written_value,
 )
-from analysis.reading.recipes import base_models, find_recipe, model_heading
+from analysis.reading.recipes import find_recipe, model_heading
 from analysis.reading.results import Results
 from w2s_core.errors import UserError
-from w2s_core.recipes.record import recipe_name
+from w2s_core.recipes.record import model_names, recipe_name
 
 SHOWN_GROUPS = 12
 """So many settings have tables of their own; of more, those of the base setting."""
@@ -107,7 +107,7 @@ def _runs(store: StoreLike) -> Iterable[tuple[str, dict[str, Any]]]:
 
 def companions(record: Mapping[str, Any]) -> dict[str, str]:
     """A run's base models by field without the first, which is what a study compares."""
-    return dict(list(base_models(record).items())[1:])
+    return dict(list(model_names(record).items())[1:])
 
 
 def by_recipe(frames: Frames) -> dict[str, Frames]:

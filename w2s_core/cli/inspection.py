@@ -8,7 +8,7 @@ from w2s_core.engine.spec import is_earlier_format
 from w2s_core.engine.step import topological
 from w2s_core.errors import UserError
 from w2s_core.experiment import read_recorded
-from w2s_core.recipes.record import model_names, recipe_name
+from w2s_core.recipes.record import model_names, outline, recipe_name
 from w2s_core.runs import Graph, build_graph
 from w2s_core.step_labels import closest, label_steps
 
@@ -67,7 +67,7 @@ def render_record(store: Store, name: str) -> str:
     settings = "\n".join(f"  {field} = {value}" for field, value in fields(record["experiment"]))
     targets = [
         (label, "computed" if store.has(key) else "missing", _summary(store, key), key[:12])
-        for label, key in sorted(record["targets"].items())
+        for label, key in ((entry.label, record["targets"][entry.label]) for entry in outline(record))
     ]
     duplicates = record["duplicates"]
     return (

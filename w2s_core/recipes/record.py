@@ -4,9 +4,11 @@ Records written before recipes had names are of `weak_to_strong`; those kept lab
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from w2s_core.errors import UserError
 from w2s_core.plugins import RECIPES
 from w2s_core.recipes.recipe import Outline
 
@@ -20,10 +22,17 @@ def recipe_name(record: Record) -> str:
 
 
 def model_names(record: Record) -> dict[str, str]:
-    """The folder names (or hub ids) of the base models, by the field that names them."""
-    if "bases" in record:
-        return dict(record["bases"])
-    return {field: record[field] for field in ("weak", "strong") if field in record}
+    """The folder names (or hub ids) of the base models by the field that names them, in the order of the recipe.
+
+    Where the recipe cannot be had any more the order is that of the record.
+    """
+    names = (
+        record["bases"] if "bases" in record else {f: record[f] for f in ("weak", "strong") if f in record}
+    )
+    order: tuple[str, ...] = ()
+    with suppress(UserError):
+        order = RECIPES.get(recipe_name(record)).models
+    return {field: str(names[field]) for field in [*order, *names] if field in names}
 
 
 def outline(record: Record) -> list[Outline]:
