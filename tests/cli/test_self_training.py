@@ -1,14 +1,18 @@
 """Every command on a recipe that is not weak-to-strong: what is printed is true of it, and of no other."""
 
+import contextlib
+import io
 import json
 import re
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
 
 from tests.tiny import BASES, write_experiment
+from w2s_core.cli.main import main
 
 OTHER = re.compile(
     r"hybrid|M_plus|M\\_plus|weak[ _]floor|D_weak|Stage I|stage1|stage2|\bDPO\b|\bORPO\b|weak ICL|weak model"
@@ -32,12 +36,28 @@ FIELDS = {
 
 
 def w2s(*arguments: object, folder: Path, status: int = 0) -> str:
-    """What a command prints, both streams; it runs in `folder`, with the store there."""
-    command = [sys.executable, "-m", "w2s_core.cli", "--store", str(folder / "store"), *map(str, arguments)]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
-    assert "Traceback" not in done.stderr, done.stderr[-3000:]
-    assert done.returncode == status, done.stdout[-1000:] + done.stderr[-2000:]
-    return done.stdout + done.stderr
+    """What a command prints, both streams; it runs in `folder`, with the store there.
+
+    In this process: each new one would import torch anew. With workers, or another status, in one of its own.
+    """
+    words = ["--store", str(folder / "store"), *map(str, arguments)]
+    if "--workers" in words:
+        command = [sys.executable, "-m", "w2s_core.cli", *words]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == status, done.stdout[-1000:] + done.stderr[-2000:]
+        return done.stdout + done.stderr
+    printed = io.StringIO()
+    with (
+        contextlib.chdir(folder),
+        redirect_stdout(printed),
+        redirect_stderr(printed),
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setattr(sys, "argv", ["w2s", *words])
+        with pytest.raises(SystemExit) as ended:
+            main()
+    assert ended.value.code == status, printed.getvalue()[-3000:]
+    return printed.getvalue()
 
 
 def write(folder: Path, **changes: object) -> Path:
