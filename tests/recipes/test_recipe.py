@@ -1,12 +1,14 @@
 """What built-in recipes say of themselves, and what `Targets` makes of a recipe's calls."""
 
+from typing import get_args
+
 import pytest
 
 from analysis.parts.part import load_report
 from tests.recipes.placeholders import experiment, given, targets_of
 from w2s_core.errors import UserError
 from w2s_core.plugins import RECIPES
-from w2s_core.recipes.recipe import Answerer, Outline, Targets, outline_entry
+from w2s_core.recipes.recipe import ROLES, Answerer, Outline, Role, Targets, outline_entry
 
 SAID = {
     "weak_to_strong": (("weak", "strong"), ("train_1", "train_2"), ("controls", "stage2.methods"), True),
@@ -21,6 +23,10 @@ def test_a_recipe_says_what_it_needs(name: str) -> None:
     assert recipe.name == name
     assert (recipe.models, recipe.splits, recipe.outputs, load_report(name) is not None) == SAID[name]
     assert set(recipe.models) <= set(recipe.fields.model_fields)
+
+
+def test_roles_are_listed_in_the_order_in_which_pages_choose_their_columns() -> None:
+    assert get_args(Role) == ROLES
 
 
 @pytest.mark.parametrize("name", RECIPES.builtin)
