@@ -64,7 +64,7 @@ def plain_signs(text: str) -> str:
 
 
 def plain_character(char: str) -> str:
-    """A digit or a fraction in ASCII, a letter of full width as itself, anything else as it is."""
+    """A digit, a fraction, or a letter or sign of full width in ASCII; anything else as it is."""
     if char.isascii():
         return char
     if char.isdecimal():
@@ -72,4 +72,4 @@ def plain_character(char: str) -> str:
     plain = unicodedata.normalize("NFKC", char)
     if "⁄" in plain:
         return f" {plain.replace('⁄', '/')} "
-    return plain if plain.isascii() and plain.isalnum() and 0xFF00 < ord(char) < 0xFF5F else char
+    return plain if 0xFF00 < ord(char) < 0xFF5F else char

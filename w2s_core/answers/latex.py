@@ -23,7 +23,9 @@ _TABLE: Final[tuple[tuple[re.Pattern[str], str], ...]] = tuple(
         # `\!` stands between groups of digits, sometimes with a blank behind it
         (r"(?<!\\)\\!\s*", ""),
         (r"(?<!\\)\\[()\[\]]", ""),
-        (rf"(?<!\\)\\[,;:> ]|~|\\(?:q?quad|displaystyle|limits|hspace\{{[^{{}}]*\}}){_WORD_END}", " "),
+        # a control space; at the end its blank may be stripped already
+        (r"(?<!\\)\\(?:[,;:> ]|$)|~", " "),
+        (rf"\\(?:q?quad|(?:display|text|script)style|limits|hspace\{{[^{{}}]*\}}){_WORD_END}", " "),
         (r"\\frac\s*(\d)\s*(\d)", r"\\frac{\1}{\2}"),
         (r"\\frac\s*(\d)\s*\{", r"\\frac{\1}{"),
         (r"(\\frac\{[^{}]*\})\s*(\w)", r"\1{\2}"),

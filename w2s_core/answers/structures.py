@@ -119,7 +119,8 @@ def _bracketed(kind: str, inner: str, text: str) -> Iterator[Form]:
         if not forms:
             yield text_form(text)
         elif len(forms) == 1 and kind == "()":
-            yield forms[0]
+            if not has_comma(inner):  # `(100,200)` is a point, and no number with a separator
+                yield forms[0]
         else:
             yield Several(kind, tuple(dict.fromkeys(forms)) if kind == "{}" else forms)
 
