@@ -7,6 +7,7 @@ Calling a step computes nothing: it returns a handle, and the handles form the g
 import re
 from collections.abc import Callable, Sequence
 from functools import partial
+from math import inf
 from typing import Literal
 
 from pydantic import Field
@@ -232,11 +233,11 @@ def set_title(name: str) -> str:
     return f"{side}-ft {number}, answers" if _SET.fullmatch(name) else name
 
 
-def _set_rank(name: str) -> tuple[int, int, str]:
+def _set_rank(name: str) -> tuple[float, int, str]:
     """Labelled sets by iteration: the two sides, then what they agree on; then the sides of the pairs."""
     if (known := _SET.fullmatch(name)) is None:
-        return 10**6, 0, name
-    return int(known[2]) - (known[1] == "agreed"), ("weak", "icl", "agreed").index(known[1]), name
+        return inf, 0, name
+    return int(known[2]) - (known[1] == "agreed"), ("weak", "icl", "agreed").index(known[1]), ""
 
 
 def _old_outline(labels: Sequence[str]) -> list[Outline]:
@@ -256,13 +257,16 @@ def _old_outline(labels: Sequence[str]) -> list[Outline]:
     ]
 
 
+_STAGE_ONE_MODELS = "*_ft_*"
+_ORDER = ("weak_floor", *_BASELINES, _STAGE_ONE_MODELS, "dpo", "orpo", "ceiling", *_CONTROLS)
+"""The order in which the recipe judges its models."""
+
+
 def _model_rank(name: str) -> tuple[int, int, int]:
-    """Baselines, Stage I by iteration, Stage II, ceiling, controls: the order in which the recipe judges them."""
+    """The place of a model in that order; Stage I by iteration and side; what is not known comes last."""
     if stage_one := _STAGE_ONE.fullmatch(name):
-        return 1, int(stage_one[2]), list(SIDES).index(stage_one[1])
-    order = ["weak_floor", *_BASELINES, "", "dpo", "orpo", "ceiling", *_CONTROLS]
-    place = order.index(name) if name in order else len(order)
-    return (0 if place < order.index("") else 2), place, 0
+        return _ORDER.index(_STAGE_ONE_MODELS), int(stage_one[2]), list(SIDES).index(stage_one[1])
+    return (_ORDER.index(name) if name in _ORDER else len(_ORDER)), 0, 0
 
 
 def _final(x: WeakToStrong) -> str:
