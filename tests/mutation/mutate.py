@@ -235,12 +235,13 @@ def main() -> None:
     parser.add_argument("module", type=Path)
     parser.add_argument("tests", nargs="+")
     parser.add_argument("--lines", help="only these, as 10-40")
+    parser.add_argument("--every", type=int, default=1, help="only every Nth change")
     arguments = parser.parse_args()
     for library in ("pytest", "numpy", "scipy.stats", "pydantic", "yaml", "pyarrow.parquet", "hypothesis"):
         importlib.import_module(library)
     path = arguments.module.resolve()
     first, _, last = (arguments.lines or "1-1000000").partition("-")
-    every = [m for m in mutants(path) if int(first) <= m.line <= int(last)]
+    every = [m for m in mutants(path) if int(first) <= m.line <= int(last)][:: arguments.every]
     if not survives(path, Mutant(0, "", path.read_text()), arguments.tests):
         sys.exit("the tests fail without any change")
     alive = 0
