@@ -163,7 +163,7 @@ def test_recipes_shows_fields_with_type_default_and_description(w2s: Command, tm
     assert ["draws.number", "int >= 2", "2", "samples a question"] in rows
     assert ["tuning", "Training", "required"] in rows
     assert ["Training: field", "type", "default", "description"] in rows
-    assert ["seed", "int >= 0", "0"] in rows
+    assert ["seed", "int >= 0 <= 4294967295", "0"] in rows
     assert not any("stage" in line for line in output.splitlines())
 
 

@@ -144,7 +144,8 @@ def test_ctrl_c_is_one_line(tmp_path: Path) -> None:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
+    # CPython ends by the signal itself where it hit code that a library runs from a string; a shell says 130 for both.
+    assert process.returncode in (130, -signal.SIGINT), errors[-3000:]
     assert "interrupted; the same command goes on where it stopped" in errors
     assert "Traceback" not in errors
 

@@ -3,6 +3,7 @@
 Nothing is computed here: results come from a table, for the steps of the real graphs.
 """
 
+import dataclasses
 import json
 import random
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ from tests.sweeps.conftest import Writer
 from w2s_core.engine import Handle, Outcome, Store
 from w2s_core.engine.canonical import digest
 from w2s_core.errors import UserError
+from w2s_core.plugins import RECIPES
 
 RATES = [round(0.001 * number, 3) for number in range(1, 13)]
 GRID = {"space": {"sft.learning_rate": RATES}, "sampler": {"name": "grid", "batch": 4}}
@@ -196,10 +198,11 @@ def test_a_pruner_whose_objective_is_no_accuracy_is_refused(
 
 
 def test_a_pruner_without_rungs_is_refused_before_a_study_exists(
-    write_plain_study: Writer, tmp_path: Path
+    write_plain_study: Writer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    without = dataclasses.replace(RECIPES.get("plain"), rungs=lambda experiment: ())
+    monkeypatch.setattr(RECIPES, "get", lambda name: without)
     path = write_plain_study(
-        experiment={"rounds": 0},
         space={"max_new_tokens": [24, 48]},
         objectives=[{"metric": "greedy/dev/base"}],
         pruner={"name": "median"},

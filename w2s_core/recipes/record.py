@@ -32,7 +32,7 @@ def model_names(record: Record) -> dict[str, str]:
     order: tuple[str, ...] = ()
     with suppress(UserError):
         order = RECIPES.get(recipe_name(record)).models
-    return {field: str(names[field]) for field in [*order, *names] if field in names}
+    return {field: names[field] for field in [*order, *names] if field in names}
 
 
 def outline(record: Record) -> list[Outline]:
