@@ -29,7 +29,7 @@ def why_missing(name: str) -> str:
 @lru_cache(maxsize=32)
 def _look_up(name: str) -> tuple[Recipe[Any] | None, str]:
     """A recipe, or why there is none. A plug-in must be imported before the first look at a run of its recipe."""
-    # Cached, since a look-up reads the entry points of all installed packages, and a study has a thousand records.
+    # Cached, since an installed package's recipe is checked at each look-up, and a study has a thousand records.
     try:
         return RECIPES.get(name), ""
     except UserError as error:

@@ -10,8 +10,6 @@ from w2s_core.rows import read_rows
 
 Responses = dict[str, list[str]]
 ANSWER_CODE = ("w2s_core.answers",)
-ANSWER_UNKEYED = ("w2s_core.plugins",)
-"""Finds an answer rule by its name; a plug-in's own code is in `rule_key`."""
 ANSWER_LIBRARIES = ("math-verify", "sympy")
 MODEL_CODE = ("w2s_core.models", "w2s_core.prompting")
 MODEL_LIBRARIES = ("torch", "transformers", "peft")

@@ -5,14 +5,13 @@ from pathlib import Path
 
 from w2s_core.engine import Context, step
 from w2s_core.rows import Row, read_rows, write_rows
-from w2s_core.steps.common import ANSWER_CODE, ANSWER_LIBRARIES, ANSWER_UNKEYED, rule_name
+from w2s_core.steps.common import ANSWER_CODE, ANSWER_LIBRARIES, rule_name
 
 
 @step(
     version=1,
     code=ANSWER_CODE,
     libraries=ANSWER_LIBRARIES,
-    unkeyed=ANSWER_UNKEYED,
     gives="grades",
     takes={"responses": ("responses", "agreed", "pairs"), "gold": ("gold",)},
 )

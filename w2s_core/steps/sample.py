@@ -10,7 +10,6 @@ from w2s_core.rows import Row, read_rows, write_rows
 from w2s_core.steps.common import (
     ANSWER_CODE,
     ANSWER_LIBRARIES,
-    ANSWER_UNKEYED,
     MODEL_CODE,
     MODEL_LIBRARIES,
     device_of,
@@ -22,7 +21,6 @@ from w2s_core.steps.common import (
     version=1,
     code=ANSWER_CODE,
     libraries=ANSWER_LIBRARIES,
-    unkeyed=ANSWER_UNKEYED,
     gives="demonstrations",
     takes={"questions": ("questions",), "responses": ("responses",)},
 )

@@ -11,7 +11,6 @@ from w2s_core.rows import Row, read_rows, write_rows
 from w2s_core.steps.common import (
     ANSWER_CODE,
     ANSWER_LIBRARIES,
-    ANSWER_UNKEYED,
     Responses,
     read_ids,
     read_responses,
@@ -27,7 +26,6 @@ ROW_SETS = ("responses", "agreed", "pairs")
     version=1,
     code=(*ANSWER_CODE, "w2s_core.selection"),
     libraries=ANSWER_LIBRARIES,
-    unkeyed=ANSWER_UNKEYED,
     gives="agreed",
     takes={"weak": ("responses",), "icl": ("responses",), "exclude": ("demonstrations",)},
 )
@@ -61,7 +59,6 @@ def agree(ctx: Context, *, weak: Path, icl: Path, exclude: Path, rule: str, cons
     version=1,
     code=(*ANSWER_CODE, "w2s_core.selection"),
     libraries=ANSWER_LIBRARIES,
-    unkeyed=ANSWER_UNKEYED,
     gives="pairs",
     takes={"weak": ("responses",), "samples": ("responses",), "exclude": ("demonstrations",)},
 )
@@ -134,7 +131,6 @@ def on_same_questions(ctx: Context, *, responses: Path, like: Path) -> Row:
     version=1,
     code=ANSWER_CODE,
     libraries=ANSWER_LIBRARIES,
-    unkeyed=ANSWER_UNKEYED,
     gives="responses",
     takes={"responses": ("responses",), "gold": ("gold",)},
 )
@@ -162,7 +158,6 @@ def keep_right(ctx: Context, *, responses: Path, gold: Path, rule: str) -> Row:
     version=1,
     code=(*ANSWER_CODE, "w2s_core.selection"),
     libraries=ANSWER_LIBRARIES,
-    unkeyed=ANSWER_UNKEYED,
     gives="responses",
     takes={"responses": ("responses",)},
 )
