@@ -3,6 +3,7 @@
 No package that writes reports is installed here: the core does without.
 """
 
+import importlib.util
 import json
 import shutil
 import subprocess
@@ -135,6 +136,24 @@ def test_workers_import_the_method_the_task_and_the_rule(copy: Path) -> None:
     planned = w2s(copy, *imports, "plan", "my.yaml", *arguments[:2])
     missing = [line.split()[0] for line in planned.splitlines() if " missing " in line]
     assert sorted(missing) == ["greedy/test/base", "greedy/test/tuned", "labels/chosen"]
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("ray") is None, reason="Ray is not installed: pip install 'w2s[ray]'"
+)
+def test_ray_tasks_import_the_method_the_task_and_the_rule(copy: Path, tmp_path: Path) -> None:
+    """The same keys and bytes as the driver's own process computes."""
+    (copy / "my.yaml").write_text(
+        json.dumps(json.loads((copy / "my.yaml").read_text()) | {"task": {"name": "sums", "options": {}}})
+    )
+    arguments = ("--import", "my_task.py", "run", "my.yaml", "task.options.below=30", "--name", "sums")
+    files = []
+    for name, executor in {"inline": (), "ray": ("--executor", "ray", "--workers", 2)}.items():
+        store = tmp_path / name
+        assert "done: 13 computed" in w2s(copy, "--store", store, *arguments, *executor)
+        files.append({key: Store(store).manifest(key)["files"] for key in sorted(Store(store).keys())})
+    assert len(files[0]) == 13
+    assert files[0] == files[1]
 
 
 def test_a_run_whose_recipe_is_not_imported_is_still_shown(copy: Path) -> None:
