@@ -219,12 +219,8 @@ class Catalogue:
 def studies_of(store: Store) -> set[str]:
     """The studies that any record in the store names."""
     studies = set()
-    for name in store.refs.names():
-        try:
-            record = store.refs.read(name)
-        except UserError:
-            continue
-        if isinstance(record, dict) and isinstance(record.get("study"), str):
+    for _, record in store.refs.readable():
+        if isinstance(record.get("study"), str):
             studies.add(record["study"])
     return studies
 

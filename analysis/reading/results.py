@@ -31,8 +31,8 @@ class RefsLike(Protocol):
     def read(self, name: str) -> Any:
         """The record under a name."""
 
-    def names(self) -> Iterable[str]:
-        """All names."""
+    def readable(self) -> Iterable[tuple[str, dict[str, Any]]]:
+        """All names with their records."""
 
 
 class StoreLike(Protocol):

@@ -99,9 +99,8 @@ def _check_one_kind(records: Mapping[str, Mapping[str, Any]]) -> None:
 
 
 def _runs(store: StoreLike) -> Iterable[tuple[str, dict[str, Any]]]:
-    for name in store.refs.names():
-        record = store.refs.read(name)
-        if isinstance(record, dict) and isinstance(record.get("targets"), dict):
+    for name, record in store.refs.readable():
+        if isinstance(record.get("targets"), dict):
             yield name, record
 
 

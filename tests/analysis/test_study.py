@@ -89,7 +89,7 @@ def test_of_many_settings_the_papers_own_is_shown(store: TinyStore) -> None:
     values = [i / SHOWN_GROUPS for i in range(SHOWN_GROUPS + 1)]
     for value in values:
         add_run(store, f"r{value:.3f}", n=6, settings={"stage1": {"iterations": 2, "consistency": value}})
-    study = make_study(load_frames(store, list(store.refs.names())))
+    study = make_study(load_frames(store, list(store.refs.records)))
     assert len(study.groups) == SHOWN_GROUPS + 1
     assert [group.settings["stage1.consistency"] for group in study.detailed] == [1.0]
     assert study.detailed[0].name == "llama"

@@ -42,7 +42,7 @@ def assert_goes_on(root: Path, log: Path, survived: set[str]) -> None:
         assert len(executions(log)) - before == 2 - len(survived)
     half_made = {path.name.split(".")[0] for path in (root / "tmp").iterdir() if path.is_dir()}
     assert half_made <= survived, "what is made anew removes what its dead owner left"
-    Store(root).refs.write("run", TARGET["it"].key)
+    Store(root).refs.write("run", {"it": TARGET["it"].key})
     collect(Store(root))
     for name in ("work", "sessions", "locks", "quarantine"):
         assert list((root / name).iterdir()) == [], name
@@ -146,7 +146,7 @@ def test_killed_while_gc_deletes(tmp_path: Path) -> None:
     for n in count(1):
         root, log = tmp_path / f"store{n}", tmp_path / f"log{n}.txt"
         run(Store(root), log)
-        Store(root).refs.write("run", number(n=2).key)
+        Store(root).refs.write("run", {"it": number(n=2).key})
 
         def work(root: Path = root, n: int = n) -> None:
             Fault(root, n, die).arm()
@@ -166,7 +166,7 @@ def test_a_killed_step_goes_on_from_its_scratch_folder(tmp_path: Path) -> None:
     runtime = {"log": str(log)}
     code = in_child(lambda: run_graph({"it": resuming()}, store, runtime=runtime) and None)
     assert code == -signal.SIGKILL
-    store.refs.write("run", resuming().key)
+    store.refs.write("run", {"it": resuming().key})
     collect(store)
     assert (store.work_folder(resuming().key) / "scratch" / "checkpoint.txt").exists()
     assert run_graph({"it": resuming()}, store, runtime=runtime).complete

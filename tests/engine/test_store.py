@@ -201,12 +201,12 @@ def test_a_summary_must_be_json(store: Store, log: Path, kind: str, said: str) -
 
 def test_refs(store: Store) -> None:
     store.refs.write("mini/paper", {"targets": {"a": "0" * 64}})
-    store.refs.write("mini/other", [1])
+    store.refs.write("mini/other", {"it": "1" * 64})
     assert store.refs.read("mini/paper") == {"targets": {"a": "0" * 64}}
     assert list(store.refs.names()) == ["mini/other", "mini/paper"]
     assert list(store.refs.names("mini/p")) == ["mini/paper"]
-    store.refs.write("mini/other", [2])
-    assert store.refs.read("mini/other") == [2]
+    store.refs.write("mini/other", {"it": "2" * 64})
+    assert store.refs.read("mini/other") == {"it": "2" * 64}
     with pytest.raises(
         UserError, match="nothing is named 'mini/papr' in the store; did you mean 'mini/paper'"
     ):
@@ -216,7 +216,7 @@ def test_refs(store: Store) -> None:
     (store.root / "refs" / "mini" / "paper.json").write_text("{")
     with pytest.raises(UserError, match="cannot be read"):
         store.refs.read("mini/paper")
-    assert [problem.name for problem in store.verify()] == ["mini/paper"]
+    assert [problem.name for problem in store.verify()] == ["refs/mini/paper.json"]
 
 
 @pytest.mark.parametrize(
@@ -286,7 +286,7 @@ def test_gc_keeps_what_an_unfinished_run_will_need(store: Store, log: Path) -> N
 
 def test_gc_removes_what_dead_processes_left(store: Store, log: Path) -> None:
     compute(number(n=1), store, log)
-    store.refs.write("run", number(n=1).key)
+    store.refs.write("run", {"it": number(n=1).key})
     dead = number(n=2).key
     for path in (
         f"tmp/{dead}.aa/half.txt",

@@ -1,9 +1,11 @@
 """Look at plans, runs and steps: what `w2s plan`, `runs`, `show` and `explain` print."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from w2s_core.cli.render import counted, fields, seconds, table, when
-from w2s_core.engine import Handle, Planned, Store, plan
+from w2s_core.engine import Garbage, Handle, Planned, Store, plan
+from w2s_core.engine.gc import TRASH_DAYS
 from w2s_core.engine.spec import is_earlier_format
 from w2s_core.engine.step import topological
 from w2s_core.errors import UserError
@@ -48,17 +50,39 @@ def _sum(steps: Sequence[Planned]) -> str:
 
 def render_runs(store: Store) -> str:
     """One line a run: when, recipe, task, base models by field, seed, and how much of it is computed."""
-    rows = []
-    for name in store.refs.names():
-        record = store.refs.read(name)
+    rows = [_run_row(store, name, record) for name, record in store.refs.readable()]
+    if not rows:
+        return f"no run in {store.root} yet; start one with: w2s run EXPERIMENT.yaml"
+    return table(("run", "started", "recipe", "task", "base models", "seed", "state"), rows)
+
+
+def _run_row(store: Store, name: str, record: dict[str, Any]) -> tuple[str, ...]:
+    try:
         done, total = sum(store.has(key) for key in record["targets"].values()), len(record["targets"])
         models = ", ".join(f"{field} {model}" for field, model in model_names(record).items())
         settings = (recipe_name(record), str(record["task"]), models, str(record["seed"]))
         state = "complete" if done == total else f"{done} of {total} targets"
-        rows.append((name, when(record["started"]), *settings, state))
-    if not rows:
-        return f"no run in {store.root} yet; start one with: w2s run EXPERIMENT.yaml"
-    return table(("run", "started", "recipe", "task", "base models", "seed", "state"), rows)
+        return (name, when(record["started"]), *settings, state)
+    except (KeyError, TypeError, AttributeError, ValueError):  # whatever wrote it, its form is another
+        return (name, "?", "?", "?", "?", "?", "no record of a run")
+
+
+def render_garbage(garbage: Garbage, dry_run: bool) -> str:
+    """What gc removed, or would, for which reason, and how to get it back."""
+    steps = ", ".join(f"{count} {step}" for step, count in garbage.steps.most_common())
+    lines = [
+        f"{len(garbage.objects)} results that no run names{f': {steps}' if steps else ''}",
+        f"{len(garbage.leftovers)} leftovers of ended processes (unfinished writes, scratch, graphs of finished runs)",
+        f"{garbage.size / 1e6:.1f} MB {'would be removed' if dry_run else 'in both'}",
+    ]
+    if garbage.trash:
+        lines.append(
+            f"the results lie in {garbage.trash} for {TRASH_DAYS} days: w2s gc --restore puts them back, "
+            "w2s gc --empty-trash deletes them now"
+        )
+    if garbage.emptied:
+        lines.append(f"{garbage.emptied / 1e6:.1f} MB of earlier trash were deleted")
+    return "\n".join(lines)
 
 
 def render_record(store: Store, name: str) -> str:

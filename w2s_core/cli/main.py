@@ -18,7 +18,7 @@ from w2s_core.cli.options import (
     device_option,
     tracker_options,
 )
-from w2s_core.errors import UserError
+from w2s_core.errors import UserError, describe
 from w2s_core.plugins import import_module
 
 if TYPE_CHECKING:
@@ -177,13 +177,28 @@ def verify(root: Path) -> None:
 
 @w2s.command()
 @click.option("--dry-run", is_flag=True, help="Say what would go; remove nothing.")
+@click.option("--empty-trash", is_flag=True, help="Delete earlier trash for good now, not after a week.")
+@click.option("--restore", is_flag=True, help="Put the results in the trash back instead.")
 @click.pass_obj
-def gc(root: Path, dry_run: bool) -> None:
-    """Remove the results that no run points at."""
-    from w2s_core.engine import Store, collect
+def gc(root: Path, dry_run: bool, empty_trash: bool, restore: bool) -> None:
+    """Move the results that no run points at to the store's trash.
 
-    freed = collect(Store(root), dry_run=dry_run)
-    click.echo(json.dumps({"dry_run": dry_run, **freed.counts()}))
+    The trash of earlier calls is deleted after a week.
+    """
+    from w2s_core.cli.inspection import render_garbage
+    from w2s_core.engine import Store, collect
+    from w2s_core.engine import restore as put_back
+
+    if restore:
+        if dry_run or empty_trash:
+            raise UserError(
+                "--restore goes alone: it neither looks for results to remove nor empties the trash"
+            )
+        click.echo(json.dumps({"restored": put_back(Store(root))}))
+        return
+    garbage = collect(Store(root), dry_run=dry_run, empty_trash=empty_trash)
+    click.echo(render_garbage(garbage, dry_run), err=True)
+    click.echo(json.dumps({"dry_run": dry_run, **garbage.counts()}))
 
 
 def _command() -> list[str]:
@@ -242,6 +257,9 @@ def main() -> None:
     except BrokenPipeError:
         # The reader, such as `head`, is gone: Python must not fail again when it flushes stdout at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(FAILED)
+    except OSError as error:
+        click.echo(f"w2s: {describe(error)}", err=True)
         sys.exit(FAILED)
 
 

@@ -7,7 +7,7 @@ from w2s_core.engine.disk import DiskFullError
 from w2s_core.engine.display import make_display
 from w2s_core.engine.executors.ray_cluster import ray_cluster
 from w2s_core.engine.explain import Change, Explanation, explain
-from w2s_core.engine.gc import Garbage, collect
+from w2s_core.engine.gc import Garbage, collect, restore
 from w2s_core.engine.planning import Planned, plan
 from w2s_core.engine.run import Display, Executor, run_graph
 from w2s_core.engine.step import Handle, KindOf, StepDefinition, step
@@ -37,6 +37,7 @@ __all__ = [
     "make_display",
     "plan",
     "ray_cluster",
+    "restore",
     "run_graph",
     "step",
 ]

@@ -55,6 +55,6 @@ def read_progress(work: Path) -> dict[str, Any] | None:
     """
     try:
         record: dict[str, Any] = json.loads((work / "progress.json").read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
-    return record
+    return record if isinstance(record, dict) and record.keys() >= {"done", "total", "unit", "note"} else None

@@ -1,10 +1,12 @@
 """The few file operations that crash safety stands on: flush to the disk, and replace as one."""
 
+import datetime
 import errno
 import hashlib
 import json
 import os
 import secrets
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -64,12 +66,29 @@ def replace_quickly(path: Path, text: str) -> None:
         pass
 
 
+def set_aside(path: Path, folder: Path) -> Path:
+    """Move what lies at `path`, whatever it is, into a folder, under a new name. Returns where it lies now."""
+    now = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%S")
+    target = folder / f"{path.name}.{now}.{secrets.token_hex(2)}"
+    path.rename(target)
+    fsync(folder)
+    fsync(path.parent)
+    return target
+
+
+def warn(message: str) -> None:
+    """Tell the user on stderr what was wrong in the store, in one line; the command goes on."""
+    sys.stderr.write(f"w2s: {message}\n")
+
+
 def append_line(path: Path, record: Any) -> None:
     """Append one JSON line with a single write, so that lines of several processes do not mix; failures
     are ignored.
     """
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        # Without O_NONBLOCK, a pipe in the file's place would wait for a reader.
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
+        descriptor = os.open(path, flags, 0o644)
     except OSError:
         return
     try:
@@ -81,16 +100,36 @@ def append_line(path: Path, record: Any) -> None:
 
 
 def json_lines(path: Path) -> Iterator[Any]:
-    """The records of a file of JSON lines; torn lines, which a crash may leave, are skipped."""
+    """The records of a file of JSON lines; torn lines, which a crash may leave, are skipped. None where it cannot be
+    read at all.
+    """
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
-    except FileNotFoundError:
+        text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    except OSError:
         return
     for line in text.splitlines():
         try:
             yield json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):  # brackets of absurd depth end in the latter
             continue
+
+
+def read_plain(path: Path) -> bytes:
+    """A file's bytes. Raises ValueError for a folder, a pipe (reading would wait for ever) or a link to nothing."""
+    if os.path.lexists(path) and not path.is_file():
+        raise ValueError("it is no file")
+    return path.read_bytes()
+
+
+def json_object(data: bytes) -> dict[str, Any]:
+    """The JSON object that bytes hold. Raises ValueError for anything else."""
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError):  # brackets of absurd depth end in the latter
+        raise ValueError("it is not JSON") from None
+    if not isinstance(value, dict):
+        raise ValueError("it holds no JSON object")
+    return value
 
 
 def sha256_file(path: Path) -> str:

@@ -1,50 +1,62 @@
-"""What no ref reaches, and what dead processes left: found, and removed unless it is a dry run."""
+"""What no ref reaches, and what dead processes left. Results go to the store's trash, from where they can come back."""
 
-import json
 import os
 import re
 import secrets
 import shutil
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from w2s_core.engine import locks
-from w2s_core.engine.canonical import Json
+from w2s_core.engine import disk, locks
 from w2s_core.engine.session import gc_lock, is_live
 from w2s_core.engine.spec import spec_inputs
-from w2s_core.engine.store import Store
+from w2s_core.engine.store import KEY, Store
+from w2s_core.errors import UserError
 
-_KEY = re.compile(r"[0-9a-f]{64}")
 _STALE_S = 3600.0
+TRASH_DAYS = 7
+_TRASH = re.compile(r"[0-9]{8}T[0-9]{6}\.[0-9a-f]{8}")
 
 
 @dataclass
 class Garbage:
-    """What gc removed, or would: keys of results, leftover folders and files, and the bytes of both."""
+    """What gc removed, or would: keys of results, leftover folders and files, and the bytes of both.
+
+    `steps` counts the results by the name of their step. `trash` is the folder that the results lie in now. `emptied`
+    are the bytes of earlier trash that went for good, in no other count.
+    """
 
     objects: list[str] = field(default_factory=list)
     leftovers: list[Path] = field(default_factory=list)
     size: int = 0
+    steps: Counter[str] = field(default_factory=Counter)
+    trash: Path | None = None
+    emptied: int = 0
 
     def counts(self) -> dict[str, int]:
         """How much it is: objects, leftovers, bytes."""
         return {"objects": len(self.objects), "leftovers": len(self.leftovers), "bytes": self.size}
 
 
-def collect(store: Store, *, dry_run: bool = False) -> Garbage:
-    """Remove what nothing needs. A result is kept when a ref names it, a kept result was made from it, an
+def collect(store: Store, *, dry_run: bool = False, empty_trash: bool = False) -> Garbage:
+    """Take out what nothing needs. A result is kept when a ref names it, a kept result was made from it, an
     unfinished run named by a ref will need it, or a live process's graph has it.
 
+    Results move to the trash; trash older than `TRASH_DAYS` is deleted, and with `empty_trash` all of it.
+
     Raises:
-        UserError: a ref cannot be read, so that nobody knows what it keeps.
+        UserError: a file that says what is needed cannot be read. Nothing is removed then.
     """
     with locks.wait_lock(gc_lock(store)):
         graphs = _read_graphs(store)
-        needed = _reachable(store, {*_named(store), *graphs.live, *_locked(store)}, graphs.edges)
+        needed = _needed(store, graphs)
         garbage = Garbage()
+        if not dry_run:
+            garbage.emptied = _empty_trash(store, everything=empty_trash)
         for key in sorted(set(store.keys()) - needed):
             _drop_object(store, key, garbage, dry_run)
         unfinished = {key for key in needed if not store.has(key)}
@@ -59,6 +71,23 @@ def collect(store: Store, *, dry_run: bool = False) -> Garbage:
         return garbage
 
 
+def restore(store: Store) -> int:
+    """Put the results in the trash back, but for those that have been computed again. Returns how many came back."""
+    count = 0
+    with locks.wait_lock(gc_lock(store)):
+        for path in [
+            path for folder in _trashes(store) for path in folder.iterdir() if KEY.fullmatch(path.name)
+        ]:
+            if not os.path.lexists(store.folder(path.name)):
+                store.folder(path.name).parent.mkdir(exist_ok=True)
+                path.rename(store.folder(path.name))
+                count += 1
+        for folder in _trashes(store):
+            with suppress(OSError):  # not empty
+                folder.rmdir()
+    return count
+
+
 @dataclass
 class _Graphs:
     """What runs were made of: known edges, keys that live sessions work on, and folders and files no longer used."""
@@ -67,43 +96,80 @@ class _Graphs:
     live: set[str] = field(default_factory=set)
     idle: dict[Path, list[str]] = field(default_factory=dict)
     dead_sessions: list[Path] = field(default_factory=list)
+    damaged: dict[Path, str] = field(default_factory=dict)
 
 
 def _read_graphs(store: Store) -> _Graphs:
     graphs = _Graphs()
     running = set()
-    for folder in (store.root / "sessions").iterdir():
+    for folder in (path for path in (store.root / "sessions").iterdir() if path.is_dir()):
         if is_live(folder):
-            running.add((folder / "graph").read_text())
+            running.add(_graph_of(folder))
         else:
             graphs.dead_sessions.append(folder)
     for path in (store.root / "graphs").glob("*.json"):
-        graph = json.loads(path.read_text())
+        try:
+            graph = _edges(path)
+        except ValueError as error:
+            graphs.damaged[path] = str(error)
+            continue
         graphs.edges |= graph
         if path.stem in running:
             graphs.live |= set(graph)
+            running.discard(path.stem)
         else:
             graphs.idle[path] = list(graph)
+    if running:
+        raise UserError(
+            f"nothing was removed: {store.root / 'graphs' / min(running)}.json, the graph of a running command, "
+            "cannot be read: wait until that command has ended"
+        )
     return graphs
 
 
-def _named(store: Store) -> Iterator[str]:
-    """Every key that stands anywhere in a ref."""
-    for name in store.refs.names():
-        stack = [store.refs.read(name)]
-        while stack:
-            value: Json = stack.pop()
-            if isinstance(value, str) and _KEY.fullmatch(value):
-                yield value
-            elif isinstance(value, dict):
-                stack.extend(value.values())
-            elif isinstance(value, list):
-                stack.extend(value)
+def _graph_of(session: Path) -> str:
+    """The name of a live session's graph. Raises UserError where the file that names it is gone or damaged."""
+    try:
+        name = (session / "graph").read_text()
+    except (OSError, ValueError):
+        name = ""
+    if not KEY.fullmatch(name):
+        raise UserError(
+            f"nothing was removed: {session / 'graph'} cannot be read, so what a running command needs is not known: "
+            "wait until it has ended"
+        )
+    return name
+
+
+def _edges(path: Path) -> dict[str, list[str]]:
+    """A graph's file: the keys of the inputs by key. Raises ValueError for anything else."""
+    graph = disk.json_object(disk.read_plain(path))
+    if not all(
+        isinstance(keys, list) and all(isinstance(key, str) for key in keys) for keys in graph.values()
+    ):
+        raise ValueError("it is no graph")
+    return graph
+
+
+def _needed(store: Store, graphs: _Graphs) -> set[str]:
+    """The keys to keep."""
+    for path, problem in store.refs.damaged():
+        raise UserError(f"nothing was removed, since nobody knows what {path} keeps: {problem}")
+    needed = _reachable(store, {*store.refs.named(), *graphs.live, *_locked(store)}, graphs.edges)
+    unfinished = sum(not store.has(key) for key in needed)
+    for path, problem in graphs.damaged.items():
+        if unfinished:  # what its inputs are may stand in this file alone
+            raise UserError(
+                f"nothing was removed: {unfinished} results of unfinished runs are missing, and what they need may "
+                f"stand in {path}, which is damaged ({problem}): finish those runs, or delete that file"
+            )
+        graphs.idle[path] = []
+    return needed
 
 
 def _locked(store: Store) -> Iterator[str]:
     for path in (store.root / "locks").glob("*.lock"):
-        if _KEY.fullmatch(path.stem) and locks.is_held(path):
+        if KEY.fullmatch(path.stem) and locks.is_held(path):
             yield path.stem
 
 
@@ -120,34 +186,55 @@ def _reachable(store: Store, roots: set[str], edges: dict[str, list[str]]) -> se
 
 def _inputs(store: Store, key: str, edges: dict[str, list[str]]) -> list[str]:
     """Inputs by the manifest, or by a run's graph where there is no (readable) result yet."""
-    try:
-        return spec_inputs(store.read_manifest(key)["spec"])
-    except (FileNotFoundError, ValueError):
-        return edges.get(key, [])
+    manifest = store.peek(key)
+    return edges.get(key, []) if manifest is None else spec_inputs(manifest["spec"])
 
 
 def _drop_object(store: Store, key: str, garbage: Garbage, dry_run: bool) -> None:
-    """Move a result out in one step, so that no reader sees half of it, then delete it."""
+    """Move a result to the trash in one step, so that no reader sees half of it."""
     lock = locks.try_lock(store.lock_path(key))
     if lock is None:
         return
     with lock:
+        manifest = store.peek(key)
         garbage.objects.append(key)
         garbage.size += _size(store.folder(key))
+        garbage.steps[manifest["spec"]["step"] if manifest else "damaged"] += 1
         if not dry_run:
-            doomed = store.root / "tmp" / f"{key}.gc.{secrets.token_hex(4)}"
-            store.folder(key).rename(doomed)
-            _remove(doomed)
+            if garbage.trash is None:
+                now = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
+                garbage.trash = store.root / "trash" / f"{now}.{secrets.token_hex(4)}"
+                garbage.trash.mkdir()
+            store.folder(key).rename(garbage.trash / key)
+
+
+def _trashes(store: Store) -> list[Path]:
+    """The folders of the trash that gc made, the latest first."""
+    folders = (store.root / "trash").iterdir()
+    return sorted(
+        (folder for folder in folders if _TRASH.fullmatch(folder.name) and folder.is_dir()), reverse=True
+    )
+
+
+def _empty_trash(store: Store, *, everything: bool) -> int:
+    """Delete the trash that is old enough. Returns its bytes."""
+    oldest = time.strftime("%Y%m%dT%H%M%S", time.gmtime(time.time() - TRASH_DAYS * 86400))
+    size = 0
+    for folder in _trashes(store):
+        if everything or folder.name < oldest:
+            size += _size(folder)
+            _remove(folder)
+    return size
 
 
 def _leftovers(store: Store, needed: set[str]) -> Iterator[Path]:
     """Unfinished writes, and scratch folders that nobody needs, without a live owner."""
     for path in (store.root / "tmp").iterdir():
         key = path.name.split(".")[0]
-        is_result = _KEY.fullmatch(key) and path.is_dir()
+        is_result = KEY.fullmatch(key) and path.is_dir()
         if not locks.is_held(store.lock_path(key)) if is_result else _is_stale(path):
             yield path
-    for path in (store.root / "work").iterdir():
+    for path in (path for path in (store.root / "work").iterdir() if KEY.fullmatch(path.name)):
         useless = path.name not in needed or store.has(path.name)
         if useless and not locks.is_held(store.lock_path(path.name)):
             yield path
@@ -155,18 +242,18 @@ def _leftovers(store: Store, needed: set[str]) -> Iterator[Path]:
 
 def _is_stale(path: Path) -> bool:
     with suppress(FileNotFoundError):  # another process has just renamed it to its place
-        return time.time() - path.stat().st_mtime > _STALE_S
+        return time.time() - path.lstat().st_mtime > _STALE_S
     return False
 
 
 def _remove_dead_locks(store: Store) -> None:
     for path in (store.root / "locks").glob("*.lock"):
-        if path != gc_lock(store) and (lock := locks.try_lock(path)):
+        if path != gc_lock(store) and path.is_file() and (lock := locks.try_lock(path)):
             lock.release()
 
 
 def _remove(path: Path) -> None:
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
@@ -176,7 +263,7 @@ def _size(path: Path) -> int:
     """Bytes of a file or a folder; what other processes move away meanwhile counts as nothing."""
     walked = (Path(place, name) for place, _, names in os.walk(path) for name in names)
     size = 0
-    for file in [path] if path.is_file() else walked:
+    for file in walked if path.is_dir() and not path.is_symlink() else [path]:
         with suppress(FileNotFoundError):
             size += file.lstat().st_size
     return size

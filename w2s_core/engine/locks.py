@@ -16,6 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from w2s_core.engine import disk
+
 _held: set[int] = set()
 
 
@@ -65,6 +67,9 @@ def try_lock(path: Path, *, shared: bool = False, note: dict[str, Any] | None = 
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except FileNotFoundError:
             continue  # its folder was cleared away between the two calls
+        except IsADirectoryError:
+            disk.warn(f"{path} was no file; it was moved to {disk.set_aside(path, path.parent)}")
+            continue
         if not _flock(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX):
             os.close(descriptor)
             return None
@@ -90,7 +95,7 @@ def is_held(path: Path) -> bool:
     """Whether a live process, this one too, holds the lock at `path`. Never creates the file."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
     try:
         return not _flock(descriptor, fcntl.LOCK_EX)

@@ -77,7 +77,7 @@ class Estimates:
     def __init__(self, store: Store) -> None:
         self._seconds: dict[str, list[float]] = defaultdict(list)
         self._bytes: dict[str, list[int]] = defaultdict(list)
-        for record in disk.json_lines(store.root / "history.jsonl"):
+        for record in _history(store):
             for kind in (record["shape"], record["step"]):
                 self._seconds[kind].append(record["seconds"])
                 self._bytes[kind].append(record["bytes"])
@@ -96,6 +96,17 @@ class Estimates:
     def _known(table: Mapping[str, list], handle: Handle) -> list:  # type: ignore[type-arg]
         same_step = table.get(handle.name)
         return (table.get(shape(handle)) or same_step) if same_step else []
+
+
+def _history(store: Store) -> Iterator[dict[str, Any]]:
+    """The records of past steps; lines of another shape are skipped, since estimates are only told."""
+    for record in disk.json_lines(store.root / "history.jsonl"):
+        if (
+            isinstance(record, dict)
+            and all(isinstance(record.get(name), str) for name in ("step", "shape"))
+            and all(type(record.get(name)) in (int, float) for name in ("seconds", "bytes"))
+        ):
+            yield record
 
 
 def remember(store: Store, handle: Handle, seconds: float, size: int) -> None:
@@ -121,7 +132,7 @@ def _trim(store: Store) -> None:
         return
     with lock:
         history = store.root / "history.jsonl"
-        newest = reversed(list(_newest(disk.json_lines(history))))
+        newest = reversed(list(_newest(_history(store))))
         disk.replace_durably(history, "".join(newest), store.root / "tmp")
 
 

@@ -73,7 +73,7 @@ class Session:
         """How a step ended in this session, if it did without a result."""
         try:
             return Ending(**json.loads((self.folder / f"{key}.json").read_text()))
-        except FileNotFoundError:
+        except (FileNotFoundError, ValueError, TypeError):  # damaged from outside: the step is tried again
             return None
 
 

@@ -9,7 +9,8 @@ work/<key>/                scratch (checkpoints) and progress.json of a step; su
 locks/<key>.lock           held by the process that computes the step
 graphs/<digest>.json       {key: [input keys]} of runs, so that `gc` knows what an unfinished run still needs
 sessions/<id>/             one a running command: its lock, and what failed in it
-quarantine/<key>.<time>/   results whose bytes no longer match their manifest
+quarantine/<name>.<time>   results whose bytes no longer match their manifest, and what lay in a result's place
+trash/<time>/<key>/        results that `gc` took out; the folders of a trash go for good after a week
 logs/<key>.txt             the traceback of a step that failed
 history.jsonl              durations, for estimates
 """
@@ -18,9 +19,11 @@ import datetime
 import json
 import os
 import platform
+import re
 import secrets
 import shutil
 import socket
+import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -37,6 +40,9 @@ from w2s_core.errors import UserError
 
 FORMAT = 1
 MANIFEST = "manifest.json"
+FOLDERS = ("objects", "refs", "tmp", "work", "locks", "graphs", "sessions", "quarantine", "logs", "trash")
+KEY = re.compile(r"[0-9a-f]{64}")
+DEEPEST = 20  # folders within a result; steps nest two or three
 Stamp = tuple[int, int]  # a folder's inode and time of change
 REFUSED = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".npy", ".npz", ".joblib", ".dill"}
 
@@ -79,25 +85,46 @@ class Store:
             raise UserError(f"the store {self.root} is not a folder") from None
         except PermissionError:
             raise UserError(f"the store {self.root} cannot be written") from None
+        except OSError as error:
+            raise UserError(f"the store {self.root} cannot be opened: {error.strerror}") from None
         self.refs = Refs(self.root / "refs", self.root / "tmp")
         self.read_acceptances()
 
     def _prepare(self) -> None:
         marker = self.root / "STORE.json"
-        if marker.exists():
-            version = json.loads(marker.read_text() or "{}").get("format")
-            if version != FORMAT:
-                raise UserError(
-                    f"the store {self.root} has format {version}; this version reads format {FORMAT}"
-                )
-            return
-        if self.root.is_dir() and any(self.root.iterdir()) and not (self.root / "objects").is_dir():
+        is_store = os.path.lexists(marker)
+        if not is_store and self.root.is_dir() and any(self.root.iterdir()) and not self._holds_objects():
             raise UserError(
                 f"{self.root} is a folder of other files, not a store: name an empty or a new folder"
             )
-        for name in ("objects", "refs", "tmp", "work", "locks", "graphs", "sessions", "quarantine", "logs"):
-            (self.root / name).mkdir(parents=True, exist_ok=True)
-        disk.replace_durably(marker, json.dumps({"format": FORMAT}) + "\n", self.root / "tmp")
+        is_marked = is_store and self._is_marked(marker)
+        for name in FOLDERS:  # git and rsync drop empty folders
+            self._make_folder(self.root / name)
+        if not is_marked:
+            disk.replace_durably(marker, json.dumps({"format": FORMAT}) + "\n", self.root / "tmp")
+
+    def _holds_objects(self) -> bool:
+        return (self.root / "objects").is_dir()
+
+    def _is_marked(self, marker: Path) -> bool:
+        """Whether STORE.json names this format. A damaged one is set aside: every manifest names the format too."""
+        try:
+            version = disk.json_object(disk.read_plain(marker)).get("format")
+        except ValueError as error:
+            aside = disk.set_aside(marker, self.root)
+            disk.warn(f"{marker} was damaged ({error}); it was moved to {aside} and written anew")
+            return False
+        if version != FORMAT:
+            raise UserError(f"the store {self.root} has format {version}; this version reads format {FORMAT}")
+        return True
+
+    def _make_folder(self, folder: Path) -> None:
+        """Make one of the store's own folders; what else lies in its place is set aside."""
+        if not folder.is_dir():
+            if os.path.lexists(folder):
+                aside = disk.set_aside(folder, self.root)
+                disk.warn(f"{folder} was no folder; it was moved to {aside}")
+            folder.mkdir(parents=True, exist_ok=True)
 
     # Reading
 
@@ -138,9 +165,16 @@ class Store:
             raise CorruptObjectError(key, str(error), self.quarantine(key, stamp)) from None
 
     def keys(self) -> Iterator[str]:
-        """The keys of all results, in order."""
+        """The keys of all results, whole or damaged, in order. Other things under objects/ are `strays`."""
+        return (path.name for path in self._entries() if _is_place(path))
+
+    def strays(self) -> Iterator[Path]:
+        """What lies under objects/ and is no result: a file browser's or a network disk's leftovers, say."""
+        return (path for path in self._entries() if not _is_place(path))
+
+    def _entries(self) -> Iterator[Path]:
         for shard in sorted((self.root / "objects").iterdir()):
-            yield from sorted(entry.name for entry in shard.iterdir())
+            yield from sorted(shard.iterdir()) if shard.is_dir() else [shard]
 
     def folder(self, key: str) -> Path:
         """Where a result lies, or would lie. For readers, `path` is the one that checks."""
@@ -162,7 +196,7 @@ class Store:
         """The manifest of a result; None where there is none, or it cannot be read. Changes nothing."""
         try:
             return self.read_manifest(key)
-        except (FileNotFoundError, ValueError):
+        except (OSError, ValueError):
             return None
 
     # Acceptances
@@ -182,21 +216,26 @@ class Store:
 
     def check(self, key: str) -> str | None:
         """What is wrong with a result, reading every byte of it; None if nothing is. Changes nothing."""
-        folder = self.folder(key)
         try:
-            manifest = self.read_manifest(key)
-        except FileNotFoundError:
-            return f"{MANIFEST} is missing"
+            return self._problem(key)
+        except FileNotFoundError as error:
+            return f"{Path(error.filename).name} is missing"
         except ValueError as error:
             return str(error)
-        listed, files = manifest["files"], {name: path for name, path in _files(folder) if name != MANIFEST}
+
+    def _problem(self, key: str) -> str | None:
+        listed = self.read_manifest(key)["files"]
+        files = {name: path for name, path in _files(self.folder(key)) if name != MANIFEST}
         if missing := sorted(listed.keys() - files.keys()):
             return f"{missing[0]} is missing"
         if foreign := sorted(files.keys() - listed.keys()):
             return f"{foreign[0]} does not belong to it"
         for name, path in files.items():
-            if (size := os.path.getsize(path)) != listed[name]["bytes"]:  # noqa: PTH202
-                return f"{name} has {size} bytes instead of {listed[name]['bytes']}"
+            status = path.lstat()
+            if not stat.S_ISREG(status.st_mode):
+                return f"{name} is no plain file"
+            if status.st_size != listed[name]["bytes"]:
+                return f"{name} has {status.st_size} bytes instead of {listed[name]['bytes']}"
             if disk.sha256_file(path) != listed[name]["sha256"]:
                 return f"{name} has other bytes than were written"
         return None
@@ -204,13 +243,12 @@ class Store:
     def verify(self) -> Iterator[Problem]:
         """Read every result and ref, and yield what is wrong. Changes nothing."""
         for key in sorted(self.keys()):
-            if (problem := self.check(key)) and self.folder(key).exists():
+            if (problem := self.check(key)) and os.path.lexists(self.folder(key)):
                 yield Problem(key, problem)
-        for name in self.refs.names():
-            try:
-                self.refs.read(name)
-            except UserError as error:
-                yield Problem(name, str(error))
+        for path in self.strays():
+            yield Problem(str(path.relative_to(self.root)), "it does not belong to the store; delete it")
+        for path, problem in self.refs.damaged():
+            yield Problem(str(path.relative_to(self.root)), problem)
 
     def quarantine(self, key: str, stamp: Stamp | None = None) -> Path | None:
         """Move a damaged result away, for people to look at. `stamp` tells which folder was damaged: None
@@ -220,12 +258,7 @@ class Store:
         with locks.wait_lock(self.lock_path(key)):
             if stamp is None or _stamp(self.folder(key)) != stamp:
                 return None
-            now = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%S")
-            target = self.root / "quarantine" / f"{key}.{now}.{secrets.token_hex(2)}"
-            self.folder(key).rename(target)
-            disk.fsync(target.parent)
-            disk.fsync(self.folder(key).parent)
-            return target
+            return disk.set_aside(self.folder(key), self.root / "quarantine")
 
     def find(self, prefix: str) -> str:
         """The one key that starts with `prefix`. Raises UserError when none does, or several do."""
@@ -240,9 +273,20 @@ class Store:
     def begin(self, key: str) -> Path:
         """An empty folder to write a result into. Removes what dead owners of the key left."""
         self.abandon(key)
+        self._clear(self.folder(key).parent, is_folder=True)
+        self._clear(self.folder(key))
+        self._clear(self.work_folder(key), is_folder=True)
         folder = self.root / "tmp" / f"{key}.{secrets.token_hex(4)}"
         folder.mkdir()
         return folder
+
+    def _clear(self, path: Path, *, is_folder: bool = False) -> None:
+        """Set aside what lies in the place of a result that does not exist: a folder without its manifest, a link,
+        a file. `is_folder`: a folder may lie there.
+        """
+        if os.path.lexists(path) and not (is_folder and path.is_dir()):
+            aside = disk.set_aside(path, self.root / "quarantine")
+            disk.warn(f"{path} was damaged: it was moved to {aside}, and the step is computed anew")
 
     def abandon(self, key: str) -> None:
         """Remove unfinished results of a key."""
@@ -292,12 +336,17 @@ class Store:
         damaged.
         """
         try:
-            with open(f"{self.root}/objects/{key[:2]}/{key}/{MANIFEST}", "rb") as file:  # noqa: PTH123 - asked often
+            with open(f"{self.root}/objects/{key[:2]}/{key}/{MANIFEST}", "rb", opener=_at_once) as file:
                 manifest = json.loads(file.read())
             claimed = manifest.pop("digest")
-        except (ValueError, KeyError, AttributeError, TypeError):
+            is_written = (
+                claimed == digest(manifest) and manifest["key"] == key and key_of(manifest["spec"]) == key
+            )
+        except (FileNotFoundError, PermissionError):
+            raise
+        except (ValueError, KeyError, AttributeError, TypeError, RecursionError, OSError):
             raise ValueError(f"{MANIFEST} cannot be read") from None
-        if claimed != digest(manifest) or manifest["key"] != key or key_of(manifest["spec"]) != key:
+        if not is_written:
             raise ValueError(f"{MANIFEST} is not the one that was written")
         return {**manifest, "digest": claimed}
 
@@ -306,22 +355,41 @@ class Store:
         return spec_inputs(self.manifest(key)["spec"])
 
 
+def _at_once(path: str, flags: int) -> int:
+    """Opens a pipe in a file's place without waiting for a writer: it reads as empty."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
 def _stamp(folder: Path) -> Stamp | None:
     """Which folder this is: a quarantined and remade result has another."""
     try:
-        stat = folder.stat()
-    except FileNotFoundError:
+        status = os.stat(folder)
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    return stat.st_ino, stat.st_mtime_ns
+    return status.st_ino, status.st_mtime_ns
+
+
+def _is_place(path: Path) -> bool:
+    """Whether a path under objects/ is where a result lies."""
+    return KEY.fullmatch(path.name) is not None and path.parent.name == path.name[:2]
 
 
 def _files(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Relative names and paths of all that lies in a folder, folders themselves left out."""
-    for place, folders, names in os.walk(folder):
-        links = [name for name in folders if Path(place, name).is_symlink()]
-        for name in (*names, *links):
-            path = f"{place}/{name}"
-            yield path[len(str(folder)) + 1 :], Path(path)
+    """Relative names and paths of all that lies in a folder, folders themselves left out.
+
+    Raises:
+        ValueError: folders lie deeper in each other than any step writes (no path can name the deepest of them).
+    """
+    stack = [(str(folder), 0)]
+    while stack:
+        place, depth = stack.pop()
+        if depth > DEEPEST:
+            raise ValueError(f"it holds folders more than {DEEPEST} deep")
+        for entry in os.scandir(place):
+            if entry.is_dir(follow_symlinks=False):
+                stack.append((entry.path, depth + 1))
+            else:
+                yield entry.path[len(str(folder)) + 1 :], Path(entry.path)
 
 
 def _seal(out: Path) -> dict[str, dict[str, Json]]:

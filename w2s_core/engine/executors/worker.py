@@ -22,7 +22,7 @@ from w2s_core.engine.session import Session
 from w2s_core.engine.step import Handle
 from w2s_core.engine.store import Store
 from w2s_core.engine.walk import Event
-from w2s_core.errors import UserError
+from w2s_core.errors import UserError, describe
 
 GRACE_S = 5.0
 EXIT_INTERRUPTED = 130
@@ -41,6 +41,9 @@ def main(job_path: str, descriptor: str) -> int:
             return EXIT_INTERRUPTED
         except (DiskFullError, UserError) as error:
             events.tell({"event": "abort", "kind": type(error).__name__, "message": str(error)})
+            return 1
+        except OSError as error:
+            events.tell({"event": "abort", "kind": "UserError", "message": describe(error)})
             return 1
     return 0
 
