@@ -86,6 +86,14 @@ class Registry(Generic[P]):
             raise UserError(f"two {self.kind}s are named '{name}': {source.origin} and {origin}")
         return entry
 
+    def is_builtin(self, name: str) -> bool:
+        """Whether that entry is built in; nothing is imported.
+
+        Raises:
+            UserError: two packages have an entry of one name.
+        """
+        return name in self._sources() and name in self.builtin
+
     def guard(self, name: str) -> AbstractContextManager[None]:
         """Around a call of an entry: its own errors become one line. Those of a built-in one keep their traceback."""
         return nullcontext() if name in self.builtin else errors_in_one_line(f"{self.kind} '{name}'")
