@@ -131,6 +131,11 @@ class Pieces:
             self._files[module] = (path, path.read_bytes()) if path else None
         return self._files[module]
 
+    def is_outdated(self, module: str) -> bool:
+        """Whether a module was read and has been edited since."""
+        file = self._files.get(module)
+        return file is not None and file[0].read_bytes() != file[1]
+
     def source(self, module: str) -> Source | None:
         """A module's source; None where it has none."""
         file = self.file(module)
@@ -242,7 +247,10 @@ class Reach:
         tops = frozenset(name.split(".")[0] for name in (self._module, __name__, *self.declared))
         importable = module_file(self._module)
         apart = None if importable and importable.samefile(path) else (self._module, path)
-        self._shared = _pieces(tops, _folder(path, self._module), apart)
+        place = tops, _folder(path, self._module), apart
+        if _pieces(*place).is_outdated(self._module):
+            _pieces.cache_clear()
+        self._shared = _pieces(*place)
         self._reached: dict[Ref, str] = {}
 
     @property
