@@ -9,7 +9,7 @@ together?" is solved by "3 * 4 = 12. 12 - 5 = 7. 7 + 6 = 13." and "#### 13".
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 LOWEST, HIGHEST = 2, 9
@@ -21,15 +21,15 @@ Compute = Callable[[int, str, int], int]
 """compute(left, sign, right) writes one step of the solution down and returns its result."""
 
 
-class Clause(NamedTuple):
+@dataclass(frozen=True)
+class Clause:
     """One sentence: its kind (a key of KINDS) and the numbers in it."""
 
     kind: str
     numbers: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True)
-class Story:
+class Story(NamedTuple):
     """What happens, without names and items. `aside` is what the other person had, if that is told."""
 
     start: Clause
@@ -170,9 +170,12 @@ def _draw_shape(rng: random.Random, level: int) -> Story:
 
 def _draw_clause(rng: random.Random, role: str, level: int, room: int) -> Clause:
     """A clause of the role that the level knows and that needs no more than `room` operations."""
-    names = _fitting(role, level, room)
-    name = names[_draw_below(rng, len(names))]
-    return Clause(name, _draw_numbers(rng, KINDS[name].numbers))
+    kinds = _fitting(role, level, room)
+    name, numbers = kinds[_draw_below(rng, len(kinds))]
+    return _clause(name, _draw_numbers(rng, numbers) if numbers else ())
+
+
+_clause = cache(Clause)
 
 
 def _draw_numbers(rng: random.Random, count: int) -> tuple[int, ...]:
@@ -188,9 +191,10 @@ def _draw_below(rng: random.Random, count: int) -> int:
 
 
 @lru_cache
-def _fitting(role: str, level: int, room: int) -> tuple[str, ...]:
+def _fitting(role: str, level: int, room: int) -> tuple[tuple[str, int], ...]:
+    """Such kinds of clause, each with how many numbers it holds."""
     return tuple(
-        name
+        (name, kind.numbers)
         for name, kind in KINDS.items()
         if kind.role == role and kind.from_level <= level and kind.operations <= room
     )
