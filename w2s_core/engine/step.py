@@ -365,6 +365,11 @@ def is_registered(name: str) -> bool:
     return name in _registry
 
 
+def modules_of_steps() -> list[str]:
+    """The module of each step among the imported ones."""
+    return [definition.function.__module__ for definition in _registry.values()]
+
+
 def _register(definition: StepDefinition) -> None:
     known = _registry.get(definition.name)
     new = definition.function
