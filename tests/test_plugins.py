@@ -382,7 +382,8 @@ def test_a_package_and_a_module_with_one_name_are_refused(
     (tmp_path / "my_task.py").write_text(TASK)
     result = refusal(plan(w2s, write_method(tmp_path, task={"name": "sums"}), "my_method", "my_task"))
     assert re.fullmatch(
-        rf".*my.yaml:1: field 'task.name': two answer rules are named 'total': package other and {tmp_path}/my_task\.py:\d+",
+        rf".*my.yaml:1: field 'task.name': two answer rules are named 'total': package other and {tmp_path}"
+        r"/my_task\.py:\d+",
         result,
     )
 
