@@ -17,7 +17,7 @@ from analysis.reading.study import Study, by_companions, by_recipe, check_one_ta
 from analysis.reading.typed import written
 from analysis.writing.figures import save_figure
 from analysis.writing.notes import footer
-from analysis.writing.table import Table, escape, save_tables, to_terminal
+from analysis.writing.table import Table, escape, escape_prose, save_tables, to_terminal
 from w2s_core.errors import UserError
 
 
@@ -149,7 +149,7 @@ def _save_part(part: Part, tables: Sequence[Table], study: Study, out: Path) -> 
 def _figure_below(part: Part, study: Study) -> str:
     """The figure in Markdown with what stands beneath it, as beneath a table."""
     notes = [part.caption, *footer(part.drawn(study))]
-    return f"![{part.title}]({part.name}.png)\n\n{escape(' '.join(notes))}\n"
+    return f"![{escape_prose(part.title)}]({part.name}.png)\n\n{escape(' '.join(notes))}\n"
 
 
 def _findings(report: Report, study: Study, out: Path) -> tuple[str, list[Path]]:

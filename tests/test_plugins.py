@@ -209,7 +209,10 @@ def test_types_are_named_as_a_file_has_them(annotation: Any, name: str) -> None:
     ("changes", "line"),
     [
         ({"recipe": "shortes"}, "recipe: unknown recipe 'shortes'; did you mean 'shortest'? known: "),
-        ({"task": {"name": "minni"}}, "unknown task 'minni'; did you mean 'mini'? known: "),
+        (
+            {"task": {"name": "minni"}},
+            "my.yaml:1: field 'task.name': unknown task 'minni'; did you mean 'mini'? known: ",
+        ),
     ],
 )
 def test_an_unknown_name_is_told_with_the_places_looked_at(
@@ -224,7 +227,56 @@ def test_an_unknown_name_is_told_with_the_places_looked_at(
 def test_an_unknown_rule_of_a_task_is_told(w2s: Command, tmp_path: Path) -> None:
     (tmp_path / "my_task.py").write_text(TASK.replace('answer_rule = "total"', 'answer_rule = "totals"'))
     result = refusal(plan(w2s, write_method(tmp_path, task={"name": "sums"}), "my_method", "my_task"))
-    assert result.startswith("unknown answer rule 'totals'; did you mean 'total'? ")
+    assert re.search(
+        r"my.yaml:\d+: field 'task.name': unknown answer rule 'totals'; did you mean 'total'\? ", result
+    )
+
+
+@pytest.mark.parametrize(
+    ("task", "line"),
+    [
+        (
+            {"name": "mini", "options": {"seed": 1, "trian_1": 5}},
+            ":{line}: field 'task.options.trian_1': task 'mini': unknown option 'trian_1'; did you mean 'train_1'?",
+        ),
+        (
+            {"name": "mini", "options": {"train_1": 0}},
+            ":{line}: field 'task.options.train_1': task 'mini': option 'train_1' must be ",
+        ),
+        (
+            {"name": "jsonl", "options": {"data": "x", "answer": "gms8k"}},
+            ":{line}: field 'task.options': unknown answer rule 'gms8k'; did you mean 'gsm8k'?",
+        ),
+    ],
+)
+def test_an_option_that_a_task_cannot_take_is_told_with_its_line(
+    w2s: Command, tmp_path: Path, task: dict[str, Any], line: str
+) -> None:
+    config = write_method(tmp_path, task=task)
+    config.write_text(json.dumps(json.loads(config.read_text()), indent=1))
+    place = line.partition("field 'task.")[2].partition("'")[0].split(".")[-1]
+    number = next(i for i, text in enumerate(config.read_text().splitlines(), 1) if f'"{place}":' in text)
+    assert f"{config}{line.format(line=number)}" in refusal(plan(w2s, config, "my_method"))
+
+
+def test_an_option_that_an_override_set_is_told_as_such(w2s: Command, tmp_path: Path) -> None:
+    config = write_method(tmp_path)
+    result = refusal(w2s("--import", "my_method", "plan", config, "task.options.sede=1"))
+    assert (
+        f"{config} with override task.options.sede: field 'task.options.sede': task 'mini': unknown" in result
+    )
+
+
+def test_a_module_that_adds_nothing_is_told(w2s: Command, tmp_path: Path) -> None:
+    write_method(tmp_path)
+    (tmp_path / "forgot.py").write_text("from w2s_core.recipes.self_training import RECIPE\n")
+    (tmp_path / "my_steps.py").write_text(
+        "from w2s_core.engine import step\n@step(version=1)\ndef my_own_step(ctx, *, n):\n    return {}\n"
+    )
+    warning = "warning: --import forgot adds nothing: neither a recipe, a task, an answer rule nor a step"
+    assert warning in w2s("--import", "my_steps", "--import", "forgot", "tasks")[1]
+    twice = w2s("--import", "my_method", "--import", "my_method.py", "--import", "my_steps", "tasks")
+    assert (twice[0], twice[1].count("warning")) == (0, 0)
 
 
 @pytest.mark.parametrize(
@@ -330,7 +382,9 @@ def test_a_package_and_a_module_with_one_name_are_refused(
     (tmp_path / "my_task.py").write_text(TASK)
     result = refusal(plan(w2s, write_method(tmp_path, task={"name": "sums"}), "my_method", "my_task"))
     assert re.fullmatch(
-        rf"two answer rules are named 'total': package other and {tmp_path}/my_task\.py:\d+", result
+        rf".*my.yaml:1: field 'task.name': two answer rules are named 'total': package other and {tmp_path}"
+        r"/my_task\.py:\d+",
+        result,
     )
 
 

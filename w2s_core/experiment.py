@@ -11,9 +11,10 @@ import yaml
 from pydantic import Field
 
 from w2s_core.errors import UserError
-from w2s_core.plugins import RECIPES
+from w2s_core.plugins import RECIPES, RULES, TASKS
 from w2s_core.sampling.limits import faults
 from w2s_core.strict_yaml import Lines, Loader, Place, Section, field_position, read_yaml, set_field, validate
+from w2s_core.tasks import load_task
 from w2s_core.training.settings import Hyperparameters, Positive
 from w2s_core.versions import bitsandbytes_version, vllm_version
 
@@ -151,8 +152,25 @@ def build_experiment(
     experiment: Experiment = validate(recipe.fields, tree, path, lines)
     for place, words in faults(experiment.engine, experiment.model_dump(mode="json")):
         raise UserError(f"{field_position(path, lines, place)} {words}")
+    _check_task(experiment.task, path, lines)
     located = {name: locate_model(getattr(experiment, name), folders[name]) for name in recipe.models}
     return experiment.model_copy(update=located)
+
+
+def _check_task(task: TaskConfig, path: Path, lines: Lines) -> None:
+    """Refuse a task, an option of it, or an answer rule that cannot be had, with the line of its field."""
+    place: Place = ("task", "name")
+    try:
+        TASKS.get(task.name)
+        place = ("task", "options")
+        rule = load_task(task.name, task.options).answer_rule
+        place = ("task", "name")
+        if not RULES.is_builtin(rule):
+            RULES.get(rule)
+    except UserError as error:
+        named = [(*place, name) for name in task.options if f"option '{name}'" in str(error)]
+        where = field_position(path, lines, named[0] if named else place)
+        raise UserError(f"{where}: {error}") from None
 
 
 def recipe_of(tree: Mapping[str, Any], path: Path, lines: Lines) -> Any:

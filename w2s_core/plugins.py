@@ -86,6 +86,14 @@ class Registry(Generic[P]):
             raise UserError(f"two {self.kind}s are named '{name}': {source.origin} and {origin}")
         return entry
 
+    def is_builtin(self, name: str) -> bool:
+        """Whether that entry is built in; nothing is imported.
+
+        Raises:
+            UserError: two packages have an entry of one name.
+        """
+        return name in self._sources() and name in self.builtin
+
     def guard(self, name: str) -> AbstractContextManager[None]:
         """Around a call of an entry: its own errors become one line. Those of a built-in one keep their traceback."""
         return nullcontext() if name in self.builtin else errors_in_one_line(f"{self.kind} '{name}'")
@@ -204,8 +212,10 @@ _imports: dict[str, str] = {}
 """The folder of each module that the user named."""
 
 
-def import_module(name: str) -> None:
+def import_module(name: str) -> bool:
     """Import a module that the user named: dotted, found in the current folder too, or a path to a file.
+
+    Returns whether it added an entry or a step; true of a module that was imported before.
 
     Raises:
         UserError: there is none of that name, or it cannot be imported: its own error, with the file and line.
@@ -215,6 +225,7 @@ def import_module(name: str) -> None:
     if folder not in sys.path:
         sys.path.append(folder)
     importlib.invalidate_caches()
+    known, before = dotted in sys.modules, _additions()
     with errors_in_one_line(f"--import {name}"):
         try:
             module = importlib.import_module(dotted)
@@ -226,6 +237,16 @@ def import_module(name: str) -> None:
             ) from None
     _check_place(name, module, Path(folder))
     _imports[dotted] = folder
+    return known or _additions() > before
+
+
+def _additions() -> int:
+    """How many entries and steps there are that are not this package's own."""
+    steps = sys.modules.get("w2s_core.engine.step")  # importing it here would take longer than most modules
+    own = f"{__package__}."
+    modules = [] if steps is None else steps.modules_of_steps()
+    entries = sum(len(registry._registered) for registry in (RECIPES, TASKS, RULES))
+    return entries + sum(not module.startswith(own) for module in modules)
 
 
 def loaded_imports() -> dict[str, list[str]]:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis.reading.groups import PASS_K, Group, accuracy_bounds, accuracy_estimate, once
-from analysis.writing.notes import footer, smallest_gain
+from analysis.writing.notes import footer, samples_note, smallest_gain
 from analysis.writing.table import (
     MISSING,
     Cell,
@@ -50,7 +50,12 @@ def accuracy_table(
     if not any(SAMPLED in row for row in table.rows):
         table.columns.remove(SAMPLED)
     add_columns(table, group)
-    table.notes = [*sorted(unresolved), *table.notes, *footer([group], smallest_gain(group), counts=True)]
+    table.notes = [
+        *sorted(unresolved),
+        *table.notes,
+        *samples_note(group),
+        *footer([group], smallest_gain(group), counts=True),
+    ]
     return table
 
 

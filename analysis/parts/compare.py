@@ -13,6 +13,7 @@ from analysis.writing.notes import accepted_note
 from analysis.writing.table import (
     Cell,
     Table,
+    escape_prose,
     p_value,
     percent,
     points_interval,
@@ -246,7 +247,9 @@ def compare_runs(
     saved = ""
     if out is not None:
         try:
-            paths = save_tables(tables, out, "compare", f"# {runs[1]} against {runs[0]}\n", "")
+            paths = save_tables(
+                tables, out, "compare", f"# {escape_prose(f'{runs[1]} against {runs[0]}')}\n", ""
+            )
         except OSError as error:
             raise UserError(f"{out}: cannot write the comparison: {error.strerror}") from None
         saved = "\nsaved:\n" + "\n".join(f"  {path}" for path in paths)

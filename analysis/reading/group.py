@@ -193,6 +193,15 @@ class Group:
             else [name for name in names if all(self._drawn(label, name) >= k for label in labels)]
         )
 
+    def drawing_fewer(self, k: int) -> dict[str, int]:
+        """The members with fewer than k samples to some question, and how many they have."""
+        labels = [self._label(method, k) for method in self.planned("samples")]
+        drawn = {
+            name: min(self._drawn(label, name) for label in labels if name in self.having(label))
+            for name in dict.fromkeys(name for label in labels for name in self.having(label))
+        }
+        return {name: count for name, count in drawn.items() if count < k}
+
     def _drawn(self, label: str, name: str) -> int:
         """Samples that every question has."""
         return int(self.graded(label, name).n.min(initial=sys.maxsize))

@@ -13,6 +13,7 @@ from analysis.weak_to_strong.titles import strong_model
 from analysis.writing.notes import questions_of, run_notes, smallest_effect
 from analysis.writing.table import (
     Table,
+    escape_prose,
     p_value,
     points_interval,
     probability,
@@ -93,7 +94,7 @@ def page(
     if controls:
         title = "Controls at matched steps: icl-ft of iteration 1 minus the control (shown, not claimed)"
         parts.append(to_markdown(_effects(title, controls)))
-    lines = [f"* {line}" for line in _how_to_read(groups)]
+    lines = [f"* {escape_prose(line)}" for line in _how_to_read(groups)]
     return "\n".join([*parts, "## How to read this", "", *lines]) + "\n"
 
 
@@ -103,7 +104,9 @@ def _section(finding: Finding, *, detailed: bool) -> list[str]:
     stated = f"Rule: {rule.criterion} Smallest effect that matters: {rule.limit.size} ({rule.limit.why})."
     texts = [f"## {rule.name}: {finding.outcome}{scope}", rule.statement, sentences, stated, finding.note]
     details = _effects(f"{rule.name} in detail", [*finding.claims, *finding.beside])
-    return [f"{text}\n" for text in texts if text] + ([to_markdown(details)] if detailed else [])
+    return [f"{escape_prose(text)}\n" for text in texts if text] + (
+        [to_markdown(details)] if detailed else []
+    )
 
 
 def _sentence(claim: Claim, limit: Limit) -> str:

@@ -12,7 +12,14 @@ from analysis.reading.labels import ratio_estimate
 from analysis.reading.results import Pairs
 from analysis.weak_to_strong.published import add_columns
 from analysis.weak_to_strong.titles import m_plus, stage_two
-from analysis.writing.notes import footer, missing_notes, run_notes, smallest_change, smallest_effect
+from analysis.writing.notes import (
+    footer,
+    missing_notes,
+    run_notes,
+    samples_note,
+    smallest_change,
+    smallest_effect,
+)
 from analysis.writing.table import (
     MISSING,
     Cell,
@@ -56,24 +63,16 @@ def gain_table(group: Group) -> Table:
                 "accuracy": accuracy_of(group, method),
                 gain: points_interval(effect),
                 "p": probability(effect),
-                sampled: points_interval(_sampled_gain(group, method)),
+                sampled: points_interval(difference([group], method, start, k=PASS_K)),
             }
         )
     add_columns(table, group, [start, *methods], {"paper": False})
     table.notes.append("p of one paired test, not corrected; findings.md corrects over all claims.")
+    table.notes += samples_note(group)
     table.notes += footer(
         [group], smallest_effect(f"A gain over {group.short_title(start)}", effects.values())
     )
     return table
-
-
-def _sampled_gain(group: Group, method: str) -> Estimate | None:
-    start = m_plus(group)
-    if not group.present(method, start, k=PASS_K):
-        return None
-    labels = (f"samples/{group.split}/{name}" for name in (method, start))
-    drawn = min(int(group.graded(label, group.having(label)[0]).n.min(initial=10**6)) for label in labels)
-    return difference([group], method, start, k=PASS_K) if drawn >= PASS_K else None
 
 
 def pair_table(group: Group) -> Table:

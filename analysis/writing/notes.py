@@ -6,7 +6,7 @@ from math import isnan, nan
 
 import numpy as np
 
-from analysis.reading.groups import Group
+from analysis.reading.groups import PASS_K, Group
 from w2s_core.statistics import Estimate, crossed_variance
 
 NAMED_RUNS = 12
@@ -105,6 +105,13 @@ def _median(sizes: Iterable[float]) -> float:
     """Of those that are known. Answers that are alike on every question show no chance at all, and so no size."""
     known = [size for size in sizes if size > 1e-12]  # nan is not
     return float(np.median(known)) if known else nan
+
+
+def samples_note(group: Group) -> list[str]:
+    """That runs with too few samples for pass@k are not in its column."""
+    few = group.drawing_fewer(PASS_K)
+    counts = ", ".join(f"{name} (seed {group.member(name).seed}) has {count}" for name, count in few.items())
+    return [f"pass@{PASS_K} needs {PASS_K} samples a question and leaves out: {counts}."] if few else []
 
 
 def missing_notes(groups: Sequence[Group], concerns: Callable[[str], bool] = lambda label: True) -> list[str]:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from math import isnan, nan
@@ -237,7 +238,7 @@ def _needed(table: Table) -> int:
 
 def to_markdown(table: Table) -> str:
     """The table as Markdown, title and notes around it."""
-    lines = [f"### {table.title}", ""]
+    lines = [f"### {escape_prose(table.title)}", ""]
     lines.append("| " + " | ".join(map(escape, table.columns)) + " |")
     lines.append("|" + "|".join("---" if table.is_left(name) else "---:" for name in table.columns) + "|")
     lines += ["| " + " | ".join(map(escape, cells)) + " |" for cells in table.texts()]
@@ -245,9 +246,19 @@ def to_markdown(table: Table) -> str:
     return "\n".join(lines) + "\n"
 
 
+_MARKDOWN = re.compile(r"[\\|_*`~]|\](?=[(\[:])")
+"""A bracket is a mark in a link only, and intervals are written with it."""
+
+
 def escape(text: str) -> str:
-    """Text for Markdown, all characters that it would read as marks escaped."""
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("_", "\\_").replace("<", "&lt;")
+    """Text for Markdown on one line, all characters that it would read as marks escaped."""
+    text = text.replace("\n", " ").replace("&", "&amp;").replace("<", "&lt;")
+    return _MARKDOWN.sub(r"\\\g<0>", text)
+
+
+def escape_prose(text: str) -> str:
+    """`escape` for headings and sentences, where an underscore within a word is no mark, nor is "<" before a space."""
+    return re.sub(r"(?<=\w)\\_(?=\w)", "_", escape(text)).replace("&lt; ", "< ")
 
 
 def to_csv(*tables: Table) -> str:

@@ -120,6 +120,7 @@ def add_run(
     sets: Mapping[str, tuple[float, float]] = SETS,
     settings: Mapping[str, Any] | None = None,
     missing: tuple[str, ...] = (),
+    samples: int = 10,
 ) -> None:
     """Write a run whose methods have the accuracies of `truth` and whose label sets have (coverage, precision)."""
     targets = {}
@@ -127,7 +128,7 @@ def add_run(
         spec = {"split": "test", "n": n, "accuracy": accuracy}
         targets[f"greedy/test/{method}"] = spec
         if method in SAMPLED:
-            targets[f"samples/test/{method}"] = spec | {"samples": 10}
+            targets[f"samples/test/{method}"] = spec | {"samples": samples}
     keys = {}
     for label, spec in targets.items():
         keys[label] = f"{name}-{label.replace('/', '-')}"

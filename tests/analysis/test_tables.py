@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from markdown_it import MarkdownIt
 
 from analysis.reading.frame import GRADES, load_frames
 from analysis.reading.results import read_graded
@@ -174,6 +175,40 @@ def test_markup_in_names_stays_text() -> None:
     table = Table("t", ["a|b"], [{"a|b": Cell("x|y [red]z[/red]")}])
     assert "x|y [red]z[/red]" in to_terminal(table)
     assert "x\\|y" in to_markdown(table)
+
+
+@pytest.mark.parametrize("few", ["a", "b"])
+def test_seeds_with_too_few_samples_are_named_beneath_pass_at_10(store: TinyStore, few: str) -> None:
+    for seed, name in enumerate("ab"):
+        add_run(store, name, seed=seed, samples=4 if name == few else 10)
+    add_run(store, "alone", weak="mistral", seed=0)
+    enough, seed = ("b", 0) if few == "a" else ("a", 1)
+    line = f"pass@10 needs 10 samples a question and leaves out: {few} (seed {seed}) has 4."
+    for name, column in (("stage1", "pass@10"), ("stage2", "gain, pass@10")):
+        table, alone = tables_of(store)[name, "llama"], tables_of(store, enough)[name, "llama"]
+        assert line in table.notes
+        assert not any("leaves out" in note for note in alone.notes)
+        last = table.rows[-1]["method"].text
+        assert rows_by_name(table)[last][column].text == rows_by_name(alone)[last][column].text != "–"
+    assert not any("leaves out" in note for note in tables_of(store)["stage1", "mistral"].notes)
+
+
+MARKUP = "**a** _b_ |c| [d](e) ![f][g] `h` ~~i~~ <b>j</b> &copy; k\\*l\nm"
+
+
+def test_markup_in_titles_and_cells_is_shown_as_it_was_written() -> None:
+    shown = MARKUP.replace("\n", " ")
+    table = Table(MARKUP, ["x", MARKUP], [{"x": Cell("1"), MARKUP: Cell(MARKUP)}], notes=[MARKUP])
+    tokens = MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(to_markdown(table))
+    inline = [token for token in tokens if token.type == "inline" and token.content != "x"]
+    texts = ["".join(child.content for child in token.children or ()) for token in inline]
+    assert texts == [shown, shown, "1", shown, shown]
+    assert {child.type for token in inline for child in token.children or ()} <= {"text", "text_special"}
+
+
+def test_what_is_no_markup_is_not_escaped_in_headings() -> None:
+    title = "Labels on train_2 · a gain in [2.1, 3.4] (p < 0.05)"
+    assert to_markdown(Table(title, ["x"])).startswith(f"### {title}\n")
 
 
 def test_cells() -> None:

@@ -53,7 +53,12 @@ def w2s(ctx: click.Context, store: Path, modules: tuple[str, ...]) -> None:
     ctx.obj = store
     from_shell = re.split(f"[,{re.escape(os.pathsep)}]", os.environ.get("W2S_IMPORT", ""))
     for module in (*filter(None, map(str.strip, from_shell)), *modules):
-        import_module(module)
+        if not import_module(module):  # no error: it may change a library, such as add a model class
+            click.echo(
+                f"warning: --import {module} adds nothing: neither a recipe, a task, an answer rule nor a step; "
+                "a recipe is added with RECIPES.register(name, recipe)",
+                err=True,
+            )
 
 
 @w2s.command()

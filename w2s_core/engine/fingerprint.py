@@ -5,17 +5,18 @@ Nothing is imported to find out: sources are parsed (`reach.py`), and versions c
 metadata.
 """
 
+import ast
 import importlib
 import importlib.metadata
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-from w2s_core.engine.syntax import Source, describe, parse, read_source
+from w2s_core.engine.syntax import describe
 from w2s_core.errors import UserError
 
-_confirmed: set[str] = set()
-_planned: dict[str, tuple[bytes, Source]] = {}
+_confirmed: dict[str, bytes] = {}
 
 
 @cache
@@ -31,35 +32,28 @@ def library_version(name: str) -> str:
         raise UserError(f"the library '{name}' is needed and not installed") from None
 
 
-def note_sources(files: dict[str, Path]) -> None:
-    """Remember what the modules of a key hold now, for `confirm_loaded`."""
-    for name, path in files.items():
-        if name not in _planned:
-            _planned[name] = path.read_bytes(), read_source(name, path)
-
-
-def confirm_loaded(files: dict[str, Path]) -> None:
+def confirm_loaded(files: Mapping[str, tuple[Path, bytes]]) -> None:
     """Import the modules that a key stands on and check that their sources are still those that the key was
-    made from.
+    made from: for each its file and what that held.
 
     Afterwards the process holds that code, and later edits on disk cannot reach a result under the old key.
 
     Raises:
         UserError: a source was edited between planning and running.
     """
-    for name, path in files.items():
-        if name in _confirmed:
+    for name, (path, text) in files.items():
+        if _confirmed.get(name) == text:
             continue
         with suppress(ImportError):  # a part whose library is absent; a step that needs it says so itself
             importlib.import_module(name)
-        if _was_edited(name, path):
+        if _was_edited(path, text):
             raise UserError(f"the code of {name} changed since this command started: start it again")
-        _confirmed.add(name)
+        _confirmed[name] = text
 
 
-def _was_edited(name: str, path: Path) -> bool:
-    """Whether the code of a module is another than when it was planned with; comments do not count."""
-    text, source = _planned[name]
+def _was_edited(path: Path, text: bytes) -> bool:
+    """Whether a file's code is another than when it was planned with; comments do not count."""
     if not path.is_file():
         return True
-    return path.read_bytes() != text and describe(parse(path)) != describe(source.tree)
+    today = path.read_bytes()
+    return today != text and describe(ast.parse(today)) != describe(ast.parse(text))

@@ -12,6 +12,7 @@ import copy
 import hashlib
 import inspect
 import json
+import sys
 import sysconfig
 import textwrap
 from collections import defaultdict
@@ -21,6 +22,8 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
+from w2s_core.engine import syntax
+from w2s_core.engine.digest_cache import DigestCache, Digests, sha
 from w2s_core.engine.syntax import (
     Imported,
     Source,
@@ -42,12 +45,15 @@ from w2s_core.plugins import Registry
 Ref = tuple[str, str]  # a module and a name in it; the name is WHOLE for the module itself
 WHOLE = ""
 STEP = "<step>"
+ALL = "<all>"
 
 NEVER_KEYED = (__package__, UserError.__module__, Registry.__module__)
 """The engine stores results and decides none, error classes end steps, and the registries of plug-ins only find them;
 none is in a key unless declared."""
 
 _INSTALLED = frozenset(Path(path) for path in sysconfig.get_paths().values())
+_MAKERS = (Path(__file__), Path(syntax.__file__))
+"""The code that makes the digests: kept ones hold until it changes."""
 
 
 @dataclass(frozen=True)
@@ -63,14 +69,48 @@ class Pieces:
 
     Args:
         tops: top packages and modules that are own.
-        root: a folder whose other top modules are own too (the user's), or None.
+        root: the folder that they lie in. Its other top modules are own too, unless packages are installed there.
         apart: a module that no import finds under its name, and its file: a script's, say.
     """
 
-    def __init__(self, tops: frozenset[str], root: Path | None, apart: tuple[str, Path] | None) -> None:
+    def __init__(self, tops: frozenset[str], root: Path, apart: tuple[str, Path] | None) -> None:
         self._own = dict.fromkeys(tops, True)
-        self._root, self._apart = root, apart
+        self._root = None if root in _INSTALLED else root
+        self._apart = apart
         self._pieces: dict[Ref, Piece] = {}
+        self._files: dict[str, tuple[Path, bytes] | None] = {}
+        place = json.dumps([sorted(tops), str(root), str(apart)])
+        made_by = [sys.version, *NEVER_KEYED, *(path.read_text(encoding="utf-8") for path in _MAKERS)]
+        self._cache = DigestCache(place, sha(*made_by))
+
+    def digests(self, step: str) -> dict[str, str] | None:
+        """A step's digests that were kept, if all that was looked at then is the same today."""
+        return self._digests.get(step)
+
+    def keep(self, step: str, digests: dict[str, str]) -> None:
+        """Keep a step's digests. They count as made from all that was looked at for any step."""
+        self._digests[step] = digests
+        modules = {name: self._stamp(name) for name in self._files}
+        tops = {top: "own" if own else "" for top, own in self._own.items()}
+        self._cache.write(Digests(modules, tops, self._digests))
+
+    @cached_property
+    def _digests(self) -> dict[str, dict[str, str]]:
+        kept = self._cache.read()
+        if all(self._is_own(top) == bool(own) for top, own in kept.tops.items()) and all(
+            self._stamp(name) == stamp for name, stamp in kept.modules.items()
+        ):
+            return kept.steps
+        self._files.clear()  # what was looked at then need not be looked at now
+        return {}
+
+    def _stamp(self, module: str) -> str:
+        """A digest of a module's source, and of whether it is a package; empty where there is none."""
+        file = self.file(module)
+        if file is None:
+            return ""
+        path, text = file
+        return hashlib.sha256(f"{path.name == '__init__.py'} ".encode() + text).hexdigest()
 
     def piece(self, ref: Ref) -> Piece:
         """The piece of that name in a module."""
@@ -84,10 +124,22 @@ class Pieces:
         assert source is not None
         return self._make(source, node, frozenset(global_names(node)) - {node.name})
 
+    def file(self, module: str) -> tuple[Path, bytes] | None:
+        """A module's source file and what it holds, read once; None where it has none."""
+        if module not in self._files:
+            path = self._apart[1] if self._apart and module == self._apart[0] else module_file(module)
+            self._files[module] = (path, path.read_bytes()) if path else None
+        return self._files[module]
+
+    def is_outdated(self, module: str) -> bool:
+        """Whether a module was read and has been edited since."""
+        file = self._files.get(module)
+        return file is not None and file[0].read_bytes() != file[1]
+
     def source(self, module: str) -> Source | None:
         """A module's source; None where it has none."""
-        path = self._apart[1] if self._apart and module == self._apart[0] else module_file(module)
-        return read_source(module, path) if path else None
+        file = self.file(module)
+        return read_source(module, *file) if file else None
 
     def re_exports(self, module: str) -> list[Ref | str] | None:
         """What a module hands on that does nothing else, such as a package's `__init__`; None for another."""
@@ -125,7 +177,7 @@ class Pieces:
             for name in names & source.definitions.keys()
             if not isinstance(source.definitions[name], Imported)
         ]
-        text = _sha(describe(node, lambda part: self._is_dropped(part, source.package), aliases))
+        text = sha(describe(node, lambda part: self._is_dropped(part, source.package), aliases))
         return Piece(text, tuple(sorted(edges, key=lambda edge: edge[0])))
 
     def _bindings(self, source: Source, node: Any, names: frozenset[str]) -> Iterator[Imported]:
@@ -152,7 +204,7 @@ class Pieces:
                 module, name = meaning.module, meaning.name
             elif meaning is not None and not isinstance(meaning, Imported):
                 return module, str(name)
-            elif name and module_file(f"{module}.{name}"):
+            elif name and self.file(f"{module}.{name}"):
                 module, name = f"{module}.{name}", None
             else:  # the module itself, or a name that it makes when it is asked (`__getattr__`, `*`)
                 return module, WHOLE
@@ -195,32 +247,52 @@ class Reach:
         tops = frozenset(name.split(".")[0] for name in (self._module, __name__, *self.declared))
         importable = module_file(self._module)
         apart = None if importable and importable.samefile(path) else (self._module, path)
-        self._shared = _pieces(tops, _users_root(path, self._module), apart)
+        place = tops, _folder(path, self._module), apart
+        if _pieces(*place).is_outdated(self._module):
+            _pieces.cache_clear()
+        self._shared = _pieces(*place)
         self._reached: dict[Ref, str] = {}
 
-    @cached_property
+    @property
     def digest(self) -> str:
         """The digest of all code that decides the step's result. Whose it is, and in which order, is not in it."""
-        modules = [self._graph((name, WHOLE)) for name in self.declared if not self._hands_on(name)]
-        return _sha(json.dumps([self._graph((self._module, STEP)), sorted(modules)]))
+        return self._digests[ALL]
 
-    @cached_property
+    @property
     def by_module(self) -> dict[str, str]:
         """Digests of what is reached by module, for people; the step's own module is under STEP."""
-        _ = self.digest
+        return {name: digest for name, digest in self._digests.items() if digest and name != ALL}
+
+    @property
+    def files(self) -> dict[str, tuple[Path, bytes]]:
+        """The source files of all modules that are reached, but the step's own, and what they hold."""
+        modules = self._digests.keys() - {ALL, STEP}
+        return {name: file for name in sorted(modules) if (file := self._shared.file(name))}
+
+    @cached_property
+    def _digests(self) -> dict[str, str]:
+        """`digest` under ALL, and by module; empty for a module that is declared and was reached in parts only."""
+        step = json.dumps([self._module, self._function.__qualname__, self.declared, self._unkeyed])
+        digests = self._shared.digests(step)
+        if digests is None:
+            digests = self._made_digests()
+            if (
+                self._is_at_top()
+            ):  # else its line in the file, or what was executed, decides which text is its own
+                self._shared.keep(step, digests)
+        return digests
+
+    def _made_digests(self) -> dict[str, str]:
+        modules = [self._graph((name, WHOLE)) for name in self.declared if not self._hands_on(name)]
+        digest = sha(json.dumps([self._graph((self._module, STEP)), sorted(modules)]))
         texts: dict[str, list[str]] = defaultdict(list)
         for (module, name), text in self._reached.items():
             if module not in self.declared or name == WHOLE:
                 texts[module].append(text)
         own = texts.pop(self._module, [])
-        return {STEP: _sha(*sorted(own))} | {name: _sha(*sorted(texts[name])) for name in sorted(texts)}
-
-    @cached_property
-    def files(self) -> dict[str, Path]:
-        """The source files of all modules that are reached, but the step's own."""
-        _ = self.digest
-        modules = sorted({module for module, _ in self._reached} - {self._module})
-        return {name: path for name in modules if (path := module_file(name))}
+        reached = dict.fromkeys(sorted({module for module, _ in self._reached} - {self._module}), "")
+        by_module = {name: sha(*sorted(texts[name])) for name in sorted(texts)}
+        return {ALL: digest, STEP: sha(*sorted(own))} | reached | by_module
 
     def _graph(self, root: Ref) -> str:
         """The digest of all that a piece reaches. Pieces are numbered in the order in which they are found, so
@@ -240,7 +312,7 @@ class Reach:
                     queue.append(target)
                 targets.append((label, target if isinstance(target, str) else numbers[target]))
             lines.append([piece.text, targets])
-        return _sha(json.dumps(lines))
+        return sha(json.dumps(lines))
 
     def _piece(self, ref: Ref) -> Piece:
         if ref == (self._module, STEP):
@@ -250,8 +322,7 @@ class Reach:
     @cached_property
     def _step_piece(self) -> Piece:
         """The function without its decorators: what they say is in the key by itself."""
-        source = self._shared.source(self._module)
-        node = source.definitions.get(self._function.__qualname__) if source else None
+        node = self._definition()
         if not isinstance(node, ast.FunctionDef):  # nested in another function or a class
             node = ast.parse(textwrap.dedent(inspect.getsource(self._function))).body[0]
         if not isinstance(node, ast.FunctionDef):
@@ -259,6 +330,14 @@ class Reach:
         node = copy.copy(node)
         node.decorator_list = []
         return self._shared.step_piece(self._module, node)
+
+    def _definition(self) -> Any:
+        """What stands under the function's name at the top of its module."""
+        source = self._shared.source(self._module)
+        return source.definitions.get(self._function.__qualname__) if source else None
+
+    def _is_at_top(self) -> bool:
+        return isinstance(self._definition(), ast.FunctionDef)
 
     def _hands_on(self, module: str) -> bool:
         """Whether a declared module only hands on names of declared modules, so that it decides nothing itself."""
@@ -273,11 +352,10 @@ class Reach:
         return any(module == name or module.startswith(f"{name}.") for name in self._unkeyed)
 
 
-def _users_root(path: Path, module: str) -> Path | None:
-    """The folder that the user's own modules lie in, if the step's does not lie where packages are installed."""
+def _folder(path: Path, module: str) -> Path:
+    """The folder that a module, or its top package, lies in."""
     depth = module.count(".") + (path.name == "__init__.py")
-    root = path.resolve().parents[depth]
-    return None if root in _INSTALLED else root
+    return path.resolve().parents[depth]
 
 
 def _root(path: Path) -> Path:
@@ -294,7 +372,3 @@ def _dotted_names(node: Any) -> Iterator[str]:
 
 def _is_all(node: ast.stmt) -> bool:
     return isinstance(node, ast.Assign) and [dotted_name(target) for target in node.targets] == ["__all__"]
-
-
-def _sha(*texts: str) -> str:
-    return hashlib.sha256("\n".join(texts).encode("utf-8", "backslashreplace")).hexdigest()

@@ -18,7 +18,7 @@ from typing import Any
 
 from w2s_core.engine import accepted
 from w2s_core.engine.canonical import Json, canonical, digest, normalise
-from w2s_core.engine.fingerprint import confirm_loaded, library_version, note_sources
+from w2s_core.engine.fingerprint import confirm_loaded, library_version
 from w2s_core.engine.reach import STEP, Reach
 from w2s_core.engine.signature import parameters, source_stamp
 from w2s_core.engine.spec import Structure, leaves, map_leaves
@@ -174,8 +174,7 @@ class StepDefinition:
             raise UserError(
                 f"the code of step {self.name} changed since this command started: start it again"
             )
-        parts = dict(self._reach.by_module)
-        note_sources(self._reach.files)
+        parts = self._reach.by_module
         return {
             "all_code": self._reach.digest,
             "function": parts.pop(STEP),
@@ -364,6 +363,11 @@ def find_step(name: str) -> StepDefinition:
 def is_registered(name: str) -> bool:
     """Whether a step of that name is among the imported modules."""
     return name in _registry
+
+
+def modules_of_steps() -> list[str]:
+    """The module of each step among the imported ones."""
+    return [definition.function.__module__ for definition in _registry.values()]
 
 
 def _register(definition: StepDefinition) -> None:

@@ -46,22 +46,12 @@ class Source:
         return self._names[name]
 
 
-def read_source(name: str, path: Path) -> Source:
-    """The parsed file, read once as long as its size and time of change stay."""
-    stat = path.stat()
-    return _read_source(name, path, stat.st_mtime_ns, stat.st_size)
-
-
 @cache
-def _read_source(name: str, path: Path, time_ns: int, size: int) -> Source:
+def read_source(name: str, path: Path, text: bytes) -> Source:
+    """A module's source, parsed once. `text` is what the file at `path` holds."""
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-    tree = parse(path)
+    tree = ast.parse(text, str(path))
     return Source(name, package, tree, _definitions(tree, package))
-
-
-def parse(path: Path) -> ast.Module:
-    """The tree of a file."""
-    return ast.parse(path.read_bytes(), str(path))
 
 
 def source_files(name: str) -> dict[str, Path]:

@@ -9,7 +9,8 @@ together?" is solved by "3 * 4 = 12. 12 - 5 = 7. 7 + 6 = 13." and "#### 13".
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
+from typing import NamedTuple
 
 LOWEST, HIGHEST = 2, 9
 """Numbers that a story mentions."""
@@ -28,8 +29,7 @@ class Clause:
     numbers: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True)
-class Story:
+class Story(NamedTuple):
     """What happens, without names and items. `aside` is what the other person had, if that is told."""
 
     start: Clause
@@ -127,6 +127,8 @@ ITEMS = (
     "apples", "books", "cards", "coins", "eggs", "keys", "nuts", "pens", "pins", "shells", "stamps", "toys",
 )  # fmt: skip
 
+NO_HABITS: Mapping[str, Callable[..., int]] = {}
+
 ASIDE_TEXT = "{B} had {0} {items}."
 ASIDE_SHARE = 0.35
 """How often a story tells what the other person had although nothing asks for it."""
@@ -141,7 +143,7 @@ def draw_story(rng: random.Random, level: int) -> Story:
     while True:
         story = _draw_shape(rng, level)
         try:
-            solve(story, checked_arithmetic)
+            _execute(story, checked_arithmetic)
         except OutOfRange:
             continue
         return story
@@ -162,20 +164,37 @@ def _draw_shape(rng: random.Random, level: int) -> Story:
     if end.kind == "total":
         aside = end.numbers[0]
     elif end.kind == "now" and rng.random() < ASIDE_SHARE:
-        aside = rng.randint(LOWEST, HIGHEST)
+        (aside,) = _draw_numbers(rng, 1)
     return Story(start, tuple(events), end, aside)
 
 
 def _draw_clause(rng: random.Random, role: str, level: int, room: int) -> Clause:
     """A clause of the role that the level knows and that needs no more than `room` operations."""
-    name = rng.choice(_fitting(role, level, room))
-    return Clause(name, tuple(rng.randint(LOWEST, HIGHEST) for _ in range(KINDS[name].numbers)))
+    kinds = _fitting(role, level, room)
+    name, numbers = kinds[_draw_below(rng, len(kinds))]
+    return _clause(name, _draw_numbers(rng, numbers) if numbers else ())
+
+
+_clause = cache(Clause)
+
+
+def _draw_numbers(rng: random.Random, count: int) -> tuple[int, ...]:
+    return tuple([LOWEST + _draw_below(rng, HIGHEST - LOWEST + 1) for _ in range(count)])
+
+
+def _draw_below(rng: random.Random, count: int) -> int:
+    """`rng.randrange(count)`, by the same draws. Stories take so many that its checks are half of all their time."""
+    bits = count.bit_length()
+    while (number := rng.getrandbits(bits)) >= count:
+        pass
+    return number
 
 
 @lru_cache
-def _fitting(role: str, level: int, room: int) -> tuple[str, ...]:
+def _fitting(role: str, level: int, room: int) -> tuple[tuple[str, int], ...]:
+    """Such kinds of clause, each with how many numbers it holds."""
     return tuple(
-        name
+        (name, kind.numbers)
         for name, kind in KINDS.items()
         if kind.role == role and kind.from_level <= level and kind.operations <= room
     )
@@ -213,11 +232,15 @@ def solve(
         steps.append(f"{left} {sign} {right} = {result}.")
         return result
 
+    return _execute(story, do, habits or {}), steps
+
+
+def _execute(story: Story, do: Compute, habits: Mapping[str, Callable[..., int]] = NO_HABITS) -> int:
     value = 0
     for clause in story.clauses:
-        rule = (habits or {}).get(clause.kind, KINDS[clause.kind].solve)
+        rule = habits.get(clause.kind) or KINDS[clause.kind].solve
         value = rule(do, value, *clause.numbers)
-    return value, steps
+    return value
 
 
 def write_solution(answer: int, steps: list[str]) -> str:
