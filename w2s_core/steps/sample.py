@@ -48,7 +48,8 @@ def demonstrate(ctx: Context, *, questions: Path, responses: Path, rule: str, sh
     version=1,
     code=("w2s_core.sampling", *MODEL_CODE),
     libraries=MODEL_LIBRARIES,
-    unkeyed=("w2s_core.sampling.limits",),  # refuses settings at planning, and decides no sample
+    # they refuse and read settings at planning, and decide no sample by themselves
+    unkeyed=("w2s_core.sampling.limits", "w2s_core.sampling.generation_config"),
     gpu=True,
     gives="responses",
     takes={"model": ("model",), "questions": ("questions",), "demonstrations": ("demonstrations",)},
@@ -65,10 +66,12 @@ def sample(
     seed: int = 0,
     engine: str = "transformers",
     precision: str = "float32",
+    generation: dict[str, Any] | None = None,
 ) -> Row:
     """Answer every question n times: rows of id, and the lists responses, tokens, finish (eos, stop or length).
 
-    `engine`: transformers, or vllm with its version. `precision`: float32 or bfloat16.
+    `engine`: transformers, or vllm with its version. `precision`: float32 or bfloat16. `generation`: settings of the
+    base's generation_config.json that are applied.
     """
     from w2s_core.prompting import few_shot_prefix, zero_shot
     from w2s_core.sampling import SamplingParams
@@ -78,7 +81,7 @@ def sample(
     if demonstrations is not None:
         shown = read_rows(demonstrations / "rows.parquet")
         prefix = few_shot_prefix([(row["question"], row["response"]) for row in shown])
-    params = SamplingParams(max_new_tokens=max_new_tokens, n=n, temperature=temperature, seed=seed)
+    params = SamplingParams(max_new_tokens, n=n, temperature=temperature, seed=seed, **(generation or {}))
     drawn = _sampling_engine(ctx, model, engine, precision).generate(
         prompts, params, prefix=prefix, progress=ctx.progress, unfinished=ctx.work / "responses.jsonl"
     )
