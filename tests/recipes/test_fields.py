@@ -132,7 +132,7 @@ def expected_weak_to_strong(table: Mapping[str, Any]) -> dict[str, tuple[Any, Ch
         "shots": (2, {"shown": {"shots"}}),
         "max_new_tokens": (78, {key: {"max_new_tokens"} for key in samples}),
         "engine": ("vllm", {key: {"engine"} for key in samples}),
-        "generation_config": (("repetition_penalty",), {key: {"generation"} for key in samples}),
+        "generation_config": (("repetition_penalty",), {key: {"temperature"} for key in samples}),
         "precision": (
             "bfloat16",
             {key: {"precision"} for key in samples} | {key: {"settings"} for key in trained},
@@ -171,7 +171,7 @@ def expected_self_training(table: Mapping[str, Any]) -> dict[str, tuple[Any, Cha
         "seed": (6, {key: {"seed"} for key in drawn | trained}),
         "max_new_tokens": (78, {key: {"max_new_tokens"} for key in samples}),
         "engine": ("vllm", {key: {"engine"} for key in samples}),
-        "generation_config": (("repetition_penalty",), {key: {"generation"} for key in samples}),
+        "generation_config": (("repetition_penalty",), {key: {"temperature"} for key in samples}),
         "precision": (
             "bfloat16",
             {key: {"precision"} for key in samples} | {key: {"settings"} for key in trained},

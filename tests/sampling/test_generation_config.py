@@ -8,7 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 import torch
 from huggingface_hub.errors import RemoteEntryNotFoundError
@@ -110,6 +110,7 @@ def test_samples_equal_those_of_generate_from_the_same_noise(
         ({"repetition_penalty": "1.3"}, 'repetition_penalty must be a number, not "1.3"'),
         ({"top_k": True}, "top_k must be a number, not true"),
         ({"top_k": 2.5}, "top_k must be a whole number of tokens (0 = all), not 2.5"),
+        ({"top_k": float("inf")}, "top_k must be a whole number of tokens (0 = all), not inf"),
         ({"top_k": -1}, "top_k must be a whole number of tokens (0 = all), not -1"),
         ({"top_p": 0}, "top_p must be above 0 and at most 1 (1 = all tokens), not 0"),
         ({"top_p": 1.1}, "top_p must be above 0 and at most 1 (1 = all tokens), not 1.1"),
@@ -145,8 +146,8 @@ def test_settings_of_a_hub_model_are_those_of_its_commit(tmp_path: Path, monkeyp
     def download(name: str, file: str, revision: str) -> str:
         asked.append((name, file, revision))
         if name == "org/without":
-            request = httpx.Request("GET", "https://hub")
-            raise RemoteEntryNotFoundError("404", response=httpx.Response(404, request=request))
+            request = httpx2.Request("GET", "https://hub")
+            raise RemoteEntryNotFoundError("404", response=httpx2.Response(404, request=request))
         return str(tmp_path / "at-commit.json")
 
     with pytest.raises(
@@ -196,11 +197,12 @@ def test_a_setting_that_is_not_named_changes_no_key_and_one_that_is_changes_thos
         assert graph.models == before.models
     penalised, cut = planned(lab, "repetition_penalty"), planned(lab, "top_k", "top_p")
     assert penalised.models == cut.models == before.models
-    assert {str(step.params["generation"]) for step in steps(penalised, "sample")} == {
-        "{'repetition_penalty': 1.3}"
-    }
+    for step in steps(penalised, "sample"):
+        shape = {"temperature": 1.0 if "n" in step.params else 0.0, "repetition_penalty": 1.3}
+        assert step.params["temperature"] == shape
     for step in steps(cut, "sample"):
-        assert step.params.get("generation") == ({"top_k": 20} if "n" in step.params else None)
+        drawn_from = {"temperature": 1.0, "top_k": 20} if "n" in step.params else None
+        assert step.params.get("temperature") == drawn_from
     greedy, drawn = "greedy/test/zero_shot", "samples/test/ceiling"
     assert penalised.targets[greedy] != before.targets[greedy] == cut.targets[greedy]
     assert len({graph.targets[drawn].key for graph in (before, penalised, cut)}) == 3
@@ -221,11 +223,11 @@ def test_each_model_follows_the_base_that_it_was_trained_from(lab: Path) -> None
     (lab.parent / "weak" / "generation_config.json").write_text('{"repetition_penalty": 1.2}')
     graph = planned(lab, "repetition_penalty")
     follows = {
-        label: target.inputs["responses"].params.get("generation")
+        label: target.inputs["responses"].params.get("temperature")
         for label, target in graph.targets.items()
         if label.startswith("greedy/")
     }
-    assert follows.pop("greedy/test/weak_floor") == {"repetition_penalty": 1.2}
+    assert follows.pop("greedy/test/weak_floor") == {"temperature": 0.0, "repetition_penalty": 1.2}
     assert set(map(str, follows.values())) == {"None"}
 
 
@@ -270,7 +272,8 @@ def test_a_run_records_and_applies_what_it_used(lab: Path) -> None:
     handle = graph.targets["greedy/test/zero_shot"].inputs["responses"]
     store = Store(lab.parent / "store")
     run_graph({"responses": handle}, store, runtime={"bases": graph.bases, "device": "cpu"})
-    assert store.manifest(handle.key)["spec"]["params"]["generation"] == {"repetition_penalty": 1.3}
+    shape = store.manifest(handle.key)["spec"]["params"]["temperature"]
+    assert shape == {"temperature": 0.0, "repetition_penalty": 1.3}
     rows = {row["id"]: row["responses"] for row in read_rows(store.path(handle.key) / "rows.parquet")}
     problems = graph.splits.problems["test"]
     prompts = [(problem.id, zero_shot(problem.question)) for problem in problems]

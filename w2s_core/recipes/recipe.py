@@ -200,17 +200,14 @@ def answer(
         UserError: the experiment's engine cannot draw them (`w2s_core.sampling.limits`), or the settings of the
             model's base are asked for and not known.
     """
-    generation = (
-        applied(answerer.model, experiment.shipped, greedy=n == 1) if experiment.generation_config else {}
-    )
+    temperature = temperature if n > 1 else 0.0
+    settings: dict[str, float] = {}
+    if experiment.generation_config:
+        settings = applied(answerer.model, experiment.shipped, greedy=n == 1)
     check_sampling(
-        experiment.engine,
-        answerer.model,
-        n=n,
-        temperature=temperature if n > 1 else 0.0,
-        generation=generation,
+        experiment.engine, answerer.model, n=n, temperature=temperature, generation=settings.keys()
     )
-    drawn = {"n": n, "temperature": temperature, "seed": experiment.seed} if n > 1 else {}
+    drawn = {"n": n, "seed": experiment.seed} if n > 1 else {}
     return sample(
         model=answerer.model,
         questions=questions,
@@ -218,7 +215,7 @@ def answer(
         max_new_tokens=experiment.max_new_tokens,
         engine=experiment.sampling_engine,
         precision=experiment.precision,
-        generation=generation or None,
+        temperature={"temperature": temperature, **settings} if settings else temperature,
         **drawn,
     )
 

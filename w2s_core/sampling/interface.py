@@ -47,7 +47,7 @@ class SamplingParams:
             raise UserError(
                 f"repetition_penalty must be a positive number (1 = none), not {self.repetition_penalty}"
             )
-        if not isinstance(self.top_k, int) or self.top_k < 0:
+        if type(self.top_k) is not int or self.top_k < 0:
             raise UserError(f"top_k must be a whole number of tokens (0 = all), not {self.top_k}")
         if not 0 < self.top_p <= 1:
             raise UserError(f"top_p must be above 0 and at most 1 (1 = all tokens), not {self.top_p}")
