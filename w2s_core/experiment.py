@@ -1,6 +1,7 @@
 """What an experiment is: one YAML file, read strictly, with errors that name the file, the line and the field."""
 
 import json
+import operator
 import os
 from collections import defaultdict
 from collections.abc import Mapping
@@ -8,10 +9,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from w2s_core.errors import UserError
 from w2s_core.plugins import RECIPES, RULES, TASKS
+from w2s_core.sampling.generation_config import Setting, Shipped
 from w2s_core.sampling.limits import faults
 from w2s_core.strict_yaml import Lines, Loader, Place, Section, field_position, read_yaml, set_field, validate
 from w2s_core.tasks import load_task
@@ -67,8 +69,26 @@ class Experiment(Section):
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         default="auto", description="of weights and arithmetic; auto = bfloat16 on a GPU, else float32"
     )
+    # left out of records and digests where it is empty, so that these are as before there was the field
+    generation_config: tuple[Setting, ...] = Field(
+        default=(),
+        exclude_if=operator.not_,
+        description="settings of each base's generation_config.json that sampling applies; end tokens always count",
+    )
     evaluation: Evaluation = Evaluation()
     duplicates: Literal["report", "drop", "refuse"] = "report"
+    _shipped: Shipped = PrivateAttr(default={})
+
+    @property
+    def shipped(self) -> Shipped:
+        """The values of the settings that `generation_config` names, by the name of the base; empty until planned."""
+        return self._shipped
+
+    def with_shipped(self, shipped: Shipped) -> "Experiment":
+        """The same with the settings that its bases ship."""
+        settled = self.model_copy()
+        settled._shipped = shipped
+        return settled
 
     @property
     def digest(self) -> str:

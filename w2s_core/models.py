@@ -51,7 +51,7 @@ def base_ref(path: str | Path, *, code: bool = False) -> str:
 
 
 def _identity_of(path: Path) -> str:
-    """The digest of a file; of generation_config.json only the end tokens count, since sampling uses nothing else."""
+    """The digest of a file; of generation_config.json only the end tokens count, others act on samples alone."""
     if path.name == "generation_config.json":
         with suppress(
             ValueError, AttributeError

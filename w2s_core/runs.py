@@ -14,6 +14,7 @@ from w2s_core.models import base_ref, resolve_device
 from w2s_core.plugins import RECIPES, RULES, loaded_imports
 from w2s_core.recipes.recipe import Given, Outline, Recipe, outline_entry
 from w2s_core.recipes.record import model_name
+from w2s_core.sampling.generation_config import read_settings
 from w2s_core.step_labels import label_steps
 from w2s_core.steps.common import rule_key
 from w2s_core.steps.data import base_model, gold, questions
@@ -129,6 +130,9 @@ class GraphBuilder:
             field: self._base(getattr(experiment, field), experiment.trust_remote_code)
             for field in recipe.models
         }
+        if names := experiment.generation_config:
+            shipped = {ref: read_settings(ref, source, names) for ref, source, _ in bases.values()}
+            experiment = experiment.with_shipped(shipped)
         handles = {field: handle for field, (_, _, handle) in bases.items()}
         targets = recipe.targets(experiment, Given(data.questions, data.gold, handles, data.answer_rule))
         return Graph(

@@ -51,8 +51,10 @@ def given(experiment: Experiment, gold_digests: dict[str, str] | None = None) ->
 
 def targets_of(experiment: Experiment, gold_digests: dict[str, str] | None = None) -> dict[str, Target]:
     """The targets that the experiment's recipe plans, by label."""
+    start = given(experiment, gold_digests)
+    shipped = {str(base.params["ref"]): {"repetition_penalty": 1.1} for base in start.base.values()}
     planned: dict[str, Target] = RECIPES.get(experiment.recipe).targets(
-        experiment, given(experiment, gold_digests)
+        experiment.with_shipped(shipped), start
     )
     return planned
 

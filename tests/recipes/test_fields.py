@@ -132,6 +132,7 @@ def expected_weak_to_strong(table: Mapping[str, Any]) -> dict[str, tuple[Any, Ch
         "shots": (2, {"shown": {"shots"}}),
         "max_new_tokens": (78, {key: {"max_new_tokens"} for key in samples}),
         "engine": ("vllm", {key: {"engine"} for key in samples}),
+        "generation_config": (("repetition_penalty",), {key: {"temperature"} for key in samples}),
         "precision": (
             "bfloat16",
             {key: {"precision"} for key in samples} | {key: {"settings"} for key in trained},
@@ -170,6 +171,7 @@ def expected_self_training(table: Mapping[str, Any]) -> dict[str, tuple[Any, Cha
         "seed": (6, {key: {"seed"} for key in drawn | trained}),
         "max_new_tokens": (78, {key: {"max_new_tokens"} for key in samples}),
         "engine": ("vllm", {key: {"engine"} for key in samples}),
+        "generation_config": (("repetition_penalty",), {key: {"temperature"} for key in samples}),
         "precision": (
             "bfloat16",
             {key: {"precision"} for key in samples} | {key: {"settings"} for key in trained},
@@ -306,6 +308,7 @@ COMMON_DEFAULTS: dict[str, Any] = {
     "max_new_tokens": 512,
     "engine": "transformers",
     "precision": "auto",
+    "generation_config": (),
     "evaluation.splits": ("test",),
     "evaluation.samples": 10,
     "evaluation.temperature": 1.0,
@@ -381,6 +384,7 @@ EDGES: dict[str, dict[str, tuple[list[Any], list[Any]]]] = {
         "seed": ([-1], [0]),
         "shots": ([0], [1]),
         "max_new_tokens": ([0], [1]),
+        "generation_config": ([("temperature",), ("no_repeat_ngram_size",)], [(), ("min_p", "top_k")]),
         "stage1.iterations": ([0], [1]),
         "stage1.samples": ([0], [1]),
         "stage1.consistency": ([-0.1, 1.1], [0.0, 1.0]),

@@ -99,6 +99,22 @@ def test_samples_follow_the_same_distribution(problems: list[Any], tmp_path: Pat
     assert (lower + 1) / 401 > 0.005
 
 
+def test_settings_of_a_generation_config_mean_the_same(problems: list[Any], tmp_path: Path) -> None:
+    """A penalty gives the same greedy answers in both engines; of the likeliest token alone, samples are greedy."""
+    both = engines(*write_artifact(tmp_path / "artifact", 0), tmp_path)
+    prompts = prompts_of(problems[:60])
+    plain, _ = (engine.generate(prompts, SamplingParams(LIMIT)) for engine in both)
+    penalised, by_vllm = (
+        engine.generate(prompts, SamplingParams(LIMIT, repetition_penalty=1.3)) for engine in both
+    )
+    assert sum(a == b for a, b in zip(penalised, by_vllm, strict=True)) >= 0.95 * len(prompts)
+    assert sum(a == b for a, b in zip(penalised, plain, strict=True)) < 0.5 * len(prompts)
+    for settings in ({"top_k": 1}, {"top_p": 1e-6}, {"min_p": 1.0}):
+        params = SamplingParams(LIMIT, temperature=1.0, **settings)  # type: ignore[arg-type]
+        cut = both[1].generate(prompts, params)
+        assert sum(a == b for a, b in zip(cut, plain, strict=True)) >= 0.95 * len(prompts)
+
+
 def test_samples_repeat_whatever_else_is_asked_and_go_on_after_a_kill(
     problems: list[Any], tmp_path: Path
 ) -> None:

@@ -360,8 +360,9 @@ def placeholder_graph(experiment: Experiment) -> list[Handle]:
     from w2s_core.recipes.recipe import Given
     from w2s_core.steps.data import base_model, gold, questions
 
-    # Which engine samples makes no difference to the graph's form, and vLLM's version may not be known here.
-    experiment = experiment.model_copy(update={"engine": "transformers"})
+    # Which engine samples, and how, makes no difference to the graph's form; vLLM's version and what the bases ship
+    # may not be known here.
+    experiment = experiment.model_copy(update={"engine": "transformers", "generation_config": ()})
     recipe = RECIPES.get(experiment.recipe)
     splits = (*recipe.splits, *experiment.evaluation.splits)
     given = Given(

@@ -9,6 +9,7 @@ from w2s_core.errors import UserError
 from w2s_core.experiment import Experiment
 from w2s_core.plugins import NAME, RECIPES
 from w2s_core.recipes.unused_fields import check_fields_are_read
+from w2s_core.sampling.generation_config import applied
 from w2s_core.sampling.limits import check_sampling
 from w2s_core.steps.grade import grade
 from w2s_core.steps.sample import sample
@@ -196,10 +197,17 @@ def answer(
     """Responses of a model to questions: one greedy response each, or n sampled ones for n > 1.
 
     Raises:
-        UserError: the experiment's engine cannot draw them (`w2s_core.sampling.limits`).
+        UserError: the experiment's engine cannot draw them (`w2s_core.sampling.limits`), or the settings of the
+            model's base are asked for and not known.
     """
-    check_sampling(experiment.engine, answerer.model, n=n, temperature=temperature if n > 1 else 0.0)
-    drawn = {"n": n, "temperature": temperature, "seed": experiment.seed} if n > 1 else {}
+    temperature = temperature if n > 1 else 0.0
+    settings: dict[str, float] = {}
+    if experiment.generation_config:
+        settings = applied(answerer.model, experiment.shipped, greedy=n == 1)
+    check_sampling(
+        experiment.engine, answerer.model, n=n, temperature=temperature, generation=settings.keys()
+    )
+    drawn = {"n": n, "seed": experiment.seed} if n > 1 else {}
     return sample(
         model=answerer.model,
         questions=questions,
@@ -207,6 +215,7 @@ def answer(
         max_new_tokens=experiment.max_new_tokens,
         engine=experiment.sampling_engine,
         precision=experiment.precision,
+        temperature={"temperature": temperature, **settings} if settings else temperature,
         **drawn,
     )
 

@@ -12,6 +12,7 @@ from w2s_core.sampling.cache import Moves, OwnCache, Shared, shared_from
 from w2s_core.sampling.interface import Generation, SamplingParams
 from w2s_core.sampling.masks import DecodeMasks, prefill_masks
 from w2s_core.sampling.noise import row_keys, uniforms
+from w2s_core.sampling.processors import logits_processors
 from w2s_core.sampling.stopping import EOS, Stopping
 
 _CPU_IS_FULL = "DefaultCPUAllocator: can't allocate memory"  # torch raises a plain RuntimeError for it
@@ -22,13 +23,14 @@ _PREFILL_TOKENS = 2048  # of prompts prefilled at once: bounds the memory of act
 class Request:
     """A response to be sampled: sample `number` of prompt `prompt` (its place in the call), whose question is `name`.
 
-    `ids`: the prompt's tokens, at least one, without those that all prompts share.
+    `ids`: the prompt's tokens, at least one, without those that all prompts share, which are `shared`.
     """
 
     prompt: int
     number: int
     name: str
     ids: tuple[int, ...]
+    shared: tuple[int, ...] = ()
 
 
 def prefill_common(model: Any, ids: Sequence[int]) -> list[Shared]:
@@ -85,6 +87,8 @@ class Batch:
         self.lengths, self.by_eos = [limit] * rows, [False] * rows
         keys = row_keys(params.seed, ((request.name, request.number) for request in requests))
         self.noise = torch.from_numpy(uniforms(keys, limit)).to(self.device) if params.temperature else None
+        self.processors = logits_processors(params)
+        self.prompted = self._prompted(requests) if self.processors else None
 
     def run(self, finished: Callable[[int], None]) -> list[Generation]:
         """Decode to the end. Calls finished(number of responses done) whenever some are; returns them in order."""
@@ -111,10 +115,15 @@ class Batch:
             shared=self.shared,
             use_cache=True,
         ).logits[:, -1]
+        temperature = self.params.temperature
+        if self.prompted is not None:
+            context = torch.cat([self.prompted[self.item], self.tokens[self.item, :step]], 1)
+            logits = self.processors(context, logits.float())
+            temperature = 1.0  # applied already
         if self.noise is None:
             self.last = logits.argmax(-1)
         else:
-            self.last = draw(logits, self.params.temperature, self.noise[self.item, step])
+            self.last = draw(logits, temperature, self.noise[self.item, step])
         self.tokens[self.item, step] = self.last
         self.position += 1
 
@@ -153,6 +162,12 @@ class Batch:
         place = {prompt: index for index, prompt in enumerate(prompts)}
         seats = [(place[request.prompt], request.number) for request in requests]
         return shared_from(caches, width, self._tensor(seats) if width > 1 else None)
+
+    def _prompted(self, requests: Sequence[Request]) -> Tensor:
+        """The distinct tokens of each prompt, which a repetition penalty counts, padded with one of them."""
+        prompts = [list(dict.fromkeys((*request.shared, *request.ids))) for request in requests]
+        longest = max(map(len, prompts))
+        return self._tensor([ids + ids[:1] * (longest - len(ids)) for ids in prompts])
 
     def _tensor(self, numbers: Sequence[Any]) -> Tensor:
         return torch.tensor(numbers, dtype=torch.long, device=self.device)

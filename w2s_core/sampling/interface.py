@@ -17,7 +17,8 @@ class SamplingParams:
     """What decides a sample, beside the model and the prompt. Raises UserError on values that make no sense.
 
     max_new_tokens: limit in tokens; n: samples a prompt; temperature: 0 is greedy; seed: any integer;
-    stop: strings before which a response is cut.
+    stop: strings before which a response is cut. repetition_penalty, top_k, top_p, min_p: as in transformers'
+    GenerationConfig, with the values that change nothing as defaults (top_k: 0); the last three are for sampling.
     """
 
     max_new_tokens: int
@@ -25,6 +26,10 @@ class SamplingParams:
     temperature: float = 0.0
     seed: int = 0
     stop: tuple[str, ...] = STOP
+    repetition_penalty: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
 
     def __post_init__(self) -> None:
         if self.max_new_tokens < 1:
@@ -35,6 +40,19 @@ class SamplingParams:
             raise UserError(f"temperature must be 0 (greedy) or a positive number, not {self.temperature}")
         if "" in self.stop:
             raise UserError("an empty stop string would end every response at once: remove it")
+        self._check_processors()
+
+    def _check_processors(self) -> None:
+        if not 0 < self.repetition_penalty < float("inf"):
+            raise UserError(
+                f"repetition_penalty must be a positive number (1 = none), not {self.repetition_penalty}"
+            )
+        if type(self.top_k) is not int or self.top_k < 0:
+            raise UserError(f"top_k must be a whole number of tokens (0 = all), not {self.top_k}")
+        if not 0 < self.top_p <= 1:
+            raise UserError(f"top_p must be above 0 and at most 1 (1 = all tokens), not {self.top_p}")
+        if not 0 <= self.min_p <= 1:
+            raise UserError(f"min_p must be from 0 (all tokens) to 1, not {self.min_p}")
 
 
 @dataclass(frozen=True)

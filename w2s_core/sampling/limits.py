@@ -4,7 +4,7 @@ A step's key holds the settings as they were written. An engine that replaced on
 samples under that key, and one that refused it while sampling would do so after the trainings before it.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -75,12 +75,20 @@ def faults(engine: str, tree: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ..
             yield (name,), words
 
 
-def check_sampling(engine: str, model: Handle, *, n: int, temperature: float) -> None:
-    """Check one set of responses of a recipe.
+def check_sampling(
+    engine: str, model: Handle, *, n: int, temperature: float, generation: Collection[str] = ()
+) -> None:
+    """Check one set of responses of a recipe; `generation`: settings of the base that are applied.
 
     Raises:
-        UserError: the engine cannot draw so many samples, at this temperature, or from so large an adapter.
+        UserError: the engine cannot draw so many samples, at this temperature, or from so large an adapter; or it
+            applies the settings in another order than transformers.
     """
+    if engine == "vllm" and {"top_p", "min_p"} <= set(generation):
+        raise UserError(
+            "generation_config: vLLM applies min_p before top_p, and the base's settings mean it behind: name one of "
+            "the two, or take engine: transformers"
+        )
     settings: Sequence[tuple[Setting, str, float]] = (
         ("temperature", "temperature", temperature),
         ("samples", "samples", n),

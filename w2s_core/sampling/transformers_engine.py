@@ -32,9 +32,8 @@ class TransformersEngine:
 
     It sets the model's attention implementation, to one that elsewhere computes what "sdpa" does.
 
-    Of the base's generation_config.json the end tokens (eos_token_id) are used and nothing else: no repetition_penalty,
-    top_k, top_p, min_length or bad words. A response follows the model's own distribution at `params.temperature`,
-    as `model.generate` does with these switched off.
+    Of the base's generation_config.json the engine reads the end tokens (eos_token_id) and nothing else: other settings
+    are those of `params`. With the same settings `model.generate` gives the same greedy response.
 
     batch_size: responses decoded at once. Out of memory halves it for the rest of the engine's
     life, with a warning. Results do not depend on it, but for float rounding: a draw within rounding error
@@ -69,9 +68,10 @@ class TransformersEngine:
         encoded = [encode_prompt(self.tokenizer, prefix + text) for _, text in prompts]
         self._check_lengths([name for name, _ in prompts], encoded, params.max_new_tokens)
         common = common_length(encoded)
-        demonstrations = prefill_common(self.model, encoded[0][:common])
+        shared = tuple(encoded[0][:common])
+        demonstrations = prefill_common(self.model, shared)
         requests = [
-            Request(index, number, prompts[index][0], tuple(encoded[index][common:]))
+            Request(index, number, prompts[index][0], tuple(encoded[index][common:]), shared)
             for index in sorted(range(len(prompts)), key=lambda i: -len(encoded[i]))  # the longest first
             for number in range(params.n)
         ]

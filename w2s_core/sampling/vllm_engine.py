@@ -95,6 +95,10 @@ class VllmEngine:
                 temperature=params.temperature,
                 max_tokens=params.max_new_tokens,
                 stop=list(params.stop),
+                repetition_penalty=params.repetition_penalty,
+                top_k=params.top_k,
+                top_p=params.top_p,
+                min_p=params.min_p,
                 seed=_seed(params.seed, name),
             )
             for name in names

@@ -48,7 +48,8 @@ def demonstrate(ctx: Context, *, questions: Path, responses: Path, rule: str, sh
     version=1,
     code=("w2s_core.sampling", *MODEL_CODE),
     libraries=MODEL_LIBRARIES,
-    unkeyed=("w2s_core.sampling.limits",),  # refuses settings at planning, and decides no sample
+    # they refuse and read settings at planning, and decide no sample by themselves
+    unkeyed=("w2s_core.sampling.limits", "w2s_core.sampling.generation_config"),
     gpu=True,
     gives="responses",
     takes={"model": ("model",), "questions": ("questions",), "demonstrations": ("demonstrations",)},
@@ -60,7 +61,7 @@ def sample(
     questions: Path,
     demonstrations: Path | None = None,
     n: int = 1,
-    temperature: float = 0.0,
+    temperature: float | dict[str, Any] = 0.0,
     max_new_tokens: int,
     seed: int = 0,
     engine: str = "transformers",
@@ -68,7 +69,8 @@ def sample(
 ) -> Row:
     """Answer every question n times: rows of id, and the lists responses, tokens, finish (eos, stop or length).
 
-    `engine`: transformers, or vllm with its version. `precision`: float32 or bfloat16.
+    `engine`: transformers, or vllm with its version. `precision`: float32 or bfloat16. `temperature`: a number; with
+    settings that the model's base ships, all of them by name, {"temperature": 0.7, "top_k": 20}.
     """
     from w2s_core.prompting import few_shot_prefix, zero_shot
     from w2s_core.sampling import SamplingParams
@@ -78,7 +80,8 @@ def sample(
     if demonstrations is not None:
         shown = read_rows(demonstrations / "rows.parquet")
         prefix = few_shot_prefix([(row["question"], row["response"]) for row in shown])
-    params = SamplingParams(max_new_tokens=max_new_tokens, n=n, temperature=temperature, seed=seed)
+    shape = temperature if isinstance(temperature, dict) else {"temperature": temperature}
+    params = SamplingParams(max_new_tokens, n=n, seed=seed, **shape)
     drawn = _sampling_engine(ctx, model, engine, precision).generate(
         prompts, params, prefix=prefix, progress=ctx.progress, unfinished=ctx.work / "responses.jsonl"
     )
