@@ -1,21 +1,21 @@
-"""Planning, and the demo with all results cached, side by side with another build: processor time, in alternation.
+"""Planning, the demo, and the demo with all results cached, side by side with another build: processor time.
 
-python benchmarks/planning.py OLD     OLD is a folder with that build's tree, or a commit. It computes the demo with
-                                      both builds first, some minutes each, unless `--stores OLD NEW` has it already.
+python benchmarks/planning.py [OLD]   OLD is a folder with that build's tree, or a commit. The demo is computed by both
+                                      builds at the same time, so that both meet the same machine.
 
 Prints a table and writes benchmarks/planning.txt. Processor time, since the clock counts what else the machine does;
-the build that goes first changes from pair to pair, and what is told are medians, and the smallest of each build.
+the build that goes first changes from pair to pair (the whole demo is one pair), and what is told are medians, and the smallest of each build.
 """
 
 import argparse
 import os
 import platform
-import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import tomllib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from w2s_core.engine.processor import processor_name
@@ -39,21 +39,23 @@ def tree_of(build: str, scratch: Path) -> Path:
 
 
 def w2s(tree: Path, store: Path, *arguments: str) -> float:
-    """Run a command of a build; the processor seconds of it and its children."""
+    """Run a command of a build; the processor seconds of it and its children, as it counts them itself."""
     scripts = tomllib.loads((tree / "pyproject.toml").read_text())["project"]["scripts"]
     module, _, function = scripts["w2s"].partition(":")
-    program = f"import sys; sys.argv[0] = 'w2s'; from {module} import {function}; sys.exit({function}())"
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(
+    program = (
+        f"import atexit, os, sys; sys.argv[0] = 'w2s'; from {module} import {function}; "
+        f"atexit.register(lambda: sys.__stdout__.write(f'\\n{{sum(os.times()[:4])}}')); sys.exit({function}())"
+    )
+    done = subprocess.run(
         [sys.executable, "-c", program, "--store", str(store), *arguments],
         cwd=tree,
         env={**os.environ, "PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
         check=True,
-        stdout=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
+        text=True,
     )
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return float(done.stdout.splitlines()[-1])
 
 
 def compare(trees: tuple[Path, Path], stores: tuple[Path, Path], *arguments: str) -> tuple[list[float], ...]:
@@ -77,25 +79,23 @@ def line(title: str, old: list[float], new: list[float]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("old", help="a folder, or a commit")
-    parser.add_argument(
-        "--stores", nargs=2, type=Path, help="stores in which the builds have computed the demo"
-    )
+    parser.add_argument("old", nargs="?", default="1b95f0f", help="a folder, or a commit")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         place = Path(scratch)
         trees = tree_of(options.old, place), ROOT
-        stores = tuple(store.resolve() for store in options.stores or (place / "old", place / "new"))
+        stores = place / "old", place / "new"
         run = (*RUN, "--out", str(place / "out"))
-        for tree, store in zip(trees, stores, strict=True):
-            w2s(tree, store, *run)
+        with ThreadPoolExecutor() as pool:
+            first = list(pool.map(lambda build: w2s(trees[build], stores[build], *run), (0, 1)))
         empty = (place / "empty", place / "empty")
-        plan, again = compare(trees, empty, "plan", EXPERIMENT), compare(trees, (stores[0], stores[1]), *run)
+        plan, again = compare(trees, empty, "plan", EXPERIMENT), compare(trees, stores, *run)
     lines = [
         f"old: {options.old}",
         f"{processor_name()}, {os.cpu_count()} cores, Python {platform.python_version()}; {PAIRS} pairs",
         f"{'processor time':24} {'old':>10} {'new':>10} {'ratio':>8}    {'least':>10} {'least':>10} {'ratio':>8}",
         line("w2s plan, empty store", *plan),
+        line("the demo, empty store", [first[0]], [first[1]]),
         line("the demo, all cached", *again),
     ]
     text = "\n".join(lines) + "\n"
