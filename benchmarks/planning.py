@@ -4,7 +4,7 @@ python benchmarks/planning.py [OLD]   OLD is a folder with that build's tree, or
                                       builds at the same time, so that both meet the same machine.
 
 Prints a table and writes benchmarks/planning.txt. Processor time, since the clock counts what else the machine does;
-the build that goes first changes from pair to pair (the whole demo is one pair), and what is told are medians, and the smallest of each build.
+the builds take turns to go first (the whole demo is one pair), and what is told are medians, and the smallest of each.
 """
 
 import argparse
