@@ -90,7 +90,7 @@ def render_record(store: Store, name: str) -> str:
     record = store.refs.read(name)
     settings = "\n".join(f"  {field} = {value}" for field, value in fields(record["experiment"]))
     targets = [
-        (label, "computed" if store.has(key) else "missing", _summary(store, key), key[:12])
+        (label, _state(store, key), _summary(store, key), key[:12])
         for label, key in ((entry.label, record["targets"][entry.label]) for entry in outline(record))
     ]
     duplicates = record["duplicates"]
@@ -102,10 +102,15 @@ def render_record(store: Store, name: str) -> str:
     )
 
 
-def _summary(store: Store, key: str) -> str:
+def _state(store: Store, key: str) -> str:
     if not store.has(key):
-        return ""
-    summary = store.manifest(key)["summary"]
+        return "missing"
+    return "computed" if store.peek(key) else "damaged"
+
+
+def _summary(store: Store, key: str) -> str:
+    manifest = store.peek(key)
+    summary = manifest["summary"] if manifest else {}
     plain = [(name, value) for name, value in summary.items() if isinstance(value, int | float | str)]
     return ", ".join(f"{name} {value}" for name, value in plain[:5])
 
