@@ -21,10 +21,11 @@ from analysis.dashboard.look import (
     trouble,
 )
 from analysis.dashboard.plots import levels_plot
-from analysis.parts.rules import ONE_SEED
 from analysis.reading.pair import SIDES, Pair, Part, changed_sides, compare_pair
-from analysis.writing.table import is_wide
+from analysis.writing.notes import ONE_SEED
+from analysis.writing.table import MARK, is_wide
 from w2s_core.errors import UserError
+from w2s_core.statistics import Bounds
 
 _EXPLAINED: Final = f"""The same questions were put to A and B, so the difference is taken question by question. Its
 interval resamples questions, those that share a template together; p is that of a permutation of A and B within them.
@@ -192,11 +193,10 @@ def _left_open(part: Part) -> str:
         for side, limits in (("A", part.bounds_a), ("B", part.bounds_b))
         if limits is not None
     ]
-    d = part.bounds
     return (
         f"<p data-part='open'>Not all responses were graded (unparsed, timed out, undecided, or truncated and not "
-        f"right). With these all wrong to all right: {', '.join(shares)}; B − A {100 * d.lower:+.1f} to "
-        f"{points(d.upper, d.low, d.high)} points, by the interval of Imbens and Manski (2004).</p>"
+        f"right). With these all wrong to all right: {', '.join(shares)}; B − A {_span(part.bounds)} "
+        f"points, by the interval of Imbens and Manski (2004).</p>"
     )
 
 
@@ -214,7 +214,8 @@ def _by_level(pair: Pair) -> str:
             f"{part.difference.n:,}",
             percent(part.mean_a),
             percent(part.mean_b),
-            points(part.difference.value, part.difference.low, part.difference.high),
+            points(part.difference.value, part.difference.low, part.difference.high)
+            + (MARK if is_wide(part.bounds) else ""),
             probability(part.p),
             probability(pair.adjusted[part.level]),
             str(part.sides["only A"]),
@@ -222,7 +223,15 @@ def _by_level(pair: Pair) -> str:
         ]
         for part in pair.levels
     ]
-    return numbers(header, rows)
+    open_ = {part.level: part.bounds for part in pair.levels if is_wide(part.bounds)}
+    remarks = "; ".join(f"level {level}: {_span(limits)}" for level, limits in open_.items())
+    note = f"<p class='quiet'>{MARK} By what the responses are that were not graded: {text(remarks)}.</p>"
+    return numbers(header, rows) + (note if open_ else "")
+
+
+def _span(limits: Bounds) -> str:
+    """A difference from its worst case to its best, with the interval."""
+    return f"{100 * limits.lower:+.1f} to {points(limits.upper, limits.low, limits.high)}"
 
 
 def _changed(pair: Pair) -> Any:

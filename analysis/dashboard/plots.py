@@ -11,6 +11,7 @@ from analysis.dashboard.catalogue import Snapshot
 from analysis.dashboard.columns import ACCURACY, COVERAGE, PASS, PRECISION, colours
 from analysis.dashboard.look import ACCENT
 from analysis.reading.pair import Pair, Part
+from analysis.writing.notes import ONE_SEED
 
 MOST_RUNS: Final = 60
 _TOP_PX: Final = 110
@@ -26,7 +27,7 @@ def runs_plot(snapshot: Snapshot, runs: Sequence[str], columns: Sequence[str]) -
     rows = list(runs[:MOST_RUNS])
     row_px = _ROW_PX + _DOT_PX * (len(columns) - 1)
     shades = colours(snapshot.columns)
-    plot = _figure(rows, "per cent, with 95 % intervals over questions", row_px)
+    plot = _figure(rows, f"per cent, with 95 % intervals over questions ({ONE_SEED})", row_px)
     for i, column in enumerate(columns):
         metric = snapshot.columns[column]
         shift = _SPREAD * ((len(columns) - 1) / 2 - i) / len(columns)  # the first on top

@@ -24,6 +24,7 @@ from analysis.dashboard.frame import (
 )
 from analysis.dashboard.look import CHOOSER, TABLE_CSS, as_text, by_title, html, text
 from analysis.dashboard.run import OWN_COLUMNS
+from analysis.writing.notes import ONE_SEED
 
 NO_GROUP: Final = "–"
 GROUP: Final = "\u200b"
@@ -214,7 +215,7 @@ def _value_template(column: str) -> str:
 def _tooltip(metric: Metric) -> str:
     """Tabulator shows it as HTML."""
     role = f" ({metric.role})" if metric.role else ""
-    return escape(f"{metric.full_title}{role}, %, with its 95 % interval")
+    return escape(f"{metric.full_title}{role}, %, with its 95 % interval over questions ({ONE_SEED})")
 
 
 def _title(field: str) -> str:

@@ -1,6 +1,7 @@
 """Accuracy of every model of one experiment over its seeds, and the share of the gap that each recovers (PGR)."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from math import nan
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis.reading.groups import PASS_K, Group, accuracy_bounds, accuracy_estimate, once
-from analysis.writing.notes import footer, samples_note, smallest_gain
+from analysis.writing.notes import footer, samples_note, seeds_there, smallest_gain
 from analysis.writing.table import (
     MISSING,
     Cell,
@@ -20,7 +21,7 @@ from analysis.writing.table import (
     with_bounds_unmarked,
     words,
 )
-from w2s_core.statistics import Bounds, Recovery, recovery, score
+from w2s_core.statistics import Bounds, Recovery, bounded_recovery, recovery, score
 
 Floats = npt.NDArray[np.float64]
 SAMPLED = f"pass@{PASS_K}"
@@ -74,8 +75,7 @@ def title(group: Group, subject: str) -> str:
 def named_method(group: Group, method: str) -> str:
     """A method's name, with the number of its seeds where some lack it."""
     runs = group.present(method)
-    name = group.title(method)
-    return f"{name} ({len(runs)}/{len(group.runs)} seeds)" if 0 < len(runs) < len(group.runs) else name
+    return group.title(method) + seeds_there(len(runs), len(group.runs))
 
 
 def accuracy_of(group: Group, method: str) -> Cell:
@@ -83,7 +83,7 @@ def accuracy_of(group: Group, method: str) -> Cell:
     estimate = accuracy_estimate(group, method)
     if estimate is None:
         return words(MISSING)
-    return with_bounds(percent_interval(estimate), accuracy_bounds(group, method))
+    return percent_interval(estimate)
 
 
 def _accuracy_row(
@@ -127,7 +127,10 @@ def _pass_cell(group: Group, method: str) -> Cell:
 
 @once
 def group_recovery(group: Group, method: str) -> Recovery | None:
-    """PGR of a method over the seeds that have it, the floor and the ceiling; None if no seed has all three."""
+    """PGR of a method over the seeds that have it, the floor and the ceiling; None if no seed has all three.
+
+    With its bounds where responses of any of them were not graded.
+    """
     bounds = group.bounds()
     if bounds is None:
         return None
@@ -135,8 +138,15 @@ def group_recovery(group: Group, method: str) -> Recovery | None:
     runs = group.present(floor, method, ceiling)
     if not runs:
         return None
-    lower, middle, upper = (group.table(name, runs=runs) for name in (floor, method, ceiling))
-    return recovery(lower, middle, upper, group.clusters)
+    worst, best = (
+        [table(name, runs=runs) for name in (floor, method, ceiling)]
+        for table in (group.table, group.best_table)
+    )
+    pgr = recovery(*worst, group.clusters)
+    if not pgr.resolved or all(map(np.array_equal, worst, best)):
+        return pgr
+    bounds = bounded_recovery(worst, best, group.clusters)
+    return replace(pgr, ratio=replace(pgr.ratio, bounds=bounds))
 
 
 def share_of(part: float, whole: float) -> float:

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from analysis.parts.rules import ONE_SEED
 from analysis.reading.pair import SIDES, Pair, Part, changed_sides, compare_pair
 from analysis.reading.results import GRADES, Results, read_parquet
 from analysis.reading.titles import distinct, outline_of, without_alias
-from analysis.writing.notes import accepted_note
+from analysis.writing.notes import ONE_SEED, accepted_note
 from analysis.writing.table import (
     Cell,
     Table,

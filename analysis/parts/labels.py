@@ -3,7 +3,7 @@
 from analysis.parts.accuracy import title
 from analysis.reading.groups import Group
 from analysis.reading.labels import label_quality_over_seeds
-from analysis.writing.notes import missing_notes, run_notes, smallest_change
+from analysis.writing.notes import intervals_over, missing_notes, run_notes, smallest_change
 from analysis.writing.table import MISSING, Cell, Table, count, percent_interval, words
 
 
@@ -29,11 +29,10 @@ def labelled_set_tables(group: Group) -> list[Table]:
                 "unparsed": count(quality.unparsed),
             }
         table.rows.append({"set": words(group.set_title(name)), **row})
-    scope = "over questions and seeds" if len(group.seeds) > 1 else "over questions only: one seed"
     precisions = [quality.precision for quality in qualities.values() if quality is not None]
     table.notes = [
         "A question's label is its first response. Rows and unparsed labels are means over seeds.",
-        f"seeds {', '.join(map(str, group.seeds))}; intervals 95 %, {scope}.",
+        f"seeds {', '.join(map(str, group.seeds))}; {intervals_over(len(group.seeds))}.",
         *filter(None, [smallest_change("The precision of a set", precisions)]),
         *missing_notes([group], lambda label: label.startswith("labels/")),
         *run_notes([group]),

@@ -24,7 +24,7 @@ from analysis.writing.figures import (
     panel_title,
     style,
 )
-from analysis.writing.notes import footer, smallest_change, smallest_effect
+from analysis.writing.notes import ONE_SEED, footer, smallest_change, smallest_effect
 from analysis.writing.table import (
     MISSING,
     Cell,
@@ -168,9 +168,10 @@ def hardest_answer(group: Group, gaps: dict[str, dict[Any, Estimate | None]]) ->
             verdict = "passes it"
         else:
             verdict = "does not pass it" if effect.high < 0 else "not resolved"
+        mark = f"; {ONE_SEED}" if effect is not None and effect.seeds == 1 else ""
         parts.append(
             f"{group.title(method)} {verdict} ({points_interval(effect).text} points, "
-            f"p = {_plain(probability(effect))})"
+            f"p = {_plain(probability(effect))}{mark})"
         )
     return f"The ceiling on the hardest level ({level}): {'; '.join(parts)}. One test each, not corrected."
 

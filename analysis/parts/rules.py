@@ -17,7 +17,9 @@ from dataclasses import dataclass, field, replace
 from math import isnan, nan
 from typing import Any, Final, Generic, Literal, TypeVar
 
-from w2s_core.statistics import Estimate, holm
+from analysis.writing.notes import ONE_SEED
+from analysis.writing.table import is_wide
+from w2s_core.statistics import Bounds, Estimate, holm
 
 # "Verdict" is the grading's word for one response (right, wrong, ...); that of a claim is its outcome.
 Outcome = Literal["holds", "fails", "bounded", "not resolved", "not tested"]
@@ -25,8 +27,6 @@ Subject = TypeVar("Subject")
 
 ALPHA: Final = 0.05
 WIDTH: Final = 100
-ONE_SEED: Final = "one seed: these models only"
-"""The mark of a verdict of one seed, whose interval covers the truth over seeds in 53 to 92 % of simulated cases."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,14 @@ class Limit:
         if isnan(effect.low):
             return f"{self._number(effect.value)}, no interval: too few groups"
         value, low, high = map(self._digits, (effect.value, effect.low, effect.high))
-        return f"{value} [{low}, {high}]{self._unit}"
+        return f"{value} [{low}, {high}]{self._unit}{self._left_open(effect.bounds)}"
+
+    def _left_open(self, bounds: Bounds | None) -> str:
+        """What responses that were not graded leave open, if that is much."""
+        if not is_wide(bounds):
+            return ""
+        lower, upper, low, high = map(self._digits, (bounds.lower, bounds.upper, bounds.low, bounds.high))
+        return f" ({lower} to {upper} [{low}, {high}] by what responses are that were not graded)"
 
     def _number(self, value: float) -> str:
         return f"{self._digits(value)}{self._unit}"
@@ -339,7 +346,9 @@ def _numbers(effect: Estimate | None) -> dict[str, Any] | None:
     if effect is None:
         return None
     numbers = {name: _known(getattr(effect, name)) for name in ("value", "low", "high", "se", "p")}
-    return numbers | {"n": effect.n, "seeds": effect.seeds, "clusters": effect.clusters}
+    sizes = {"n": effect.n, "seeds": effect.seeds, "clusters": effect.clusters}
+    bounds = {name: _known(value) for name, value in vars(effect.bounds).items()} if effect.bounds else None
+    return numbers | sizes | ({"bounds": bounds} if bounds else {})
 
 
 def _known(number: float) -> float | None:

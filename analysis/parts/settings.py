@@ -6,7 +6,7 @@ from analysis.parts.accuracy import accuracy_of
 from analysis.reading.groups import Group, accuracy_estimate
 from analysis.reading.recipes import model_heading
 from analysis.reading.study import Study, setting_of
-from analysis.writing.notes import questions_of, run_list, smallest_change
+from analysis.writing.notes import ONE_SEED, intervals_over, questions_of, run_list, smallest_change
 from analysis.writing.table import Cell, Table, words
 
 Cells = dict[str, Cell]
@@ -59,12 +59,15 @@ def _settings(study: Study, cells_of: Callable[[Group], Cells], plain: Collectio
                 "seeds": words(str(len(group.seeds))),
             }
         )
+    numbers = [len(group.seeds) for group in study.groups]
+    scope = intervals_over(max(numbers))
+    scope += f", of one seed over questions only ({ONE_SEED})" if min(numbers) < 2 <= max(numbers) else ""
     counted = dict.fromkeys(questions_of(group) for group in study.groups if group.ids)
     references = ((group, group.reference) for group in study.groups)
     shares = [accuracy_estimate(group, method) for group, method in references if method is not None]
     table.notes = [
         (
-            f"n = {' or '.join(counted)}; intervals 95 %, over questions and seeds. base setting: the one "
+            f"n = {' or '.join(counted)}; {scope}. base setting: the one "
             "that the others vary. A setting that is not judged on test is judged on dev."
         ),
         smallest_change("A share above", shares),

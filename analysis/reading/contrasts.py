@@ -5,8 +5,9 @@ count as independent of each other, so three subjects with three seeds have 6 de
 against the ceiling: subjects share it, so a seed is one unit over all of them (2 degrees of freedom).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,8 @@ from analysis.reading.groups import Group
 from analysis.reading.labels import label_tables, runs_with_sets
 from analysis.reading.recipes import model_heading
 from w2s_core.errors import UserError
-from w2s_core.statistics import Estimate, Spread, crossed_bootstrap, crossed_variance
+from w2s_core.statistics import Estimate, Spread, crossed_bootstrap, crossed_variance, imbens_manski
+from w2s_core.statistics.estimates import LEVEL
 
 Floats = npt.NDArray[np.float64]
 
@@ -57,12 +59,19 @@ def shared_seeds(groups: Sequence[Group], *methods: str, k: int = 1) -> list[int
     return sorted(set.intersection(*sets)) if sets else []
 
 
-def mean_table(groups: Sequence[Group], method: str, seeds: Sequence[int], *, k: int = 1) -> Floats:
-    """Scores averaged over subjects, shape [seeds, questions]."""
+def mean_table(
+    groups: Sequence[Group], method: str, seeds: Sequence[int], *, k: int = 1, best: bool = False
+) -> Floats:
+    """Scores averaged over subjects, shape [seeds, questions].
+
+    Args:
+        best: count every response that was not graded as right.
+    """
     tables = []
     for group in groups:
         by_seed = dict(zip(group.seeds, group.runs, strict=True))
-        tables.append(group.table(method, k=k, runs=[by_seed[seed] for seed in seeds]))
+        table = group.best_table if best else group.table
+        tables.append(table(method, k=k, runs=[by_seed[seed] for seed in seeds]))
     return np.asarray(np.mean(tables, axis=0), dtype=np.float64)
 
 
@@ -76,6 +85,8 @@ def difference(
 ) -> Estimate | None:
     """Mean of `second - first` over subjects, seeds and questions; None where no seed has all that it needs.
 
+    Bounds: from ungraded responses of `first` right and of `second` wrong to the reverse.
+
     Args:
         chosen: which questions, a mask; all if not given.
     """
@@ -84,21 +95,45 @@ def difference(
         return None
     mask = np.ones(len(groups[0].ids), dtype=bool) if chosen is None else chosen
     clusters = groups[0].clusters_at(mask)
-    if "ceiling" in (groups[0].role(first), groups[0].role(second)):
-        tables = np.stack([mean_table(groups, method, seeds, k=k)[:, mask] for method in (first, second)])
-        return _bounded(crossed_bootstrap(tables, _minus, clusters=clusters))
-    tables = np.stack([_all_runs(groups, method, seeds, k=k)[:, mask] for method in (first, second)])
-    return _bounded(crossed_bootstrap(tables, _minus, clusters=clusters, strata=_strata(groups, seeds)))
+    shared_ceiling = "ceiling" in (groups[0].role(first), groups[0].role(second))
+    rows, strata = (mean_table, None) if shared_ceiling else (_all_runs, _strata(groups, seeds))
+    sides = [
+        [rows(groups, method, seeds, k=k, best=best)[:, mask] for best in (False, True)]
+        for method in (first, second)
+    ]
+
+    def effect(of_first: int, of_second: int, level: float) -> Estimate:
+        tables = np.stack([sides[0][of_first], sides[1][of_second]])
+        return _within_one(crossed_bootstrap(tables, _minus, clusters=clusters, strata=strata, level=level))
+
+    return _with_bounds(effect, sides)
 
 
-def _bounded(effect: Estimate) -> Estimate:
+def _with_bounds(
+    effect: Callable[[int, int, float], Estimate], sides: Sequence[Sequence[Floats]]
+) -> Estimate:
+    """The effect of second minus first, with its bounds where responses were not graded.
+
+    Args:
+        effect: of the worst (0) or best (1) of the first and of the second, at a level.
+        sides: tables of the first and of the second: worst, best.
+    """
+    estimate = effect(0, 0, LEVEL)
+    if all(np.array_equal(worst, best) for worst, best in sides):
+        return estimate
+    return replace(estimate, bounds=imbens_manski(partial(effect, 1, 0), partial(effect, 0, 1)))
+
+
+def _within_one(effect: Estimate) -> Estimate:
     """Two shares differ by 1 at most, whatever the interval of few questions and seeds says."""
     return replace(effect, low=max(-1.0, effect.low), high=min(1.0, effect.high))
 
 
-def _all_runs(groups: Sequence[Group], method: str, seeds: Sequence[int], *, k: int = 1) -> Floats:
+def _all_runs(
+    groups: Sequence[Group], method: str, seeds: Sequence[int], *, k: int = 1, best: bool = False
+) -> Floats:
     """Scores of all runs, shape [subjects x seeds, questions]."""
-    return np.concatenate([mean_table([group], method, seeds, k=k) for group in groups])
+    return np.concatenate([mean_table([group], method, seeds, k=k, best=best) for group in groups])
 
 
 def _strata(groups: Sequence[Group], seeds: Sequence[int]) -> list[int]:
@@ -110,14 +145,22 @@ def between_groups(better: Group, worse: Group, method: str) -> Estimate | None:
     seeds = shared_seeds([better, worse], method)
     if not seeds:
         return None
-    both = _all_runs([worse, better], method, seeds)
-    signs = np.repeat([-2.0, 2.0], len(seeds))  # the mean over both models' runs is then the difference
-    return crossed_bootstrap(
-        (both * signs[:, None])[None],
-        lambda means: means[..., 0],
-        clusters=better.clusters,
-        strata=_strata([worse, better], seeds),
-    )
+    sides = [
+        [mean_table([group], method, seeds, best=best) for best in (False, True)] for group in (worse, better)
+    ]
+
+    def effect(of_worse: int, of_better: int, level: float) -> Estimate:
+        # The mean over both models' runs is then the difference.
+        both = np.concatenate([-2 * sides[0][of_worse], 2 * sides[1][of_better]])
+        return crossed_bootstrap(
+            both[None],
+            lambda means: means[..., 0],
+            clusters=better.clusters,
+            strata=_strata([worse, better], seeds),
+            level=level,
+        )
+
+    return _with_bounds(effect, sides)
 
 
 def setting_spread(second: Group, first: Group, method: str) -> Spread:
@@ -141,7 +184,8 @@ def precision_gain(groups: Sequence[Group], second: str, first: str) -> Estimate
     seeds = sorted(set.intersection(*(set(_seeds_with_sets(group, second, first)) for group in groups)))
     if not seeds:
         return None
-    stacks, clusters, ids = [], None, None
+    sides: list[list[Floats]] = [[], []]  # of each set and subject: kept, right, right at best
+    clusters, ids = None, None
     for group in groups:
         by_seed = dict(zip(group.seeds, group.runs, strict=True))
         labels = label_tables(group, [first, second], [by_seed[seed] for seed in seeds])
@@ -150,10 +194,18 @@ def precision_gain(groups: Sequence[Group], second: str, first: str) -> Estimate
                 f"{model_heading(group.lead)}s {groups[0].name} and {group.name} labelled different questions"
             )
         ids, clusters = labels.ids, labels.clusters
-        stacks += [labels.kept[first], labels.right[first], labels.kept[second], labels.right[second]]
+        for side, name in zip(sides, (first, second), strict=True):
+            right = labels.right[name]
+            side.append(np.stack([labels.kept[name], right, right + labels.open[name]]))
     if not ids:
         return None
-    return crossed_bootstrap(np.stack(stacks), _gain, clusters=clusters)
+
+    def effect(of_first: int, of_second: int, level: float) -> Estimate:
+        pairs = zip(sides[0], sides[1], strict=True)
+        stacks = [part for a, b in pairs for part in (a[0], a[1 + of_first], b[0], b[1 + of_second])]
+        return crossed_bootstrap(np.stack(stacks), _gain, clusters=clusters, level=level)
+
+    return _with_bounds(effect, [[part[1], part[2]] for side in sides for part in side])
 
 
 def _gain(means: Floats) -> Floats:

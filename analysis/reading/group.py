@@ -251,9 +251,10 @@ class Group:
         names = self.present(method, k=k) if runs is None else runs
         return self._stacked([self._row(method, k, name) for name in names])
 
-    def best_table(self, method: str, *, k: int = 1) -> Floats:
+    def best_table(self, method: str, *, k: int = 1, runs: Sequence[str] | None = None) -> Floats:
         """The same where every response that was not graded counts as right (see `Graded.ungraded`)."""
-        return self._stacked([self._row(method, k, name, best=True) for name in self.present(method, k=k)])
+        names = self.present(method, k=k) if runs is None else runs
+        return self._stacked([self._row(method, k, name, best=True) for name in names])
 
     def _stacked(self, rows: list[Floats]) -> Floats:
         return np.stack(rows) if rows else np.empty((0, len(self.ids)))
@@ -391,7 +392,7 @@ def accuracy_estimate(group: Group, method: str) -> Estimate | None:
         group,
         [f"greedy/{group.split}/{method}"],
         ("accuracy", group.questions),
-        lambda: score(group.table(method), group.clusters),
+        lambda: replace(score(group.table(method), group.clusters), bounds=accuracy_bounds(group, method)),
     )
 
 

@@ -4,7 +4,8 @@ The label of a question is the first response of its row.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from math import inf, isnan, nan
 from typing import Any
 
@@ -13,9 +14,9 @@ import numpy.typing as npt
 
 from analysis.reading.groups import Group, shared
 from analysis.reading.results import Graded, Ints, number_clusters
-from w2s_core.statistics import Estimate, crossed_variance, quantile_t
+from w2s_core.statistics import Estimate, crossed_variance, imbens_manski, quantile_t
 from w2s_core.statistics.crossed import Clusters
-from w2s_core.statistics.estimates import effective_size, nothing, wilson_bounds
+from w2s_core.statistics.estimates import LEVEL, effective_size, nothing, wilson_bounds
 
 Floats = npt.NDArray[np.float64]
 
@@ -37,13 +38,17 @@ class SetQuality:
 
 @dataclass(frozen=True)
 class LabelTables:
-    """Which questions sets keep and get right, shape [seeds, questions], aligned for several sets."""
+    """Which questions sets keep and get right, shape [seeds, questions], aligned for several sets.
+
+    `open`: those whose label was not graded, see `Graded.open`.
+    """
 
     ids: list[str]
     levels: list[Any]
     kept: dict[str, Floats]
     right: dict[str, Floats]
     unparsed: dict[str, Floats]
+    open: dict[str, Floats]
     clusters: Ints | None
 
 
@@ -69,6 +74,7 @@ def quality_in(tables: LabelTables, name: str, asked: float = nan) -> SetQuality
     return set_quality(
         tables.kept[name],
         tables.right[name],
+        tables.open[name],
         float(len(tables.ids)) if isnan(asked) else asked,
         unparsed=tables.unparsed[name],
         levels=tables.levels,
@@ -79,6 +85,7 @@ def quality_in(tables: LabelTables, name: str, asked: float = nan) -> SetQuality
 def set_quality(
     kept: Floats,
     right: Floats,
+    open_: Floats,
     asked: float,
     *,
     unparsed: Floats | None = None,
@@ -88,13 +95,14 @@ def set_quality(
     """Quality of a set from which questions it keeps and gets right, both 0 or 1, shape [seeds, questions].
 
     Args:
+        open_: the questions whose labels were not graded, see `Graded.open`.
         asked: how many questions there were to label.
         levels, clusters: one a question, if known.
     """
     seeds = len(kept)
     rows = float(kept.sum()) / seeds if seeds else nan
     return SetQuality(
-        precision=ratio_estimate(right, kept, clusters),
+        precision=ratio_estimate(right, kept, clusters, best=right + open_),
         coverage=rows / asked if asked else nan,
         rows=rows,
         unparsed=float(unparsed.sum()) / seeds if unparsed is not None and seeds else 0.0,
@@ -113,12 +121,25 @@ def _by_level(kept: Floats, right: Floats, levels: Sequence[Any]) -> dict[Any, t
     return shares
 
 
-def ratio_estimate(part: Floats, whole: Floats, clusters: Clusters = None) -> Estimate:
+def ratio_estimate(
+    part: Floats, whole: Floats, clusters: Clusters = None, *, best: Floats | None = None
+) -> Estimate:
     """A share of what is kept, `part / whole` with both of shape [seeds, questions] and part <= whole.
 
     Its variance is that of the linearised ratio over questions and seeds; the interval is Wilson's at the effective
     size, as that of `statistics.score`, so that it keeps inside [0, 1].
+
+    Args:
+        best: `part` where all that was not graded counts; it gives the bounds.
     """
+    estimate = _ratio(part, whole, clusters)
+    if best is None or not (best > part).any():
+        return estimate
+    lower, upper = (partial(_ratio, ends, whole, clusters) for ends in (part, best))
+    return replace(estimate, bounds=imbens_manski(lower, upper))
+
+
+def _ratio(part: Floats, whole: Floats, clusters: Clusters, level: float = LEVEL) -> Estimate:
     n, kept = whole.shape[1], float(whole.sum())
     grouped = n if clusters is None else len(set(clusters))
     if kept == 0:
@@ -126,9 +147,9 @@ def ratio_estimate(part: Floats, whole: Floats, clusters: Clusters = None) -> Es
     share = float(part.sum()) / kept
     spread = crossed_variance((part - share * whole) / (kept / whole.size), clusters)
     if spread.known and spread.variance > 0:
-        bounds = wilson_bounds(share, effective_size(share, spread.variance), spread.reach() / spread.se)
+        bounds = wilson_bounds(share, effective_size(share, spread.variance), spread.reach(level) / spread.se)
     else:  # all alike: as many independent answers as there are clusters with one
-        bounds = wilson_bounds(share, _occupied(whole, clusters), quantile_t(inf))
+        bounds = wilson_bounds(share, _occupied(whole, clusters), quantile_t(inf, level))
     return Estimate(share, *bounds, spread, n, len(whole), grouped)
 
 
@@ -148,8 +169,8 @@ def label_tables(group: Group, names: Sequence[str], runs: Sequence[str]) -> Lab
         (name, run): group.graded(f"labels/{name}", run) for name in dict.fromkeys(names) for run in runs
     }
     index, first = _universe(list(graded.values()))
-    kept, right, unparsed = (
-        {name: np.zeros((len(runs), len(index))) for name in dict.fromkeys(names)} for _ in range(3)
+    kept, right, unparsed, open_ = (
+        {name: np.zeros((len(runs), len(index))) for name in dict.fromkeys(names)} for _ in range(4)
     )
     for (name, run), labels in graded.items():
         at = [index[question] for question in labels.questions.ids]
@@ -157,9 +178,10 @@ def label_tables(group: Group, names: Sequence[str], runs: Sequence[str]) -> Lab
         kept[name][row, at] = 1.0
         right[name][row, at] = labels.right
         unparsed[name][row, at] = labels.count("unparsed") > 0
+        open_[name][row, at] = labels.open
     ids = list(index)
     levels, clusters = [first[name][0] for name in ids], number_clusters([first[name][1] for name in ids])
-    return LabelTables(ids, levels, kept, right, unparsed, clusters)
+    return LabelTables(ids, levels, kept, right, unparsed, open_, clusters)
 
 
 def _universe(sets: Sequence[Graded]) -> tuple[dict[str, int], Mapping[str, tuple[Any, str | None]]]:

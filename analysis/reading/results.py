@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Protocol, cast
@@ -166,8 +166,17 @@ class Graded:
         No answer was found, the comparison was not decided, or the model was cut off before it was done and the answer
         so far is not right. A response for which several of these hold counts once.
         """
+        return _row_sums(self._open, self.offsets)
+
+    @property
+    def open(self) -> npt.NDArray[np.bool_]:
+        """Whether the first response of each row, a set's label, is such a one."""
+        return self._open[self.offsets[:-1]]
+
+    @cached_property
+    def _open(self) -> npt.NDArray[np.bool_]:
         unfinished = self.cut_off & (self.verdicts != VERDICTS.index(RIGHT))
-        return _row_sums(_IS_UNGRADED[self.verdicts] | unfinished, self.offsets)
+        return np.asarray(_IS_UNGRADED[self.verdicts] | unfinished)
 
     @cached_property
     def levels(self) -> list[Any]:
@@ -213,12 +222,13 @@ class Vote:
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """Contrastive pairs, row by row. `right` is None for a side that is not graded."""
+    """Contrastive pairs, row by row. `right` is None for a side that is not graded; `open`: see `Graded.open`."""
 
     ids: list[str]
     kinds: list[str]
     right: dict[str, npt.NDArray[np.bool_] | None]
     path: Path
+    open: dict[str, npt.NDArray[np.bool_]] = field(default_factory=dict)
 
     @cached_property
     def words(self) -> dict[str, Floats]:
@@ -386,6 +396,7 @@ def read_pairs(folder: Path, grades: Mapping[str, Graded | None]) -> Pairs:
         table["kind"].to_pylist(),
         {side: graded.right if graded is not None else None for side, graded in grades.items()},
         path,
+        {side: graded.open for side, graded in grades.items() if graded is not None},
     )
 
 

@@ -18,8 +18,10 @@ from analysis.reading.results import Graded, Ints, number_clusters
 from analysis.weak_to_strong.titles import METHODS, m_plus, short_names
 from analysis.writing.notes import (
     in_templates,
+    intervals_over,
     missing_notes,
     run_notes,
+    seeds_there,
     smallest_change,
     smallest_effect,
     to_compute,
@@ -63,9 +65,9 @@ VOTING: Final = (
     "are pooled."
 )
 MEANING: Final = (
-    "ECE and reliability cannot be negative, so chance alone makes them positive; mean confidence - accuracy has no "
-    "such bias. Brier = reliability - resolution + uncertainty. AUROC: how often a right vote is surer than a wrong "
-    "one. AURC: mean risk over coverage."
+    "ECE and reliability cannot be negative, so chance alone makes them positive; the lower ends of their intervals "
+    "take that off, and mean confidence - accuracy has no such bias. Brier = reliability - resolution + uncertainty. "
+    "AUROC: how often a right vote is surer than a wrong one. AURC: mean risk over coverage."
 )
 ON_TRAIN_2: Final = (
     "M_plus was fine-tuned on answers to a part of train_2: its vote there, which chooses the pairs of Stage II, may "
@@ -380,7 +382,7 @@ def _empty_cell(group: Group, label: str) -> Cell:
 def _heading(group: Group, label: str) -> str:
     """What a vote is called, with the number of its seeds where some lack it."""
     name, members = vote_labels(group)[label], group.having(label)
-    return f"{name} ({len(members)}/{len(group.runs)} seeds)" if 0 < len(members) < len(group.runs) else name
+    return name + seeds_there(len(members), len(group.runs))
 
 
 def _notes(group: Group, smallest: str = "") -> list[str]:
@@ -391,8 +393,7 @@ def _notes(group: Group, smallest: str = "") -> list[str]:
         if votes is not None:
             split = "train_2" if label == VOTE else group.split
             asked[f"{votes.right.shape[1]:,} {split} questions{in_templates(votes.clusters)}"] = None
-    scope = "over questions and seeds." if len(group.seeds) > 1 else "over questions only: one seed."
     seeds = ", ".join(map(str, group.seeds))
-    first = f"n = {' and '.join(asked)}; seeds {seeds}; intervals 95 %, {scope}" if asked else ""
+    first = f"n = {' and '.join(asked)}; seeds {seeds}; {intervals_over(len(group.seeds))}." if asked else ""
     rest = missing_notes([group], lambda label: label in labels)
     return [note for note in (first, smallest) if note] + rest + run_notes([group])

@@ -21,7 +21,7 @@ from analysis.reading.results import StoreLike, read_parquet
 from analysis.weak_to_strong.calibration import VOTE, interval_of, votes_of
 from analysis.weak_to_strong.stage_two import side_right
 from analysis.weak_to_strong.titles import m_plus
-from w2s_core.statistics import Estimate, crossed_bootstrap, score
+from w2s_core.statistics import Bounds, Estimate, crossed_bootstrap, score
 
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -187,7 +187,10 @@ def chosen_wrong(group: Group) -> Estimate | None:
     right = side_right(group, "chosen")
     if right is None or isnan(right.value):
         return None
-    return replace(right, value=1 - right.value, low=1 - right.high, high=1 - right.low)
+    open_ = right.bounds and Bounds(
+        1 - right.bounds.upper, 1 - right.bounds.lower, 1 - right.bounds.high, 1 - right.bounds.low
+    )
+    return replace(right, value=1 - right.value, low=1 - right.high, high=1 - right.low, bounds=open_)
 
 
 def pair_lengths(group: Group) -> Estimate | None:

@@ -6,11 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from analysis.parts.rules import ALPHA, ONE_SEED, Claim, Finding, Limit, records
+from analysis.parts.rules import ALPHA, Claim, Finding, Limit, records
 from analysis.reading.groups import Group, differing_fields, names_of
 from analysis.weak_to_strong.findings import control_contrasts, findings
 from analysis.weak_to_strong.titles import strong_model
-from analysis.writing.notes import questions_of, run_notes, smallest_effect
+from analysis.writing.notes import ONE_SEED, questions_of, run_notes, smallest_effect
 from analysis.writing.table import (
     Table,
     escape_prose,
@@ -139,13 +139,13 @@ def _effects(title: str, claims: Sequence[Claim]) -> Table:
         for place, effect in (everywhere | claim.by_group).items():
             sizes = (effect.n, effect.seeds, effect.clusters) if effect else "–––"
             cells = [
-                claim.name,
-                place,
-                points_interval(effect).text,
-                probability(effect).text,
-                *map(str, sizes),
+                words(claim.name),
+                words(place),
+                points_interval(effect),
+                probability(effect),
+                *(words(str(size)) for size in sizes),
             ]
-            table.rows.append(dict(zip(table.columns, map(words, cells), strict=True)))
+            table.rows.append(dict(zip(table.columns, cells, strict=True)))
     effects = [effect for claim in claims for effect in (claim.effect, *claim.by_group.values())]
     notes = (smallest_effect("An effect", effects), "Runs and commands: beneath the first table.")
     table.notes = [note for note in notes if note]

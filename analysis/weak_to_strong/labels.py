@@ -67,4 +67,5 @@ def with_rest(tables: LabelTables, name: str, agreed: str, weak: str) -> LabelTa
         kept=tables.kept | {name: rest},
         right=tables.right | {name: tables.right[weak] * rest},
         unparsed=tables.unparsed | {name: tables.unparsed[weak] * rest},
+        open=tables.open | {name: tables.open[weak] * rest},
     )

@@ -19,7 +19,14 @@ from analysis.writing.figures import (
     panel_title,
     style,
 )
-from analysis.writing.notes import footer, in_templates, missing_notes, run_notes, smallest_effect
+from analysis.writing.notes import (
+    footer,
+    in_templates,
+    intervals_over,
+    missing_notes,
+    run_notes,
+    smallest_effect,
+)
 from analysis.writing.table import (
     MISSING,
     Cell,
@@ -92,9 +99,8 @@ def _quality_row(quality: SetQuality | None) -> dict[str, Cell]:
 def _label_notes(group: Group) -> list[str]:
     size = train_2(group)
     asked = "train_2" if isnan(size) else f"{size:,.0f} questions of train_2"
-    scope = "over questions and seeds." if len(group.seeds) > 1 else "over questions only: one seed."
     notes = [
-        f"n = {asked}{_templates(group)}; seeds {', '.join(map(str, group.seeds))}; intervals 95 %, {scope}"
+        f"n = {asked}{_templates(group)}; seeds {', '.join(map(str, group.seeds))}; {intervals_over(len(group.seeds))}."
     ]
     agreed = [name for name in group.sets() if name.startswith(AGREED)]
     gains = [precision_gain([group], name, "weak_0") for name in agreed if group.having("labels/weak_0")]

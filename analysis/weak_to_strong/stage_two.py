@@ -14,6 +14,7 @@ from analysis.weak_to_strong.published import add_columns
 from analysis.weak_to_strong.titles import m_plus, stage_two
 from analysis.writing.notes import (
     footer,
+    intervals_over,
     missing_notes,
     run_notes,
     samples_note,
@@ -33,7 +34,7 @@ from analysis.writing.table import (
 from w2s_core.statistics import Estimate
 
 Floats = npt.NDArray[np.float64]
-KINDS = {"all": None, "weak response chosen": "weak_chosen", "weak response rejected": "weak_rejected"}
+KINDS = {"all": None, "weak side chosen": "weak_chosen", "weak side rejected": "weak_rejected"}
 
 
 def stage_two_tables(group: Group) -> list[Table]:
@@ -97,11 +98,10 @@ def pair_table(group: Group) -> Table:
     table.rows = [_pair_row(name, kind, pairs, clusters) for name, kind in KINDS.items()]
     ids = {name for part in pairs for name in part.ids}
     grouped = f" in {len({clusters.get(name, name) for name in ids})} templates" if clusters else ""
-    scope = "over questions and seeds" if len(members) > 1 else "over questions only: one seed"
     table.notes = [
         (
             f"n = {len(ids)} questions of train_2{grouped}; seeds {', '.join(map(str, group.seeds))}; "
-            f"means over seeds; intervals 95 %, {scope}."
+            f"means over seeds; {intervals_over(len(members))}."
         ),
         *filter(None, [smallest_change("How often the chosen side is right", [side_right(group, "chosen")])]),
         *missing_notes([group], lambda label: "pairs" in label),
@@ -149,10 +149,12 @@ def _side_right(
     if not ids:
         return None
     index = {name: i for i, name in enumerate(ids)}
-    whole, right = np.zeros((2, len(graded), len(ids)))
+    whole, right, best = np.zeros((3, len(graded), len(ids)))
     for row, (sides, mask) in enumerate(graded):
         at = [index[name] for name, chosen in zip(sides.ids, mask, strict=True) if chosen]
         np.add.at(whole[row], at, 1.0)
-        np.add.at(right[row], at, np.asarray(sides.right[side], dtype=np.float64)[mask])
+        hits = np.asarray(sides.right[side], dtype=np.float64)
+        np.add.at(right[row], at, hits[mask])
+        np.add.at(best[row], at, (hits + sides.open[side])[mask])
     labels = [clusters.get(name, f"#{name}") for name in ids] if clusters else None
-    return ratio_estimate(right, whole, labels)
+    return ratio_estimate(right, whole, labels, best=best)

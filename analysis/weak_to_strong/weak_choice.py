@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from analysis.parts.accuracy import accuracy_of
 from analysis.reading.contrasts import difference
 from analysis.reading.groups import Group, accuracy_estimate, once
 from analysis.reading.labels import label_tables, ratio_estimate, runs_with_sets
@@ -124,8 +123,6 @@ def _property_table(models: Sequence[Measured]) -> Table:
             name: percent_interval(model.properties[name]) if name in model.properties else words(MISSING)
             for name in names
         }
-        if "accuracy" in model.properties:
-            cells["accuracy"] = accuracy_of(model.group, "weak_floor")
         table.rows.append({"weak model": words(model.group.name), **cells, gain: points_interval(model.gain)})
     table.notes = [
         (

@@ -3,11 +3,15 @@
 import shlex
 from collections.abc import Callable, Collection, Iterable, Sequence
 from math import isnan, nan
+from typing import Final
 
 import numpy as np
 
 from analysis.reading.groups import PASS_K, Group
 from w2s_core.statistics import Estimate, crossed_variance
+
+ONE_SEED: Final = "one seed: these models only"
+"""The mark of what stands on one seed, whose interval misses the truth over seeds (`benchmarks/coverage.txt`)."""
 
 NAMED_RUNS = 12
 NAMED_COMMANDS = 1
@@ -30,11 +34,31 @@ def footer(groups: Sequence[Group], smallest: str = "", *, counts: bool = False)
 def _questions_note(groups: Sequence[Group]) -> str:
     counted = list(dict.fromkeys(questions_of(group) for group in groups))
     seeds = sorted({seed for group in groups for seed in group.seeds})
+    fewest = min((len(group.seeds) for group in groups), default=0)
     if not any(group.ids for group in groups):
         return "Nothing is computed yet."
-    scope = "over questions"
-    scope += " and seeds." if len(seeds) > 1 else " only: one seed says nothing about other seeds."
-    return f"n = {' or '.join(counted)}; seeds {', '.join(map(str, seeds))}; intervals 95 %, {scope}"
+    return f"n = {' or '.join(counted)}; seeds {', '.join(map(str, seeds))}; {intervals_over(fewest)}{_lone(groups)}."
+
+
+def _lone(groups: Sequence[Group]) -> str:
+    """That rows of which one of several seeds is there have intervals over questions only."""
+    lone = any(
+        len(group.present(name)) == 1 < len(group.runs) for group in groups for name in group.planned()
+    )
+    return f", of one of these seeds over questions only ({ONE_SEED})" if lone else ""
+
+
+def intervals_over(seeds: int) -> str:
+    """What the intervals of a table cover, in words; of one seed with the mark."""
+    scope = "over questions and seeds" if seeds > 1 else f"over questions only ({ONE_SEED})"
+    return f"intervals 95 %, {scope}"
+
+
+def seeds_there(there: int, planned: int) -> str:
+    """How many of the seeds have a result, for a row's name; empty where all or none have it."""
+    if not 0 < there < planned:
+        return ""
+    return f" ({there}/{planned} seeds)"
 
 
 def questions_of(group: Group) -> str:

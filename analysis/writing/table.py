@@ -5,7 +5,7 @@ import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from math import isnan, nan
+from math import isinf, isnan, nan
 from pathlib import Path
 from typing import TypeGuard
 
@@ -38,8 +38,8 @@ class Cell:
 EMPTY = Cell("")
 _BOUNDS_NOTE = (
     f"{MARK} Not all responses were graded: some were unparsed, timed out, undecided, or truncated and not right. They "
-    "count as wrong. With all of them wrong to all right, and an interval that holds the true share with 95 % whatever "
-    f"they are (Imbens and Manski 2004), where that is more than {100 * LEAST_GAP:g} points: "
+    "count as wrong. From the least to the most that they leave open, and an interval that holds the truth with 95 % "
+    f"whatever they are (Imbens and Manski 2004), where that is more than {100 * LEAST_GAP:g} points: "
 )
 _REMARKS = 40
 """Cells that the note names; the CSV has all."""
@@ -117,7 +117,7 @@ def with_bounds(cell: Cell, bounds: Bounds | None) -> Cell:
         return cell
     lower, upper, low, high = (f"{100 * share:.1f}" for share in _parts(bounds))
     interval = "" if isnan(bounds.low) else f" [{low}, {high}]"
-    return _marked(cell, bounds, f"{lower}–{upper}{interval}")
+    return _marked(cell, _in_points(bounds), f"{lower}–{upper}{interval}")
 
 
 def with_bounds_of_difference(cell: Cell, bounds: Bounds | None) -> Cell:
@@ -126,7 +126,7 @@ def with_bounds_of_difference(cell: Cell, bounds: Bounds | None) -> Cell:
         return cell
     lower, upper, low, high = (_signed(100 * share) for share in _parts(bounds))
     interval = "" if isnan(bounds.low) else f" [{low}, {high}]"
-    return _marked(cell, bounds, f"{lower} to {upper}{interval}")
+    return _marked(cell, _in_points(bounds), f"{lower} to {upper}{interval}")
 
 
 def with_bounds_unmarked(cell: Cell, bounds: Bounds | None) -> Cell:
@@ -136,7 +136,7 @@ def with_bounds_unmarked(cell: Cell, bounds: Bounds | None) -> Cell:
 
 def _marked(cell: Cell, bounds: Bounds, remark: str) -> Cell:
     value, space, interval = cell.text.partition(" ")
-    return replace(cell, text=f"{value}{MARK}{space}{interval}", bounds=_in_points(bounds), remark=remark)
+    return replace(cell, text=f"{value}{MARK}{space}{interval}", bounds=bounds, remark=remark)
 
 
 def is_wide(bounds: Bounds | None) -> TypeGuard[Bounds]:
@@ -169,22 +169,28 @@ def share_cell(estimate: Estimate | None, *, signed: bool = False) -> Cell:
 
 
 def percent_interval(estimate: Estimate) -> Cell:
-    """A share with its interval, in per cent: `87.3 [84.1, 90.0]`."""
-    return _interval(estimate, 100, 1)
+    """A share with its interval, in per cent: `87.3 [84.1, 90.0]`; marked where its bounds lie far apart."""
+    return with_bounds(_interval(estimate, 100, 1), estimate.bounds)
 
 
 def ratio_interval(estimate: Estimate) -> Cell:
-    """A ratio with its interval: `0.85 [0.80, 0.90]`."""
-    return _interval(estimate, 1, 2)
+    """A ratio with its interval: `0.85 [0.80, 0.90]`; marked where its bounds lie far apart."""
+    cell, bounds = _interval(estimate, 1, 2), estimate.bounds
+    if not is_wide(bounds):
+        return cell
+    if isinf(bounds.gap):
+        return _marked(cell, bounds, "any value, since the gap may not be resolved")
+    lower, upper, low, high = (f"{ratio:.2f}" for ratio in _parts(bounds))
+    return _marked(cell, bounds, f"{lower} to {upper} [{low}, {high}]")
 
 
 def points_interval(effect: Estimate | None) -> Cell:
-    """A difference of shares in points, with its sign: `+5.2 [+3.1, +7.4]`."""
+    """A difference of shares in points, with its sign: `+5.2 [+3.1, +7.4]`; marked where its bounds lie far apart."""
     if effect is None or isnan(effect.value):
         return Cell("–")
     value, low, high = (100 * share for share in (effect.value, effect.low, effect.high))
     ends = "" if isnan(low) else f" [{_signed(low)}, {_signed(high)}]"
-    return Cell(_signed(value) + ends, value, low, high)
+    return with_bounds_of_difference(Cell(_signed(value) + ends, value, low, high), effect.bounds)
 
 
 def _signed(points: float) -> str:

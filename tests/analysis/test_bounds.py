@@ -11,10 +11,10 @@ import pytest
 from analysis.parts.accuracy import accuracy_table
 from analysis.parts.compare import compare_runs
 from analysis.parts.levels import level_tables
-from analysis.parts.rules import ONE_SEED
 from analysis.reading.frame import load_frames, read_grades
 from analysis.reading.groups import PASS_K, accuracy_bounds, make_groups
 from analysis.reading.pair import compare_pair
+from analysis.writing.notes import ONE_SEED
 from analysis.writing.table import (
     MARK,
     Cell,
@@ -108,7 +108,7 @@ def test_the_table_marks_the_accuracy_and_says_its_bounds_beneath_and_in_the_csv
     marked = [cell["accuracy"].text for cell in table.rows if MARK in cell["accuracy"].text]
     assert marked == [f"{100 * bounds.lower:.1f}{MARK} {table.rows[0]['accuracy'].text.partition(' ')[2]}"]
     for text in (to_markdown(table), to_latex(table), " ".join(to_terminal(table).split())):
-        assert f"weak floor: {said}" in text.replace("--", "–")
+        assert f"weak floor, accuracy: {said}" in text.replace("--", "–")
     first, second = list(csv.DictReader(io.StringIO(to_csv(table))))[:2]
     assert float(first["accuracy worst"]) == pytest.approx(100 * bounds.lower, abs=1e-3)
     assert float(first["accuracy best"]) == pytest.approx(100 * bounds.upper, abs=1e-3)

@@ -136,7 +136,7 @@ def test_the_dropped_rest_is_what_is_left_of_the_weak_answers(
 @pytest.mark.parametrize("model", WEAK_MODELS)
 def test_pair_table_of_the_released_pairs(released: TinyStore, figures: dict[str, Any], model: str) -> None:
     rows, known = by_name(pair_table(group_of(released, model))), figures[f"gsm8k_{model}"]["pairs"]
-    for kind, name in (("weak_chosen", "weak response chosen"), ("weak_rejected", "weak response rejected")):
+    for kind, name in (("weak_chosen", "weak side chosen"), ("weak_rejected", "weak side rejected")):
         assert rows[name]["number"].value == known[kind]
         for side in ("chosen", "rejected"):
             share = known[f"{kind}_detail"][side]["share_numeric"]

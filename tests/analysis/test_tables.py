@@ -129,7 +129,7 @@ def test_footer_names_questions_seeds_clusters_runs_command_and_detectable_effec
         "points to be found",
     ):
         assert part in notes
-    assert "one seed says nothing about other seeds" in notes
+    assert "over questions only (one seed: these models only)" in notes
     assert "unparsed" in notes
     assert "truncated" in notes
 

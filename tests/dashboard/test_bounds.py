@@ -91,3 +91,19 @@ def test_undecided_responses_are_counted_and_where_all_were_graded_there_are_no_
 
     assert "share_bounds" not in measured("none", 0)
     assert measured("one", 1)["share_bounds"][:2] == pytest.approx([0.5, 0.505])
+
+
+def test_a_level_whose_difference_is_left_open_is_marked_with_one_footnote() -> None:
+    from analysis.dashboard.pair_view import _by_level
+    from analysis.reading.pair import SIDES, Pair, Part
+    from w2s_core.statistics import Bounds, Estimate, Spread
+
+    def part(level: int, bounds: Bounds | None) -> Part:
+        effect = Estimate(0.1, 0.0, 0.2, Spread(), 50)
+        return Part(level, 0.4, 0.5, effect, 0.1, dict.fromkeys(SIDES, 1), 0.5, bounds=bounds)
+
+    parts = (part(3, Bounds(0.05, 0.15, -0.02, 0.22)), part(4, None))
+    shown = _by_level(Pair(parts[0], parts, {3: 0.2, 4: 0.2}, None))  # type: ignore[arg-type]
+    assert shown.count("†") == 2, "one cell, one footnote"
+    assert "level 3: +5.0 to +15.0 [-2.0, +22.0]." in shown
+    assert "†" not in _by_level(Pair(parts[1], parts[1:], {4: 0.2}, None))  # type: ignore[arg-type]

@@ -23,10 +23,10 @@ from w2s_core.statistics.calibration import (
     risk_coverage,
 )
 from w2s_core.statistics.crossed import crossed_bootstrap, crossed_variance
-from w2s_core.statistics.estimates import Estimate, Spread, minimum_detectable_effect, quantile_t
+from w2s_core.statistics.estimates import Bounds, Estimate, Spread, minimum_detectable_effect, quantile_t
 from w2s_core.statistics.multiple import holm
 from w2s_core.statistics.paired import mcnemar_exact, paired_difference, paired_permutation, same_ids
-from w2s_core.statistics.partial import Bounds, bounded_score, end_level, imbens_manski
+from w2s_core.statistics.partial import bounded_recovery, bounded_score, end_level, imbens_manski
 from w2s_core.statistics.recovery import Recovery, recovery
 from w2s_core.statistics.scores import bootstrap_mean, mean_and_se, score, wilson
 
@@ -44,6 +44,7 @@ __all__ = [
     "atom_accuracy",
     "auroc",
     "bootstrap_mean",
+    "bounded_recovery",
     "bounded_score",
     "brier",
     "calibration_atoms",

@@ -20,11 +20,19 @@ import numpy.typing as npt
 
 from w2s_core.errors import UserError
 from w2s_core.statistics.crossed import Clusters, CrossedTables, cluster_index, crossed_variance
-from w2s_core.statistics.estimates import Estimate, effective_size, nothing, quantile_t, wilson_bounds
+from w2s_core.statistics.estimates import (
+    LEVEL,
+    Estimate,
+    effective_size,
+    nothing,
+    quantile_t,
+    wilson_bounds,
+)
 
 Floats = npt.NDArray[np.float64]
 _DIGITS = 9
 """Confidences that agree to so many digits are one atom: 0.1 + 0.2 and 0.3 are."""
+_HALVINGS = 12
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,7 +179,8 @@ def calibration_intervals(
 ) -> dict[str, Estimate]:
     """Some of `MEASURES` with their intervals, all on the same resamples of seeds and clusters of questions.
 
-    No end lies below 0 or above 1, where the measure cannot lie.
+    No end lies below 0 or above 1, where the measure cannot lie. The lower ends of `UNSIGNED` are found by inversion,
+    see `_inverted`; uncertainty has those of the accuracy that it is a function of.
 
     Args:
         clusters: a label a question; those that share one are resampled together.
@@ -179,13 +188,55 @@ def calibration_intervals(
     sure, hits = _table(confidence, right)
     values = np.unique(sure)
     tables = CrossedTables(_indicators(sure, hits, values), clusters)
-    return {name: _bounded(name, tables.estimate(_statistic(name, values, sure.size))) for name in names}
+    return {name: _interval(name, values, tables, sure.size) for name in names}
 
 
-def _bounded(name: str, estimate: Estimate) -> Estimate:
+def _interval(name: str, values: Floats, tables: CrossedTables, n: int) -> Estimate:
+    estimate = tables.estimate(_statistic(name, values, n))
     if name in SIGNED or isnan(estimate.low):
         return estimate
-    return replace(estimate, low=max(0.0, estimate.low), high=min(1.0, estimate.high))
+    low, high = estimate.low, estimate.high
+    if name in UNSIGNED:
+        low = _inverted(name, values, tables, estimate.value)
+    if name == "uncertainty":
+        accuracy = _interval("accuracy", values, tables, n)
+        ends = [share * (1 - share) for share in (accuracy.low, accuracy.high)]
+        low, high = min(ends), 0.25 if accuracy.low <= 0.5 <= accuracy.high else max(ends)
+    return replace(estimate, low=max(0.0, low), high=min(1.0, high))
+
+
+def _inverted(name: str, values: Floats, tables: CrossedTables, measured: float) -> float:
+    """The lowest true value of a distance from calibration at which the measured one is no surprise.
+
+    Chance adds to such a distance, the more the nearer the truth is to 0: what is measured lies above the truth, and
+    resamples, which add chance once more, lie higher still. So the answers are moved towards calibration, all atoms by
+    one share of their distance, until chance there reaches what was measured in 2.5 % of cases only. The size of
+    chance is that of mean confidence - accuracy, which has no such bias (`benchmarks/coverage.txt`).
+    """
+    shape = (-1, 2, len(values))
+    signed = tables.estimate(_statistic("overconfidence", values, 1)).spread
+    drawn = float(MEASURES["overconfidence"](values, tables.resampled.reshape(shape)).std())
+    if not signed.variance > 0 or not drawn > 0:
+        return 0.0
+    counts = tables.means.reshape(shape)[0]
+    chance = (tables.resampled.reshape(shape) - counts) * signed.se / drawn
+    stretch = signed.reach() / (signed.se * quantile_t(inf))
+    gap = counts[0] - values * counts.sum(axis=0)
+
+    def moved(kept: float) -> Floats:
+        return counts + (1 - kept) * np.stack([-gap, gap])
+
+    def surprises(kept: float) -> bool:
+        middle, end = np.quantile(MEASURES[name](values, moved(kept) + chance), [0.5, 0.5 + LEVEL / 2])
+        return bool(middle + stretch * (end - middle) < measured)
+
+    low, high = 0.0, 1.0  # of the share of its distance that each atom keeps, by bisection
+    if not surprises(low):
+        return 0.0
+    for _ in range(_HALVINGS):
+        kept = (low + high) / 2
+        low, high = (kept, high) if surprises(kept) else (low, kept)
+    return float(MEASURES[name](values, moved(high)))
 
 
 def calibration_changes(
@@ -328,6 +379,9 @@ MEASURES: Final[Mapping[str, Callable[[Floats, Floats], Floats]]] = MappingProxy
     }
 )
 """By name. `overconfidence` is mean confidence - accuracy; the others are defined above."""
+
+UNSIGNED: Final = frozenset({"ece", "reliability"})
+"""Distances of confidence and accuracy without their sign: 0 for a calibrated vote, and above it by chance."""
 
 SIGNED: Final = frozenset({"overconfidence"})
 """Measures that can be negative; all others lie in [0, 1]."""

@@ -90,7 +90,7 @@ class CrossedTables:
         size = {"n": self._values.shape[2], "seeds": self._layers.shape[1], "clusters": clusters}
         if 0 in self._values.shape:
             return nothing(**size)
-        value = float(statistic(self._values.mean(axis=(1, 2))))
+        value = float(statistic(self.means))
         if not np.isfinite(value):
             return nothing(value=nan, **size)
         spread = crossed_variance(_influence(self._values, statistic), self._labels, self._strata)
@@ -99,13 +99,18 @@ class CrossedTables:
         if spread.variance == 0:
             low, high = _no_variation(value, clusters, level)
         else:
-            resampled = np.asarray(statistic(self._means), dtype=np.float64)
+            resampled = np.asarray(statistic(self.resampled), dtype=np.float64)
             low, high = _stretched(value, resampled, spread, level)
         return Estimate(value, low, high, spread, **size)
 
+    @property
+    def means(self) -> Floats:
+        """Of each table, shape [tables]."""
+        return np.asarray(self._values.mean(axis=(1, 2)), dtype=np.float64)
+
     @cached_property
-    def _means(self) -> Floats:
-        """Of each table on each resample, shape [draws, tables]. A mean weighs questions, not clusters."""
+    def resampled(self) -> Floats:
+        """The means on each resample, shape [draws, tables]. A mean weighs questions, not clusters."""
         values, labels, layers, seed = self._values, self._labels, self._layers, self._seed
         groups, draws = int(labels.max()) + 1, self._draws
         sizes = _group_sums(np.ones((1, values.shape[2])), labels, groups)[0]

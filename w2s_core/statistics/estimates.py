@@ -64,6 +64,26 @@ class Spread:
 
 
 @dataclass(frozen=True)
+class Bounds:
+    """A quantity between two bounds.
+
+    Attributes:
+        lower, upper: the bounds as estimated.
+        low, high: the interval's ends; nan where none can be given.
+    """
+
+    lower: float
+    upper: float
+    low: float
+    high: float
+
+    @property
+    def gap(self) -> float:
+        """How far the bounds lie apart."""
+        return self.upper - self.lower
+
+
+@dataclass(frozen=True)
 class Estimate:
     """A measured quantity.
 
@@ -74,6 +94,8 @@ class Estimate:
         n: questions.
         seeds: of the runs over these questions.
         clusters: independent groups of questions (= n where none share a template).
+        bounds: between which the quantity lies whatever the responses are that were not graded, and that count as
+            wrong in `value`; None where all were graded, or that is not asked.
     """
 
     value: float
@@ -83,6 +105,7 @@ class Estimate:
     n: int
     seeds: int = 1
     clusters: int = 0
+    bounds: Bounds | None = None
 
     @property
     def se(self) -> float:

@@ -4,37 +4,21 @@ A response that was not graded is right or wrong, and nothing says which. So an 
 (all of them wrong) and an upper one (all of them right), each with its own standard error.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import product
+from math import inf
 
+import numpy as np
 import numpy.typing as npt
 
 from w2s_core.statistics.crossed import Clusters
-from w2s_core.statistics.estimates import LEVEL, Estimate, Spread
+from w2s_core.statistics.estimates import LEVEL, Bounds, Estimate, Spread
+from w2s_core.statistics.recovery import recovery
 from w2s_core.statistics.scores import score
 
 AtLevel = Callable[[float], Estimate]
 """The estimate of one bound, with its usual two-sided interval at the level that is passed."""
-
-
-@dataclass(frozen=True)
-class Bounds:
-    """A quantity between two bounds.
-
-    Attributes:
-        lower, upper: the bounds as estimated.
-        low, high: the interval's ends; nan where none can be given.
-    """
-
-    lower: float
-    upper: float
-    low: float
-    high: float
-
-    @property
-    def gap(self) -> float:
-        """How far the bounds lie apart."""
-        return self.upper - self.lower
 
 
 def imbens_manski(lower: AtLevel, upper: AtLevel, level: float = LEVEL) -> Bounds:
@@ -84,3 +68,27 @@ def bounded_score(
     Its ends are those of `score`. Without a gap they are the usual interval.
     """
     return imbens_manski(lambda at: score(worst, clusters, at), lambda at: score(best, clusters, at), level)
+
+
+def bounded_recovery(
+    worst: Sequence[npt.ArrayLike], best: Sequence[npt.ArrayLike], clusters: Clusters = None
+) -> Bounds:
+    """PGR between its bounds: floor, system and ceiling each lie between a worst and a best table of scores.
+
+    Along each of the three the ratio rises or falls all the way, so its extremes lie where each is at an end. Without
+    any bounds (infinite) where in one of these cases the gap is not resolved.
+    """
+    sides = ([a] if np.array_equal(a, b) else [a, b] for a, b in zip(worst, best, strict=True))
+    cases = [*product(*sides)]
+    values = [_ratio(case, clusters, LEVEL).value for case in cases]
+    if not np.isfinite(values).all():
+        return Bounds(-inf, inf, -inf, inf)
+    ends = (cases[int(np.argmin(values))], cases[int(np.argmax(values))])
+    lower, upper = (partial(_ratio, case, clusters) for case in ends)
+    return imbens_manski(lower, upper)
+
+
+def _ratio(case: Sequence[npt.ArrayLike], clusters: Clusters, level: float) -> Estimate:
+    """Its value is nan where the gap is not resolved."""
+    floor, system, ceiling = case
+    return recovery(floor, system, ceiling, clusters, level=level).ratio
