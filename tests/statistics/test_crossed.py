@@ -69,12 +69,25 @@ def test_p_and_interval_agree_and_p_is_the_t_tests_for_one_seed() -> None:
     assert two.p(0.0) == pytest.approx(1.0)
 
 
+def test_where_nothing_varies_a_difference_is_certain_and_where_nothing_is_known_there_is_no_reach() -> None:
+    constant = Spread(((0.0, 9.0),))
+    assert (constant.p(0.0), constant.p(0.1)) == (1.0, 0.0)
+    assert math.isnan(constant.p(math.nan))
+    assert math.isnan(Spread().reach())
+    assert math.isnan(Spread().p(0.0))
+    assert math.isnan(Spread().variance)
+
+
 def test_minimum_detectable_effect_gives_the_power_that_it_promises() -> None:
     effect = minimum_detectable_effect(1.0)
     assert effect == pytest.approx(1.959964 + 0.841621, abs=1e-5)
     assert 1 - stats.norm.cdf(1.959964 - effect) == pytest.approx(0.8, abs=1e-4)
     assert minimum_detectable_effect(1.0, df=4) > effect
     assert math.isnan(minimum_detectable_effect(math.nan))
+    assert math.isnan(minimum_detectable_effect(1.0, df=0))
+    assert Spread(((4.0, math.inf),)).detectable() == pytest.approx(2 * effect)
+    strict = minimum_detectable_effect(2.0, df=1, alpha=0.01, power=0.9)
+    assert strict == pytest.approx(2 * (stats.t.ppf(0.995, 1) + stats.t.ppf(0.9, 1)))
 
 
 def test_bootstrap_of_one_seed_is_scipys_percentile_interval_but_for_the_small_sample_factor() -> None:

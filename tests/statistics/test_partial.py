@@ -25,7 +25,7 @@ from w2s_core.statistics import (
 def normal(value: float, se: float, level: float = 0.95) -> Estimate:
     """An estimate with its normal interval."""
     reach = float(stats.norm.ppf(0.5 + level / 2)) * se
-    return Estimate(value, value - reach, value + reach, Spread(((se * se, math.inf),)), 100)
+    return Estimate(value, value - reach, value + reach, Spread(((se * se, math.inf),)), 100, 1, 100)
 
 
 def solved(gap: float, se: float, level: float, df: float = math.inf) -> float:

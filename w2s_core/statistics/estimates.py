@@ -81,8 +81,8 @@ class Estimate:
     high: float
     spread: Spread
     n: int
-    seeds: int = 1
-    clusters: int = 0
+    seeds: int
+    clusters: int
 
     @property
     def se(self) -> float:
