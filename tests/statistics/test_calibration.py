@@ -249,11 +249,34 @@ def test_intervals_hold_the_value_repeat_and_stay_where_the_measure_lies(name: s
     assert name in SIGNED or found.low >= 0
 
 
+@pytest.mark.parametrize("name", MEASURES)
+def test_measures_of_many_resamples_are_those_of_each(name: str) -> None:
+    rng = np.random.default_rng(0)
+    values, counts = np.array([0.2, 0.5, 0.9]), rng.random((4, 5, 2, 3)) * rng.integers(0, 2, (4, 5, 2, 3))
+    together = MEASURES[name](values, counts)
+    assert together.shape == (4, 5)
+    for at in np.ndindex(4, 5):
+        assert together[at] == pytest.approx(float(MEASURES[name](values, counts[at])), nan_ok=True)
+
+
 def test_an_interval_ends_at_zero_where_chance_would_reach_below() -> None:
     confidence, right = drawn(12, seeds=2, shift=0.0)
     found = calibration_interval("reliability", confidence, right)
     assert found.value - found.spread.reach() < 0, "a symmetric interval would"
     assert found.low == 0
+
+
+def test_an_interval_ends_at_one_where_chance_would_reach_above() -> None:
+    confidence, right = np.repeat([0.3, 0.9, 1.0], [6, 6, 1]), np.repeat([0.0, 1.0, 0.0], [6, 6, 1])
+    area = calibration_interval("auroc", confidence, right)
+    assert area.value + area.spread.reach() > 1, "a symmetric interval would"
+    assert area.high == 1
+
+
+def test_overconfidence_may_be_negative() -> None:
+    confidence, right = drawn(400, shift=-0.2)
+    signed = calibration_interval("overconfidence", confidence, right)
+    assert signed.low < signed.value < signed.high < 0
 
 
 def test_copies_of_a_question_in_its_template_make_no_interval_shorter() -> None:
@@ -324,6 +347,13 @@ def test_threshold_keeps_most_among_those_whose_precision_is_sure_enough() -> No
     assert chosen.precision.value == pytest.approx(right[confidence >= chosen.threshold].mean())
 
 
+def test_a_target_that_an_interval_just_reaches_is_reached() -> None:
+    confidence, right = drawn(200, shift=0.0)
+    kept = keep_above(confidence, right, 0.6)
+    assert choose_threshold(confidence, right, kept.precision.low) == kept
+    assert choose_threshold(confidence, right, 1.0) is None
+
+
 def test_a_few_lucky_answers_reach_no_target() -> None:
     confidence, right = [0.5] * 40 + [1.0] * 3, [0] * 20 + [1] * 23
     assert keep_above(confidence, right, 1.0).precision.value == 1.0
@@ -391,8 +421,9 @@ def test_what_is_no_vote_is_refused_in_one_line(confidence: list[float], right: 
 def test_other_mistakes_are_refused_in_one_line() -> None:
     with pytest.raises(UserError, match="unknown measure 'mce'; known: accuracy"):
         calibration_interval("mce", [0.5], [1])
-    with pytest.raises(UserError, match=r"must lie in \[0, 1\], not 90"):
-        choose_threshold([0.5], [1], 90)
+    for target in (90, 1.5, -0.1):
+        with pytest.raises(UserError, match=rf"must lie in \[0, 1\], not {target}"):
+            choose_threshold([0.5], [1], target)
     with pytest.raises(UserError, match="not the same"):
         calibration_changes(["ece"], ([0.5], [1]), ([0.5, 0.6], [1, 1]))["ece"]
     with pytest.raises(UserError, match="1 labels for 2"):

@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from w2s_core.errors import UserError
-from w2s_core.statistics import bootstrap_mean, crossed_variance, mean_and_se, quantile_t, score, wilson
+from w2s_core.statistics import (
+    bootstrap_mean,
+    crossed_bootstrap,
+    crossed_variance,
+    mean_and_se,
+    quantile_t,
+    score,
+    wilson,
+)
 from w2s_core.statistics.estimates import effective_size, wilson_bounds
 
 SCORES = st.lists(st.floats(0, 1), min_size=2, max_size=30)
@@ -51,6 +59,21 @@ def test_wilson_is_scipys(right_n: tuple[int, int]) -> None:
     assert 0 <= found.low <= found.value <= found.high <= 1
 
 
+@pytest.mark.parametrize(("right", "n"), [(3, 10), (0, 4), (7, 7), (1, 2)])
+def test_a_share_has_the_error_of_its_mean(right: int, n: int) -> None:
+    share = wilson(right, n)
+    assert share.value == right / n
+    assert share.se == pytest.approx(stats.sem([1] * right + [0] * (n - right)))
+    assert [df for _, df in share.spread.parts] == [n - 1]
+    assert (share.n, share.seeds, share.clusters) == (n, 1, n)
+
+
+def test_a_lone_question_has_an_interval_and_no_error() -> None:
+    share = wilson(1, 1)
+    assert (share.value, share.high, share.n, share.clusters) == (1, 1, 1, 1)
+    assert not share.spread.known
+
+
 @pytest.mark.parametrize("n", [1, 50, 1000])
 @pytest.mark.parametrize("share", [1e-17, 1e-12, 1 - 1e-15, 1 - 2**-53])
 def test_rounding_takes_no_end_of_wilsons_interval_outside_0_and_1(share: float, n: int) -> None:
@@ -83,6 +106,20 @@ def test_score_keeps_inside_0_and_1_and_around_its_value(seeds: int, n: int, see
     found = score(np.random.default_rng(seed).integers(0, 2, (seeds, n)))
     assert 0 <= found.low <= found.value + 1e-12
     assert found.value - 1e-12 <= found.high <= 1
+
+
+def test_a_score_counts_questions_seeds_and_clusters() -> None:
+    scores = score(np.eye(3, 8), np.arange(8) // 2)
+    assert (scores.n, scores.seeds, scores.clusters) == (8, 3, 4)
+
+
+def test_a_bootstrapped_mean_is_the_crossed_bootstrap_of_one_table() -> None:
+    table, clusters = np.random.default_rng(0).random((2, 12)), [i // 3 for i in range(12)]
+    whole = crossed_bootstrap(
+        table[None], lambda means: means[..., 0], clusters=clusters, level=0.8, draws=50, seed=3
+    )
+    assert bootstrap_mean(table, clusters, level=0.8, draws=50, seed=3) == whole
+    assert bootstrap_mean(table, seed=0) == bootstrap_mean(table)
 
 
 def test_all_right_all_wrong_one_and_none() -> None:

@@ -103,8 +103,8 @@ def calibration_atoms(confidence: npt.ArrayLike, right: npt.ArrayLike) -> Atoms:
     """
     sure, hits = _checked(confidence, right)
     values, at = np.unique(sure.ravel(), return_inverse=True)
-    right_counts = np.bincount(at, weights=hits.ravel(), minlength=len(values))
-    return Atoms(values, np.stack([right_counts, np.bincount(at, minlength=len(values)) - right_counts]))
+    right_counts = np.bincount(at, weights=hits.ravel())
+    return Atoms(values, np.stack([right_counts, np.bincount(at) - right_counts]))
 
 
 def atom_accuracy(
