@@ -259,6 +259,13 @@ def test_measures_of_many_resamples_are_those_of_each(name: str) -> None:
         assert together[at] == pytest.approx(float(MEASURES[name](values, counts[at])), nan_ok=True)
 
 
+@pytest.mark.parametrize("name", MEASURES)
+def test_an_atom_that_no_resample_drew_changes_nothing(name: str) -> None:
+    values, counts = np.array([0.2, 0.5, 0.9]), np.array([[2.0, 0.0, 5.5], [1.0, 0.0, 0.5]])
+    whole = float(MEASURES[name](values, counts))
+    assert whole == pytest.approx(float(MEASURES[name](values[[0, 2]], counts[:, [0, 2]])))
+
+
 def test_an_interval_ends_at_zero_where_chance_would_reach_below() -> None:
     confidence, right = drawn(12, seeds=2, shift=0.0)
     found = calibration_interval("reliability", confidence, right)

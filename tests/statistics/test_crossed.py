@@ -147,6 +147,7 @@ def test_pgr_by_hand() -> None:
     assert found.ratio.value == pytest.approx(0.5)
     assert found.gap.value == pytest.approx(0.6)
     assert found.ratio.low < 0.5 < found.ratio.high
+    assert found == recovery(floor == 1, system == 1, ceiling == 1, seed=0), "yes or no may be booleans"
 
 
 def test_pgr_of_floor_and_ceiling_themselves() -> None:
