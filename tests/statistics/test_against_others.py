@@ -16,6 +16,7 @@ from w2s_core.errors import UserError
 from w2s_core.statistics import (
     Estimate,
     Recovery,
+    Spread,
     crossed_bootstrap,
     crossed_variance,
     holm,
@@ -27,7 +28,7 @@ from w2s_core.statistics import (
     score,
     wilson,
 )
-from w2s_core.statistics.recovery import _end
+from w2s_core.statistics.recovery import _end, _unresolved
 
 Table = npt.NDArray[np.float64]
 seeds_of_rng = st.integers(0, 2**32 - 1)
@@ -389,6 +390,13 @@ def test_the_reason_of_a_refusal_is_a_line_with_the_gap() -> None:
             *(100 * x for x in (refusal.gap.value, *ends(refusal.gap)))
         )
         assert refusal.reason == f"gap not resolved: ceiling - floor = {measured}, which {problem}"
+
+
+def test_a_gap_that_just_touches_0_or_3_standard_errors_is_not_resolved() -> None:
+    errors = Spread(((0.25**2, math.inf),))
+    assert "does not exclude 0" in _unresolved(Estimate(1.0, 0.0, 2.0, errors, 9, 1, 9), 0.95)
+    assert "comes near 0" in _unresolved(Estimate(0.75, 0.1, 1.4, errors, 9, 1, 9), 0.95)
+    assert _unresolved(Estimate(0.76, 0.1, 1.4, errors, 9, 1, 9), 0.95) == ""
 
 
 @pytest.mark.parametrize("edge", [0.02, 3.7, 1e6])

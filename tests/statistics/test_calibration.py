@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from w2s_core.errors import UserError
-from w2s_core.statistics import Estimate, wilson
+from w2s_core.statistics import Estimate, score, wilson
 from w2s_core.statistics.calibration import (
     MEASURES,
     SIGNED,
@@ -374,6 +374,15 @@ def test_a_threshold_above_all_keeps_nothing() -> None:
     assert math.isnan(kept.precision.value)
 
 
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_a_threshold_below_all_has_the_precision_of_a_score(seeds: int) -> None:
+    confidence, right = drawn(60, seeds)
+    templates = [i // 3 for i in range(60)]
+    precision, whole = keep_above(confidence, right, 0.0, templates).precision, score(right, templates)
+    for name in ("value", "low", "high", "se", "n", "seeds", "clusters"):
+        assert getattr(precision, name) == pytest.approx(getattr(whole, name)), name
+
+
 def test_threshold_counts_its_own_atom_whatever_its_last_digit() -> None:
     assert keep_above([0.3, 0.2], [1, 0], 0.1 + 0.2).coverage == 0.5
 
@@ -387,6 +396,9 @@ def test_nothing_gives_no_numbers() -> None:
     assert atom_accuracy([], []) == []
     assert auroc([], []) is None
     assert choose_threshold([], [], 0.5) is None
+    kept = keep_above([], [], 0.5)
+    assert math.isnan(kept.coverage)
+    assert (kept.precision.n, kept.precision.seeds, kept.precision.clusters) == (0, 1, 0)
     assert len(risk_coverage([], []).risk) == 0
     assert math.isnan(risk_coverage([], []).aurc)
 
@@ -413,6 +425,7 @@ def test_one_cluster_has_a_value_and_no_interval() -> None:
     ("confidence", "right", "says"),
     [
         ([0.5, 1.1], [0, 1], "outside"),
+        ([0.5, -0.1], [0, 1], "outside"),
         ([0.5, math.nan], [0, 1], "outside"),
         ([0.5, 0.6], [0, 0.5], "0 or 1"),
         ([0.5], [0, 1], "one shape"),
