@@ -178,6 +178,8 @@ def test_atoms_count_each_value_once_however_it_was_computed() -> None:
     assert at.values.tolist() == [0.3, 1.0]
     assert at.counts.tolist() == [[2, 1], [1, 0]]
     assert at.n.tolist() == [3, 1]
+    assert len(calibration_atoms([0.3, 0.3 + 2e-10], [1, 0]).values) == 1
+    assert len(calibration_atoms([0.3, 0.3 + 2e-9], [1, 0]).values) == 2
 
 
 @given(VOTES)
@@ -439,7 +441,7 @@ def test_what_is_no_vote_is_refused_in_one_line(confidence: list[float], right: 
 
 
 def test_other_mistakes_are_refused_in_one_line() -> None:
-    with pytest.raises(UserError, match="unknown measure 'mce'; known: accuracy"):
+    with pytest.raises(UserError, match="unknown measure 'mce'; known: accuracy, overconfidence, "):
         calibration_interval("mce", [0.5], [1])
     for target in (90, 1.5, -0.1):
         with pytest.raises(UserError, match=rf"must lie in \[0, 1\], not {target}"):

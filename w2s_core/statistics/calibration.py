@@ -389,7 +389,6 @@ def _table(confidence: npt.ArrayLike, right: npt.ArrayLike) -> tuple[Floats, Flo
 
 def _over(part: Floats, total: Floats, empty: float = nan) -> Floats:
     """Part / total, `empty` where total is 0."""
-    part, total = np.asarray(part, dtype=np.float64), np.asarray(total, dtype=np.float64)
     return np.divide(part, total, out=np.full(part.shape, empty), where=total > 0)
 
 
