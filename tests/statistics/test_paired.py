@@ -137,9 +137,16 @@ def test_sampled_permutation_is_near_the_exact_p_never_zero_and_deterministic() 
     assert paired_permutation([1.0] * 60, draws=999) == pytest.approx(1 / 1000)
 
 
+def test_sixteen_units_are_counted_and_more_are_drawn() -> None:
+    assert paired_permutation([1.0] * 16) == 2 / 2**16
+    assert paired_permutation([1.0] * 60) == 1 / 10_001
+    mixed = [1.0] * 22 + [-1.0] * 10
+    assert paired_permutation(mixed) == paired_permutation(mixed, seed=0) != paired_permutation(mixed, seed=1)
+
+
 def test_permutation_swaps_whole_clusters() -> None:
     assert paired_permutation([1.0] * 8, clusters=[0, 0, 0, 0, 1, 1, 1, 1]) == 0.5
-    assert paired_permutation([]) == 1.0
+    assert paired_permutation([]) == paired_permutation([], []) == 1.0
     assert paired_permutation([0.0, 0.0]) == 1.0
 
 
