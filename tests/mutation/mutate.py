@@ -371,14 +371,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("module", type=Path)
     parser.add_argument("tests", nargs="+")
-    parser.add_argument("--lines", help="only these, as 10-40")
+    parser.add_argument("--lines", help="only these, as 10-40,52")
     parser.add_argument("--every", type=int, default=1, help="only every Nth change")
     arguments = parser.parse_args()
     for library in ("pytest", "numpy", "scipy.stats", "pydantic", "yaml", "pyarrow.parquet", "hypothesis"):
         importlib.import_module(library)
     path = arguments.module.resolve()
-    first, _, last = (arguments.lines or "1-1000000").partition("-")
-    every = [m for m in mutants(path) if int(first) <= m.line <= int(last)][:: arguments.every]
+    ranges = [part.partition("-") for part in (arguments.lines or "1-1000000").split(",")]
+    chosen = [(int(first), int(last or first)) for first, _, last in ranges]
+    every = [m for m in mutants(path) if any(first <= m.line <= last for first, last in chosen)]
+    every = every[:: arguments.every]
     within = [m for m in every if m.function]
     states = _states(path, within, arguments.tests)
     alive = states.count(SURVIVES)

@@ -144,6 +144,15 @@ def test_sixteen_units_are_counted_and_more_are_drawn() -> None:
     assert paired_permutation(mixed) == paired_permutation(mixed, seed=0) != paired_permutation(mixed, seed=1)
 
 
+@pytest.mark.parametrize("draws", [500, 1000, 2500])
+def test_drawn_patterns_are_those_of_one_block(draws: int) -> None:
+    units = np.array([1.0] * 22 + [-1.0] * 10)
+    signs = np.random.default_rng(0).integers(0, 2, (draws, 32)) * 2 - 1
+    hits = sum(abs(float(pattern @ units)) > 11.5 for pattern in signs)
+    assert paired_permutation([*units, 0.0], draws=draws) == (hits + 1) / (draws + 1)
+    assert paired_permutation([1.0] * 9 + [-1.0] * 8, draws=draws) == 1, "no pattern's sum is nearer to 0"
+
+
 def test_permutation_swaps_whole_clusters() -> None:
     assert paired_permutation([1.0] * 8, clusters=[0, 0, 0, 0, 1, 1, 1, 1]) == 0.5
     assert paired_permutation([]) == paired_permutation([], []) == 1.0
