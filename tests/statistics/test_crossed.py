@@ -20,6 +20,7 @@ from w2s_core.statistics import (
     recovery,
     score,
 )
+from w2s_core.statistics.crossed import CrossedTables
 
 Table = npt.NDArray[np.float64]
 
@@ -136,6 +137,59 @@ def test_empty_and_single_and_malformed_tables() -> None:
         crossed_bootstrap(np.ones((2, 5)), minus)
     with pytest.raises(UserError, match="3 labels"):
         crossed_bootstrap(np.ones((2, 1, 5)), minus, clusters=[1, 2, 3])
+
+
+def first_mean(means: Table) -> Table:
+    return means[..., 0]
+
+
+@pytest.mark.parametrize(
+    ("tables", "clusters", "strata", "counts"),
+    [
+        (np.empty((2, 1, 0)), None, None, (0, 1, 0)),
+        (np.full((1, 2, 4), np.nan), [0, 0, 1, 1], None, (4, 2, 2)),
+        ([[[0.0]]], None, None, (1, 1, 1)),
+        ([[[0.0, 1.0, 1.0], [0.0, 1.0, 0.0]]], ["t"] * 3, None, (3, 2, 1)),
+        (np.ones((1, 2, 6)), [0, 0, 1, 1, 2, 2], None, (6, 2, 3)),
+        (np.eye(4)[None], None, "abab", (4, 2, 4)),
+    ],
+    ids=["nothing", "not finite", "one question", "one cluster", "all alike", "strata"],
+)
+def test_estimates_count_questions_seeds_and_clusters(
+    tables: npt.ArrayLike, clusters: list[int] | None, strata: str | None, counts: tuple[int, int, int]
+) -> None:
+    found = crossed_bootstrap(tables, first_mean, clusters=clusters, strata=strata)
+    assert (found.n, found.seeds, found.clusters) == counts
+    whole = np.asarray(tables)
+    assert found.value == pytest.approx(whole.mean() if whole.size else math.nan, nan_ok=True)
+
+
+def test_seeds_are_resampled_within_their_strata() -> None:
+    """The same resamples, written out: a mean over strata of the mean over the seeds that are drawn in each."""
+    table, clusters = np.random.default_rng(0).random((4, 7)), [0, 0, 0, 1, 1, 2, 2]
+    found = crossed_bootstrap(
+        table[None], first_mean, clusters=clusters, strata="abab", level=0.8, draws=50, seed=7
+    )
+    of_clusters, of_a, of_b = (
+        np.random.default_rng([7, stream]).multinomial(size, np.full(size, 1 / size), size=50)
+        for stream, size in enumerate((3, 2, 2))
+    )
+    values = []
+    for draw in range(50):
+        questions = [q for q in range(7) for _ in range(of_clusters[draw][clusters[q]])]
+        times = (of_a[draw][0], of_b[draw][0], of_a[draw][1], of_b[draw][1])
+        values.append(sum(times[s] * table[s, questions].mean() for s in range(4)) / 4)
+    low, high = np.quantile(values, [0.1, 0.9])
+    spread = crossed_variance(table, clusters, "abab")
+    factor = spread.reach(0.8) / (np.std(values) * stats.norm.ppf(0.9))
+    assert found.se == pytest.approx(spread.se)
+    assert found.low == pytest.approx(table.mean() - factor * (table.mean() - low))
+    assert found.high == pytest.approx(table.mean() + factor * (high - table.mean()))
+
+
+def test_tables_may_be_resampled_once_for_several_statistics() -> None:
+    tables = np.random.default_rng(0).random((2, 3, 20))
+    assert CrossedTables(tables).estimate(first_mean) == crossed_bootstrap(tables, first_mean, seed=0)
 
 
 def test_pgr_by_hand() -> None:

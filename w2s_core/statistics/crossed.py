@@ -6,7 +6,7 @@
 
 from collections.abc import Callable, Hashable, Sequence
 from functools import cached_property, lru_cache
-from math import inf, nan
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -92,7 +92,7 @@ class CrossedTables:
             return nothing(**size)
         value = float(statistic(self._values.mean(axis=(1, 2))))
         if not np.isfinite(value):
-            return nothing(value=nan, **size)
+            return nothing(**size)
         spread = crossed_variance(_influence(self._values, statistic), self._labels, self._strata)
         if not spread.known:
             return nothing(value=value, **size)
