@@ -108,7 +108,7 @@ class CrossedTables:
         """Of each table on each resample, shape [draws, tables]. A mean weighs questions, not clusters."""
         values, labels, layers, seed = self._values, self._labels, self._layers, self._seed
         groups, draws = int(labels.max()) + 1, self._draws
-        sizes = _group_sums(np.ones((1, values.shape[2])), labels, groups)[0]
+        sizes = _group_sums(np.ones(values.shape[2]), labels, groups)
         totals = _group_sums(values, labels, groups)
         group_weights = _multinomial(groups, draws, seed, 0)
         seed_weights = np.zeros((draws, values.shape[1]))
