@@ -51,10 +51,14 @@ def test_variance_is_that_of_the_two_way_analysis_of_variance(seeds: int, n: int
 
 def test_strata_are_variances_within_each_and_their_degrees_of_freedom_add_up() -> None:
     rng = np.random.default_rng(1)
-    parts = [rng.random((3, 10)) + shift for shift in (0.0, 5.0)]
+    parts = [rng.random((3, 10)) + shift + 0.3 * np.arange(10) for shift in (0.0, 5.0)]
     spread = crossed_variance(np.concatenate(parts), None, strata=[0, 0, 0, 1, 1, 1])
     expected = sum(mean_squares(part)[0] / part.size for part in parts) / 4
     assert spread.parts[0] == (pytest.approx(expected), 4.0)
+    of_questions = np.concatenate(parts).mean(axis=0).var(ddof=1) / 10
+    residual = sum(mean_squares(part)[2] / part.size for part in parts) / 4
+    assert spread.parts[1] == (pytest.approx(of_questions - residual), 9.0)
+    assert spread.least == (pytest.approx(of_questions), 9.0)
     with pytest.raises(UserError, match="same number"):
         crossed_variance(np.concatenate(parts), None, strata=[0, 0, 0, 0, 1, 1])
 
@@ -77,6 +81,7 @@ def test_where_nothing_varies_a_difference_is_certain_and_where_nothing_is_known
     assert math.isnan(Spread().reach())
     assert math.isnan(Spread().p(0.0))
     assert math.isnan(Spread().variance)
+    assert crossed_variance(np.empty((2, 0)), None) == crossed_variance(np.empty((0, 2)), None) == Spread()
 
 
 def test_minimum_detectable_effect_gives_the_power_that_it_promises() -> None:
