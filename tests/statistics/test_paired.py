@@ -139,6 +139,7 @@ def test_sampled_permutation_is_near_the_exact_p_never_zero_and_deterministic() 
 
 def test_sixteen_units_are_counted_and_more_are_drawn() -> None:
     assert paired_permutation([1.0] * 16) == 2 / 2**16
+    assert paired_permutation([1.0] * 17, draws=99) == 1 / 100
     assert paired_permutation([1.0] * 60) == 1 / 10_001
     mixed = [1.0] * 22 + [-1.0] * 10
     assert paired_permutation(mixed) == paired_permutation(mixed, seed=0) != paired_permutation(mixed, seed=1)
