@@ -61,6 +61,8 @@ def test_strata_are_variances_within_each_and_their_degrees_of_freedom_add_up() 
     assert spread.least == (pytest.approx(of_questions), 9.0)
     with pytest.raises(UserError, match="same number"):
         crossed_variance(np.concatenate(parts), None, strata=[0, 0, 0, 0, 1, 1])
+    with pytest.raises(UserError, match="same number"):
+        crossed_variance(np.empty((0, 10)), None, strata=[])
 
 
 def test_p_and_interval_agree_and_p_is_the_t_tests_for_one_seed() -> None:
