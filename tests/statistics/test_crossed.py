@@ -1,7 +1,7 @@
 """Seeds and questions crossed: the variance against a mixed-model identity, the bootstrap against the variance."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,7 @@ from w2s_core.statistics import (
     recovery,
     score,
 )
-from w2s_core.statistics.crossed import CrossedTables
+from w2s_core.statistics.crossed import CrossedTables, cluster_index
 
 Table = npt.NDArray[np.float64]
 
@@ -192,6 +192,53 @@ def test_seeds_are_resampled_within_their_strata() -> None:
     assert found.se == pytest.approx(spread.se)
     assert found.low == pytest.approx(table.mean() - factor * (table.mean() - low))
     assert found.high == pytest.approx(table.mean() + factor * (high - table.mean()))
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [["b", "a", "b"], "bab", np.array(["b", "a", "b"]), np.array([5, 3, 5], np.int32), (2.5, None, 2.5)],
+)
+def test_clusters_are_numbered_as_they_appear(labels: Sequence[Hashable]) -> None:
+    numbers = cluster_index(labels, 3)
+    assert (numbers.tolist(), numbers.dtype) == ([0, 1, 0], np.int64)
+    with pytest.raises(UserError, match="^3 labels for 4 questions or seeds$"):
+        cluster_index(labels, 4)
+
+
+def test_clusters_that_are_numbered_already_are_taken_as_they_are() -> None:
+    numbers = np.array([1, 0, 1], dtype=np.int64)
+    assert cluster_index(numbers, 3) is numbers
+    assert cluster_index(None, 3).tolist() == [0, 1, 2]
+    with pytest.raises(UserError, match="^3 labels for 2 questions or seeds$"):
+        cluster_index(numbers, 2)
+
+
+def test_rounding_is_no_variation() -> None:
+    tables = np.stack([np.full((1, 30), 0.1 + 0.2), np.full((1, 30), 0.3)])
+    tables[:, 0, 0] = 0.5
+    found = crossed_bootstrap(tables, lambda means: means[..., 1] - means[..., 0])
+    assert found.se == 0
+    assert found.high == pytest.approx(stats.binomtest(0, 30).proportion_ci(method="wilson").high)
+
+
+def test_draws_without_the_statistic_are_left_out() -> None:
+    """A ratio whose denominator some resamples lack: the interval is that of the others."""
+    tables = np.zeros((2, 1, 12))
+    tables[:, 0, 0], tables[1, 0, 1] = 1.0, 1.0
+
+    def ratio(means: Table) -> Table:
+        whole = np.where(means[..., 1] > 0, means[..., 1], np.nan)
+        return np.asarray(means[..., 0] / whole)
+
+    found = crossed_bootstrap(tables, ratio, draws=300)
+    counts = np.random.default_rng([0, 0]).multinomial(12, np.full(12, 1 / 12), size=300)
+    shares = [first / (first + second) for first, second, *_ in counts.tolist() if first + second]
+    assert 200 < len(shares) < 300
+    low, high = np.quantile(shares, [0.025, 0.975])
+    reach = found.spread.reach()
+    factor = reach / (np.std(shares) * stats.norm.ppf(0.975))
+    assert found.low == pytest.approx(0.5 - max(factor * (0.5 - low), reach / 2))
+    assert found.high == pytest.approx(0.5 + max(factor * (high - 0.5), reach / 2))
 
 
 def test_tables_may_be_resampled_once_for_several_statistics() -> None:
