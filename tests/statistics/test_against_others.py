@@ -363,6 +363,7 @@ def test_pgr_is_refused_without_a_gap_that_clears_0() -> None:
     assert recovery(floor, system, ceiling).reason == ""
     assert refused(recovery(floor, system, floor), "does not exclude 0")
     assert refused(recovery(ceiling, system, floor), "does not exclude 0"), "a ceiling below the floor"
+    assert recovery([], [], []).reason == "gap not resolved: too few questions"
     assert refused(recovery([], [], []), "too few")
     assert refused(recovery(floor, system, ceiling, ["t"] * 200), "too few"), "one template"
 
@@ -377,25 +378,15 @@ def test_pgr_of_three_seeds_that_disagree_is_refused_though_their_gap_excludes_0
     assert refused(found, "comes near 0")
 
 
-def test_the_reason_of_a_refusal_is_a_line_with_the_gap() -> None:
-    rng = np.random.default_rng(12)
-    floor, system, _ = three_systems(rng, 3, 200)
-    assert recovery([], [], []).reason == "gap not resolved: too few questions"
-    near = recovery(np.repeat([1.0, 0.0], [40, 60]), np.ones(100), np.repeat([1.0, 0.0], [46, 54]))
-    for refusal, problem in (
-        (recovery(floor, system, floor), "does not exclude 0"),
-        (near, "comes near 0"),
-    ):
-        measured = "{:.1f} [{:.1f}, {:.1f}]".format(
-            *(100 * x for x in (refusal.gap.value, *ends(refusal.gap)))
-        )
-        assert refusal.reason == f"gap not resolved: ceiling - floor = {measured}, which {problem}"
-
-
 def test_a_gap_that_just_touches_0_or_3_standard_errors_is_not_resolved() -> None:
     errors = Spread(((0.25**2, math.inf),))
-    assert "does not exclude 0" in _unresolved(Estimate(1.0, 0.0, 2.0, errors, 9, 1, 9), 0.95)
-    assert "comes near 0" in _unresolved(Estimate(0.75, 0.1, 1.4, errors, 9, 1, 9), 0.95)
+    measured = "gap not resolved: ceiling - floor = "
+    for gap, problem in (
+        (Estimate(0.7, 0.0, 1.4, errors, 9, 1, 9), "70.0 [0.0, 140.0], which does not exclude 0"),
+        (Estimate(0.7, -0.5, 1.4, errors, 9, 1, 9), "70.0 [-50.0, 140.0], which does not exclude 0"),
+        (Estimate(0.75, 0.5, 1.4, errors, 9, 1, 9), "75.0 [50.0, 140.0], which comes near 0"),
+    ):
+        assert _unresolved(gap, 0.95) == measured + problem
     assert _unresolved(Estimate(0.76, 0.1, 1.4, errors, 9, 1, 9), 0.95) == ""
 
 

@@ -20,7 +20,7 @@ from w2s_core.statistics import (
     recovery,
     score,
 )
-from w2s_core.statistics.crossed import CrossedTables, cluster_index
+from w2s_core.statistics.crossed import CrossedTables, _multinomial, cluster_index
 
 Table = npt.NDArray[np.float64]
 
@@ -213,11 +213,17 @@ def test_clusters_that_are_numbered_already_are_taken_as_they_are() -> None:
         cluster_index(numbers, 2)
 
 
+def test_weights_that_tables_share_cannot_be_written() -> None:
+    with pytest.raises(ValueError, match="read-only"):
+        _multinomial(3, 5, 0, 0)[0, 0] = 1.0
+
+
 def test_rounding_is_no_variation() -> None:
     tables = np.stack([np.full((1, 30), 0.1 + 0.2), np.full((1, 30), 0.3)])
     tables[:, 0, 0] = 0.5
     found = crossed_bootstrap(tables, lambda means: means[..., 1] - means[..., 0])
-    assert found.se == 0
+    assert found.se == bootstrap_mean(np.full(30, 0.1)).se == 0
+    assert bootstrap_mean([0.0, 0.5, 1.0]).se == pytest.approx(stats.sem([0.0, 0.5, 1.0]))
     assert found.high == pytest.approx(stats.binomtest(0, 30).proportion_ci(method="wilson").high)
 
 
