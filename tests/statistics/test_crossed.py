@@ -247,6 +247,15 @@ def test_draws_without_the_statistic_are_left_out() -> None:
     assert found.high == pytest.approx(0.5 + max(factor * (high - 0.5), reach / 2))
 
 
+def test_draws_that_all_agree_are_not_stretched() -> None:
+    scores = np.array([0.0] * 39 + [1.0])
+    found = bootstrap_mean(scores, draws=1, seed=7)
+    weights = np.random.default_rng([7, 0]).multinomial(40, np.full(40, 1 / 40), size=1)[0]
+    drawn, reach = weights[-1] / 40, found.spread.reach()
+    assert drawn - scores.mean() > reach / 2
+    assert (found.low, found.high) == pytest.approx((scores.mean() - reach / 2, drawn))
+
+
 def test_tables_may_be_resampled_once_for_several_statistics() -> None:
     tables = np.random.default_rng(0).random((2, 3, 20))
     assert CrossedTables(tables).estimate(first_mean) == crossed_bootstrap(tables, first_mean, seed=0)
