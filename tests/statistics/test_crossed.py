@@ -153,7 +153,7 @@ def first_mean(means: Table) -> Table:
 @pytest.mark.parametrize(
     ("tables", "clusters", "strata", "counts"),
     [
-        (np.empty((2, 1, 0)), None, None, (0, 1, 0)),
+        (np.empty((2, 3, 0)), None, None, (0, 3, 0)),
         (np.full((1, 2, 4), np.nan), [0, 0, 1, 1], None, (4, 2, 2)),
         ([[[0.0]]], None, None, (1, 1, 1)),
         ([[[0.0, 1.0, 1.0], [0.0, 1.0, 0.0]]], ["t"] * 3, None, (3, 2, 1)),
