@@ -144,6 +144,8 @@ def test_a_dumped_section_reads_no_field_beside_it(write: Write) -> None:
         ("x.rounds", True),
         ("step(rounds=2)", True),
         ("getattr(x, 'rounds')", True),
+        ("number: int = x.rounds", True),
+        ("class Own:\n        def read(self): return self.rounds", True),
         ("rounds = 2", False),
         ("step(**{}), 5, 'other'", False),
     ],
