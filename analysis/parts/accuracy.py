@@ -131,10 +131,10 @@ def group_recovery(group: Group, method: str) -> Recovery | None:
 
     With its bounds where responses of any of them were not graded.
     """
-    bounds = group.bounds()
-    if bounds is None:
+    ends = group.bounds()
+    if ends is None:
         return None
-    floor, ceiling = bounds
+    floor, ceiling = ends
     runs = group.present(floor, method, ceiling)
     if not runs:
         return None
@@ -142,7 +142,7 @@ def group_recovery(group: Group, method: str) -> Recovery | None:
         [table(name, runs=runs) for name in (floor, method, ceiling)]
         for table in (group.table, group.best_table)
     )
-    pgr = recovery(*worst, group.clusters)
+    pgr = recovery(worst[0], worst[1], worst[2], group.clusters)
     if not pgr.resolved or all(map(np.array_equal, worst, best)):
         return pgr
     bounds = bounded_recovery(worst, best, group.clusters)

@@ -92,7 +92,7 @@ def test_where_the_gap_may_not_be_resolved_pgr_has_no_bounds() -> None:
     open_floor = np.maximum(floor, rng.random(300) < 0.5)
     bounds = bounded_recovery([floor, system, ceiling], [open_floor, system, ceiling])
     assert bounds == Bounds(-inf, inf, -inf, inf)
-    cell = ratio_interval(Estimate(0.5, 0.4, 0.6, Spread(), 300, bounds=bounds))
+    cell = ratio_interval(Estimate(0.5, 0.4, 0.6, Spread(), 300, 1, 300, bounds=bounds))
     assert cell.text == f"0.50{MARK} [0.40, 0.60]"
     assert cell.remark == "any value, since the gap may not be resolved"
     assert cell.bounds is not None
@@ -158,10 +158,10 @@ def test_the_evidence_of_a_signature_says_what_is_open(group: Group) -> None:
     assert wrong.bounds is not None
     evidence = Limit(0.25, "percent").interval(wrong)
     assert f"({100 * wrong.bounds.lower:.1f} to {100 * wrong.bounds.upper:.1f} [" in evidence
-    graded = Limit(0.1).interval(Estimate(0.2, 0.1, 0.3, Spread(), 100))
+    graded = Limit(0.1).interval(Estimate(0.2, 0.1, 0.3, Spread(), 100, 1, 100))
     assert graded == "+20.0 [+10.0, +30.0] points"
 
 
 def test_a_narrow_gap_is_not_shown() -> None:
-    narrow = Estimate(0.5, 0.4, 0.6, Spread(), 300, bounds=Bounds(0.5, 0.505, 0.4, 0.6))
+    narrow = Estimate(0.5, 0.4, 0.6, Spread(), 300, 1, 300, bounds=Bounds(0.5, 0.505, 0.4, 0.6))
     assert ratio_interval(narrow) == Cell("0.50 [0.40, 0.60]", 0.5, 0.4, 0.6)

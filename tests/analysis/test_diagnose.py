@@ -70,7 +70,7 @@ def test_dpo_and_orpo_are_held_to_m_plus_by_beta_in_opposite_ways(tmp_path: Path
 
 
 def spanning(low: float, high: float) -> Estimate:
-    return Estimate((low + high) / 2, low, high, Spread(((0.01, 10.0),)), 100)
+    return Estimate((low + high) / 2, low, high, Spread(((0.01, 10.0),)), 100, 1, 100)
 
 
 @pytest.mark.parametrize("limit", [rule.limit for rule in RULES], ids=[rule.name for rule in RULES])

@@ -123,7 +123,7 @@ def test_all_claims_are_corrected_together(groups: list[Group]) -> None:
 
 
 def estimate(value: float, low: float, high: float) -> Estimate:
-    return Estimate(value, low, high, Spread(((0.01, 10.0),)), 100)
+    return Estimate(value, low, high, Spread(((0.01, 10.0),)), 100, 1, 100)
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,7 @@ def test_levels_are_those_of_the_grades_and_the_differences_are_theirs(one_run: 
 
 
 def estimate(value: float, low: float, high: float) -> Estimate:
-    return Estimate(value, low, high, Spread(((0.01, 10.0),)), 100)
+    return Estimate(value, low, high, Spread(((0.01, 10.0),)), 100, 1, 100)
 
 
 def test_passing_the_ceiling_is_judged_by_the_interval_on_the_hardest_level(one_run: TinyStore) -> None:

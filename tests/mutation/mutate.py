@@ -1,28 +1,37 @@
 """Change one place of a module at a time, run its fast tests, and list the changes that no test notices.
 
-    python tests/mutation/mutate.py w2s_core/selection.py tests/selection --out survivors.md
+    python tests/mutation/mutate.py w2s_core/selection.py tests/selection
 
-Each mutant lives in a forked process: libraries are loaded once, and the changed module takes its name's place by an
-import hook, so that the tree on disk stays as it is. Messages of errors, docstrings and descriptions are left alone.
+Each mutant lives in a forked process, and the tree on disk stays as it is. A change within a function is put into the
+function as it was loaded, after the tests are collected, and the tests that call this function run, the shortest first.
+For a change outside functions all the tests run afresh: the changed module takes its name's place by an import hook.
+Messages of errors, docstrings and descriptions are left alone.
 """
 
 import argparse
 import ast
 import contextlib
 import copy
+import functools
+import gc
 import importlib.abc
 import importlib.util
+import json
 import os
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType, FunctionType
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT_S = 120
+SURVIVES, NOTICED, AT_IMPORT_ONLY = range(3)
+OPTIONS = ("-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:randomly")
 SWAPS: dict[type, type] = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
     ast.In: ast.NotIn, ast.NotIn: ast.In, ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.Add: ast.Sub, ast.Sub: ast.Add,
@@ -35,16 +44,18 @@ PROSE = {"description", "summary"}
 
 @dataclass(frozen=True)
 class Mutant:
-    """One change: the line it is in, what it does, and the module's source with it."""
+    """One change: the line it is in, what it does, the module's source with it, and the function around it, or ""."""
 
     line: int
     what: str
     source: str
+    function: str
 
 
 def mutants(path: Path) -> Iterator[Mutant]:
     """Every mutant of a module, in order of its lines."""
     tree = ast.parse(path.read_text())
+    functions = list(_functions(tree.body))
     seen = {ast.unparse(tree)}
     found = []
     for change in _changes(tree):
@@ -53,8 +64,18 @@ def mutants(path: Path) -> Iterator[Mutant]:
             source = ast.unparse(ast.fix_missing_locations(tree))
         if source not in seen:
             seen.add(source)
-            found.append(Mutant(line, what, source))
+            around = (name for name, node in functions if node.lineno <= line <= (node.end_lineno or 0))
+            found.append(Mutant(line, what, source, next(around, "")))
     yield from sorted(found, key=lambda mutant: mutant.line)
+
+
+def _functions(body: list[ast.stmt], prefix: str = "") -> Iterator[tuple[str, ast.FunctionDef]]:
+    """Functions of a module and methods of its classes by their qualified names; none within another."""
+    for node in body:
+        if isinstance(node, ast.FunctionDef):
+            yield prefix + node.name, node
+        elif isinstance(node, ast.ClassDef):
+            yield from _functions(node.body, f"{prefix}{node.name}.")
 
 
 Change = tuple[int, str, Callable[[], Any]]
@@ -206,27 +227,143 @@ class Hook(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 
 def survives(path: Path, mutant: Mutant, tests: list[str]) -> bool:
-    """Whether the tests pass with the mutant in place. A mutant that hangs is noticed."""
+    """Whether all the tests pass with the mutant in place from its import on."""
+
+    def run() -> int:
+        sys.meta_path.insert(0, Hook(_dotted(path), path, mutant.source))
+        import pytest
+
+        return int(pytest.main([*OPTIONS, *tests], plugins=[Profile()]))
+
+    return _forked(run, TIMEOUT_S) == SURVIVES
+
+
+def _dotted(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def _forked(run: Callable[[], int], limit_s: float) -> int:
+    """What `run` returns in a silent process of its own; `NOTICED` for one that fails or hangs."""
     child = os.fork()
     if child == 0:
         os.setsid()
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         os.dup2(1, 2)
-        dotted = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-        sys.meta_path.insert(0, Hook(dotted, path, mutant.source))
-        import pytest
-
-        options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:randomly"]
-        os._exit(int(pytest.main([*options, *tests])) != 0)
-    end = time.monotonic() + TIMEOUT_S
+        result = NOTICED
+        try:
+            result = run()
+        finally:
+            os._exit(result)
+    end = time.monotonic() + limit_s
     while time.monotonic() < end:
         ended, status = os.waitpid(child, os.WNOHANG)
         if ended:
-            return status == 0
-        time.sleep(0.02)
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.005)
     os.killpg(child, signal.SIGKILL)
     os.waitpid(child, 0)
-    return False
+    return NOTICED
+
+
+class Profile:
+    """Hypothesis without chance: the same examples for each mutant, and none made smaller once one fails."""
+
+    def pytest_sessionstart(self) -> None:
+        """After `conftest.py`, which loads a profile of its own."""
+        from hypothesis import HealthCheck, Phase, settings
+
+        settings.register_profile(
+            "mutation",
+            deadline=None,
+            derandomize=True,
+            database=None,
+            phases=(Phase.explicit, Phase.generate),
+            suppress_health_check=[HealthCheck.too_slow],
+        )
+        settings.load_profile("mutation")
+
+
+class Loop(Profile):
+    """Runs the collected tests once for each mutant within a function, and writes which survive.
+
+    A mutant that cannot be put in place (`AT_IMPORT_ONLY`) is written too, without a run.
+    """
+
+    def __init__(self, path: Path, every: list[Mutant], result: Path) -> None:
+        self.path, self.every, self.result = path, every, result
+
+    def pytest_runtestloop(self, session: Any) -> bool:
+        """In place of pytest's own loop."""
+        importlib.import_module(_dotted(self.path))
+        functions = [o for o in gc.get_objects() if isinstance(o, FunctionType)]
+        self.functions = {f.__qualname__: f for f in functions if f.__code__.co_filename == str(self.path)}
+        self.caches = [o for o in gc.get_objects() if isinstance(o, functools._lru_cache_wrapper)]
+        gc.freeze()
+        if _forked(lambda: self._trace(session), 1800):
+            return False
+        traced = json.loads(self.result.read_text())
+        states = []
+        for mutant in self.every:
+            tests = [i for i, (_, called) in enumerate(traced) if mutant.function in called]
+            tests.sort(key=lambda i: traced[i][0])
+            limit = 10 + 5 * sum(traced[i][0] for i in tests)
+            states.append(_forked(lambda m=mutant, t=tests: self._run(session, m, t), limit))
+            if len(states) % 50 == 0:
+                print(f"# {len(states)} of {len(self.every)}", file=sys.stderr, flush=True)
+            if states[-1] == SURVIVES:
+                print(f"{self.path.name}:{mutant.line}: {mutant.what}", file=sys.stderr, flush=True)
+        self.result.write_text(json.dumps(states))
+        return True
+
+    def _trace(self, session: Any) -> int:
+        """Write of each test how long it takes and which functions of the module it calls."""
+        traced = []
+        for item in session.items:
+            called: set[str] = set()
+
+            def note(frame: FrameType, event: str, arg: object, called: set[str] = called) -> None:
+                if frame.f_code.co_filename == str(self.path):
+                    called.add(frame.f_code.co_qualname)
+
+            self._clear()
+            start = time.monotonic()
+            sys.settrace(note)
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
+            sys.settrace(None)
+            traced.append((time.monotonic() - start, sorted(called)))
+        self.result.write_text(json.dumps(traced))
+        return int(session.testsfailed)
+
+    def _run(self, session: Any, mutant: Mutant, tests: list[int]) -> int:
+        if not self._put(mutant):
+            return AT_IMPORT_ONLY
+        self._clear()
+        for i in tests:
+            session.items[i].config.hook.pytest_runtest_protocol(item=session.items[i], nextitem=None)
+            if session.testsfailed:
+                return NOTICED
+        return SURVIVES
+
+    def _put(self, mutant: Mutant) -> bool:
+        """Whether the mutant's function could take the place of the loaded one."""
+        gc.disable()  # so that what the changed source makes stays among the new objects
+        exec(compile(mutant.source, "<mutant>", "exec"), {"__name__": _dotted(self.path)})  # noqa: S102
+        made = [
+            o for o in gc.get_objects() if isinstance(o, FunctionType) and o.__qualname__ == mutant.function
+        ]
+        gc.enable()
+        new = [f for f in made if f.__code__.co_filename == "<mutant>"]
+        old = self.functions.get(mutant.function)
+        if old is None or len(new) != 1 or old.__code__.co_freevars != new[0].__code__.co_freevars:
+            return False
+        old.__code__ = new[0].__code__
+        old.__defaults__, old.__kwdefaults__ = new[0].__defaults__, new[0].__kwdefaults__
+        return True
+
+    def _clear(self) -> None:
+        for cache in self.caches:
+            if cache.__module__.startswith(("w2s_core", "tests")):
+                cache.cache_clear()
 
 
 def main() -> None:
@@ -234,22 +371,41 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("module", type=Path)
     parser.add_argument("tests", nargs="+")
-    parser.add_argument("--lines", help="only these, as 10-40")
+    parser.add_argument("--lines", help="only these, as 10-40,52")
     parser.add_argument("--every", type=int, default=1, help="only every Nth change")
     arguments = parser.parse_args()
     for library in ("pytest", "numpy", "scipy.stats", "pydantic", "yaml", "pyarrow.parquet", "hypothesis"):
         importlib.import_module(library)
     path = arguments.module.resolve()
-    first, _, last = (arguments.lines or "1-1000000").partition("-")
-    every = [m for m in mutants(path) if int(first) <= m.line <= int(last)][:: arguments.every]
-    if not survives(path, Mutant(0, "", path.read_text()), arguments.tests):
-        sys.exit("the tests fail without any change")
-    alive = 0
-    for mutant in every:
+    ranges = [part.partition("-") for part in (arguments.lines or "1-1000000").split(",")]
+    chosen = [(int(first), int(last or first)) for first, _, last in ranges]
+    every = [m for m in mutants(path) if any(first <= m.line <= last for first, last in chosen)]
+    every = every[:: arguments.every]
+    within = [m for m in every if m.function]
+    states = _states(path, within, arguments.tests)
+    alive = states.count(SURVIVES)
+    afresh = [m for m, state in zip(within, states, strict=True) if state == AT_IMPORT_ONLY]
+    for mutant in [*(m for m in every if not m.function), *afresh]:
         if survives(path, mutant, arguments.tests):
             alive += 1
-            print(f"{arguments.module}:{mutant.line}: {mutant.what}", flush=True)
+            print(f"{path.name}:{mutant.line}: {mutant.what}", flush=True)
     print(f"{arguments.module}: {len(every)} mutants, {alive} survive", flush=True)
+
+
+def _states(path: Path, within: list[Mutant], tests: list[str]) -> list[int]:
+    """What became of the mutants within functions, in a process that has collected the tests."""
+    with tempfile.TemporaryDirectory() as folder:
+        result = Path(folder) / "states.json"
+        child = os.fork()
+        if child == 0:
+            import pytest
+
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            os._exit(int(pytest.main([*OPTIONS, "-s", *tests], plugins=[Loop(path, within, result)])))
+        if os.waitpid(child, 0)[1]:
+            sys.exit("the tests fail without any change")
+        states: list[int] = json.loads(result.read_text())
+        return states
 
 
 if __name__ == "__main__":

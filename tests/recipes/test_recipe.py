@@ -8,7 +8,7 @@ from analysis.parts.part import load_report
 from tests.recipes.placeholders import experiment, given, targets_of
 from w2s_core.errors import UserError
 from w2s_core.plugins import RECIPES
-from w2s_core.recipes.recipe import ROLES, Answerer, Outline, Role, Targets, outline_entry
+from w2s_core.recipes.recipe import ROLES, Answerer, Outline, Role, Targets, answer, outline_entry
 
 SAID = {
     "weak_to_strong": (("weak", "strong"), ("train_1", "train_2"), ("controls", "stage2.methods"), True),
@@ -56,6 +56,46 @@ def test_a_target_that_is_named_twice_is_refused() -> None:
         targets.judge("base", Answerer(start.base["model"]), title="base", role="baseline")
     with pytest.raises(UserError, match=r"recipe 'self_training' names the target 'greedy/dev/base' twice"):
         targets.all()
+
+
+@pytest.mark.parametrize(
+    ("name", "title", "problem"),
+    [
+        ("my/own", "own", "can have letters, digits, '.', '_' and '-' in its name only"),
+        ("own", " ", "needs a title of one line, not ' '"),
+        ("own", "my\nown", r"needs a title of one line, not 'my\nown'"),
+    ],
+)
+def test_names_and_titles_that_reports_cannot_print_are_refused(name: str, title: str, problem: str) -> None:
+    x = experiment("self_training")
+    start = given(x)
+    with pytest.raises(UserError) as error:
+        Targets(x, start).keep(name, start.base["model"], title=title)
+    assert str(error.value) == f"recipe 'self_training': its target '{name}' {problem}"
+
+
+def test_what_is_drawn_is_what_the_engine_is_checked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    checked: list[tuple[object, ...]] = []
+    monkeypatch.setattr(
+        "w2s_core.recipes.recipe.check_sampling",
+        lambda *engine_and_model, n, temperature: checked.append((*engine_and_model, n, temperature)),
+    )
+    x = experiment("self_training", seed=5)
+    start = given(x)
+    model, questions = start.base["model"], start.questions["dev"]
+    greedy = answer(x, Answerer(model), questions, temperature=0.5)
+    sampled = answer(x, Answerer(model), questions, n=2)
+    warm = answer(x, Answerer(model), questions, n=3, temperature=0.5)
+    assert checked == [(x.engine, model, 1, 0.0), (x.engine, model, 2, 1.0), (x.engine, model, 3, 0.5)]
+    drawn = [
+        {name: handle.params.get(name) for name in ("n", "temperature", "seed")}
+        for handle in (greedy, sampled, warm)
+    ]
+    assert drawn == [
+        {"n": None, "temperature": None, "seed": None},
+        {"n": 2, "temperature": 1.0, "seed": 5},
+        {"n": 3, "temperature": 0.5, "seed": 5},
+    ]
 
 
 def test_targets_stand_by_split_and_then_in_the_order_of_the_recipe() -> None:

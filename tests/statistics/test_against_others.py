@@ -16,6 +16,7 @@ from w2s_core.errors import UserError
 from w2s_core.statistics import (
     Estimate,
     Recovery,
+    Spread,
     crossed_bootstrap,
     crossed_variance,
     holm,
@@ -27,6 +28,7 @@ from w2s_core.statistics import (
     score,
     wilson,
 )
+from w2s_core.statistics.recovery import _end, _unresolved
 
 Table = npt.NDArray[np.float64]
 seeds_of_rng = st.integers(0, 2**32 - 1)
@@ -313,6 +315,8 @@ def test_at_the_ends_of_its_interval_the_t_test_gives_5_per_cent() -> None:
     for end in ends(found):
         rest = (system - floor) - end * (ceiling - floor)
         assert stats.ttest_1samp(rest, 0).pvalue == pytest.approx(0.05, abs=1e-6)
+    linear = (system - floor) - found.value * (ceiling - floor)
+    assert found.se == pytest.approx(stats.sem(linear) / (ceiling - floor).mean())
     wider = recovery(floor, system, ceiling, level=0.99).ratio
     assert wider.low < found.low < found.high < wider.high
 
@@ -356,8 +360,10 @@ def test_pgr_is_refused_without_a_gap_that_clears_0() -> None:
     rng = np.random.default_rng(12)
     floor, system, ceiling = three_systems(rng, 3, 200)
     assert recovery(floor, system, ceiling).resolved
+    assert recovery(floor, system, ceiling).reason == ""
     assert refused(recovery(floor, system, floor), "does not exclude 0")
     assert refused(recovery(ceiling, system, floor), "does not exclude 0"), "a ceiling below the floor"
+    assert recovery([], [], []).reason == "gap not resolved: too few questions"
     assert refused(recovery([], [], []), "too few")
     assert refused(recovery(floor, system, ceiling, ["t"] * 200), "too few"), "one template"
 
@@ -372,12 +378,39 @@ def test_pgr_of_three_seeds_that_disagree_is_refused_though_their_gap_excludes_0
     assert refused(found, "comes near 0")
 
 
-def test_a_system_that_is_the_floor_or_the_ceiling_is_not_certain_of_it() -> None:
+def test_a_gap_that_just_touches_0_or_3_standard_errors_is_not_resolved() -> None:
+    errors = Spread(((0.25**2, math.inf),))
+    measured = "gap not resolved: ceiling - floor = "
+    for gap, problem in (
+        (Estimate(0.7, 0.0, 1.4, errors, 9, 1, 9), "70.0 [0.0, 140.0], which does not exclude 0"),
+        (Estimate(0.7, -0.5, 1.4, errors, 9, 1, 9), "70.0 [-50.0, 140.0], which does not exclude 0"),
+        (Estimate(0.75, 0.5, 1.4, errors, 9, 1, 9), "75.0 [50.0, 140.0], which comes near 0"),
+    ):
+        assert _unresolved(gap, 0.95) == measured + problem
+    assert _unresolved(Estimate(0.76, 0.1, 1.4, errors, 9, 1, 9), 0.95) == ""
+
+
+@pytest.mark.parametrize("edge", [0.02, 3.7, 1e6])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_an_end_is_where_rejection_begins(edge: float, sign: int) -> None:
+    end = _end(lambda ratio: sign * ratio > edge, -0.5 * sign, 0.1 * sign)
+    assert end == pytest.approx(sign * edge)
+    assert _end(lambda ratio: False, 0.5, 1e-12 * sign) == sign * math.inf
+
+
+def test_the_gap_has_the_bootstrap_of_ceiling_less_floor() -> None:
+    floor, system, ceiling = three_systems(np.random.default_rng(14), 2, 60)
+    clusters = [q // 2 for q in range(60)]
+    gap = recovery(floor, system, ceiling, clusters, level=0.8, draws=100, seed=3).gap
+    assert gap == crossed_bootstrap([floor, ceiling], minus, clusters=clusters, level=0.8, draws=100, seed=3)
+
+
+def test_where_each_question_recovers_the_same_share_its_ratio_is_not_certain() -> None:
     floor, _, ceiling = three_systems(np.random.default_rng(13), 2, 200)
-    for system, value in ((floor, 0.0), (ceiling, 1.0)):
-        found = recovery(floor, system, ceiling)
+    for value in (0.0, 0.3, 1.0):  # the floor, a system whose sums leave some rounding, the ceiling
+        found = recovery(floor, floor + value * (ceiling - floor), ceiling)
         unseen = stats.binomtest(0, 200).proportion_ci(method="wilson").high
-        assert found.ratio.value == value
+        assert found.ratio.value == pytest.approx(value)
         assert found.ratio.high - value == pytest.approx(unseen / found.gap.value)
         assert value - found.ratio.low == pytest.approx(unseen / found.gap.value)
 

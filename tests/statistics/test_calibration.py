@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from w2s_core.errors import UserError
-from w2s_core.statistics import Estimate, wilson
+from w2s_core.statistics import Estimate, score, wilson
 from w2s_core.statistics.calibration import (
     MEASURES,
     SIGNED,
@@ -178,6 +178,8 @@ def test_atoms_count_each_value_once_however_it_was_computed() -> None:
     assert at.values.tolist() == [0.3, 1.0]
     assert at.counts.tolist() == [[2, 1], [1, 0]]
     assert at.n.tolist() == [3, 1]
+    assert len(calibration_atoms([0.3, 0.3 + 2e-10], [1, 0]).values) == 1
+    assert len(calibration_atoms([0.3, 0.3 + 2e-9], [1, 0]).values) == 2
 
 
 @given(VOTES)
@@ -249,11 +251,41 @@ def test_intervals_hold_the_value_repeat_and_stay_where_the_measure_lies(name: s
     assert name in SIGNED or found.low >= 0
 
 
+@pytest.mark.parametrize("name", MEASURES)
+def test_measures_of_many_resamples_are_those_of_each(name: str) -> None:
+    rng = np.random.default_rng(0)
+    values, counts = np.array([0.2, 0.5, 0.9]), rng.random((4, 5, 2, 3)) * rng.integers(0, 2, (4, 5, 2, 3))
+    together = MEASURES[name](values, counts)
+    assert together.shape == (4, 5)
+    for at in np.ndindex(4, 5):
+        assert together[at] == pytest.approx(float(MEASURES[name](values, counts[at])), nan_ok=True)
+
+
+@pytest.mark.parametrize("name", MEASURES)
+def test_an_atom_that_no_resample_drew_changes_nothing(name: str) -> None:
+    values, counts = np.array([0.2, 0.5, 0.9]), np.array([[2.0, 0.0, 5.5], [1.0, 0.0, 0.5]])
+    whole = float(MEASURES[name](values, counts))
+    assert whole == pytest.approx(float(MEASURES[name](values[[0, 2]], counts[:, [0, 2]])))
+
+
 def test_an_interval_ends_at_zero_where_chance_would_reach_below() -> None:
     confidence, right = drawn(12, seeds=2, shift=0.0)
     found = calibration_interval("reliability", confidence, right)
     assert found.value - found.spread.reach() < 0, "a symmetric interval would"
     assert found.low == 0
+
+
+def test_an_interval_ends_at_one_where_chance_would_reach_above() -> None:
+    confidence, right = np.repeat([0.3, 0.9, 1.0], [6, 6, 1]), np.repeat([0.0, 1.0, 0.0], [6, 6, 1])
+    area = calibration_interval("auroc", confidence, right)
+    assert area.value + area.spread.reach() > 1, "a symmetric interval would"
+    assert area.high == 1
+
+
+def test_overconfidence_may_be_negative() -> None:
+    confidence, right = drawn(400, shift=-0.2)
+    signed = calibration_interval("overconfidence", confidence, right)
+    assert signed.low < signed.value < signed.high < 0
 
 
 def test_copies_of_a_question_in_its_template_make_no_interval_shorter() -> None:
@@ -324,6 +356,13 @@ def test_threshold_keeps_most_among_those_whose_precision_is_sure_enough() -> No
     assert chosen.precision.value == pytest.approx(right[confidence >= chosen.threshold].mean())
 
 
+def test_a_target_that_an_interval_just_reaches_is_reached() -> None:
+    confidence, right = drawn(200, shift=0.0)
+    kept = keep_above(confidence, right, 0.6)
+    assert choose_threshold(confidence, right, kept.precision.low) == kept
+    assert choose_threshold(confidence, right, 1.0) is None
+
+
 def test_a_few_lucky_answers_reach_no_target() -> None:
     confidence, right = [0.5] * 40 + [1.0] * 3, [0] * 20 + [1] * 23
     assert keep_above(confidence, right, 1.0).precision.value == 1.0
@@ -335,6 +374,15 @@ def test_a_threshold_above_all_keeps_nothing() -> None:
     kept = keep_above([0.5, 0.9], [1, 1], 0.95)
     assert kept.coverage == 0
     assert math.isnan(kept.precision.value)
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_a_threshold_below_all_has_the_precision_of_a_score(seeds: int) -> None:
+    confidence, right = drawn(60, seeds)
+    templates = [i // 3 for i in range(60)]
+    precision, whole = keep_above(confidence, right, 0.0, templates).precision, score(right, templates)
+    for name in ("value", "low", "high", "se", "n", "seeds", "clusters"):
+        assert getattr(precision, name) == pytest.approx(getattr(whole, name)), name
 
 
 def test_threshold_counts_its_own_atom_whatever_its_last_digit() -> None:
@@ -350,6 +398,9 @@ def test_nothing_gives_no_numbers() -> None:
     assert atom_accuracy([], []) == []
     assert auroc([], []) is None
     assert choose_threshold([], [], 0.5) is None
+    kept = keep_above([], [], 0.5)
+    assert math.isnan(kept.coverage)
+    assert (kept.precision.n, kept.precision.seeds, kept.precision.clusters) == (0, 1, 0)
     assert len(risk_coverage([], []).risk) == 0
     assert math.isnan(risk_coverage([], []).aurc)
 
@@ -376,6 +427,7 @@ def test_one_cluster_has_a_value_and_no_interval() -> None:
     ("confidence", "right", "says"),
     [
         ([0.5, 1.1], [0, 1], "outside"),
+        ([0.5, -0.1], [0, 1], "outside"),
         ([0.5, math.nan], [0, 1], "outside"),
         ([0.5, 0.6], [0, 0.5], "0 or 1"),
         ([0.5], [0, 1], "one shape"),
@@ -389,10 +441,11 @@ def test_what_is_no_vote_is_refused_in_one_line(confidence: list[float], right: 
 
 
 def test_other_mistakes_are_refused_in_one_line() -> None:
-    with pytest.raises(UserError, match="unknown measure 'mce'; known: accuracy"):
+    with pytest.raises(UserError, match="unknown measure 'mce'; known: accuracy, overconfidence, "):
         calibration_interval("mce", [0.5], [1])
-    with pytest.raises(UserError, match=r"must lie in \[0, 1\], not 90"):
-        choose_threshold([0.5], [1], 90)
+    for target in (90, 1.5, -0.1):
+        with pytest.raises(UserError, match=rf"must lie in \[0, 1\], not {target}"):
+            choose_threshold([0.5], [1], target)
     with pytest.raises(UserError, match="not the same"):
         calibration_changes(["ece"], ([0.5], [1]), ([0.5, 0.6], [1, 1]))["ece"]
     with pytest.raises(UserError, match="1 labels for 2"):

@@ -78,7 +78,7 @@ def test_the_benchmarks_vote_is_the_first_drawn_of_the_commonest() -> None:
 
 
 def test_coverage_is_counted_at_both_ends_and_what_lies_outside_is_named() -> None:
-    estimate = Estimate(0.5, 0.4, 0.6, Spread(), 10)
+    estimate = Estimate(0.5, 0.4, 0.6, Spread(), 10, 1, 10)
     assert held(estimate, 0.55) == (1, 1, 1)
     assert held(Bounds(0.5, 0.6, 0.45, 0.65), (0.4, 0.6)) == (0, 1, 1)
     assert held(None, 0.5) == (0, 0, 0)

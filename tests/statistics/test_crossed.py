@@ -1,7 +1,7 @@
 """Seeds and questions crossed: the variance against a mixed-model identity, the bootstrap against the variance."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ from w2s_core.statistics import (
     recovery,
     score,
 )
+from w2s_core.statistics.crossed import CrossedTables, _multinomial, cluster_index
 
 Table = npt.NDArray[np.float64]
 
@@ -50,12 +51,18 @@ def test_variance_is_that_of_the_two_way_analysis_of_variance(seeds: int, n: int
 
 def test_strata_are_variances_within_each_and_their_degrees_of_freedom_add_up() -> None:
     rng = np.random.default_rng(1)
-    parts = [rng.random((3, 10)) + shift for shift in (0.0, 5.0)]
+    parts = [rng.random((3, 10)) + shift + 0.3 * np.arange(10) for shift in (0.0, 5.0)]
     spread = crossed_variance(np.concatenate(parts), None, strata=[0, 0, 0, 1, 1, 1])
     expected = sum(mean_squares(part)[0] / part.size for part in parts) / 4
     assert spread.parts[0] == (pytest.approx(expected), 4.0)
+    of_questions = np.concatenate(parts).mean(axis=0).var(ddof=1) / 10
+    residual = sum(mean_squares(part)[2] / part.size for part in parts) / 4
+    assert spread.parts[1] == (pytest.approx(of_questions - residual), 9.0)
+    assert spread.least == (pytest.approx(of_questions), 9.0)
     with pytest.raises(UserError, match="same number"):
         crossed_variance(np.concatenate(parts), None, strata=[0, 0, 0, 0, 1, 1])
+    with pytest.raises(UserError, match="same number"):
+        crossed_variance(np.empty((0, 10)), None, strata=[])
 
 
 def test_p_and_interval_agree_and_p_is_the_t_tests_for_one_seed() -> None:
@@ -69,12 +76,26 @@ def test_p_and_interval_agree_and_p_is_the_t_tests_for_one_seed() -> None:
     assert two.p(0.0) == pytest.approx(1.0)
 
 
+def test_where_nothing_varies_a_difference_is_certain_and_where_nothing_is_known_there_is_no_reach() -> None:
+    constant = Spread(((0.0, 9.0),))
+    assert (constant.p(0.0), constant.p(0.1)) == (1.0, 0.0)
+    assert math.isnan(constant.p(math.nan))
+    assert math.isnan(Spread().reach())
+    assert math.isnan(Spread().p(0.0))
+    assert math.isnan(Spread().variance)
+    assert crossed_variance(np.empty((2, 0)), None) == crossed_variance(np.empty((0, 2)), None) == Spread()
+
+
 def test_minimum_detectable_effect_gives_the_power_that_it_promises() -> None:
     effect = minimum_detectable_effect(1.0)
     assert effect == pytest.approx(1.959964 + 0.841621, abs=1e-5)
     assert 1 - stats.norm.cdf(1.959964 - effect) == pytest.approx(0.8, abs=1e-4)
     assert minimum_detectable_effect(1.0, df=4) > effect
     assert math.isnan(minimum_detectable_effect(math.nan))
+    assert math.isnan(minimum_detectable_effect(1.0, df=0))
+    assert Spread(((4.0, math.inf),)).detectable() == pytest.approx(2 * effect)
+    strict = minimum_detectable_effect(2.0, df=1, alpha=0.01, power=0.9)
+    assert strict == pytest.approx(2 * (stats.t.ppf(0.995, 1) + stats.t.ppf(0.9, 1)))
 
 
 def test_bootstrap_of_one_seed_is_scipys_percentile_interval_but_for_the_small_sample_factor() -> None:
@@ -125,6 +146,121 @@ def test_empty_and_single_and_malformed_tables() -> None:
         crossed_bootstrap(np.ones((2, 1, 5)), minus, clusters=[1, 2, 3])
 
 
+def first_mean(means: Table) -> Table:
+    return means[..., 0]
+
+
+@pytest.mark.parametrize(
+    ("tables", "clusters", "strata", "counts"),
+    [
+        (np.empty((2, 3, 0)), None, None, (0, 3, 0)),
+        (np.full((1, 2, 4), np.nan), [0, 0, 1, 1], None, (4, 2, 2)),
+        ([[[0.0]]], None, None, (1, 1, 1)),
+        ([[[0.0, 1.0, 1.0], [0.0, 1.0, 0.0]]], ["t"] * 3, None, (3, 2, 1)),
+        (np.ones((1, 2, 6)), [0, 0, 1, 1, 2, 2], None, (6, 2, 3)),
+        (np.eye(4)[None], None, "abab", (4, 2, 4)),
+    ],
+    ids=["nothing", "not finite", "one question", "one cluster", "all alike", "strata"],
+)
+def test_estimates_count_questions_seeds_and_clusters(
+    tables: npt.ArrayLike, clusters: list[int] | None, strata: str | None, counts: tuple[int, int, int]
+) -> None:
+    found = crossed_bootstrap(tables, first_mean, clusters=clusters, strata=strata)
+    assert (found.n, found.seeds, found.clusters) == counts
+    whole = np.asarray(tables)
+    assert found.value == pytest.approx(whole.mean() if whole.size else math.nan, nan_ok=True)
+
+
+def test_seeds_are_resampled_within_their_strata() -> None:
+    """The same resamples, written out: a mean over strata of the mean over the seeds that are drawn in each."""
+    table, clusters = np.random.default_rng(0).random((4, 7)), [0, 0, 0, 1, 1, 2, 2]
+    found = crossed_bootstrap(
+        table[None], first_mean, clusters=clusters, strata="abab", level=0.8, draws=50, seed=7
+    )
+    of_clusters, of_a, of_b = (
+        np.random.default_rng([7, stream]).multinomial(size, np.full(size, 1 / size), size=50)
+        for stream, size in enumerate((3, 2, 2))
+    )
+    values = []
+    for draw in range(50):
+        questions = [q for q in range(7) for _ in range(of_clusters[draw][clusters[q]])]
+        times = (of_a[draw][0], of_b[draw][0], of_a[draw][1], of_b[draw][1])
+        values.append(sum(times[s] * table[s, questions].mean() for s in range(4)) / 4)
+    low, high = np.quantile(values, [0.1, 0.9])
+    spread = crossed_variance(table, clusters, "abab")
+    factor = spread.reach(0.8) / (np.std(values) * stats.norm.ppf(0.9))
+    assert found.se == pytest.approx(spread.se)
+    assert found.low == pytest.approx(table.mean() - factor * (table.mean() - low))
+    assert found.high == pytest.approx(table.mean() + factor * (high - table.mean()))
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [["b", "a", "b"], "bab", np.array(["b", "a", "b"]), np.array([5, 3, 5], np.int32), (2.5, None, 2.5)],
+)
+def test_clusters_are_numbered_as_they_appear(labels: Sequence[Hashable]) -> None:
+    numbers = cluster_index(labels, 3)
+    assert (numbers.tolist(), numbers.dtype) == ([0, 1, 0], np.int64)
+    with pytest.raises(UserError, match="^3 labels for 4 questions or seeds$"):
+        cluster_index(labels, 4)
+
+
+def test_clusters_that_are_numbered_already_are_taken_as_they_are() -> None:
+    numbers = np.array([1, 0, 1], dtype=np.int64)
+    assert cluster_index(numbers, 3) is numbers
+    assert cluster_index(None, 3).tolist() == [0, 1, 2]
+    with pytest.raises(UserError, match="^3 labels for 2 questions or seeds$"):
+        cluster_index(numbers, 2)
+
+
+def test_weights_that_tables_share_cannot_be_written() -> None:
+    with pytest.raises(ValueError, match="read-only"):
+        _multinomial(3, 5, 0, 0)[0, 0] = 1.0
+
+
+def test_rounding_is_no_variation() -> None:
+    tables = np.stack([np.full((1, 30), 0.1 + 0.2), np.full((1, 30), 0.3)])
+    tables[:, 0, 0] = 0.5
+    found = crossed_bootstrap(tables, lambda means: means[..., 1] - means[..., 0])
+    assert found.se == bootstrap_mean(np.full(30, 0.1)).se == 0
+    assert bootstrap_mean([0.0, 0.5, 1.0]).se == pytest.approx(stats.sem([0.0, 0.5, 1.0]))
+    assert found.high == pytest.approx(stats.binomtest(0, 30).proportion_ci(method="wilson").high)
+
+
+def test_draws_without_the_statistic_are_left_out() -> None:
+    """A ratio whose denominator some resamples lack: the interval is that of the others."""
+    tables = np.zeros((2, 1, 12))
+    tables[:, 0, 0], tables[1, 0, 1] = 1.0, 1.0
+
+    def ratio(means: Table) -> Table:
+        whole = np.where(means[..., 1] > 0, means[..., 1], np.nan)
+        return np.asarray(means[..., 0] / whole)
+
+    found = crossed_bootstrap(tables, ratio, draws=300)
+    counts = np.random.default_rng([0, 0]).multinomial(12, np.full(12, 1 / 12), size=300)
+    shares = [first / (first + second) for first, second, *_ in counts.tolist() if first + second]
+    assert 200 < len(shares) < 300
+    low, high = np.quantile(shares, [0.025, 0.975])
+    reach = found.spread.reach()
+    factor = reach / (np.std(shares) * stats.norm.ppf(0.975))
+    assert found.low == pytest.approx(0.5 - max(factor * (0.5 - low), reach / 2))
+    assert found.high == pytest.approx(0.5 + max(factor * (high - 0.5), reach / 2))
+
+
+def test_draws_that_all_agree_are_not_stretched() -> None:
+    scores = np.array([0.0] * 39 + [1.0])
+    found = bootstrap_mean(scores, draws=1, seed=7)
+    weights = np.random.default_rng([7, 0]).multinomial(40, np.full(40, 1 / 40), size=1)[0]
+    drawn, reach = weights[-1] / 40, found.spread.reach()
+    assert drawn - scores.mean() > reach / 2
+    assert (found.low, found.high) == pytest.approx((scores.mean() - reach / 2, drawn))
+
+
+def test_tables_may_be_resampled_once_for_several_statistics() -> None:
+    tables = np.random.default_rng(0).random((2, 3, 20))
+    assert CrossedTables(tables).estimate(first_mean) == crossed_bootstrap(tables, first_mean, seed=0)
+
+
 def test_pgr_by_hand() -> None:
     floor = np.array([[1.0] * 20 + [0.0] * 80])
     system = np.array([[1.0] * 50 + [0.0] * 50])
@@ -134,6 +270,7 @@ def test_pgr_by_hand() -> None:
     assert found.ratio.value == pytest.approx(0.5)
     assert found.gap.value == pytest.approx(0.6)
     assert found.ratio.low < 0.5 < found.ratio.high
+    assert found == recovery(floor == 1, system == 1, ceiling == 1, seed=0), "yes or no may be booleans"
 
 
 def test_pgr_of_floor_and_ceiling_themselves() -> None:

@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from w2s_core.errors import UserError
-from w2s_core.statistics import holm, mcnemar_exact, paired_difference, paired_permutation, same_ids
+from w2s_core.statistics import (
+    crossed_bootstrap,
+    holm,
+    mcnemar_exact,
+    paired_difference,
+    paired_permutation,
+    same_ids,
+)
 
 
 def test_unequal_ids_are_refused_and_shown() -> None:
@@ -23,6 +30,20 @@ def test_unequal_ids_are_refused_and_shown() -> None:
     assert "2 only in M_plus (y, z)" in message
     assert "\n" not in message
     assert same_ids({"b", "a"}, {"a", "b"}) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "problem"),
+    [
+        ("abc", "abcd", "1 only in B (d)"),
+        ("abcd", "d", "3 only in A (a, b, c)"),
+        ("dcbae", "ef", "4 only in A (a, b, c, ...); 1 only in B (f)"),
+    ],
+)
+def test_three_ids_of_either_side_are_shown(first: str, second: str, problem: str) -> None:
+    with pytest.raises(UserError) as error:
+        same_ids(set(first), set(second))
+    assert str(error.value) == f"A and B were graded on different questions: {problem}"
 
 
 def test_difference_is_joined_by_id_not_by_position() -> None:
@@ -43,6 +64,25 @@ def test_pairing_uses_that_both_answer_the_same_questions() -> None:
     unpaired = math.hypot(stats.sem(list(first.values())), stats.sem(list(second.values())))
     assert paired.low > 0
     assert paired.se < unpaired / 2
+
+
+def test_a_paired_difference_is_the_crossed_bootstrap_of_both_tables() -> None:
+    rng = np.random.default_rng(0)
+    first, second = ({f"{i:02}": float(x) for i, x in enumerate(rng.random(12))} for _ in range(2))
+    clusters = {name: int(name) // 3 for name in first}
+    tables = [[[*first.values()]], [[*second.values()]]]
+    whole = crossed_bootstrap(
+        tables,
+        lambda means: means[..., 1] - means[..., 0],
+        clusters=[*clusters.values()],
+        level=0.8,
+        draws=50,
+        seed=3,
+    )
+    assert paired_difference(first, second, clusters, level=0.8, draws=50, seed=3) == whole
+    assert paired_difference(first, second) == paired_difference(first, second, seed=0)
+    with pytest.raises(UserError, match=r"^A and B were graded"):
+        paired_difference(first, {})
 
 
 def test_clusters_go_by_id() -> None:
@@ -66,6 +106,8 @@ def test_mcnemar_of_large_and_impossible_counts() -> None:
     assert 0 < mcnemar_exact(2900, 3100) < 0.02
     with pytest.raises(UserError):
         mcnemar_exact(-1, 3)
+    with pytest.raises(UserError):
+        mcnemar_exact(3, -1)
 
 
 def permutation_by_brute_force(differences: list[float]) -> float:
@@ -95,9 +137,26 @@ def test_sampled_permutation_is_near_the_exact_p_never_zero_and_deterministic() 
     assert paired_permutation([1.0] * 60, draws=999) == pytest.approx(1 / 1000)
 
 
+def test_sixteen_units_are_counted_and_more_are_drawn() -> None:
+    assert paired_permutation([1.0] * 16) == 2 / 2**16
+    assert paired_permutation([1.0] * 17, draws=99) == 1 / 100
+    assert paired_permutation([1.0] * 60) == 1 / 10_001
+    mixed = [1.0] * 22 + [-1.0] * 10
+    assert paired_permutation(mixed) == paired_permutation(mixed, seed=0) != paired_permutation(mixed, seed=1)
+
+
+@pytest.mark.parametrize("draws", [500, 1000, 2500])
+def test_drawn_patterns_are_those_of_one_block(draws: int) -> None:
+    units = np.array([1.0] * 22 + [-1.0] * 10)
+    signs = np.random.default_rng(0).integers(0, 2, (draws, 32)) * 2 - 1
+    hits = sum(abs(float(pattern @ units)) > 11.5 for pattern in signs)
+    assert paired_permutation([*units, 0.0], draws=draws) == (hits + 1) / (draws + 1)
+    assert paired_permutation([1.0] * 9 + [-1.0] * 8, draws=draws) == 1, "no pattern's sum is nearer to 0"
+
+
 def test_permutation_swaps_whole_clusters() -> None:
     assert paired_permutation([1.0] * 8, clusters=[0, 0, 0, 0, 1, 1, 1, 1]) == 0.5
-    assert paired_permutation([]) == 1.0
+    assert paired_permutation([]) == paired_permutation([], []) == 1.0
     assert paired_permutation([0.0, 0.0]) == 1.0
 
 

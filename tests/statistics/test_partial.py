@@ -1,6 +1,7 @@
 """Intervals of a quantity between two bounds: Imbens and Manski's equation solved directly, its limits, coverage."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ from w2s_core.statistics import (
 def normal(value: float, se: float, level: float = 0.95) -> Estimate:
     """An estimate with its normal interval."""
     reach = float(stats.norm.ppf(0.5 + level / 2)) * se
-    return Estimate(value, value - reach, value + reach, Spread(((se * se, math.inf),)), 100)
+    return Estimate(value, value - reach, value + reach, Spread(((se * se, math.inf),)), 100, 1, 100)
 
 
 def solved(gap: float, se: float, level: float, df: float = math.inf) -> float:
@@ -59,6 +60,23 @@ def test_a_wide_gap_is_one_sided_and_none_is_two_sided() -> None:
     assert quantile_t(math.inf, end_level(0.5, spread)) == pytest.approx(1.6448536, abs=1e-6)
     assert end_level(0.0, spread) == 0.95
     assert quantile_t(math.inf, end_level(1e-9, spread)) == pytest.approx(1.9599640, abs=1e-6)
+
+
+def test_without_any_chance_to_exceed_the_level_stays() -> None:
+    for spread in (Spread(((0.0, 9.0),)), Spread()):
+        assert end_level(0.1, spread) == 0.95
+        assert end_level(0.1, spread, 0.8) == 0.8
+    assert end_level(math.nan, Spread(((0.01**2, 9.0),))) == 0.95
+
+
+def test_where_one_bound_shows_no_chance_the_other_decides() -> None:
+    unknown, c = Estimate(0.4, math.nan, math.nan, Spread(), 1, 1, 1), solved(0.1, 0.05, 0.95)
+    for bounds in (
+        imbens_manski(lambda at: unknown, lambda at: normal(0.5, 0.05, at)),
+        imbens_manski(lambda at: normal(0.4, 0.05, at), lambda at: replace(unknown, value=0.5)),
+    ):
+        ends = [end for end in (0.4 - bounds.low, bounds.high - 0.5) if not math.isnan(end)]
+        assert ends == pytest.approx([c * 0.05])
 
 
 def test_no_gap_is_the_usual_interval_to_the_last_bit() -> None:

@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from w2s_core.errors import UserError
-from w2s_core.statistics import bootstrap_mean, crossed_variance, mean_and_se, quantile_t, score, wilson
+from w2s_core.statistics import (
+    bootstrap_mean,
+    crossed_bootstrap,
+    crossed_variance,
+    mean_and_se,
+    quantile_t,
+    score,
+    wilson,
+)
+from w2s_core.statistics.estimates import effective_size, wilson_bounds
 
 SCORES = st.lists(st.floats(0, 1), min_size=2, max_size=30)
 
@@ -50,6 +59,35 @@ def test_wilson_is_scipys(right_n: tuple[int, int]) -> None:
     assert 0 <= found.low <= found.value <= found.high <= 1
 
 
+@pytest.mark.parametrize(("right", "n"), [(3, 10), (0, 4), (7, 7), (1, 2)])
+def test_a_share_has_the_error_of_its_mean(right: int, n: int) -> None:
+    share = wilson(right, n)
+    assert share.value == right / n
+    assert share.se == pytest.approx(stats.sem([1] * right + [0] * (n - right)))
+    assert [df for _, df in share.spread.parts] == [n - 1]
+    assert (share.n, share.seeds, share.clusters) == (n, 1, n)
+
+
+def test_a_lone_question_has_an_interval_and_no_error() -> None:
+    share = wilson(1, 1)
+    assert (share.value, share.high, share.n, share.clusters) == (1, 1, 1, 1)
+    assert not share.spread.known
+
+
+@pytest.mark.parametrize("n", [1, 50, 1000])
+@pytest.mark.parametrize("share", [1e-17, 1e-12, 1 - 1e-15, 1 - 2**-53])
+def test_rounding_takes_no_end_of_wilsons_interval_outside_0_and_1(share: float, n: int) -> None:
+    for z in (1.2, 1.96, 2.5, 4.3):
+        low, high = wilson_bounds(share, n, z)
+        assert 0 <= low < high <= 1
+
+
+def test_effective_size_is_the_number_of_questions_that_gives_the_variance() -> None:
+    assert effective_size(0.3, 0.3 * 0.7 / 50) == pytest.approx(50)
+    assert effective_size(0.0, 0.1) == 0
+    assert effective_size(0.3, 0.0) == math.inf
+
+
 def test_score_of_one_seed_without_clusters_is_wilson_at_the_size_that_its_variance_gives() -> None:
     scores = np.array([1.0] * 30 + [0.0] * 70)
     effective = 99  # p (1 - p) over the unbiased variance of the mean, p (1 - p) / (n - 1)
@@ -70,6 +108,20 @@ def test_score_keeps_inside_0_and_1_and_around_its_value(seeds: int, n: int, see
     assert found.value - 1e-12 <= found.high <= 1
 
 
+def test_a_score_counts_questions_seeds_and_clusters() -> None:
+    scores = score(np.eye(3, 8), np.arange(8) // 2)
+    assert (scores.n, scores.seeds, scores.clusters) == (8, 3, 4)
+
+
+def test_a_bootstrapped_mean_is_the_crossed_bootstrap_of_one_table() -> None:
+    table, clusters = np.random.default_rng(0).random((2, 12)), [i // 3 for i in range(12)]
+    whole = crossed_bootstrap(
+        table[None], lambda means: means[..., 0], clusters=clusters, level=0.8, draws=50, seed=3
+    )
+    assert bootstrap_mean(table, clusters, level=0.8, draws=50, seed=3) == whole
+    assert bootstrap_mean(table, seed=0) == bootstrap_mean(table)
+
+
 def test_all_right_all_wrong_one_and_none() -> None:
     right, wrong = score(np.ones((3, 20))), score(np.zeros((3, 20)))
     assert (right.value, right.high, wrong.value, wrong.low) == (1, 1, 0, 0)
@@ -81,6 +133,11 @@ def test_all_right_all_wrong_one_and_none() -> None:
     for empty in (score([]), score(np.empty((0, 5))), wilson(0, 0), bootstrap_mean([])):
         assert math.isnan(empty.value)
         assert math.isnan(empty.low)
+        assert math.isnan(empty.high)
+    assert [(empty.n, empty.seeds, empty.clusters) for empty in (wilson(0, 0), score(np.empty((3, 0))))] == [
+        (0, 1, 0),
+        (0, 3, 0),
+    ]
     assert all(map(math.isnan, mean_and_se([])))
     assert mean_and_se([0.5])[0] == 0.5
     assert math.isnan(mean_and_se([0.5])[1])
@@ -103,3 +160,9 @@ def test_one_seed_has_the_questions_part_only_and_df_of_its_clusters() -> None:
 def test_quantiles_are_scipys(level: float, df: float) -> None:
     assert quantile_t(df, level) == pytest.approx(stats.t.ppf(0.5 + level / 2, df), rel=1e-6, abs=1e-9)
     assert quantile_t(math.inf, level) == pytest.approx(stats.norm.ppf(0.5 + level / 2), rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize("df", [1.0, 5.0, math.inf])
+def test_certainty_takes_an_interval_without_end(df: float) -> None:
+    assert quantile_t(df, 1.0) == math.inf
+    assert math.isfinite(quantile_t(df, 1 - 1e-12))

@@ -83,7 +83,7 @@ def _sources(module: str) -> list[ast.Module]:
     """The module's tree and those of the modules next to it that it imports, at any remove."""
     origin = _file(module)
     trees: dict[str, ast.Module] = {}
-    queue = [module] if origin else []
+    queue = [module]
     while queue:
         name = queue.pop()
         file = _file(name)

@@ -111,8 +111,8 @@ def calibration_atoms(confidence: npt.ArrayLike, right: npt.ArrayLike) -> Atoms:
     """
     sure, hits = _checked(confidence, right)
     values, at = np.unique(sure.ravel(), return_inverse=True)
-    right_counts = np.bincount(at, weights=hits.ravel(), minlength=len(values))
-    return Atoms(values, np.stack([right_counts, np.bincount(at, minlength=len(values)) - right_counts]))
+    right_counts = np.bincount(at, weights=hits.ravel())
+    return Atoms(values, np.stack([right_counts, np.bincount(at) - right_counts]))
 
 
 def atom_accuracy(
@@ -443,7 +443,6 @@ def _table(confidence: npt.ArrayLike, right: npt.ArrayLike) -> tuple[Floats, Flo
 
 def _over(part: Floats, total: Floats, empty: float = nan) -> Floats:
     """Part / total, `empty` where total is 0."""
-    part, total = np.asarray(part, dtype=np.float64), np.asarray(total, dtype=np.float64)
     return np.divide(part, total, out=np.full(part.shape, empty), where=total > 0)
 
 

@@ -6,7 +6,7 @@
 
 from collections.abc import Callable, Hashable, Sequence
 from functools import cached_property, lru_cache
-from math import inf, nan
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -92,7 +92,7 @@ class CrossedTables:
             return nothing(**size)
         value = float(statistic(self.means))
         if not np.isfinite(value):
-            return nothing(value=nan, **size)
+            return nothing(**size)
         spread = crossed_variance(_influence(self._values, statistic), self._labels, self._strata)
         if not spread.known:
             return nothing(value=value, **size)
@@ -113,7 +113,7 @@ class CrossedTables:
         """The means on each resample, shape [draws, tables]. A mean weighs questions, not clusters."""
         values, labels, layers, seed = self._values, self._labels, self._layers, self._seed
         groups, draws = int(labels.max()) + 1, self._draws
-        sizes = _group_sums(np.ones((1, values.shape[2])), labels, groups)[0]
+        sizes = _group_sums(np.ones(values.shape[2]), labels, groups)
         totals = _group_sums(values, labels, groups)
         group_weights = _multinomial(groups, draws, seed, 0)
         seed_weights = np.zeros((draws, values.shape[1]))

@@ -103,8 +103,8 @@ class Estimate:
     high: float
     spread: Spread
     n: int
-    seeds: int = 1
-    clusters: int = 0
+    seeds: int
+    clusters: int
     bounds: Bounds | None = None
 
     @property

@@ -73,7 +73,7 @@ def mcnemar_exact(only_first: int, only_second: int) -> float:
     for i in range(min(only_first, only_second)):
         ways = ways * (n - i) // (i + 1)
         tail += ways
-    return min(1.0, float(2 * tail / 2**n)) if n else 1.0
+    return min(1.0, float(2 * tail / 2**n))
 
 
 def paired_permutation(
@@ -92,10 +92,8 @@ def paired_permutation(
 
     values = np.asarray(differences, dtype=np.float64)
     labels = cluster_index(clusters, values.size)
-    units = np.bincount(labels, weights=values) if values.size else values
+    units = np.bincount(labels, weights=values)
     units = units[np.abs(units) > 1e-12]
-    if units.size == 0:
-        return 1.0
     observed = abs(units.sum()) - 1e-9
     if units.size <= EXACT_UP_TO:
         patterns = np.arange(2**units.size)[:, None] >> np.arange(units.size) & 1

@@ -112,7 +112,7 @@ def _by_cluster(table: Floats, labels: npt.NDArray[np.int64]) -> Floats:
     """Deviations from the mean, summed by cluster, shape [seeds, clusters]; scaled so that their variance is kept."""
     groups = int(labels.max()) + 1
     deviations = table - table.mean()
-    sums = np.stack([np.bincount(labels, weights=row, minlength=groups) for row in deviations])
+    sums = np.stack([np.bincount(labels, weights=row) for row in deviations])
     return sums * groups / table.shape[1]
 
 

@@ -106,8 +106,6 @@ def pass_at_k(n: int, c: int, k: int) -> float:
     _check_draw(n, k)
     if not 0 <= c <= n:
         raise UserError(f"pass@{k}: {c} right responses of {n}")
-    if n - c < k:
-        return 1.0
     none_right = 1.0
     for i in range(k):
         none_right *= 1.0 - c / (n - i)
