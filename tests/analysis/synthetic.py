@@ -42,6 +42,9 @@ class MemoryRefs:
     def read(self, name: str) -> Any:
         return self.records[name]
 
+    def names(self) -> Iterable[str]:
+        return iter(self.records)
+
     def readable(self) -> Iterable[tuple[str, Any]]:
         return iter(self.records.items())
 
