@@ -88,7 +88,7 @@ def test_labels_are_those_of_the_grades(one_run: TinyStore) -> None:
 def test_pairs_are_counted_by_kind(one_run: TinyStore) -> None:
     rows = rows_by_name(table_of(one_run, "stage2_pairs"))
     assert rows["all"]["number"].value == 80
-    sides = [rows[f"weak response {side}"] for side in ("chosen", "rejected")]
+    sides = [rows[f"weak side {side}"] for side in ("chosen", "rejected")]
     assert sum(row["number"].value for row in sides) == 80
     assert [rows["all"][f"{side}, words"].value for side in ("chosen", "rejected")] == [3, 4]
     chosen = read_rows(one_run.path("solo-pc") / GRADES)
