@@ -15,7 +15,7 @@ def rows() -> list[tuple[str, str]]:
     return [(promise, holders) for promise, holders in cells if promise != "promise"]
 
 
-def tests_of(path: str) -> set[str]:
+def names_in(path: str) -> set[str]:
     file = ROOT / path
     tree = ast.parse(file.read_text()) if file.is_file() else ast.Module([], [])
     return {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
@@ -28,4 +28,4 @@ def test_each_promise_is_held_by_tests_that_exist() -> None:
         assert named, f"no test holds: {promise}"
         assert len(named) == holders.count("`") // 2, f"not a test: {holders}"
         for path, name in named:
-            assert name in tests_of(path), f"{path} has no {name}: {promise}"
+            assert name in names_in(path), f"{path} has no {name}: {promise}"

@@ -1,5 +1,6 @@
 """What a user types, end to end on a tiny lab: run, run again, look, damage, collect, and every kind of mistake."""
 
+import errno
 import json
 import os
 import shutil
@@ -12,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.tiny import BASES, write_experiment
+from w2s_core.cli.main import main
+from w2s_core.engine.refs import Refs
 
 
 def w2s(*arguments: object, store: Path, cwd: Path, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -201,3 +204,19 @@ def test_a_run_is_mirrored_to_the_trackers_offline(lab: Path, tmp_path: Path) ->
     assert "done: 0 computed" in done.stderr
     assert list((store / "trackers").rglob("*.wandb"))
     assert list((store / "trackers").rglob("*.db"))
+
+
+def test_what_the_system_refuses_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error", "/disk/first.json")
+
+    monkeypatch.setattr(sys, "argv", ["w2s", "--store", str(tmp_path / "s"), "runs"])
+    monkeypatch.setattr(Refs, "readable", refuse)
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 1
+    err = capsys.readouterr().err
+    assert err.startswith("w2s: /disk/first.json: Input/output error; nothing that was finished is lost")
+    assert err.count("\n") == 1
