@@ -204,7 +204,7 @@ def _check_vocabulary(source: str, config: Any, tokenizer: Any) -> None:
     if number >= rows:
         raise UserError(
             f"{source}: the tokenizer's token {token[:40]!r} has the number {number}, and the model only {rows} "
-            f"embeddings (0 to {rows - 1}): save the model after resize_token_embeddings, or the tokenizer that belongs to it"
+            f"embeddings (0 to {rows - 1}): save the model after resize_token_embeddings, or its own tokenizer"
         )
 
 
