@@ -83,11 +83,14 @@ class Sampler(Section):
     """How cells are chosen. A grid is every combination; the others choose `trials` of them, `batch` at a time."""
 
     name: SAMPLERS = "grid"
-    trials: int | None = Field(default=None, ge=1)
+    trials: int | None = Field(default=None, ge=1, le=MOST_VALUES)
     batch: int = Field(
-        default=4, ge=1, description="trials chosen at once; fixed, so that workers change nothing"
+        default=4,
+        ge=1,
+        le=MOST_VALUES,
+        description="trials chosen at once; fixed, so that workers change nothing",
     )
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, le=2**32 - 1)
 
     @model_validator(mode="after")
     def _length(self) -> "Sampler":
@@ -116,7 +119,9 @@ class Pruner(Section):
     percentile: float = Field(
         default=50.0, gt=0, lt=100, description="of `percentile`: keep the best that many"
     )
-    startup_trials: int = Field(default=5, ge=0, description="complete trials before any is given up")
+    startup_trials: int = Field(
+        default=5, ge=0, le=MOST_VALUES, description="complete trials before any is given up"
+    )
 
 
 class Study(Section):
@@ -135,7 +140,7 @@ class Study(Section):
     test: Literal["all", "best", "none"] = Field(
         default="best", description="the cells that read test, at the end"
     )
-    retries: int = Field(default=1, ge=0, description="how often a failed cell is tried again")
+    retries: int = Field(default=1, ge=0, le=1000, description="how often a failed cell is tried again")
     workers: int = Field(default=1, ge=1, le=64)
     storage: str | None = Field(default=None, description="URL of Optuna's database; by default in the store")
 

@@ -121,7 +121,9 @@ def _check_references(folder: Path) -> None:
         if not isinstance(shards, dict):
             raise UserError(f"{path}: expected {{'weight_map': {{tensor: file in this folder}}}}")
         _check_names(path, "weight_map", shards.values(), ".safetensors")
-    weights = read_json_object(folder / "config.json").get("transformers_weights")
+    config = read_json_object(folder / "config.json")
+    check_config(str(folder), config, code=False)
+    weights = config.get("transformers_weights")
     if weights is not None:
         _check_names(folder / "config.json", "transformers_weights", [weights], ".safetensors")
     _check_tokenizer_files(folder / "tokenizer_config.json")
