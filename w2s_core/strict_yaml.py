@@ -53,11 +53,12 @@ class Loader(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         """The next node, if it may stand in a file."""
-        if self.check_event(yaml.AliasEvent):
-            self._refuse("aliases (*name) are not supported; write the value out", self.peek_event())
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        if isinstance(event, yaml.AliasEvent):
+            self._refuse("aliases (*name) are not supported; write the value out", event)
         self._values += 1
         if self._values > MAX_VALUES:
-            self._refuse(f"more than {MAX_VALUES:,} names and values", self.peek_event())
+            self._refuse(f"more than {MAX_VALUES:,} names and values", event)
         node: yaml.Node | None = super().compose_node(parent, index)
         if node is not None and node.tag == "tag:yaml.org,2002:merge":
             self._refuse("merge keys (<<) are not supported; write the fields out", node)
@@ -73,7 +74,7 @@ class Loader(yaml.SafeLoader):
             self._refuse(str(error), node)
 
     @staticmethod
-    def _refuse(problem: str, place: yaml.Node | yaml.Event) -> NoReturn:
+    def _refuse(problem: str, place: Any) -> NoReturn:
         raise yaml.MarkedYAMLError(problem=problem, problem_mark=place.start_mark)
 
 
