@@ -2,7 +2,8 @@
 
 import copy
 import json
-from collections.abc import Collection, Sequence
+import math
+from collections.abc import Collection, Iterable, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,6 +19,9 @@ LARGEST = 1e15
 """Whole numbers beyond this are not told apart by the floating-point numbers that samplers count in."""
 MOST_VALUES = 100_000
 """More values of one field than any grid can compute: a step that small is a slip."""
+MOST_SEED = 2**32 - 1
+MOST_LISTED, MOST_CELLS = 1_000, 100_000
+"""Listed values of a field, each of which is tried when the file is read; and cells of a grid."""
 SAMPLERS = Literal["grid", "tpe", "nsga2", "qmc"]
 COSTS = ("training_tokens", "sampling_tokens", "tokens")
 """Objectives that count what a cell's final model cost: tokens trained on, tokens drawn, and both."""
@@ -83,11 +87,14 @@ class Sampler(Section):
     """How cells are chosen. A grid is every combination; the others choose `trials` of them, `batch` at a time."""
 
     name: SAMPLERS = "grid"
-    trials: int | None = Field(default=None, ge=1)
+    trials: int | None = Field(default=None, ge=1, le=MOST_VALUES)
     batch: int = Field(
-        default=4, ge=1, description="trials chosen at once; fixed, so that workers change nothing"
+        default=4,
+        ge=1,
+        le=MOST_VALUES,
+        description="trials chosen at once; fixed, so that workers change nothing",
     )
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, le=MOST_SEED)
 
     @model_validator(mode="after")
     def _length(self) -> "Sampler":
@@ -116,7 +123,9 @@ class Pruner(Section):
     percentile: float = Field(
         default=50.0, gt=0, lt=100, description="of `percentile`: keep the best that many"
     )
-    startup_trials: int = Field(default=5, ge=0, description="complete trials before any is given up")
+    startup_trials: int = Field(
+        default=5, ge=0, le=MOST_VALUES, description="complete trials before any is given up"
+    )
 
 
 class Study(Section):
@@ -135,19 +144,22 @@ class Study(Section):
     test: Literal["all", "best", "none"] = Field(
         default="best", description="the cells that read test, at the end"
     )
-    retries: int = Field(default=1, ge=0, description="how often a failed cell is tried again")
+    retries: int = Field(default=1, ge=0, le=1000, description="how often a failed cell is tried again")
     workers: int = Field(default=1, ge=1, le=64)
     storage: str | None = Field(default=None, description="URL of Optuna's database; by default in the store")
 
     @model_validator(mode="after")
     def _consistent(self) -> "Study":
-        if len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
-            raise Misplaced(("seeds",), f"must be different and not negative (given: {list(self.seeds)})")
+        if len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0 or max(self.seeds) > MOST_SEED:
+            given = f"(given: {list(self.seeds[:20])})"
+            raise Misplaced(("seeds",), f"must be different, not negative and at most {MOST_SEED} {given}")
         if self.pruner:
             _check_pruned(self.objectives)
         _check_fields(self.space.keys(), self.fixed.keys())
         for field, values in self.space.items():
             _check_values(field, values, self.sampler.name)
+        if self.sampler.name == "grid":
+            _check_cells(self.space.values(), len(self.seeds))
         return self
 
 
@@ -190,13 +202,21 @@ def _check_values(field: str, values: list[Any] | Range, sampler: str) -> None:
             raise Misplaced(place, "a grid needs the values themselves, or a range with a step")
         if values.step is not None and values.steps > MOST_VALUES:
             raise Misplaced(place, f"its steps give more than {MOST_VALUES:,} values: choose a larger step")
-    elif not values:
-        raise Misplaced(place, "the space is empty; list at least one value")
+    elif not 1 <= len(values) <= MOST_LISTED:
+        empty = "the space is empty; list at least one value"
+        raise Misplaced(place, f"at most {MOST_LISTED:,} values can be listed" if values else empty)
     elif any(value in values[:index] for index, value in enumerate(values)):
         raise Misplaced(place, "a value stands twice")
     elif len({str(value) for value in values}) < len(values):
         # 0.1 and "0.1": neither a run's name nor the arguments of `w2s trial` could tell them apart.
         raise Misplaced(place, "two values are written alike")
+
+
+def _check_cells(space: Iterable[list[Any] | Range], seeds: int) -> None:
+    """Refuse a grid that nobody can compute, before it is walked through."""
+    runs = seeds * math.prod(values.steps if isinstance(values, Range) else len(values) for values in space)
+    if runs > MOST_CELLS:
+        raise Misplaced(("space",), f"its grid has {runs:,} runs; at most {MOST_CELLS:,}: list fewer values")
 
 
 class LoadedStudy:

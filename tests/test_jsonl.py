@@ -2,9 +2,12 @@
 
 import gzip
 import json
+import os
 import resource
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from w2s_core import jsonl
 from w2s_core.errors import UserError
 from w2s_core.jsonl import RowWriter, read_jsonl
 
@@ -141,3 +145,65 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
         writer.write({"id": 1})
     assert (tmp_path / "link.jsonl").is_symlink()
     assert (tmp_path / "real.jsonl").read_text() == '{"id": 1}\n'
+
+
+def within_seconds(path: Path) -> str:
+    """The one line with which reading is refused, at once."""
+    before = time.process_time()
+    with pytest.raises(UserError) as caught:
+        list(read_jsonl(path))
+    assert time.process_time() - before < 5
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("blank", [b"\n", b" \n"])
+def test_a_file_of_blank_lines_is_left_early(tmp_path: Path, packed: bool, blank: bytes) -> None:
+    path = tmp_path / "rows.jsonl"
+    content = b'{"id": 1}\n' + blank * 3_000_000
+    path.write_bytes(gzip.compress(content, 1) if packed else content)
+    assert (
+        within_seconds(path) == f"{path}, line 1000002: 1,000,000 blank lines before it; is this JSON lines?"
+    )
+
+
+def test_gzip_that_grows_a_thousand_times_is_left_early(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "rows.jsonl.gz"
+    path.write_bytes(gzip.compress((b'{"id": 1, "text": "' + b" " * 10**6 + b'"}\n') * 8))
+    assert len(list(read_jsonl(path))) == 8
+    monkeypatch.setattr(jsonl, "RATIO_FROM", 2 * 10**6)
+    assert f"{path}, line 2: gzip data that grow to more than 200 times" in within_seconds(path)
+
+
+def test_plain_rows_and_ordinary_gzip_have_no_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jsonl, "RATIO_FROM", 1000)
+    text = "".join(f'{{"id": {number}, "text": "{number**9}"}}\n' for number in range(3000)).encode()
+    for content in (text, gzip.compress(text)):
+        (tmp_path / "rows").write_bytes(content)
+        assert len(list(read_jsonl(tmp_path / "rows"))) == 3000
+
+
+def test_a_row_of_very_many_keys(tmp_path: Path) -> None:
+    keys = ",".join(f'"k{number}":1' for number in range(300_000))
+    path = tmp_path / "rows.jsonl"
+    path.write_text(f'{{{keys},"k299999":2}}\n')
+    assert "the key 'k299999' stands twice" in within_seconds(path)
+    path.write_text(f"{{{keys}}}\n")
+    (row,) = read_jsonl(path)
+    before = time.process_time()
+    with pytest.raises(UserError, match="no field 'id'"):
+        row.get("id")
+    assert time.process_time() - before < 2
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir])
+def test_what_is_no_regular_file_is_not_read(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    make(tmp_path / "rows.jsonl")
+    kind = "a folder" if make is Path.mkdir else "a pipe or a device"
+    assert (
+        within_seconds(tmp_path / "rows.jsonl")
+        == f"{tmp_path / 'rows.jsonl'}: {kind}, where a regular file is needed"
+    )

@@ -20,6 +20,8 @@ from w2s_core.tasks import load_task
 from w2s_core.training.settings import Hyperparameters, Positive
 from w2s_core.versions import bitsandbytes_version, vllm_version
 
+MAX_SAMPLES = 100_000
+"""Responses a question: beyond it a setting is a slip, and no machine holds them."""
 Split = Literal["dev", "test"]
 """A split that models are judged on."""
 
@@ -48,7 +50,10 @@ class Evaluation(Section):
 
     splits: tuple[Split, ...] = ("test",)
     samples: int = Field(
-        default=10, ge=0, description="samples a question for pass@k; 0 = greedy accuracy only"
+        default=10,
+        ge=0,
+        le=MAX_SAMPLES,
+        description="samples a question for pass@k; 0 = greedy accuracy only",
     )
     temperature: float = Field(default=1.0, gt=0)
 
@@ -56,13 +61,13 @@ class Evaluation(Section):
 class Experiment(Section):
     """Everything that decides a run's result: what every recipe has. A recipe adds its own fields in a subclass."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)
     recipe: str = Field(default="weak_to_strong", description="the method; `w2s recipes` lists them")
     task: TaskConfig
     trust_remote_code: bool = Field(default=False, description="run Python code that a checkpoint brings")
     # the libraries that train seed NumPy's generator with it, which takes 32 bits
     seed: int = Field(default=0, ge=0, le=2**32 - 1)
-    max_new_tokens: int = Field(default=512, ge=1, description="longest response, in tokens")
+    max_new_tokens: int = Field(default=512, ge=1, le=10**6, description="longest response, in tokens")
     engine: Literal["transformers", "vllm"] = Field(
         default="transformers", description="what samples; vLLM draws other samples"
     )
@@ -221,8 +226,11 @@ def _override(tree: dict[str, Any], override: str) -> Place:
         raise UserError(f"override '{override}': write field=value, for example evaluation.samples=0")
     try:
         return set_field(tree, name, yaml.load(value, Loader=Loader))
-    except yaml.YAMLError:
-        raise UserError(f"override '{override}': '{value}' is not a YAML value") from None
+    except (yaml.YAMLError, RecursionError) as error:
+        problem = getattr(error, "problem", None) or "nested too deeply"
+        raise UserError(
+            f"override '{override[:80]}': '{value[:80]}' is not a YAML value ({problem})"
+        ) from None
     except UserError as error:
         raise UserError(f"override {error}") from None
 

@@ -10,17 +10,24 @@ import json
 import os
 import secrets
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
+from itertools import count, islice
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, NoReturn, Self, cast
 
 from w2s_core.errors import UserError
+from w2s_core.files import regular_size
 
 MAX_LINE = 16 * 1024**2
 """Bytes that one line may take, unpacked; no more than this is ever read at once."""
+MAX_BLANK = 1_000_000
+"""Blank lines in a row: a reader that passes over more of them is kept busy and says nothing."""
+MAX_RATIO, RATIO_FROM = 200, 64 * 1024**2
+"""Times that gzip data may grow, and the unpacked bytes from which this is looked at. Rows grow 3 to 30 times."""
 _GZIP_MAGIC = b"\x1f\x8b"
 _BOM = b"\xef\xbb\xbf"
 
@@ -100,7 +107,7 @@ class JsonRow:
         return value
 
     def _suggestion(self, name: str) -> str:
-        names = {known.lower(): known for known in self.fields if len(known) < 100}
+        names = {known.lower(): known for known in islice(self.fields, 1000) if len(known) < 100}
         close = get_close_matches(name.lower(), names, n=1, cutoff=0.6)
         if close:
             return f" (did you mean '{names[close[0]]}'?)"
@@ -119,26 +126,44 @@ def read_jsonl(path: Path, max_line: int = MAX_LINE) -> Iterator[JsonRow]:
     Raises:
         UserError: no such file, no row in it, or a line that is no JSON object (file and line).
     """
-    line = 0
-    found = False
+    line = filled = 0
     try:
+        regular_size(path)
         with path.open("rb") as raw, _unpacked(raw) as stream:
-            while part := stream.readline(max_line + 1):
+            for part in _lines(stream, raw, path, max_line):
                 line += 1
-                if len(part) > max_line:
-                    raise UserError(
-                        f"{path}, line {line}: longer than {max_line:,} bytes; is this JSON lines?"
-                    )
                 part = (part.removeprefix(_BOM) if line == 1 else part).strip()
                 if part:
-                    found = True
+                    filled = line
                     yield JsonRow(_parse(part, path, line), path, line)
+                elif line - filled > MAX_BLANK:
+                    raise UserError(
+                        f"{path}, line {line}: {MAX_BLANK:,} blank lines before it; is this JSON lines?"
+                    )
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise UserError(f"{path}, after line {line}: the gzip data is damaged or cut off ({error})") from None
     except OSError as error:
         _explain(path, error)
-    if not found:
+    if not filled:
         raise UserError(f"{path}: holds no rows")
+
+
+def _lines(stream: IO[bytes], raw: io.BufferedReader, path: Path, max_line: int) -> Iterator[bytes]:
+    """The lines of a stream that is unpacked from `raw`, within the bounds of a line and of the whole."""
+    unpacked = 0
+    for line in count(1):
+        part = stream.readline(max_line + 1)
+        if not part:
+            return
+        if len(part) > max_line:
+            raise UserError(f"{path}, line {line}: longer than {max_line:,} bytes; is this JSON lines?")
+        unpacked += len(part)
+        if unpacked > RATIO_FROM and unpacked > MAX_RATIO * raw.tell():
+            raise UserError(
+                f"{path}, line {line}: gzip data that grow to more than {MAX_RATIO} times their size; if they are "
+                "meant, unpack the file and give that"
+            )
+        yield part
 
 
 def read_unique(path: Path) -> Iterator[tuple[str, JsonRow]]:
@@ -272,8 +297,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """A JSON object; `json` itself keeps the last of two fields with one name."""
     fields = dict(pairs)
     if len(fields) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise _KeyTwice(next(name for name in names if names.count(name) > 1))
+        raise _KeyTwice(Counter(name for name, _ in pairs).most_common(1)[0][0])
     return fields
 
 

@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from w2s_core.steps.data import base_model, gold, questions
 from w2s_core.tasks import load_task
 
 STEPS_MODULE = "w2s_core.steps"
+_HUB_ID = re.compile(r"(?:[A-Za-z0-9_][\w.-]*/)?[A-Za-z0-9_][\w.-]*", re.ASCII)
+_REVISION = re.compile(r"[A-Za-z0-9_][\w./-]*", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -202,7 +205,7 @@ def resolve_base(model: str, *, code: bool = False) -> tuple[str, str]:
     if Path(model).is_absolute():
         return base_ref(model, code=code), model
     name, _, revision = model.partition("@")
-    if name.count("/") > 1 or not name or not revision:
+    if not _HUB_ID.fullmatch(name) or not _REVISION.fullmatch(revision) or ".." in model:
         raise UserError(
             f"model '{model}': neither a folder nor a hub id with its revision; write org/model@commit for a hub model"
         )

@@ -6,15 +6,20 @@ import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Any, NoReturn, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
 from w2s_core.errors import UserError
+from w2s_core.files import regular_size
 
 MAX_CONFIG_BYTES = 1_000_000
+MAX_VALUES = 20_000
+"""Names and values of a file; reading them takes a second or two, and no config is near it."""
+MAX_DIGITS = 1_000
+MAX_DEPTH = 20
 Place = tuple[str | int, ...]
 """Where a field stands: ("evaluation", "samples")."""
 Lines = dict[Place, int]
@@ -39,7 +44,38 @@ S = TypeVar("S", bound=Section)
 
 
 class Loader(yaml.SafeLoader):
-    """YAML's plain data, with 1e-3 a number, as JSON has it and people mean it; YAML 1.1 reads it as text."""
+    """YAML's plain data, with 1e-3 a number, as JSON has it and people mean it; YAML 1.1 reads it as text.
+
+    Aliases and merge keys are refused, since they can expand without bound; so are more values than `MAX_VALUES`.
+    """
+
+    _values = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """The next node, if it may stand in a file."""
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        if isinstance(event, yaml.AliasEvent):
+            self._refuse("aliases (*name) are not supported; write the value out", event)
+        self._values += 1
+        if self._values > MAX_VALUES:
+            self._refuse(f"more than {MAX_VALUES:,} names and values", event)
+        node: yaml.Node | None = super().compose_node(parent, index)
+        if node is not None and node.tag == "tag:yaml.org,2002:merge":
+            self._refuse("merge keys (<<) are not supported; write the fields out", node)
+        return node
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """A node's value; of a number with too many digits, or a date that cannot be, the line is named."""
+        try:
+            if node.tag.endswith((":int", ":float")) and len(node.value) > MAX_DIGITS:
+                self._refuse(f"a number of {len(node.value):,} digits (at most {MAX_DIGITS:,})", node)
+            return super().construct_object(node, deep)
+        except (ValueError, OverflowError) as error:
+            self._refuse(str(error), node)
+
+    @staticmethod
+    def _refuse(problem: str, place: Any) -> NoReturn:
+        raise yaml.MarkedYAMLError(problem=problem, problem_mark=place.start_mark)
 
 
 Loader.add_implicit_resolver(
@@ -50,10 +86,7 @@ Loader.add_implicit_resolver(
 
 
 def read_yaml(path: Path, title: str) -> tuple[dict[str, Any], Lines]:
-    """The YAML of a file as plain data, and the line of each field. `title` is named in errors ("an experiment").
-
-    Anchors are refused: they can expand without bound.
-    """
+    """The YAML of a file as plain data, and the line of each field. `title` is named in errors ("an experiment")."""
     return _parse(path, _read(path, title), title)
 
 
@@ -85,6 +118,8 @@ def _leaves(tree: Any, place: Place = ()) -> Iterator[tuple[Place, Any]]:
 def set_field(tree: dict[str, Any], dotted: str, value: Any) -> Place:
     """Set `a.b` in a tree, making sections on the way. Raises UserError where `a` is no section."""
     *parents, last = dotted.split(".")
+    if len(parents) > MAX_DEPTH:
+        raise UserError(f"'{dotted[:40]}...': {len(parents)} sections deep; no field is below {MAX_DEPTH}")
     branch = tree
     for parent in parents:
         child = branch.setdefault(parent, {})
@@ -97,7 +132,7 @@ def set_field(tree: dict[str, Any], dotted: str, value: Any) -> Place:
 
 def _read(path: Path, title: str) -> str:
     try:
-        if path.stat().st_size > MAX_CONFIG_BYTES:
+        if regular_size(path) > MAX_CONFIG_BYTES:
             raise UserError(f"{path}: larger than {MAX_CONFIG_BYTES:,} bytes: not {title}")
         return path.read_text(encoding="utf-8")
     except OSError as error:
@@ -108,10 +143,9 @@ def _read(path: Path, title: str) -> str:
 
 def _parse(path: Path, text: str, title: str) -> tuple[dict[str, Any], Lines]:
     try:
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=Loader)):
-            raise UserError(f"{path}: YAML aliases (*name) are not supported; write the value out")
-        root = yaml.compose(text, Loader=Loader)
-        tree = yaml.load(text, Loader=Loader)
+        loader = Loader(text)
+        root = loader.get_single_node()
+        tree = loader.construct_document(root) if root else None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}" if mark else str(path)

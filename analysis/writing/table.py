@@ -252,13 +252,15 @@ def to_markdown(table: Table) -> str:
     return "\n".join(lines) + "\n"
 
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+"""Line breaks, of which LaTeX would make a paragraph and Markdown the end of a table, and other control characters."""
 _MARKDOWN = re.compile(r"[\\|_*`~]|\](?=[(\[:])")
 """A bracket is a mark in a link only, and intervals are written with it."""
 
 
 def escape(text: str) -> str:
     """Text for Markdown on one line, all characters that it would read as marks escaped."""
-    text = text.replace("\n", " ").replace("&", "&amp;").replace("<", "&lt;")
+    text = _CONTROL.sub(" ", text).replace("&", "&amp;").replace("<", "&lt;")
     return _MARKDOWN.sub(r"\\\g<0>", text)
 
 
@@ -279,15 +281,24 @@ def to_csv(*tables: Table) -> str:
     named = any(table.of for table in tables)
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(
-        ["of"] * named
-        + [part for name in columns for part in _headings(name, name in spans, name in bounded)]
-    )
+    headings = [part for name in columns for part in _headings(name, name in spans, name in bounded)]
+    writer.writerow(map(plain, ["of"] * named + headings))
     for table in tables:
         for row in table.rows:
             cells = [_fields(row.get(name, EMPTY), name in spans, name in bounded) for name in columns]
-            writer.writerow([table.of] * named + [part for fields in cells for part in fields])
+            writer.writerow(map(plain, [table.of] * named + [part for fields in cells for part in fields]))
     return out.getvalue()
+
+
+_FORMULA = re.compile(r"\s*[=+\-@]")
+
+
+def plain(text: str) -> str:
+    """Text that a spreadsheet does not compute: what begins as a formula does gets an apostrophe; a number does not."""
+    return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
+
+
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|[+-]inf")
 
 
 def _headings(name: str, spans: bool, bounded: bool) -> list[str]:
@@ -363,7 +374,7 @@ _TEX = str.maketrans(
 
 def tex(text: str) -> str:
     """Text for LaTeX, all characters that it would read as commands escaped."""
-    return text.translate(_TEX)
+    return _CONTROL.sub(" ", text).translate(_TEX)
 
 
 def save_tables(

@@ -211,6 +211,33 @@ def test_what_is_no_markup_is_not_escaped_in_headings() -> None:
     assert to_markdown(Table(title, ["x"])).startswith(f"### {title}\n")
 
 
+FORMULAS = ["=cmd|' /C calc'!A0", "+SUM(A1)", "-2+3", "@now", "\t=1", " =1", "-x"]
+
+
+def test_formulas_in_csv_are_text_and_numbers_stay_numbers() -> None:
+    rows = [{"x": Cell(text), "=y": Cell("-5.2", -5.2)} for text in [*FORMULAS, "-5.2", "+1e-05", "5 - 3"]]
+    heading, *lines = csv.reader(io.StringIO(to_csv(Table("t", ["x", "=y"], rows, of="=z"))))
+    assert heading == ["of", "x", "'=y"]
+    assert [line[1] for line in lines] == [f"'{text}" for text in FORMULAS] + ["-5.2", "+1e-05", "5 - 3"]
+    assert {(line[0], line[2]) for line in lines} == {("'=z", "-5.2")}
+
+
+HOSTILE = "\\input{/etc/passwd} %&$#_{}~^ \\end{tabular}\n\n<script>alert(1)</script>\x1b[2J\u2028\r| x"
+
+
+def test_commands_and_line_breaks_in_latex_are_text() -> None:
+    table = Table(HOSTILE, ["x", HOSTILE], [{"x": Cell(HOSTILE), HOSTILE: Cell(HOSTILE)}], notes=[HOSTILE])
+    text = to_latex(table)
+    shown = r"\textbackslash{}input\{/etc/passwd\} \%\&\$\#\_\{\}\textasciitilde{}\textasciicircum{}"
+    assert text.count(shown) == 5
+    assert text.count("\n") == len(
+        to_latex(Table("t", ["x", "y"], [{"x": Cell("1")}], notes=["n"])).splitlines()
+    )
+    for markdown in to_markdown(table).splitlines():
+        assert "<script" not in markdown
+        assert all(char.isprintable() for char in markdown)
+
+
 def test_cells() -> None:
     assert percent(math.nan).text == "–"
     assert percent(0.1234).text == "12.3"

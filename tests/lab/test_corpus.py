@@ -154,7 +154,7 @@ def test_special_tokens(tokenizer) -> None:  # type: ignore[no-untyped-def]
         (("texts: mixed", "texts: mixt"), "reads texts 'mixt'"),
         (("one_box_only", "one_bocks_only"), "unknown traits"),
         (("context: 640", "context: big"), "context"),
-        (("context: 640", "context: [640"), "not YAML"),
+        (("context: 640", "context: [640"), "not valid YAML"),
     ],
 )
 def test_bad_recipes_are_one_clear_line(tmp_path: Path, change: tuple[str, str], wanted: str) -> None:
@@ -167,7 +167,7 @@ def test_bad_recipes_are_one_clear_line(tmp_path: Path, change: tuple[str, str],
 
 
 def test_missing_recipe(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match="cannot read a recipe"):
         load_recipe(tmp_path / "none.yaml")
 
 

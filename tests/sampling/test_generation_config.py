@@ -130,7 +130,7 @@ def test_a_value_that_makes_no_sense_is_one_line(
 
 
 @pytest.mark.parametrize(
-    ("content", "complaint"), [("[1]", "a mapping of settings is needed"), ("{", "cannot be read (Expecting")]
+    ("content", "complaint"), [("[1]", "expected a JSON object"), ("{", "not valid JSON (Expecting")]
 )
 def test_a_damaged_file_is_one_line(content: str, complaint: str, tmp_path: Path) -> None:
     (tmp_path / "generation_config.json").write_text(content)

@@ -84,6 +84,16 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"space": {"stage2.keep": {"low": 0, "high": 1, "step": 1e-300}}}, r"give more than 100,000 values"),
     ({"space": {"shots": {"low": 1, "high": 10**400, "step": 1}}}, r"no end may be beyond 1e\+15"),
     ({"base": "nothing.yaml"}, r"nothing.yaml: cannot read an experiment"),
+    ({"space": {"shots": list(range(1, 1002))}}, r":\d+: field 'space.shots': at most 1,000 values can be"),
+    (
+        {"space": {f"sft.{name}": list(range(1, 200)) for name in ("lora_r", "lora_alpha", "batch_size")}},
+        r":4: field 'space': its grid has 7,880,599 runs; at most 100,000: list fewer values",
+    ),
+    ({"seeds": [2**40]}, r":\d+: field 'seeds': must be different, not negative and at most 4294967295"),
+    ({"seeds": list(range(100_000))}, r"more than 20,000 names and values"),
+    ({"sampler": {"name": "tpe", "trials": 10**20}}, r":\d+: field 'sampler.trials': should be less than"),
+    ({"retries": 10**9}, r":\d+: field 'retries': should be less than or equal to 1000"),
+    ({"name": "../study"}, r":\d+: field 'name': "),
     ({"storage": 3}, r"field 'storage': should be a valid string"),
 ]
 

@@ -8,7 +8,7 @@ from w2s_core.engine import Garbage, Handle, Planned, Store, plan
 from w2s_core.engine.gc import TRASH_DAYS
 from w2s_core.engine.spec import is_earlier_format
 from w2s_core.engine.step import topological
-from w2s_core.errors import UserError
+from w2s_core.errors import UserError, one_line
 from w2s_core.experiment import read_recorded
 from w2s_core.recipes.record import model_names, outline, recipe_name
 from w2s_core.runs import Graph, build_graph
@@ -88,7 +88,7 @@ def render_garbage(garbage: Garbage, dry_run: bool) -> str:
 def render_record(store: Store, name: str) -> str:
     """A run's experiment, by the fields of its own recipe, and the targets that it points at."""
     record = store.refs.read(name)
-    settings = "\n".join(f"  {field} = {value}" for field, value in fields(record["experiment"]))
+    settings = "\n".join(one_line(f"  {field} = {value}") for field, value in fields(record["experiment"]))
     targets = [
         (label, _state(store, key), _summary(store, key), key[:12])
         for label, key in ((entry.label, record["targets"][entry.label]) for entry in outline(record))

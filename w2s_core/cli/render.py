@@ -5,12 +5,14 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from w2s_core.errors import one_line
+
 Cells = Sequence[str]
 
 
 def table(header: Cells, rows: Iterable[Cells]) -> str:
     """Columns padded to their widest cell, two blanks between."""
-    listed = [tuple(header), *(tuple(row) for row in rows)]
+    listed = [tuple(header), *(tuple(map(one_line, row)) for row in rows)]
     widths = [max(len(row[i]) for row in listed) for i in range(len(header))]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in listed)
     return "\n".join(line.rstrip() for line in lines)

@@ -5,7 +5,6 @@ model takes. Sources of the formulas: LoRA (Hu et al. 2106.09685), AdamW (Loshch
 activations as counted by Korthikanti et al. 2205.05198 (section 4) for what PyTorch keeps of a gated layer.
 """
 
-import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Any
 from w2s_core.engine import Handle
 from w2s_core.errors import UserError
 from w2s_core.experiment import Experiment
+from w2s_core.files import read_json_object
 from w2s_core.load_errors import reason
 
 FLOAT32, HALF = 4, 2
@@ -127,18 +127,9 @@ class Sampling:
 
 def read_config(folder: Path) -> dict[str, Any]:
     """The content of config.json. Raises UserError where it is missing or no JSON object."""
-    path = folder / "config.json"
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{folder}: not a model, config.json is missing") from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not valid JSON ({error})") from None
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: expected a JSON object")
-    return content
+    if not (folder / "config.json").exists():
+        raise UserError(f"{folder}: not a model, config.json is missing")
+    return read_json_object(folder / "config.json")
 
 
 def read_weights(folder: Path, config: Mapping[str, Any]) -> Weights:
@@ -177,11 +168,11 @@ def weight_files(folder: Path) -> list[Path]:
     if not index.is_file():
         raise UserError(f"{folder}: no model.safetensors, nor model.safetensors.index.json with its shards")
     try:
-        placed = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        placed = read_json_object(index)["weight_map"]
         shards = sorted(set(placed.values()))
         if not shards or any(not isinstance(one, str) or Path(one).name != one for one in shards):
             raise ValueError
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise UserError(f"{index}: expected {{'weight_map': {{tensor: file in this folder}}}}") from None
     if missing := [one for one in shards if not (folder / one).is_file()]:
         raise UserError(f"{folder}: {len(missing)} of {len(shards)} shards missing, {missing[0]} among them")

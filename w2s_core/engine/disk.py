@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from w2s_core.errors import UserError
+from w2s_core.errors import UserError, one_line
 
 
 class DiskFullError(UserError):
@@ -78,7 +78,7 @@ def set_aside(path: Path, folder: Path) -> Path:
 
 def warn(message: str) -> None:
     """Tell the user on stderr what was wrong in the store, in one line; the command goes on."""
-    sys.stderr.write(f"w2s: {message}\n")
+    sys.stderr.write(f"w2s: {one_line(message)}\n")
 
 
 def append_line(path: Path, record: Any) -> None:

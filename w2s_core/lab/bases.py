@@ -5,12 +5,12 @@ import json
 from pathlib import Path
 from typing import Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from w2s_core.errors import UserError
 from w2s_core.lab.authors import AuthorKind
 from w2s_core.lab.domains import DOMAINS
+from w2s_core.strict_yaml import read_yaml
 
 LATER = {"task", "fewest", "rope_theta", "initial", "tied", "before"}
 """Fields that came after the first bases were made."""
@@ -162,12 +162,7 @@ def _fields(section: Section) -> dict[str, object]:
 
 def load_recipe(path: Path) -> Recipe:
     """Read a recipe. Raises UserError, one line, for a missing file, bad YAML or a bad field."""
-    try:
-        tree = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    tree, _ = read_yaml(path, "a recipe")
     try:
         return Recipe.model_validate(tree)
     except ValidationError as error:

@@ -12,7 +12,7 @@ from functools import partial
 
 from pydantic import Field
 
-from w2s_core.experiment import Experiment, Training
+from w2s_core.experiment import MAX_SAMPLES, Experiment, Training
 from w2s_core.recipes.recipe import Answerer, Given, Recipe, Targets, answer
 from w2s_core.steps import keep_majority, keep_right, sft
 
@@ -22,7 +22,7 @@ class SelfTraining(Experiment):
 
     model: str = Field(description="folder of the base model (relative to this file), or hub id@revision")
     sft: Training
-    samples: int = Field(default=8, ge=2, description="solutions sampled a question")
+    samples: int = Field(default=8, ge=2, le=MAX_SAMPLES, description="solutions sampled a question")
     temperature: float = Field(default=1.0, gt=0)
     confidence: float = Field(default=0.6, ge=0, le=1, description="least share of the commonest answer")
 

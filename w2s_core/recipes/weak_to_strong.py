@@ -14,7 +14,7 @@ from pydantic import Field
 
 from w2s_core.engine import Handle
 from w2s_core.errors import UserError
-from w2s_core.experiment import Experiment, Preference, Training
+from w2s_core.experiment import MAX_SAMPLES, Experiment, Preference, Training
 from w2s_core.recipes.recipe import Answerer, Given, Outline, Recipe, Role, Targets, answer
 from w2s_core.steps import agree, contrast, demonstrate, grade, on_same_questions, prefer, random_subset, sft
 from w2s_core.strict_yaml import Section
@@ -26,7 +26,7 @@ SIDES = {"weak": ("weak",), "icl": ("icl",), "hybrid": ("weak", "icl")}
 class StageOne(Section):
     """Stage I: iterations of agreement and fine-tuning (paper, section 3.1)."""
 
-    iterations: int = Field(default=2, ge=1)
+    iterations: int = Field(default=2, ge=1, le=100)
     samples: int = Field(
         default=1, ge=1, description="answers a side and question; 1 = greedy, as in the paper"
     )
@@ -38,11 +38,11 @@ class StageTwo(Section):
     """Stage II: contrastive pairs by the model's own confidence, then preference training (paper, section 3.2)."""
 
     methods: tuple[Literal["dpo", "orpo"], ...] = ("dpo", "orpo")
-    samples: int = Field(default=10, ge=2, description="solutions sampled a question")
+    samples: int = Field(default=10, ge=2, le=MAX_SAMPLES, description="solutions sampled a question")
     temperature: float = Field(default=1.0, gt=0)
     keep: float = Field(default=0.6, ge=0, le=1, description="least confidence of the majority answer")
     flip: float = Field(default=0.8, ge=0, le=1, description="least confidence to overrule the weak answer")
-    per_question: int = Field(default=1, ge=1, description="pairs a question, at most")
+    per_question: int = Field(default=1, ge=1, le=MAX_SAMPLES, description="pairs a question, at most")
     dpo: Preference
     orpo: Preference
 
@@ -52,7 +52,7 @@ class WeakToStrong(Experiment):
 
     weak: str = Field(description="folder of the weak base model (relative to this file), or hub id@revision")
     strong: str = Field(description="folder of the strong base model, or hub id@revision")
-    shots: int = Field(default=4, ge=1, description="demonstrations in the strong model's prompt")
+    shots: int = Field(default=4, ge=1, le=10_000, description="demonstrations in the strong model's prompt")
     weak_sft: Training
     sft: Training
     stage1: StageOne = StageOne()

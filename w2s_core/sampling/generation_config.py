@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from w2s_core.engine import Handle
 from w2s_core.errors import UserError
+from w2s_core.files import read_json_object
 from w2s_core.load_errors import reason
 from w2s_core.sampling.interface import SamplingParams
 
@@ -61,15 +62,9 @@ def applied(model: Handle, shipped: Shipped, *, greedy: bool) -> dict[str, float
 
 
 def _content(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(_missing(str(path.parent))) from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read ({error})") from None
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: a mapping of settings is needed")
-    return content
+    if not path.exists():
+        raise UserError(_missing(str(path.parent)))
+    return read_json_object(path)
 
 
 def _missing(source: str) -> str:

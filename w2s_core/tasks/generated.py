@@ -7,6 +7,9 @@ from typing import Any
 from w2s_core.errors import UserError
 from w2s_core.tasks import unknown
 
+MAX_SIZE = 1_000_000
+"""Problems a split: it is made in memory."""
+
 
 @dataclass(frozen=True)
 class Generated:
@@ -40,7 +43,7 @@ def read_options(
         if name not in names:
             raise UserError(f"task '{task}': {unknown('option', str(name), names)}")
     return Generated(
-        {name: _whole(task, name, options.get(name, size), 1) for name, size in sizes.items()},
+        {name: _whole(task, name, options.get(name, size), 1, MAX_SIZE) for name, size in sizes.items()},
         _levels(task, options.get("levels", levels), known_levels),
         _whole(task, "seed", options.get("seed", 0)),
     )
@@ -57,10 +60,13 @@ def apportion(size: int, levels: Mapping[int, float]) -> dict[int, int]:
     return counts
 
 
-def _whole(task: str, name: str, value: object, least: int = 0) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+def _whole(task: str, name: str, value: object, least: int = 0, most: int = 2**63 - 1) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        bounds = f"at least {least}" + (
+            f" and at most {most}" if isinstance(value, int) and value > most else ""
+        )
         raise UserError(
-            f"task '{task}': option '{name}' must be a whole number of at least {least} (given: {value!r})"
+            f"task '{task}': option '{name}' must be a whole number of {bounds} (given: {str(value)[:80]!r})"
         )
     return value
 

@@ -33,16 +33,20 @@ class Hyperparameters(Section):
     """
 
     learning_rate: Positive
-    batch_size: int = Field(default=32, ge=1, description="examples a step")
-    epochs: Positive | None = Field(default=None, description="passes over the set; or give max_steps")
-    max_steps: int | None = Field(default=None, ge=1, description="optimiser steps; or give epochs")
-    lora_r: int = Field(default=32, ge=1)
-    lora_alpha: int = Field(default=64, ge=1)
+    batch_size: int = Field(default=32, ge=1, le=10**6, description="examples a step")
+    epochs: Positive | None = Field(
+        default=None, le=10**6, description="passes over the set; or give max_steps"
+    )
+    max_steps: int | None = Field(default=None, ge=1, le=10**9, description="optimiser steps; or give epochs")
+    lora_r: int = Field(default=32, ge=1, le=16_384)  # the width of the largest models
+    lora_alpha: int = Field(default=64, ge=1, le=10**9)
     lora_dropout: float = Field(default=0.0, ge=0, lt=1)
     warmup_ratio: float = Field(default=0.03, ge=0, lt=1)
     scheduler: Literal["cosine", "linear", "constant"] = "cosine"
     weight_decay: float = Field(default=0.0, ge=0, allow_inf_nan=False)
-    max_length: int = Field(default=1024, ge=2, description="tokens; longer examples are dropped and counted")
+    max_length: int = Field(
+        default=1024, ge=2, le=10**7, description="tokens; longer examples are dropped and counted"
+    )
 
     @model_validator(mode="after")
     def _exactly_one_duration(self) -> "Hyperparameters":

@@ -7,59 +7,19 @@ machine is no part of it. Only safetensors are read. Code of a checkpoint is run
 `trust_remote_code: true`; the base's name then says so too ("sha256+code:", "hub+code:").
 """
 
-import hashlib
-import json
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from w2s_core.engine import disk
 from w2s_core.errors import UserError
+from w2s_core.files import read_json_object
 from w2s_core.load_errors import reason
+from w2s_core.models.base_files import base_ref as base_ref
+from w2s_core.models.base_files import check_base, check_code, check_config, is_plain
 
 GPU_DRIVERS = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", "/dev/kfd")
 """A GPU that torch can use shows as one of these; where none is, importing torch to ask would cost seconds."""
-_IDENTITY = ("config.json", "generation_config.json", "*.safetensors", "*.safetensors.index.json")
-_TOKENIZER = ("tokenizer.json", "tokenizer.model", "*.tiktoken", "vocab.json", "vocab.txt", "merges.txt")
-_TOKENIZER_EXTRAS = (
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "chat_template.jinja",
-)
-_CODE = ("*.py",)
-_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
-
-
-def base_ref(path: str | Path, *, code: bool = False) -> str:
-    """The name of a local base model: "sha256:" and a digest over its weights, config and tokenizer files.
-
-    The folder's own name and place, other files in it (a README, a training log), and generation settings other than
-    the end tokens make no difference.
-    code: its own Python files may be run; they are then part of the digest, and the name begins "sha256+code:".
-    Raises UserError if the folder is none that `load_model` could load.
-    """
-    folder = Path(path)
-    _check_base(folder)
-    patterns = (*_IDENTITY, *_TOKENIZER, *_TOKENIZER_EXTRAS, *(_CODE if code else ()))
-    files = {path for pattern in patterns for path in folder.glob(pattern)}
-    lines = [f"{_identity_of(path)}  {path.name}\n" for path in sorted(files)]
-    return f"sha256{'+code' if code else ''}:" + hashlib.sha256("".join(lines).encode()).hexdigest()
-
-
-def _identity_of(path: Path) -> str:
-    """The digest of a file; of generation_config.json only the end tokens count, others act on samples alone."""
-    if path.name == "generation_config.json":
-        with suppress(
-            ValueError, AttributeError
-        ):  # a damaged file has the digest of its bytes, and fails to load
-            return (
-                f"eos_token_id {json.dumps(json.loads(path.read_text(encoding='utf-8')).get('eos_token_id'))}"
-            )
-    return _sha256(path)
 
 
 def runs_code(ref: str) -> bool:
@@ -129,6 +89,7 @@ def load_model(
     code = runs_code(artifact["base"])
     tokenizer = _tokenizer(source, revision, code=code)
     model = _base(source, revision, _loading(precision, device if quantization else None), code=code)
+    _check_vocabulary(source, model.config, tokenizer)
     for name in artifact["adapters"] if _has_weights() else ():
         model = _merged(model, folder / name)
     return (model if quantization else model.to(device)).eval(), tokenizer
@@ -153,8 +114,11 @@ def open_base(ref: str, bases: Mapping[str, str | Path]) -> tuple[Any, Any]:
         _check_hub_weights(source, revision)
     tokenizer = _tokenizer(source, revision, code=code)
     if local:
-        return _base(source, revision, {"device_map": "meta"}, code=code).config, tokenizer
-    return _config(source, revision, code=code), tokenizer
+        config = _base(source, revision, {"device_map": "meta"}, code=code).config
+    else:
+        config = _config(source, revision, code=code)
+    _check_vocabulary(source, config, tokenizer)
+    return config, tokenizer
 
 
 def _artifact(folder: Path) -> dict[str, Any]:
@@ -164,14 +128,16 @@ def _artifact(folder: Path) -> dict[str, Any]:
         raise UserError(f"{folder}: there is no such model folder")
     if not path.is_file():
         raise UserError(f"{folder}: not a model artifact, model.json is missing")
-    try:
-        content = json.loads(path.read_text())
-    except ValueError as error:
-        raise UserError(f"{path}: not valid JSON ({error})") from None
-    adapters = content.get("adapters") if isinstance(content, dict) else None
-    if not isinstance(adapters, list) or not isinstance(content.get("base"), str):
-        raise UserError(f'{path}: expected {{"base": "<ref>", "adapters": ["<folder>", ...]}}')
-    return {"base": content["base"], "adapters": adapters}
+    content = read_json_object(path)
+    base, adapters = content.get("base"), content.get("adapters")
+    if not isinstance(adapters, list) or not isinstance(base, str) or not all(map(_is_inside, adapters)):
+        raise UserError(f'{path}: expected {{"base": "<ref>", "adapters": ["<folder inside>", ...]}}')
+    return {"base": base, "adapters": adapters}
+
+
+def _is_inside(name: Any) -> bool:
+    """Whether it is the name of an adapter's folder inside an artifact: "adapters/0"."""
+    return isinstance(name, str) and all(map(is_plain, name.split("/")))
 
 
 def _source(ref: str, bases: Mapping[str, str | Path]) -> tuple[str, str | None]:
@@ -180,48 +146,23 @@ def _source(ref: str, bases: Mapping[str, str | Path]) -> tuple[str, str | None]
         known = ", ".join(sorted(bases)) or "none"
         raise UserError(f"base model {ref} is not among the models of this experiment (known: {known})")
     place = str(bases[ref])
-    if ref.startswith(("hub:", "hub+code:")) and not Path(place).is_dir():
+    if ref.startswith(("hub:", "hub+code:")) and not Path(place).is_absolute():
+        if Path(place).is_dir():
+            raise UserError(
+                f"{place}: the folder of that name where you stand would be loaded in place of the hub's model: "
+                "start elsewhere, or rename it"
+            )
         return place, ref.rpartition("@")[2] if "@" in ref else None
     if ref.startswith(("sha256:", "sha256+code:")) and base_ref(place, code=runs_code(ref)) != ref:
         raise UserError(f"{place}: the base model changed since the experiment named it {ref[:19]}...")
-    _check_base(Path(place))
+    check_base(Path(place), code=runs_code(ref))
     return place, None
-
-
-def _check_base(folder: Path) -> None:
-    """A base folder has a config, a tokenizer and safetensors."""
-    if not folder.is_dir():
-        raise UserError(f"{folder}: there is no such model folder")
-    if not (folder / "config.json").is_file():
-        raise UserError(f"{folder}: not a model, config.json is missing")
-    if not any(folder.glob("*.safetensors")):
-        if pickles := sorted(path.name for pattern in _PICKLES for path in folder.glob(pattern)):
-            raise UserError(
-                f"{folder}: {pickles[0]} is a pickle, which can run code when read, and is refused; convert it once,"
-                " where you trust it: AutoModelForCausalLM.from_pretrained(folder).save_pretrained(new_folder)"
-            )
-        raise UserError(f"{folder}: no weights, expected model.safetensors or its shards")
-    if not any(path for pattern in _TOKENIZER for path in folder.glob(pattern)):
-        raise UserError(
-            f"{folder}: no tokenizer (tokenizer.json or tokenizer.model): save it beside the model"
-        )
-
-
-def _sha256(path: Path) -> str:
-    stat = path.stat()
-    return _cached_sha256(str(path.resolve()), stat.st_mtime_ns, stat.st_size)
-
-
-@lru_cache(maxsize=4096)
-def _cached_sha256(path: str, mtime_ns: int, size: int) -> str:
-    return disk.sha256_file(Path(path))
 
 
 def _tokenizer(source: str, revision: str | None, *, code: bool = False) -> Any:
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-    if code:
-        _check_code_is_its_own(source, revision)
+    _check_configs(source, revision, code=code)
     # AutoTokenizer gives some families (Qwen2) their own pre-tokenizer, whatever tokenizer.json says.
     tokenizer_class = PreTrainedTokenizerFast if _stands_by_itself(Path(source)) else AutoTokenizer
     try:
@@ -235,28 +176,44 @@ def _tokenizer(source: str, revision: str | None, *, code: bool = False) -> Any:
     return tokenizer
 
 
-def _check_code_is_its_own(source: str, revision: str | None) -> None:
-    """Code in another repository ("org/other--file.Class") is whatever stands there today: no digest names it."""
+def _check_configs(source: str, revision: str | None, *, code: bool) -> None:
+    """Look at a base's configs as they stand, before transformers builds anything of them or follows a name in them."""
     from transformers import PretrainedConfig
+    from transformers.models.auto.tokenization_auto import get_tokenizer_config
+    from transformers.utils import find_adapter_config_file
 
     try:
-        named = PretrainedConfig.get_config_dict(source, revision=revision)[0].get("auto_map") or {}
+        config = PretrainedConfig.get_config_dict(source, revision=revision)[0]
+        adapter = find_adapter_config_file(source, revision=revision)
+        of_tokenizer = get_tokenizer_config(source, revision=revision) if code else {}
     except Exception as error:  # noqa: BLE001 - from json, transformers and the hub client alike
         raise UserError(f"{source}: its config cannot be loaded: {reason(error)}") from None
-    if elsewhere := sorted(str(place) for place in named.values() if "--" in str(place)):
+    if adapter is not None:
         raise UserError(
-            f"{source}: its code lies in another repository ({elsewhere[0]}), which is not pinned: copy the files "
-            "beside the weights, and name them without the repository in config.json's auto_map"
+            f"{source}: an adapter, whose base model no revision pins: merge it, and name the result"
+        )
+    check_config(source, config, code=code)
+    if code:
+        check_code(source, of_tokenizer)
+
+
+def _check_vocabulary(source: str, config: Any, tokenizer: Any) -> None:
+    """Each token has an embedding: else a batch that holds it fails in the middle of a training."""
+    token, number = max(tokenizer.get_vocab().items(), key=lambda entry: int(entry[1]))
+    rows = config.get_text_config().vocab_size
+    if number >= rows:
+        raise UserError(
+            f"{source}: the tokenizer's token {token[:40]!r} has the number {number}, and the model only {rows} "
+            f"embeddings (0 to {rows - 1}): save the model after resize_token_embeddings, or its own tokenizer"
         )
 
 
 def _stands_by_itself(folder: Path) -> bool:
     """Whether a local tokenizer.json is all there is to the tokenizer: its config names no family's class."""
     try:
-        config = json.loads((folder / "tokenizer_config.json").read_text())
-    except (OSError, ValueError):
+        named = read_json_object(folder / "tokenizer_config.json").get("tokenizer_class")
+    except UserError:
         return False
-    named = config.get("tokenizer_class") if isinstance(config, dict) else None
     return named in ("TokenizersBackend", "PreTrainedTokenizerFast") and (folder / "tokenizer.json").is_file()
 
 
