@@ -49,6 +49,7 @@ def sweep(
     from sweeps.report import render_dry_run, render_trials
     from sweeps.study_file import load_study
     from w2s_core.engine import Store
+    from w2s_core.engine.redaction import command_line
 
     loaded = load_study(study)
     store = Store(root)
@@ -58,7 +59,7 @@ def sweep(
         machine,
         storage=storage,
         dry_run=dry_run,
-        command=("w2s", *sys.argv[1:]),
+        command=tuple(command_line()),
         mirror=_mirror(store, root, loaded.study.name, trackers) if trackers else None,
     )
     run = Sweep(loaded, store, how)
@@ -96,10 +97,11 @@ def trial(
     from sweeps.study_file import load_study
     from sweeps.wandb_sweep import read_cell
     from w2s_core.engine import Store
+    from w2s_core.engine.redaction import command_line
 
     loaded = load_study(study)
     store = Store(root)
-    run = Sweep(loaded, store, How(machine, storage, command=("w2s", *sys.argv[1:])))
+    run = Sweep(loaded, store, How(machine, storage, command=tuple(command_line())))
     cell = read_cell(loaded, run.planner, values)
     results = run.run_cell(cell)
     if run.swept.interrupted:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from w2s_core.engine.redaction import redact_text
 from w2s_core.errors import UserError
 
 if TYPE_CHECKING:
@@ -36,11 +37,13 @@ def open_storage(url: str) -> "optuna.storages.RDBStorage":
 
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # a ValueError for a port that is no number
+        scheme, colon, _ = url.partition(":")  # what follows may be a password in the wrong place
         raise UserError(
-            f"storage '{url}' is no database URL; write sqlite:///FILE or postgresql://USER@HOST/NAME"
+            f"storage '{scheme}{colon and ':...'}' is no database URL; "
+            "write sqlite:///FILE or postgresql://USER@HOST/NAME"
         ) from None
-    shown = parsed.render_as_string(hide_password=True)
+    shown = redact_text(url)
     if parsed.drivername == "postgresql":
         parsed = parsed.set(drivername="postgresql+psycopg")
     waits = {"timeout": 60} if parsed.drivername == "sqlite" else {"connect_timeout": 10}
@@ -69,7 +72,6 @@ def open_storage(url: str) -> "optuna.storages.RDBStorage":
 def still_answers(url: str) -> Iterator[None]:
     """Inside, a database that stops answering is a UserError: what is computed lies in the store, safe."""
     from optuna.exceptions import StorageInternalError
-    from sqlalchemy.engine import make_url
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
@@ -77,9 +79,9 @@ def still_answers(url: str) -> Iterator[None]:
     except (SQLAlchemyError, StorageInternalError) as error:
         cause = error.__cause__ or error
         reason = str(getattr(cause, "orig", None) or cause).strip().splitlines()[0]
-        shown = make_url(url).render_as_string(hide_password=True)
         raise UserError(
-            f"storage {shown} stopped answering: {reason}. What is computed is kept; the same command goes on"
+            f"storage {redact_text(url)} stopped answering: {reason}. "
+            "What is computed is kept; the same command goes on"
         ) from None
 
 

@@ -21,8 +21,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
+from w2s_core.engine.redaction import redact, redact_text
 from w2s_core.errors import UserError
-from w2s_core.tracking.redaction import redact, redact_text
 
 BACKENDS = {
     "wandb": ("W&B", "w2s_core.tracking.backends:record_in_wandb"),
