@@ -29,6 +29,11 @@ storage_option = click.option(
 @click.option(
     "--dry-run", is_flag=True, help="Print trials, distinct and cached steps, expected time and disk."
 )
+@click.option(
+    "--rebuild",
+    is_flag=True,
+    help="First make Optuna's SQLite database anew from the store; the file in its place is moved aside.",
+)
 @compute_options
 @storage_option
 @tracker_options
@@ -37,6 +42,7 @@ def sweep(
     root: Path,
     study: Path,
     dry_run: bool,
+    rebuild: bool,
     machine: "Machine",
     storage: str | None,
     trackers: TrackerChoice,
@@ -46,10 +52,13 @@ def sweep(
     The same command goes on after an interruption, and does nothing when all cells are complete.
     """
     from sweeps.driver import How, Sweep
+    from sweeps.journal import rebuild as make_anew
     from sweeps.report import render_dry_run, render_trials
+    from sweeps.storage import default_url
     from sweeps.study_file import load_study
     from w2s_core.engine import Store
     from w2s_core.engine.redaction import command_line
+    from w2s_core.errors import UserError
 
     loaded = load_study(study)
     store = Store(root)
@@ -62,6 +71,10 @@ def sweep(
         command=tuple(command_line()),
         mirror=_mirror(store, root, loaded.study.name, trackers) if trackers else None,
     )
+    if rebuild:
+        if dry_run:
+            raise UserError("--rebuild writes a database: leave out --dry-run")
+        click.echo(make_anew(storage or loaded.study.storage or default_url(store.root), store), err=True)
     run = Sweep(loaded, store, how)
     if dry_run:
         click.echo(render_dry_run(run, store, machine.workers or os.cpu_count() or 1))

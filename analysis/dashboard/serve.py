@@ -114,17 +114,10 @@ def _studies_in(url: str, *, required: bool) -> dict[str, int]:
     Raises:
         UserError: there is no database although the user named one (`required`), or it cannot be read.
     """
-    from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import ArgumentError
+    from sweeps.storage import database_file, known_studies, open_storage
 
-    from sweeps.storage import known_studies, open_storage
-
-    try:
-        parsed = make_url(url)
-    except (ArgumentError, ValueError):
-        parsed = None  # open_storage says what is wrong with it
-    file = parsed.database if parsed is not None and parsed.drivername.startswith("sqlite") else None
-    if file is not None and not Path(file).is_file():
+    file = database_file(url)
+    if file is not None and not file.is_file():
         if required:
             raise UserError(f"storage {redact_text(url)}: there is no file {file}")
         return {}
