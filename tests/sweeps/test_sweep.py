@@ -378,3 +378,23 @@ def test_trials_are_runs_of_one_group_in_the_trackers(lab: Path, tmp_path: Path)
         "all cells share M_plus, and its key says so"
     )
     assert len({stage.get("prefer:dpo") for stage in stages}) == 3
+
+
+def test_a_lost_database_is_told_and_made_anew(lab: Path, tmp_path: Path) -> None:
+    for part in ("tiny.yaml", "study.yaml"):
+        shutil.copy(lab / part, tmp_path)
+    store = shutil.copytree(lab / "store", tmp_path / "store")
+    before, history = trials(store), (store / "history.jsonl").read_text()
+    (store / "studies.db").unlink()
+    told = w2s("sweep", tmp_path / "study.yaml", store=store, check=False)
+    assert told.returncode == 2
+    assert len(told.stderr.splitlines()) == 1
+    assert "study 'tiny-study' is lost: 4 of its trials are noted" in told.stderr
+    assert (
+        w2s("sweep", tmp_path / "study.yaml", "--rebuild", "--dry-run", store=store, check=False).returncode
+        == 2
+    )
+    done = w2s("sweep", tmp_path / "study.yaml", "--rebuild", store=store)
+    assert "studies.db is made anew: tiny-study (4 trials)" in done.stderr
+    assert trials(store) == before
+    assert (store / "history.jsonl").read_text() == history

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import sys
 from collections import Counter
 from pathlib import Path
@@ -253,7 +254,13 @@ def _say_error(message: str) -> None:
 
 
 def main() -> None:
-    """Run the command line; a user's mistake is one line on stderr and status 2, an interrupt status 130."""
+    """Run the command line; a user's mistake is one line on stderr and status 2, an interrupt status 130.
+
+    SIGTERM and SIGHUP interrupt as Ctrl-C does, unless the caller has them ignored (nohup).
+    """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
     try:
         status = w2s.main(standalone_mode=False)
         sys.exit(status if isinstance(status, int) else 0)
