@@ -157,10 +157,11 @@ def _mirror(store: Any, root: Path, group: str, trackers: TrackerChoice) -> Mirr
     """Shows a run to the trackers, with its objectives; they may fail, the sweep does not.
 
     A warning is printed once, not once a trial, and after the first trial that W&B did not take online all are offline.
+    A tracker that was given up gets no more trials: each would wait as long.
     """
     from w2s_core.tracking import mirror_run
     from w2s_core.tracking.backends import NO_WAY_ONLINE
-    from w2s_core.tracking.trackers import to_stderr
+    from w2s_core.tracking.trackers import BACKENDS, TOO_SLOW, to_stderr
 
     warned: set[str] = set()
     names = list(trackers.names)
@@ -169,10 +170,15 @@ def _mirror(store: Any, root: Path, group: str, trackers: TrackerChoice) -> Mirr
         if line not in warned:
             to_stderr(line)
         warned.add(line)
+        for name in [name for name in names if line.startswith(BACKENDS[name][0]) and TOO_SLOW in line]:
+            names.remove(name)
+            to_stderr(f"{BACKENDS[name][0]} gets no more trials of this sweep")
 
     def mirror(name: str, values: Mapping[str, float]) -> None:
         goes_online = trackers.online and not any(NO_WAY_ONLINE in line for line in warned)
         folder = root / "trackers"
-        mirror_run(store, name, names, folder, online=goes_online, group=group, values=values, warn=warn)
+        mirror_run(
+            store, name, list(names), folder, online=goes_online, group=group, values=values, warn=warn
+        )
 
     return mirror

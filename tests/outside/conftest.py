@@ -13,6 +13,7 @@ import pytest
 
 GUARD = Path(__file__).parent / "guard"
 REPOSITORY = Path(__file__).resolve().parents[2]
+RECIPE = REPOSITORY / "tests" / "sweeps" / "plain_recipe.py"
 SECRETS = {
     "WANDB_API_KEY": "5ec2e7" + "a1b2c3d4e5" * 3 + "f6a7",
     "HF_TOKEN": "hf_" + "PlantedPlantedPlantedPlanted",
@@ -61,8 +62,7 @@ class Outside:
         return done
 
     def w2s(self, *arguments: object, status: int = 0) -> subprocess.CompletedProcess[str]:
-        recipe = REPOSITORY / "tests" / "sweeps" / "plain_recipe.py"
-        done = self.python("-m", "w2s_core.cli", "--import", recipe, "--store", "store", *arguments)
+        done = self.python("-m", "w2s_core.cli", "--import", RECIPE, "--store", "store", *arguments)
         assert done.returncode == status, done.stderr[-2000:]
         assert "Traceback" not in done.stderr
         return done

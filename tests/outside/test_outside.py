@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.outside.conftest import ALL_SECRETS, QUERY_PASSWORD, SECRETS, USER_PASSWORD, Outside
+from tests.outside.conftest import ALL_SECRETS, QUERY_PASSWORD, RECIPE, SECRETS, USER_PASSWORD, Outside
 from tests.tiny import BASES
 from w2s_core.engine import Context, Store, run_graph, step
 from w2s_core.errors import UserError
@@ -116,6 +116,26 @@ def test_no_secret_is_written_or_printed(used: Outside) -> None:
     (command,) = {tuple(record["command"]) for record in records(used) if record.get("study")}
     assert command[-1].endswith("studies.db?password=[redacted]")
     assert not leaks(used)
+
+
+@pytest.mark.slow
+def test_neither_the_home_nor_the_folder_of_temporary_files_need_be_writable(
+    used: Outside, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody can make a folder in /proc, which is also another file system than the store's."""
+    for name in ("HOME", "TMPDIR"):
+        monkeypatch.setenv(name, "/proc")
+    command = [sys.executable, "-m", "w2s_core.cli", "--import", RECIPE, "--store", tmp_path / "store"]
+    arguments = ["run", "plain.yaml", "--trackio", "--out", tmp_path / "out"]
+    done = subprocess.run(
+        [*map(str, command), *map(str, arguments)],
+        cwd=used.folder, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    here, there = Store(tmp_path / "store"), Store(used.folder / "store")
+    assert (keys := list(here.keys()))
+    assert all(here.manifest(key)["files"] == there.manifest(key)["files"] for key in keys)
+    assert (tmp_path / "store" / "trackers" / "trackio" / "w2s.db").exists()
 
 
 def test_the_guard_sees_what_it_is_to_refuse(outside: Outside) -> None:

@@ -30,6 +30,8 @@ BACKENDS = {
 }
 LIMIT_S = 150.0
 """Seconds that a tracker may take for a run."""
+TOO_SLOW = "it was not done within"
+"""How the reason begins that a tracker was given up."""
 FAILED = 1
 """Exit status of a child whose last line on stderr is an error; the lines before it are warnings."""
 
@@ -110,7 +112,7 @@ def _record(backend: str, job: Job, limit_s: float) -> tuple[list[str], str | No
                 _, stderr = child.communicate(timeout=limit_s)
             except subprocess.TimeoutExpired:
                 _kill(child)
-                return [], f"it was not done within {limit_s:g} s"
+                return [], f"{TOO_SLOW} {limit_s:g} s"
     lines = stderr.splitlines()
     if child.returncode == FAILED and lines:
         return lines[:-1], lines[-1]
