@@ -5,7 +5,6 @@ Heavy imports stand inside: `w2s --help` must answer at once.
 
 import gc
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -82,6 +81,7 @@ def tables(root: Path, run_names: tuple[str, ...], by_name: bool, study: str | N
     from analysis.report import write_reports
     from w2s_core.cli.inspection import find_run
     from w2s_core.engine import Store
+    from w2s_core.engine.redaction import command_line
     from w2s_core.errors import UserError
 
     if study and run_names:
@@ -90,7 +90,7 @@ def tables(root: Path, run_names: tuple[str, ...], by_name: bool, study: str | N
         raise UserError("--runs needs the name of at least one run (`w2s runs` lists them)")
     store = Store(root)
     frames = open_frames(store, [find_run(store, name) for name in run_names], study)
-    command = written(["w2s", *sys.argv[1:]])
+    command = written(command_line())
     click.echo(write_reports(frames, out, command, named=bool(run_names)))
 
 

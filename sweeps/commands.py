@@ -29,6 +29,11 @@ storage_option = click.option(
 @click.option(
     "--dry-run", is_flag=True, help="Print trials, distinct and cached steps, expected time and disk."
 )
+@click.option(
+    "--rebuild",
+    is_flag=True,
+    help="First make Optuna's SQLite database anew from the store; the file in its place is moved aside.",
+)
 @compute_options
 @storage_option
 @tracker_options
@@ -37,6 +42,7 @@ def sweep(
     root: Path,
     study: Path,
     dry_run: bool,
+    rebuild: bool,
     machine: "Machine",
     storage: str | None,
     trackers: TrackerChoice,
@@ -46,9 +52,13 @@ def sweep(
     The same command goes on after an interruption, and does nothing when all cells are complete.
     """
     from sweeps.driver import How, Sweep
+    from sweeps.journal import rebuild as make_anew
     from sweeps.report import render_dry_run, render_trials
+    from sweeps.storage import default_url
     from sweeps.study_file import load_study
     from w2s_core.engine import Store
+    from w2s_core.engine.redaction import command_line
+    from w2s_core.errors import UserError
 
     loaded = load_study(study)
     store = Store(root)
@@ -58,9 +68,13 @@ def sweep(
         machine,
         storage=storage,
         dry_run=dry_run,
-        command=("w2s", *sys.argv[1:]),
+        command=tuple(command_line()),
         mirror=_mirror(store, root, loaded.study.name, trackers) if trackers else None,
     )
+    if rebuild:
+        if dry_run:
+            raise UserError("--rebuild writes a database: leave out --dry-run")
+        click.echo(make_anew(storage or loaded.study.storage or default_url(store.root), store), err=True)
     run = Sweep(loaded, store, how)
     if dry_run:
         click.echo(render_dry_run(run, store, machine.workers or os.cpu_count() or 1))
@@ -96,10 +110,11 @@ def trial(
     from sweeps.study_file import load_study
     from sweeps.wandb_sweep import read_cell
     from w2s_core.engine import Store
+    from w2s_core.engine.redaction import command_line
 
     loaded = load_study(study)
     store = Store(root)
-    run = Sweep(loaded, store, How(machine, storage, command=("w2s", *sys.argv[1:])))
+    run = Sweep(loaded, store, How(machine, storage, command=tuple(command_line())))
     cell = read_cell(loaded, run.planner, values)
     results = run.run_cell(cell)
     if run.swept.interrupted:
@@ -142,10 +157,11 @@ def _mirror(store: Any, root: Path, group: str, trackers: TrackerChoice) -> Mirr
     """Shows a run to the trackers, with its objectives; they may fail, the sweep does not.
 
     A warning is printed once, not once a trial, and after the first trial that W&B did not take online all are offline.
+    A tracker that was given up gets no more trials: each would wait as long.
     """
     from w2s_core.tracking import mirror_run
     from w2s_core.tracking.backends import NO_WAY_ONLINE
-    from w2s_core.tracking.trackers import to_stderr
+    from w2s_core.tracking.trackers import BACKENDS, TOO_SLOW, to_stderr
 
     warned: set[str] = set()
     names = list(trackers.names)
@@ -154,10 +170,15 @@ def _mirror(store: Any, root: Path, group: str, trackers: TrackerChoice) -> Mirr
         if line not in warned:
             to_stderr(line)
         warned.add(line)
+        for name in [name for name in names if line.startswith(BACKENDS[name][0]) and TOO_SLOW in line]:
+            names.remove(name)
+            to_stderr(f"{BACKENDS[name][0]} gets no more trials of this sweep")
 
     def mirror(name: str, values: Mapping[str, float]) -> None:
         goes_online = trackers.online and not any(NO_WAY_ONLINE in line for line in warned)
         folder = root / "trackers"
-        mirror_run(store, name, names, folder, online=goes_online, group=group, values=values, warn=warn)
+        mirror_run(
+            store, name, list(names), folder, online=goes_online, group=group, values=values, warn=warn
+        )
 
     return mirror

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from sweeps.batch import Batch, Place
 from sweeps.cells import CellPlanner, CellRun, PlannedCell, bases, no_gc, union, values_of
 from sweeps.definition import define
+from sweeps.journal import journal_of, refuse_lost
 from sweeps.optuna_study import TARGETS, OptunaStudy, Result, Slot
 from sweeps.progress import SweepDisplay
 from sweeps.space import Cell
@@ -64,6 +65,7 @@ class Sweep:
         self._planned: dict[str, PlannedCell] = {}
         guard = store.root / "locks" / f"study-{self.study.name}.lock"
         url = how.storage or self.study.storage or default_url(store.root)
+        refuse_lost(url, self.study.name, store)
         if how.dry_run and not has_study(url, self.study.name):
             url = IN_MEMORY
         self._url = url
@@ -79,6 +81,7 @@ class Sweep:
                 url,
                 lambda: locks.wait_lock(guard),
                 look=how.dry_run,
+                journal=None if how.dry_run else journal_of(url, self.study.name, store),
             )
         self.swept = Swept()
         self._mirrored: set[str] = set()

@@ -11,13 +11,14 @@ decision would depend on which cells of the batch ended before a kill, or were i
 
 import copy
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from sweeps.definition import Definition, check
+from sweeps.journal import Journal
 from sweeps.samplers import make_pruner, make_sampler
 from sweeps.space import Cell, Space
 from sweeps.storage import finish_copy, open_storage, recreate
@@ -77,19 +78,28 @@ class OptunaStudy:
         guard: Callable[[], AbstractContextManager[Any]],
         *,
         look: bool = False,
+        journal: Journal | None = None,
     ) -> None:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
-        self._file, self._space, self._guard = study, space, guard
+        self._file, self._space, self._guard, self._journal = study, space, guard, journal
         self._storage = open_storage(url)
         self._axes = space.distributions()
         self._failed: set[str] = set()  # cells that this process gave up; the next process tries them again
-        with guard():
+        with self._noted():
             self.study = self._open(definition)
             if not look:
                 self.study = self._widen(self.study)
+
+    @contextmanager
+    def _noted(self) -> Iterator[None]:
+        """Alone with the study; what changes in it is noted in the journal."""
+        with self._guard():
+            yield
+            if self._journal:
+                self._journal.note(self.study)
 
     def _open(self, definition: Definition) -> "optuna.Study":
         import optuna
@@ -139,9 +149,12 @@ class OptunaStudy:
         for trial in copied:
             trial.distributions = {name: self._axes[name] for name in trial.distributions}
         recreate(self._storage, study, copied)
-        return optuna.load_study(
+        study = optuna.load_study(
             storage=self._storage, study_name=study.study_name, pruner=make_pruner(self._file)
         )
+        if self._journal:
+            self._journal.note(study, anew=True)
+        return study
 
     def trials(self) -> "list[FrozenTrial]":
         """All trials, in order of their numbers."""
@@ -159,7 +172,7 @@ class OptunaStudy:
 
         Empty when the study is done.
         """
-        with self._guard():
+        with self._noted():
             return self._grid_slots() if self._file.sampler.name == "grid" else self._sampled_slots()
 
     def _grid_slots(self) -> list[Slot]:
@@ -230,7 +243,7 @@ class OptunaStudy:
         if result.reason:
             attrs["reason"] = result.reason
             self._failed.add(slot.cell.digest)
-        with self._guard():
+        with self._noted():
             if slot.trial is None:
                 if slot.cell.digest not in self.settled():
                     self._add(slot.cell, attrs, result)
@@ -300,7 +313,7 @@ class OptunaStudy:
 
     def note_test_read(self, when: str, cells: Sequence[str]) -> None:
         """Record that test is read for these cells, before it is."""
-        with self._guard():
+        with self._noted():
             self.study.set_user_attr(TEST_READS, [*self.test_reads(), {"when": when, "cells": list(cells)}])
 
 

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from w2s_core.engine.redaction import redact_text
 from w2s_core.errors import UserError
 
 if TYPE_CHECKING:
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 COPY_SUFFIX = " (copy in progress)"
 CREATION_RACES = 3
 """How often to try again when another process creates the tables of a new database at the same moment."""
+LOCKED_S = 60
+"""Seconds to wait for an SQLite database that another program writes."""
+REBUILD = "`w2s sweep STUDY.yaml --rebuild` makes the database anew from the store's notes, and moves the old one aside"
 IN_MEMORY = "sqlite://"
 """A database that is gone with the process."""
 
@@ -22,6 +26,35 @@ IN_MEMORY = "sqlite://"
 def default_url(root: Path) -> str:
     """The database beside the results."""
     return f"sqlite:///{root.absolute() / 'studies.db'}"
+
+
+def _reason(error: BaseException) -> str:
+    """Why a database cannot be used, in a line, and what would mend it."""
+    import sqlite3
+
+    cause = getattr(error, "orig", None) or error
+    reason = redact_text((str(cause).strip().splitlines() or [type(cause).__name__])[0]).rstrip(". ")
+    if "locked" in reason:
+        return f"{reason}: another program holds it for more than {LOCKED_S} s; end that one"
+    damaged = (
+        type(cause) is sqlite3.DatabaseError or "no such" in reason
+    )  # no file of a database, or parts miss
+    other_version = isinstance(error, RuntimeError) and "schema" in reason
+    return f"{reason}; {REBUILD}" if damaged or other_version else reason
+
+
+def database_file(url: str) -> Path | None:
+    """The file of an SQLite database; None for any other, or a URL that is none."""
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        return None
+    name = parsed.database if parsed.drivername.startswith("sqlite") else None
+    is_file = name and name != ":memory:" and not name.startswith("file:")  # a URI has its own rules
+    return Path(name).absolute() if name and is_file else None
 
 
 def open_storage(url: str) -> "optuna.storages.RDBStorage":
@@ -36,14 +69,16 @@ def open_storage(url: str) -> "optuna.storages.RDBStorage":
 
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # a ValueError for a port that is no number
+        scheme, colon, _ = url.partition(":")  # what follows may be a password in the wrong place
         raise UserError(
-            f"storage '{url}' is no database URL; write sqlite:///FILE or postgresql://USER@HOST/NAME"
+            f"storage '{scheme}{colon and ':...'}' is no database URL; "
+            "write sqlite:///FILE or postgresql://USER@HOST/NAME"
         ) from None
-    shown = parsed.render_as_string(hide_password=True)
+    shown = redact_text(url)
     if parsed.drivername == "postgresql":
         parsed = parsed.set(drivername="postgresql+psycopg")
-    waits = {"timeout": 60} if parsed.drivername == "sqlite" else {"connect_timeout": 10}
+    waits = {"timeout": LOCKED_S} if parsed.drivername == "sqlite" else {"connect_timeout": 10}
     for attempt in range(CREATION_RACES + 1):
         try:
             return optuna.storages.RDBStorage(
@@ -60,8 +95,7 @@ def open_storage(url: str) -> "optuna.storages.RDBStorage":
             if isinstance(error, IntegrityError | ProgrammingError) and attempt < CREATION_RACES:
                 time.sleep(0.5)
                 continue
-            reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
-            raise UserError(f"storage {shown} cannot be reached: {reason}") from None
+            raise UserError(f"storage {shown} cannot be reached: {_reason(error)}") from None
     raise AssertionError("the loop above returns or raises")
 
 
@@ -69,26 +103,22 @@ def open_storage(url: str) -> "optuna.storages.RDBStorage":
 def still_answers(url: str) -> Iterator[None]:
     """Inside, a database that stops answering is a UserError: what is computed lies in the store, safe."""
     from optuna.exceptions import StorageInternalError
-    from sqlalchemy.engine import make_url
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield
     except (SQLAlchemyError, StorageInternalError) as error:
         cause = error.__cause__ or error
-        reason = str(getattr(cause, "orig", None) or cause).strip().splitlines()[0]
-        shown = make_url(url).render_as_string(hide_password=True)
         raise UserError(
-            f"storage {shown} stopped answering: {reason}. What is computed is kept; the same command goes on"
+            f"storage {redact_text(url)} stopped answering: {_reason(cause)}. "
+            "What is computed is kept; the same command goes on"
         ) from None
 
 
 def has_study(url: str, name: str) -> bool:
     """Whether the database has that study. Creates no database."""
-    from sqlalchemy.engine import make_url
-
-    file = make_url(url).database if url.startswith("sqlite:///") else None
-    return (file is None or Path(file).exists()) and name in known_studies(url)
+    file = database_file(url)
+    return (file is None or file.exists()) and name in known_studies(url)
 
 
 def known_studies(url: str) -> list[str]:

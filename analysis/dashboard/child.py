@@ -61,8 +61,15 @@ def _trackio(port: int, folder: str) -> None:
         del os.environ[name]
     os.environ |= {"TRACKIO_DIR": folder, "TRACKIO_STORAGE_MODE": "sqlite", "HF_HUB_OFFLINE": "1"}
     import trackio
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-    trackio.show(open_browser=False, block_thread=False, host=HOST, share=False, server_port=port)
+    server, *_ = trackio.show(
+        open_browser=False, block_thread=False, host=HOST, share=False, server_port=port
+    )
+    # Its first answer has built the stack, to which nothing can be added any more: this stands before it.
+    server.app.middleware_stack = TrustedHostMiddleware(
+        server.app.middleware_stack, [HOST, "localhost"], www_redirect=False
+    )
 
 
 def local_only(app: Wsgi, port: int) -> Wsgi:

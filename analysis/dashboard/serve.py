@@ -14,6 +14,7 @@ from analysis.dashboard.links import PROJECT, Links, Shared
 from analysis.dashboard.ports import HOST, choose_ports, one_at_a_time
 from analysis.dashboard.servers import Server, start_server
 from w2s_core.engine import Store
+from w2s_core.engine.redaction import redact_text
 from w2s_core.errors import UserError
 
 WATCH_MS: Final = 2000
@@ -113,19 +114,12 @@ def _studies_in(url: str, *, required: bool) -> dict[str, int]:
     Raises:
         UserError: there is no database although the user named one (`required`), or it cannot be read.
     """
-    from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import ArgumentError
+    from sweeps.storage import database_file, known_studies, open_storage
 
-    from sweeps.storage import known_studies, open_storage
-
-    try:
-        parsed = make_url(url)
-    except ArgumentError:
-        parsed = None  # open_storage says what is wrong with it
-    file = parsed.database if parsed is not None and parsed.drivername.startswith("sqlite") else None
-    if file is not None and not Path(file).is_file():
+    file = database_file(url)
+    if file is not None and not file.is_file():
         if required:
-            raise UserError(f"storage {url}: there is no file {file}")
+            raise UserError(f"storage {redact_text(url)}: there is no file {file}")
         return {}
     base = open_storage(url)
     return {name: base.get_study_id_from_name(name) for name in known_studies(url)}
@@ -156,10 +150,11 @@ def _lines(address: str, links: Links, study: str | None) -> Iterator[str]:
 
 
 def _page_server(shared: Shared, port: int) -> Any:
-    """The page's server, listening. Pages of other origins cannot talk to it."""
+    """The page's server, listening. It answers requests for this machine's own names, from pages of its own origin."""
     import logging
 
     import panel as pn
+    from tornado.routing import HostMatches, Rule
 
     from analysis.dashboard.page import make_page
 
@@ -180,6 +175,9 @@ def _page_server(shared: Shared, port: int) -> Any:
         )
     except OSError:
         raise UserError(f"port {port} was taken by another program just now: start again") from None
+    router = server._tornado
+    # Pages and websockets alike: a page of another name that resolves to this machine gets status 404.
+    router.default_router.rules[:] = [Rule(HostMatches(r"(127\.0\.0\.1|localhost)$"), router.wildcard_router)]
     server.start()
     return server
 

@@ -128,6 +128,17 @@ def answers(address: str, host: str | None = None) -> int:
         return error.code
 
 
+def handshake(port: int, host: str) -> int:
+    """The status that asking for the page's websocket under a host's name gets, from a page of that origin."""
+    lines = (
+        f"GET /ws HTTP/1.1\r\nHost: {host}\r\nOrigin: http://{host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        connection.sendall(lines.encode())
+        return int(connection.recv(200).split()[1])
+
+
 def refused(address: str) -> bool:
     try:
         answers(address)
@@ -228,7 +239,12 @@ def test_all_three_serve_and_no_process_is_left(store: Store, number: int) -> No
             assert address.startswith("http://127.0.0.1:")
             assert answers(address) == 200
         assert "write_token" not in str(addresses)
-        assert answers(addresses["Optuna"], host="evil.example:80") == 403
+        for address in addresses.values():
+            port = address.split(":")[2].split("/")[0]
+            assert answers(address, host=f"localhost:{port}") == 200
+            for host in (f"evil.example:{port}", f"127.0.0.1.evil.example:{port}"):
+                assert answers(address, host=host) in (400, 403, 404)
+                assert handshake(int(port), host) in (400, 403, 404)
         spawned = children(process.pid)
         assert len(spawned) == 2
         process.send_signal(number)

@@ -187,7 +187,7 @@ print(sorted(outcome.done) == [first.key], outcome.interrupted, outcome.complete
 """
 
 
-@pytest.mark.parametrize("number_of_signal", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number_of_signal", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("workers", [1, 2])
 def test_interrupted_by_a_signal(tmp_path: Path, number_of_signal: int, workers: int) -> None:
     log = tmp_path / "log.txt"
@@ -209,6 +209,33 @@ def test_interrupted_by_a_signal(tmp_path: Path, number_of_signal: int, workers:
     assert list((tmp_path / "store" / "sessions").iterdir()) == []
     pids = {int(line.split()[1]) for line in log.read_text().splitlines()}
     assert not any(alive(pid) for pid in pids)
+
+
+STOPPED = INTERRUPTED.replace("20.0", "1.0").replace("print(", "print(outcome.failed, ")
+
+
+def test_a_run_that_is_stopped_and_continued_goes_on(tmp_path: Path) -> None:
+    """Driver and workers stand still for longer than the driver waits for anything, then go on."""
+    log = tmp_path / "log.txt"
+    process = subprocess.Popen(
+        [sys.executable, "-c", STOPPED, str(tmp_path / "store"), str(log), "2"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    wait_for(lambda: "second" in executions(log))
+    pids = [process.pid, *{int(line.split()[1]) for line in log.read_text().splitlines()}]
+    for sent, seconds in ((signal.SIGSTOP, 2.0), (signal.SIGCONT, 0.0)):
+        for pid in pids:
+            os.kill(pid, sent)
+        time.sleep(seconds)
+    out, warnings = process.communicate(timeout=20)
+    assert out.split() == [
+        "{}",
+        "False",
+        "False",
+        "True",
+    ]  # nothing failed; "second" was computed too; complete
+    assert executions(log) == ["first", "second"]
+    assert "died" not in warnings
 
 
 def wait_for(condition: object, timeout_s: float = 10.0) -> None:

@@ -15,14 +15,17 @@ from typing import Any
 import optuna
 import pytest
 
+from sweeps import commands
 from sweeps.cells import CellPlanner, values_of
 from sweeps.driver import How, Sweep
 from sweeps.storage import default_url, has_study, open_storage
 from sweeps.study_file import COSTS, Objective, load_study
 from tests.sweeps.conftest import Writer
 from tests.tiny import REPOSITORY, write_experiment
+from w2s_core.cli.options import TrackerChoice
 from w2s_core.engine import Store
 from w2s_core.errors import UserError
+from w2s_core.tracking import trackers
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -378,3 +381,43 @@ def test_trials_are_runs_of_one_group_in_the_trackers(lab: Path, tmp_path: Path)
         "all cells share M_plus, and its key says so"
     )
     assert len({stage.get("prefer:dpo") for stage in stages}) == 3
+
+
+def test_a_lost_database_is_told_and_made_anew(lab: Path, tmp_path: Path) -> None:
+    for part in ("tiny.yaml", "study.yaml"):
+        shutil.copy(lab / part, tmp_path)
+    store = shutil.copytree(lab / "store", tmp_path / "store")
+    before, history = trials(store), (store / "history.jsonl").read_text()
+    (store / "studies.db").unlink()
+    told = w2s("sweep", tmp_path / "study.yaml", store=store, check=False)
+    assert told.returncode == 2
+    assert len(told.stderr.splitlines()) == 1
+    assert "study 'tiny-study' is lost: 4 of its trials are noted" in told.stderr
+    assert (
+        w2s("sweep", tmp_path / "study.yaml", "--rebuild", "--dry-run", store=store, check=False).returncode
+        == 2
+    )
+    done = w2s("sweep", tmp_path / "study.yaml", "--rebuild", store=store)
+    assert "studies.db is made anew: tiny-study (4 trials)" in done.stderr
+    assert trials(store) == before
+    assert (store / "history.jsonl").read_text() == history
+
+
+def test_a_tracker_that_hangs_costs_one_trial(
+    lab: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hanging = ("hangs", "tests.tracking.backends_that_fail:hangs")
+    monkeypatch.setattr(trackers, "BACKENDS", {"hangs": hanging})
+    monkeypatch.setattr(trackers.send, "__kwdefaults__", {"limit_s": 1.0})
+    choice = TrackerChoice(("hangs",), online=False)
+    store = Store(lab / "store")
+    mirror = commands._mirror(store, lab / "store", "g", choice)
+    first, second, *_ = store.refs.names("tiny-study/")
+    start = time.monotonic()
+    for name in (first, second):
+        mirror(name, {})
+    assert capsys.readouterr().err.splitlines() == [
+        "w2s: warning: hangs did not mirror this run (it was not done within 1 s); its results are not affected",
+        "w2s: warning: hangs gets no more trials of this sweep",
+    ]
+    assert time.monotonic() - start < 10

@@ -253,6 +253,17 @@ def test_trackio(
     assert "token" not in "".join(capfd.readouterr())
 
 
+def test_a_locked_trackio_database_is_one_warning(tmp_path: Path) -> None:
+    warnings: list[str] = []
+    (tmp_path / "trackio").mkdir()
+    with sqlite3.connect(tmp_path / "trackio" / "w2s.db") as other:
+        other.execute("begin exclusive")
+        send("trackio", Job("r", "0", {}, str(tmp_path), [(1, {"loss": 1.0})]), warnings.append)
+    other.close()
+    reason = "OperationalError: database is locked"
+    assert warnings == [f"Trackio did not mirror this run ({reason}); its results are not affected"]
+
+
 def test_wandb_online_without_a_login_goes_on_offline(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import sys
 from collections import Counter
 from pathlib import Path
@@ -88,6 +89,7 @@ def run(
     """
     from w2s_core import runs
     from w2s_core.engine import Store
+    from w2s_core.engine.redaction import command_line
     from w2s_core.experiment import load_experiment
     from w2s_core.preflight import check_graphs
     from w2s_core.step_labels import label_steps
@@ -97,13 +99,13 @@ def run(
     name = name or graph.experiment.run_name
     _say_duplicates(graph)
     check_graphs([graph], store, apart=machine.apart)
-    outcome = runs.run_experiment(graph, store, machine, name=name, command=_command())
+    outcome = runs.run_experiment(graph, store, machine, name=name, command=command_line())
     if outcome.interrupted:
         sys.exit(INTERRUPTED)
     _say_stopped(outcome, label_steps(graph.targets))
     _mirror(store, name, root, trackers)
     if save_report := hook("save_report"):
-        click.echo(save_report(store, [name], out / name, _command()))
+        click.echo(save_report(store, [name], out / name, command_line()))
     if outcome.failed or outcome.stopped:
         sys.exit(FAILED)
 
@@ -206,10 +208,6 @@ def gc(root: Path, dry_run: bool, empty_trash: bool, restore: bool) -> None:
     click.echo(json.dumps({"dry_run": dry_run, **garbage.counts()}))
 
 
-def _command() -> list[str]:
-    return ["w2s", *sys.argv[1:]]
-
-
 def _say_duplicates(graph: Any) -> None:
     """On stderr, the questions that the leak gate met twice, and what was done about them."""
     duplicates = graph.splits.duplicates
@@ -245,15 +243,32 @@ def _mirror(store: Any, name: str, root: Path, trackers: TrackerChoice) -> None:
         mirror_run(store, name, list(trackers.names), folder=root / "trackers", online=trackers.online)
 
 
+def _redacted(message: str) -> str:
+    from w2s_core.engine.redaction import redact_text
+
+    return redact_text(message)
+
+
+def _say_error(message: str) -> None:
+    click.echo(f"w2s: {_redacted(message)}", err=True)
+
+
 def main() -> None:
-    """Run the command line; a user's mistake is one line on stderr and status 2, an interrupt status 130."""
+    """Run the command line; a user's mistake is one line on stderr and status 2, an interrupt status 130.
+
+    SIGTERM and SIGHUP interrupt as Ctrl-C does, unless the caller has them ignored (nohup).
+    """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
     try:
         status = w2s.main(standalone_mode=False)
         sys.exit(status if isinstance(status, int) else 0)
     except UserError as error:
-        click.echo(f"w2s: {error}", err=True)
+        _say_error(str(error))
         sys.exit(USER_ERROR)
     except click.ClickException as error:
+        error.message = _redacted(error.message)
         error.show()
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
@@ -264,7 +279,7 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(FAILED)
     except OSError as error:
-        click.echo(f"w2s: {describe(error)}", err=True)
+        _say_error(describe(error))
         sys.exit(FAILED)
 
 

@@ -5,8 +5,8 @@
 A tracker that fails is one warning, and the run goes on. W&B goes online only when asked and logged in.
 """
 
+from w2s_core.engine.redaction import redact, redact_text
 from w2s_core.tracking.mirror import mirror_run, run_config
-from w2s_core.tracking.redaction import redact, redact_text
 from w2s_core.tracking.trackers import Job, run_id, send
 
 __all__ = ["Job", "mirror_run", "redact", "redact_text", "run_config", "run_id", "send"]

@@ -8,8 +8,10 @@ import json
 import os
 import re
 import shutil
+import sqlite3
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +19,7 @@ from w2s_core.tracking.trackers import FAILED, Job
 
 PROJECT = "w2s"
 ONLINE_TIMEOUT_S = 30.0
+LOCKED_S = 10.0
 NO_WAY_ONLINE = "W&B cannot go online"
 """How the warning begins that a run is recorded offline though it was to be sent."""
 
@@ -82,6 +85,7 @@ def record_in_trackio(job: Job, warn: Warn) -> None:
     """Record a run in the SQLite database `folder`/trackio/w2s.db, replacing what stood there under its name."""
     folder = Path(job.folder) / "trackio"
     folder.mkdir(parents=True, exist_ok=True)
+    _confirm_unlocked(folder / f"{PROJECT}.db")
     # Trackio reads its folder when it is imported; all its other variables would send the run elsewhere.
     for name in [name for name in os.environ if name.startswith("TRACKIO_")]:
         del os.environ[name]
@@ -105,6 +109,13 @@ def record_in_trackio(job: Job, warn: Warn) -> None:
     if job.summary:  # Trackio has no values of a run as a whole: they become one more row, after the last
         run.log(dict(job.summary), step=max((step for step, _ in job.rows), default=-1) + 1)
     run.finish()
+
+
+def _confirm_unlocked(database: Path) -> None:
+    """Raise where another program keeps an SQLite database locked: Trackio would drop the run silently."""
+    if database.exists():
+        with closing(sqlite3.connect(database, timeout=LOCKED_S)) as connection:
+            connection.execute("begin immediate")
 
 
 def main(backend: str) -> int:

@@ -21,8 +21,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
+from w2s_core.engine.redaction import redact, redact_text
 from w2s_core.errors import UserError
-from w2s_core.tracking.redaction import redact, redact_text
 
 BACKENDS = {
     "wandb": ("W&B", "w2s_core.tracking.backends:record_in_wandb"),
@@ -30,6 +30,8 @@ BACKENDS = {
 }
 LIMIT_S = 150.0
 """Seconds that a tracker may take for a run."""
+TOO_SLOW = "it was not done within"
+"""How the reason begins that a tracker was given up."""
 FAILED = 1
 """Exit status of a child whose last line on stderr is an error; the lines before it are warnings."""
 
@@ -110,7 +112,7 @@ def _record(backend: str, job: Job, limit_s: float) -> tuple[list[str], str | No
                 _, stderr = child.communicate(timeout=limit_s)
             except subprocess.TimeoutExpired:
                 _kill(child)
-                return [], f"it was not done within {limit_s:g} s"
+                return [], f"{TOO_SLOW} {limit_s:g} s"
     lines = stderr.splitlines()
     if child.returncode == FAILED and lines:
         return lines[:-1], lines[-1]

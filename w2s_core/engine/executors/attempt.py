@@ -11,6 +11,7 @@ from typing import Any
 from w2s_core.engine import disk
 from w2s_core.engine.context import Context
 from w2s_core.engine.planning import Estimates, remember
+from w2s_core.engine.redaction import redact_text
 from w2s_core.engine.session import Ending, Session
 from w2s_core.engine.step import Handle
 from w2s_core.engine.store import Store
@@ -76,11 +77,11 @@ class Attempts:
 
     def _ending(self, handle: Handle, error: BaseException) -> Ending:
         if isinstance(error, UserError):
-            return Ending("stopped", str(error))
+            return Ending("stopped", redact_text(str(error)))
         log = self._store.log_path(handle.key)
         with suppress(OSError):
-            log.write_text("".join(traceback.format_exception(error)))
-        lines = str(error).strip().splitlines() or [""]
+            log.write_text(redact_text("".join(traceback.format_exception(error))))
+        lines = redact_text(str(error)).strip().splitlines() or [""]
         return Ending("failed", f"{type(error).__name__}: {lines[0][:200]} (traceback in {log})", str(log))
 
     def _disk_full_message(self, handle: Handle) -> str:

@@ -31,7 +31,7 @@ class Loop:
 
     Raises (from `run`):
         disk.DiskFullError: no space for a result.
-        KeyboardInterrupt: the user or SIGTERM asked to stop; nothing half-made is left but the step's
+        KeyboardInterrupt: the user or a signal asked to stop; nothing half-made is left but the step's
             scratch folder.
     """
 
@@ -89,8 +89,9 @@ class Loop:
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Inside, SIGTERM interrupts as Ctrl-C does, and neither is lost: where a library that is being imported swallows
-    the exception, `Loop` stops after the step. Only the main thread can receive signals; elsewhere it does nothing.
+    """Inside, SIGTERM and SIGHUP interrupt as Ctrl-C does, and none is lost: where a library that is being imported
+    swallows the exception, `Loop` stops after the step. Only the main thread can receive signals; elsewhere it does
+    nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -100,8 +101,8 @@ def terminable() -> Iterator[None]:
         _asked_to_stop.set()
         raise KeyboardInterrupt
 
-    ignored = signal.getsignal(signal.SIGINT) == signal.SIG_IGN  # under nohup, say
-    caught = (signal.SIGTERM,) if ignored else (signal.SIGTERM, signal.SIGINT)
+    optional = (signal.SIGINT, signal.SIGHUP)  # ignored under nohup, say
+    caught = [signal.SIGTERM, *(n for n in optional if signal.getsignal(n) != signal.SIG_IGN)]
     before = {number: signal.signal(number, interrupt) for number in caught}
     try:
         yield

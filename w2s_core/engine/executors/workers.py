@@ -261,5 +261,6 @@ def _job(
 def _manner(code: int) -> str:
     if code >= 0:
         return f"exit status {code}"
-    hint = ", perhaps for lack of memory" if -code == signal.SIGKILL else ""
-    return f"signal {signal.Signals(-code).name}{hint}"
+    if -code == signal.SIGKILL:
+        return "killed by SIGKILL, perhaps for lack of memory"
+    return f"signal {signal.Signals(-code).name}"

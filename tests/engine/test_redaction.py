@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from w2s_core.tracking.redaction import REDACTED, redact, redact_text
+from w2s_core.engine.redaction import REDACTED, redact, redact_text
 
 
 @pytest.mark.parametrize(
@@ -51,6 +51,16 @@ def test_ordinary_fields_stay(name: str, value: object) -> None:
         ("w2s run a.yaml api_key=abc seed=1", f"w2s run a.yaml api_key={REDACTED} seed=1"),
         ("hf_token: 'a b' max_new_tokens=12", f"hf_token: {REDACTED} max_new_tokens=12"),
         ("see https://me:pass@host/x", f"see https://{REDACTED}@host/x"),
+        ("postgresql://u:p@ss/wo:rd@host/db", f"postgresql://{REDACTED}@host/db"),
+        ("sqlite:///x.db?password=a&user=b", f"sqlite:///x.db?password={REDACTED}&user=b"),
+        (
+            "--storage=postgresql://h/d?user=b&password=a",
+            f"--storage=postgresql://h/d?user=b&password={REDACTED}",
+        ),
+        ("storage 'postgresql://h/d?password=a': no", f"storage 'postgresql://h/d?password={REDACTED}': no"),
+        ("https://h/d?X-Amz-Signature=a1", f"https://h/d?X-Amz-Signature={REDACTED}"),
+        ("https://" + "a1" * 15 + "@host/x", f"https://{REDACTED}@host/x"),
+        ("postgresql://user@host:5432/x?sslmode=require", "postgresql://user@host:5432/x?sslmode=require"),
         ("Bearer hf_" + "a" * 34, f"Bearer {REDACTED}"),
         ("sk-" + "a1" * 20, REDACTED),
         ("stage1.iterations=1 keep=0.6", "stage1.iterations=1 keep=0.6"),

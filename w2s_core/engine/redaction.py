@@ -1,7 +1,8 @@
-"""Take secrets out of what leaves our own record: by a field's name, a value's shape, and the environment."""
+"""Take secrets out of what is recorded, printed or mirrored: by a name, a shape, or the environment."""
 
 import os
 import re
+import sys
 from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
@@ -11,7 +12,7 @@ REDACTED = "[redacted]"
 _WORD = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])")
 _SECRET_WORDS = frozenset(
     {"apikey", "authorization", "bearer", "cookie", "credential", "credentials", "passphrase", "passwd"}
-    | {"password", "pwd", "secret", "secrets"}
+    | {"password", "pwd", "secret", "secrets", "signature"}
 )
 _SECRET_PAIRS = frozenset(
     {("api", "key"), ("access", "key"), ("private", "key"), ("account", "key"), ("auth", "key")}
@@ -23,9 +24,11 @@ _SHAPES = re.compile(
     r"|\bgh[oprsu]_[A-Za-z0-9]{20,}|\bgithub_pat_\w{20,}"
     r"|\bAKIA[0-9A-Z]{16}\b"
     r"|\beyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]{10,}"
-    r"|(?<=://)[^/\s:@]*:[^/\s@]+(?=@)"
+    r"|(?<=://)[^/\s:@]*:[^\s'\"]+(?=@)"  # to the last @: passwords may hold one, and slashes
+    r"|(?<=://):?[^/\s:@'\"]{20,}(?=@)"  # a token in the place of the user
 )
-_ASSIGNMENT = re.compile(r"([\w.-]+)(\s*[=:]\s*)(\"[^\"]*\"|'[^']*'|[^\s,;&]+)")
+# A value ends where the query of an address begins, whose fields are looked at by themselves.
+_ASSIGNMENT = re.compile(r"([\w.-]+)(\s*[=:]\s*)(\"[^\"]*\"|'[^']*'|[^\s,;&?'\"]+)")
 
 
 def redact(value: Any) -> Any:
@@ -36,6 +39,11 @@ def redact(value: Any) -> Any:
 def redact_text(text: str) -> str:
     """The same for a line of text: an error message, a command."""
     return _redact_text(text, _environment_secrets())
+
+
+def command_line() -> list[str]:
+    """The command that this process was started with, as records and reports keep it."""
+    return ["w2s", *map(redact_text, sys.argv[1:])]
 
 
 def _redact(value: Any, known: list[str]) -> Any:
