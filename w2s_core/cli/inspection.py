@@ -1,11 +1,13 @@
 """Look at plans, runs and steps: what `w2s plan`, `runs`, `show` and `explain` print."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 from w2s_core.cli.render import counted, fields, seconds, table, when
 from w2s_core.engine import Garbage, Handle, Planned, Store, plan
 from w2s_core.engine.gc import TRASH_DAYS
+from w2s_core.engine.index import RefContent
 from w2s_core.engine.spec import is_earlier_format
 from w2s_core.engine.step import topological
 from w2s_core.errors import UserError
@@ -50,15 +52,19 @@ def _sum(steps: Sequence[Planned]) -> str:
 
 def render_runs(store: Store) -> str:
     """One line a run: when, recipe, task, base models by field, seed, and how much of it is computed."""
-    rows = [_run_row(store, name, record) for name, record in store.refs.readable()]
+    has = cache(store.has)  # runs of a sweep share targets
+    rows = [_run_row(has, name, content) for name, content in store.refs.contents()]
     if not rows:
         return f"no run in {store.root} yet; start one with: w2s run EXPERIMENT.yaml"
     return table(("run", "started", "recipe", "task", "base models", "seed", "state"), rows)
 
 
-def _run_row(store: Store, name: str, record: dict[str, Any]) -> tuple[str, ...]:
+def _run_row(has: Callable[[str], bool], name: str, content: RefContent) -> tuple[str, ...]:
+    record, targets = content.head, content.targets
     try:
-        done, total = sum(store.has(key) for key in record["targets"].values()), len(record["targets"])
+        if targets is None:
+            raise ValueError("no targets")
+        done, total = sum(map(has, targets)), len(targets)
         models = ", ".join(f"{field} {model}" for field, model in model_names(record).items())
         settings = (recipe_name(record), str(record["task"]), models, str(record["seed"]))
         state = "complete" if done == total else f"{done} of {total} targets"

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from w2s_core.engine import disk, locks
 from w2s_core.engine.session import gc_lock, is_live
-from w2s_core.engine.spec import spec_inputs
 from w2s_core.engine.store import KEY, Store
 from w2s_core.errors import UserError
 
@@ -59,8 +58,11 @@ def collect(store: Store, *, dry_run: bool = False, empty_trash: bool = False) -
             garbage.emptied = _empty_trash(store, everything=empty_trash)
         for key in sorted(set(store.keys()) - needed):
             _drop_object(store, key, garbage, dry_run)
-        unfinished = {key for key in needed if not store.has(key)}
-        settled = [path for path, keys in graphs.idle.items() if unfinished.isdisjoint(keys)]
+        settled = [
+            path
+            for path, keys in graphs.idle.items()
+            if all(key not in needed or store.has(key) for key in keys)
+        ]
         for leftover in [*graphs.dead_sessions, *settled, *_leftovers(store, needed)]:
             garbage.leftovers.append(leftover)
             garbage.size += _size(leftover)
@@ -153,10 +155,14 @@ def _edges(path: Path) -> dict[str, list[str]]:
 
 def _needed(store: Store, graphs: _Graphs) -> set[str]:
     """The keys to keep."""
-    for path, problem in store.refs.damaged():
-        raise UserError(f"nothing was removed, since nobody knows what {path} keeps: {problem}")
-    needed = _reachable(store, {*store.refs.named(), *graphs.live, *_locked(store)}, graphs.edges)
-    unfinished = sum(not store.has(key) for key in needed)
+    roots = {*graphs.live, *_locked(store)}
+    for path, content in store.refs.scan():
+        if isinstance(content, str):
+            raise UserError(f"nothing was removed, since nobody knows what {path} keeps: {content}")
+        roots.update(content.keys)
+    needed = _reachable(store, roots, graphs.edges)
+    store.index.save()
+    unfinished = sum(not store.has(key) for key in needed) if graphs.damaged else 0
     for path, problem in graphs.damaged.items():
         if unfinished:  # what its inputs are may stand in this file alone
             raise UserError(
@@ -180,14 +186,9 @@ def _reachable(store: Store, roots: set[str], edges: dict[str, list[str]]) -> se
         key = stack.pop()
         if key not in reachable:
             reachable.add(key)
-            stack.extend(_inputs(store, key, edges))
+            inputs = store.inputs(key)  # or by a run's graph where there is no (readable) result yet
+            stack.extend(edges.get(key, []) if inputs is None else inputs)
     return reachable
-
-
-def _inputs(store: Store, key: str, edges: dict[str, list[str]]) -> list[str]:
-    """Inputs by the manifest, or by a run's graph where there is no (readable) result yet."""
-    manifest = store.peek(key)
-    return edges.get(key, []) if manifest is None else spec_inputs(manifest["spec"])
 
 
 def _drop_object(store: Store, key: str, garbage: Garbage, dry_run: bool) -> None:

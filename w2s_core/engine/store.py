@@ -13,6 +13,7 @@ quarantine/<name>.<time>   results whose bytes no longer match their manifest, a
 trash/<time>/<key>/        results that `gc` took out; the folders of a trash go for good after a week
 logs/<key>.txt             the traceback of a step that failed
 history.jsonl              durations, for estimates
+index.json                 what was read of refs and manifests, so that it need not be read again (`index.py`)
 """
 
 import datetime
@@ -32,6 +33,7 @@ from pathlib import Path
 from w2s_core.engine import accepted, disk, locks
 from w2s_core.engine.accepted import Acceptance
 from w2s_core.engine.canonical import Json, digest, normalise
+from w2s_core.engine.index import Index
 from w2s_core.engine.processor import processor_name
 from w2s_core.engine.refs import Refs
 from w2s_core.engine.spec import key_of, spec_inputs
@@ -43,6 +45,8 @@ MANIFEST = "manifest.json"
 FOLDERS = ("objects", "refs", "tmp", "work", "locks", "graphs", "sessions", "quarantine", "logs", "trash")
 KEY = re.compile(r"[0-9a-f]{64}")
 DEEPEST = 20  # folders within a result; steps nest two or three
+_AT_ONCE = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # a pipe in a file's place reads as empty
+_MOST = 1 << 18  # manifests are smaller
 Stamp = tuple[int, int]  # a folder's inode and time of change
 REFUSED = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".npy", ".npz", ".joblib", ".dill"}
 
@@ -87,7 +91,8 @@ class Store:
             raise UserError(f"the store {self.root} cannot be written") from None
         except OSError as error:
             raise UserError(f"the store {self.root} cannot be opened: {error.strerror}") from None
-        self.refs = Refs(self.root / "refs", self.root / "tmp")
+        self.index = Index(self.root / "index.json")
+        self.refs = Refs(self.root / "refs", self.root / "tmp", self.index)
         self.read_acceptances()
 
     def _prepare(self) -> None:
@@ -166,15 +171,21 @@ class Store:
 
     def keys(self) -> Iterator[str]:
         """The keys of all results, whole or damaged, in order. Other things under objects/ are `strays`."""
-        return (path.name for path in self._entries() if _is_place(path))
+        return (name for shard, name in self._entries() if _is_place(shard, name))
 
     def strays(self) -> Iterator[Path]:
         """What lies under objects/ and is no result: a file browser's or a network disk's leftovers, say."""
-        return (path for path in self._entries() if not _is_place(path))
+        folder = self.root / "objects"
+        return (folder / shard / name for shard, name in self._entries() if not _is_place(shard, name))
 
-    def _entries(self) -> Iterator[Path]:
-        for shard in sorted((self.root / "objects").iterdir()):
-            yield from sorted(shard.iterdir()) if shard.is_dir() else [shard]
+    def _entries(self) -> Iterator[tuple[str, str]]:
+        """What lies under objects/, in order: the folder there and the name; a file has no folder."""
+        objects = f"{self.root}/objects"
+        for shard in sorted(os.listdir(objects)):
+            if os.path.isdir(f"{objects}/{shard}"):
+                yield from ((shard, name) for name in sorted(os.listdir(f"{objects}/{shard}")))
+            else:
+                yield "", shard
 
     def folder(self, key: str) -> Path:
         """Where a result lies, or would lie. For readers, `path` is the one that checks."""
@@ -336,8 +347,7 @@ class Store:
         damaged.
         """
         try:
-            with open(f"{self.root}/objects/{key[:2]}/{key}/{MANIFEST}", "rb", opener=_at_once) as file:
-                manifest = json.loads(file.read())
+            manifest = json.loads(self._manifest_bytes(key))
             claimed = manifest.pop("digest")
             is_written = (
                 claimed == digest(manifest) and manifest["key"] == key and key_of(manifest["spec"]) == key
@@ -350,14 +360,32 @@ class Store:
             raise ValueError(f"{MANIFEST} is not the one that was written")
         return {**manifest, "digest": claimed}
 
-    def inputs(self, key: str) -> list[str]:
-        """The keys of a result's inputs, from its manifest. Raises as `manifest` does."""
-        return spec_inputs(self.manifest(key)["spec"])
+    def inputs(self, key: str) -> list[str] | None:
+        """The keys of a result's inputs; None where its manifest cannot be read and they were not known before."""
+        inputs = self.index.inputs(key)
+        if inputs is None:
+            spec = self._read_spec(key)
+            if spec is not None:
+                inputs = spec_inputs(spec)
+                self.index.set_inputs(key, inputs)
+        return inputs
 
+    def _read_spec(self, key: str) -> dict[str, Json] | None:
+        """A result's spec, which is whole where the key is its digest, whatever else befell the manifest."""
+        with suppress(ValueError, KeyError, AttributeError, TypeError, RecursionError, OSError):
+            spec: dict[str, Json] = json.loads(self._manifest_bytes(key))["spec"]
+            return spec if key_of(spec) == key else None
+        return None
 
-def _at_once(path: str, flags: int) -> int:
-    """Opens a pipe in a file's place without waiting for a writer: it reads as empty."""
-    return os.open(path, flags | os.O_NONBLOCK)
+    def _manifest_bytes(self, key: str) -> bytes:
+        descriptor = os.open(f"{self.root}/objects/{key[:2]}/{key}/{MANIFEST}", _AT_ONCE)
+        try:
+            data = os.read(descriptor, _MOST)
+            while part := os.read(descriptor, _MOST) if len(data) >= _MOST else b"":
+                data += part
+            return data
+        finally:
+            os.close(descriptor)
 
 
 def _stamp(folder: Path) -> Stamp | None:
@@ -369,9 +397,9 @@ def _stamp(folder: Path) -> Stamp | None:
     return status.st_ino, status.st_mtime_ns
 
 
-def _is_place(path: Path) -> bool:
+def _is_place(shard: str, name: str) -> bool:
     """Whether a path under objects/ is where a result lies."""
-    return KEY.fullmatch(path.name) is not None and path.parent.name == path.name[:2]
+    return KEY.fullmatch(name) is not None and shard == name[:2]
 
 
 def _files(folder: Path) -> Iterator[tuple[str, Path]]:
