@@ -1,5 +1,6 @@
 """Look at plans, runs and steps: what `w2s plan`, `runs`, `show` and `explain` print."""
 
+import json
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
@@ -15,6 +16,9 @@ from w2s_core.experiment import read_recorded
 from w2s_core.recipes.record import model_names, outline, recipe_name
 from w2s_core.runs import Graph, build_graph
 from w2s_core.step_labels import closest, label_steps
+
+
+_OF_MODELS = ("recipe", "bases", "weak", "strong")
 
 
 def find_run(store: Store, name: str) -> str:
@@ -52,25 +56,31 @@ def _sum(steps: Sequence[Planned]) -> str:
 
 def render_runs(store: Store) -> str:
     """One line a run: when, recipe, task, base models by field, seed, and how much of it is computed."""
-    has = cache(store.has)  # runs of a sweep share targets
-    rows = [_run_row(has, name, content) for name, content in store.refs.contents()]
+    has, models = cache(store.has), cache(_models)  # runs of a sweep share targets and models
+    rows = [_run_row(name, content, has, models) for name, content in store.refs.contents()]
     if not rows:
         return f"no run in {store.root} yet; start one with: w2s run EXPERIMENT.yaml"
     return table(("run", "started", "recipe", "task", "base models", "seed", "state"), rows)
 
 
-def _run_row(has: Callable[[str], bool], name: str, content: RefContent) -> tuple[str, ...]:
+def _run_row(
+    name: str, content: RefContent, has: Callable[[str], bool], models: Callable[[str], str]
+) -> tuple[str, ...]:
     record, targets = content.head, content.targets
     try:
         if targets is None:
             raise ValueError("no targets")
         done, total = sum(map(has, targets)), len(targets)
-        models = ", ".join(f"{field} {model}" for field, model in model_names(record).items())
-        settings = (recipe_name(record), str(record["task"]), models, str(record["seed"]))
+        named = json.dumps({field: record[field] for field in _OF_MODELS if field in record})
+        settings = (recipe_name(record), str(record["task"]), models(named), str(record["seed"]))
         state = "complete" if done == total else f"{done} of {total} targets"
         return (name, when(record["started"]), *settings, state)
     except (KeyError, TypeError, AttributeError, ValueError):  # whatever wrote it, its form is another
         return (name, "?", "?", "?", "?", "?", "no record of a run")
+
+
+def _models(named: str) -> str:
+    return ", ".join(f"{field} {model}" for field, model in model_names(json.loads(named)).items())
 
 
 def render_garbage(garbage: Garbage, dry_run: bool) -> str:

@@ -7,7 +7,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -56,7 +56,7 @@ def collect(store: Store, *, dry_run: bool = False, empty_trash: bool = False) -
         garbage = Garbage()
         if not dry_run:
             garbage.emptied = _empty_trash(store, everything=empty_trash)
-        for key in sorted(set(store.keys()) - needed):
+        for key in list(store.keys(but=needed)):
             _drop_object(store, key, garbage, dry_run)
         settled = [
             path
@@ -156,8 +156,9 @@ def _edges(path: Path) -> dict[str, list[str]]:
 def _needed(store: Store, graphs: _Graphs) -> set[str]:
     """The keys to keep."""
     roots = {*graphs.live, *_locked(store)}
-    for path, content in store.refs.scan():
+    for name, content in store.refs.scan():
         if isinstance(content, str):
+            path = store.root / "refs" / name
             raise UserError(f"nothing was removed, since nobody knows what {path} keeps: {content}")
         roots.update(content.keys)
     needed = _reachable(store, roots, graphs.edges)
@@ -180,27 +181,26 @@ def _locked(store: Store) -> Iterator[str]:
 
 
 def _reachable(store: Store, roots: set[str], edges: dict[str, list[str]]) -> set[str]:
+    """The roots and all that they were made from, or by a run's graph where there is no (readable) result yet."""
     reachable: set[str] = set()
-    stack = list(roots)
-    while stack:
-        key = stack.pop()
-        if key not in reachable:
-            reachable.add(key)
-            inputs = store.inputs(key)  # or by a run's graph where there is no (readable) result yet
-            stack.extend(edges.get(key, []) if inputs is None else inputs)
+    frontier = roots
+    while frontier:
+        reachable |= frontier
+        inputs, unknown = store.inputs(frontier)
+        frontier = inputs.union(*(edges.get(key, ()) for key in unknown)) - reachable
     return reachable
 
 
 def _drop_object(store: Store, key: str, garbage: Garbage, dry_run: bool) -> None:
     """Move a result to the trash in one step, so that no reader sees half of it."""
-    lock = locks.try_lock(store.lock_path(key))
-    if lock is None:
+    lock = nullcontext() if dry_run else locks.try_lock(store.lock_path(key))
+    if lock is None or (dry_run and locks.is_held(store.lock_path(key))):
         return
     with lock:
-        manifest = store.peek(key)
+        spec = store.read_spec(key)
         garbage.objects.append(key)
         garbage.size += _size(store.folder(key))
-        garbage.steps[manifest["spec"]["step"] if manifest else "damaged"] += 1
+        garbage.steps[spec["step"] if spec else "damaged"] += 1
         if not dry_run:
             if garbage.trash is None:
                 now = time.strftime("%Y%m%dT%H%M%S", time.gmtime())

@@ -1,48 +1,54 @@
 """An index of what refs and manifests say, so that commands on a large store need not read each of them again.
 
-index.json     a line with the checksum of the rest; then keys, the inputs of each (as places among the keys), and for
-               each ref the stamp of its file and what it says
+index.json     lines: the format and the checksum of the rest; all keys, one after another; the inputs of each, with
+               commas between; a JSON object with the stamp and content of each ref
 
 The index is never the truth. A result's inputs are part of what its key is a digest of: they cannot change. A ref is
 taken from here only while its file is the one that was read. An index that is missing or damaged counts as empty, and
 one that cannot be written is not.
+
+Keys are written once each, and else as places among them, in texts that are taken apart when they are asked for.
 """
 
 import hashlib
 import json
 import os
 import time
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import cached_property
+from itertools import count
 from pathlib import Path
 
 from w2s_core.engine import disk
 from w2s_core.engine.canonical import Json
 
+FORMAT = "w2s index 1"
 KEY_LENGTH = 64
 _SETTLED_S = 2.0  # a file that was changed later may be changed again within one tick of the file system's clock
+_UNKNOWN = "?"
 Stamp = list[int]
 
 
 @dataclass(frozen=True)
 class RefContent:
-    """What a file under refs/ says.
+    """What a file under refs/ says; `head` are some fields of the record."""
 
-    Attributes:
-        keys: every key that stands in it.
-        head: some fields of the record.
-        targets: the keys of the record's targets; None where the record is not a run's.
-    """
+    head: dict[str, Json]
+    target_places: str | None
+    places: str
+    table: list[str]
 
-    keys: list[str]
-    head: dict[str, Json] = field(default_factory=dict)
-    targets: list[str] | None = None
+    @property
+    def targets(self) -> list[str] | None:
+        """The keys of the record's targets; None where the record is not a run's."""
+        return None if self.target_places is None else _keys_at(self.table, self.target_places)
 
-
-@dataclass
-class _Content:
-    inputs: dict[str, list[str]] = field(default_factory=dict)
-    refs: dict[str, tuple[Stamp, RefContent]] = field(default_factory=dict)
+    @property
+    def keys(self) -> list[str]:
+        """Every key that stands in the file."""
+        return _keys_at(self.table, self.places)
 
 
 def stamp_of(status: os.stat_result) -> Stamp:
@@ -58,80 +64,92 @@ class Index:
         self._changed = False
 
     @cached_property
-    def _content(self) -> _Content:
-        try:
-            checksum, _, text = self._path.read_bytes().partition(b"\n") if self._path.is_file() else (b"",) * 3
-            return _decoded(json.loads(text)) if checksum == _checksum(text) else _Content()
-        except (OSError, ValueError, KeyError, TypeError, IndexError, RecursionError):
-            return _Content()
+    def _lines(self) -> list[str]:
+        """The keys, their inputs, and the refs, as they stand in the file."""
+        with suppress(OSError, ValueError):
+            head, _, text = disk.read_plain(self._path).decode().partition("\n")
+            if head == _head(text):
+                return text.split("\n")
+        return ["", "", "{}"]
 
-    def inputs(self, key: str) -> list[str] | None:
-        """The keys of a result's inputs; None where they are not known."""
-        return self._content.inputs.get(key)
+    @cached_property
+    def _table(self) -> list[str]:
+        text = self._lines[0]
+        return [text[start : start + KEY_LENGTH] for start in range(0, len(text), KEY_LENGTH)]
 
-    def set_inputs(self, key: str, inputs: list[str]) -> None:
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return dict(zip(self._table, count()))
+
+    @cached_property
+    def _inputs(self) -> dict[str, str]:
+        return dict(zip(self._table, self._lines[1].split(",")))
+
+    @cached_property
+    def _refs(self) -> dict[str, tuple[Stamp, dict[str, Json], str | None, str]]:
+        refs: dict[str, tuple[Stamp, dict[str, Json], str | None, str]] = json.loads(self._lines[2])
+        return refs
+
+    def missing(self, keys: Iterable[str]) -> list[str]:
+        """Those of the keys whose inputs are not known."""
+        return [key for key in keys if self._inputs.get(key, _UNKNOWN) == _UNKNOWN]
+
+    def inputs(self, keys: Iterable[str]) -> set[str]:
+        """The keys of all inputs of some results, whose inputs are known."""
+        places = set(" ".join(self._inputs[key] for key in keys).split())
+        return {self._table[int(place)] for place in places}
+
+    def set_inputs(self, key: str, inputs: Iterable[str]) -> None:
         """Note what a result was made from. The caller has made sure that `key` is the digest of it."""
-        self._content.inputs[key] = inputs
+        self._placed([key])
+        self._inputs[key] = self._placed(inputs)
         self._changed = True
 
     def ref(self, name: str, stamp: Stamp) -> RefContent | None:
         """What a ref's file says; None where another file was read, or none."""
-        known, content = self._content.refs.get(name, (None, None))
-        return content if known == stamp else None
+        entry = self._refs.get(name)
+        return RefContent(*entry[1:], self._table) if entry and entry[0] == stamp else None
 
-    def set_ref(self, name: str, stamp: Stamp, content: RefContent) -> None:
-        """Note what a ref's file says, read after its stamp was taken."""
-        if stamp[3] < (time.time() - _SETTLED_S) * 1e9:
-            self._content.refs[name] = stamp, content
+    def set_ref(
+        self, name: str, stamp: Stamp, head: dict[str, Json], targets: list[str] | None, keys: list[str]
+    ) -> RefContent:
+        """Note what a ref's file says, read after its stamp was taken; a file without a stamp is not noted."""
+        content = RefContent(
+            head, None if targets is None else self._placed(targets), self._placed(keys), self._table
+        )
+        if stamp and stamp[-1] < (time.time() - _SETTLED_S) * 1e9:
+            self._refs[name] = stamp, head, content.target_places, content.places
             self._changed = True
+        return content
 
     def keep_refs(self, names: set[str]) -> None:
         """Forget all other refs."""
-        for name in self._content.refs.keys() - names:
-            del self._content.refs[name]
+        for name in self._refs.keys() - names:
+            del self._refs[name]
             self._changed = True
 
     def save(self) -> None:
         """Write the index, if there is anything new in it."""
         if self._changed:
-            text = json.dumps(_encoded(self._content), separators=(",", ":"))
+            inputs = ",".join(self._inputs.get(key, _UNKNOWN) for key in self._table)
+            text = "\n".join(["".join(self._table), inputs, json.dumps(self._refs, separators=(",", ":"))])
             # Two writers at once can tear the file: the checksum shows it
-            disk.replace_quickly(self._path, f"{_checksum(text.encode()).decode()}\n{text}")
+            disk.replace_quickly(self._path, f"{_head(text)}\n{text}")
             self._changed = False
 
-
-def _checksum(text: bytes) -> bytes:
-    return hashlib.sha256(text).hexdigest().encode()
-
-
-def _encoded(content: _Content) -> Json:
-    """Keys are written once each: many refs name the same ones."""
-    places: dict[str, int] = {}
-
-    def placed(keys: list[str]) -> list[int]:
-        return [places.setdefault(key, len(places)) for key in keys]
-
-    inputs = [[*placed([key]), *placed(keys)] for key, keys in content.inputs.items()]
-    refs = {
-        name: [stamp, ref.head, None if ref.targets is None else placed(ref.targets), placed(ref.keys)]
-        for name, (stamp, ref) in content.refs.items()
-    }
-    return {"keys": "".join(places), "inputs": inputs, "refs": refs}
+    def _placed(self, keys: Iterable[str]) -> str:
+        places = []
+        for key in keys:
+            place = self._places.setdefault(key, len(self._table))
+            if place == len(self._table):
+                self._table.append(key)
+            places.append(str(place))
+        return " ".join(places)
 
 
-def _decoded(written: Json) -> _Content:
-    text = written["keys"]
-    keys = [text[start : start + KEY_LENGTH] for start in range(0, len(text), KEY_LENGTH)]
-    inputs = {keys[key]: [keys[place] for place in places] for key, *places in written["inputs"]}
-    refs = {
-        name: (
-            stamp,
-            RefContent(
-                [keys[place] for place in places],
-                head,
-                None if targets is None else [keys[place] for place in targets],
-            ),
-        )
-        for name, (stamp, head, targets, places) in written["refs"].items()
-    }
-    return _Content(inputs, refs)
+def _head(text: str) -> str:
+    return f"{FORMAT} {hashlib.sha256(text.encode()).hexdigest()}"
+
+
+def _keys_at(table: list[str], places: str) -> list[str]:
+    return [table[int(place)] for place in places.split()]

@@ -59,31 +59,36 @@ class Refs:
 
     def contents(self) -> Iterator[tuple[str, RefContent]]:
         """As `readable`, of each record only what the index holds; a record that has not changed is not read again."""
-        for path, content in self.scan():
+        for name, content in self.scan():
             if isinstance(content, str):
-                disk.warn(f"{path} is left out: {content}")
-            elif path.suffix == ".json":
-                yield self._name(path), content
+                disk.warn(f"{self._folder / name} is left out: {content}")
+            elif name.endswith(".json"):
+                yield name.removesuffix(".json"), content
 
-    def scan(self) -> Iterator[tuple[Path, RefContent | str]]:
+    def scan(self) -> Iterator[tuple[str, RefContent | str]]:
         """What every file under refs/ says, a ref by its name or not, or why that is not known; in order."""
         files = self._files()
         for name, stamp in files:
             content: RefContent | str | None = self._index.ref(name, stamp)
             if content is None:
                 try:
-                    content = _content(*self._read(name))
+                    record, keys = self._read(name)
                 except FileNotFoundError:  # deleted meanwhile
                     continue
-                if stamp and not isinstance(content, str):
-                    self._index.set_ref(name, stamp, content)
-            yield self._folder / name, content
+                content = record if isinstance(record, str) else self._note(name, stamp, record, keys)
+            yield name, content
         self._index.keep_refs({name for name, _ in files})
         self._index.save()
 
+    def _note(self, name: str, stamp: Stamp, record: dict[str, Json], keys: list[str]) -> RefContent:
+        targets = record.get("targets")
+        is_run = isinstance(targets, dict) and set(keys).issuperset(map(str, targets.values()))
+        head = {field: record[field] for field in _HEAD if field in record}
+        return self._index.set_ref(name, stamp, head, list(targets.values()) if is_run else None, keys)
+
     def damaged(self) -> Iterator[tuple[Path, str]]:
         """The files that are no records, with the reason. What they should keep from `gc`, nobody knows."""
-        return ((path, content) for path, content in self.scan() if isinstance(content, str))
+        return ((self._folder / name, content) for name, content in self.scan() if isinstance(content, str))
 
     def _read(self, name: str) -> tuple[dict[str, Json] | str, list[str]]:
         """The record of a file under refs/, or what is wrong with it; and the keys that stand in it.
@@ -105,8 +110,8 @@ class Refs:
         except (ValueError, OSError) as error:
             return f"it cannot be read ({error}): delete it, or put a good copy in its place", []
         keys = keys_in(data)
-        if is_ref and not _NAME.fullmatch(self._name(path)):
-            return f"'{self._name(path)}' cannot name a run: rename the file", keys
+        if is_ref and not _NAME.fullmatch(name.removesuffix(".json")):
+            return f"'{name.removesuffix('.json')}' cannot name a run: rename the file", keys
         if is_ref and not keys:
             return "it names no result: delete it, or put a good copy in its place", keys
         return record, keys
@@ -151,9 +156,6 @@ class Refs:
             if path != name and name.startswith(prefix) and _NAME.fullmatch(name):
                 yield name
 
-    def _name(self, path: Path) -> str:
-        return path.relative_to(self._folder).as_posix().removesuffix(".json")
-
     def _path(self, name: str) -> Path:
         if not _NAME.fullmatch(name) or len(name) > 200:
             raise UserError(
@@ -166,12 +168,3 @@ def keys_in(data: bytes) -> list[str]:
     """Every key that stands anywhere in some bytes, each once."""
     words = {word for word in data.translate(_NOT_HEX).split() if len(word) == KEY_LENGTH}
     return [word.decode() for word in sorted(words)]
-
-
-def _content(record: dict[str, Json] | str, keys: list[str]) -> RefContent | str:
-    if isinstance(record, str):
-        return record
-    targets = record.get("targets")
-    is_run = isinstance(targets, dict) and set(keys).issuperset(map(str, targets.values()))
-    head = {name: record[name] for name in _HEAD if name in record}
-    return RefContent(keys, head, list(targets.values()) if is_run else None)

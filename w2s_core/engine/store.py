@@ -25,7 +25,7 @@ import secrets
 import shutil
 import socket
 import stat
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,6 +82,7 @@ class Store:
 
     def __init__(self, root: Path | str) -> None:
         self.root = Path(root).absolute()
+        self._objects = f"{self.root}/objects"  # large studies ask for paths in it often
         self._verified: dict[str, Stamp] = {}
         try:
             self._prepare()
@@ -135,7 +136,7 @@ class Store:
 
     def has(self, key: str) -> bool:
         """Whether the result exists. It is whole if it does: its folder appears by one rename."""
-        return os.access(f"{self.root}/objects/{key[:2]}/{key}/{MANIFEST}", os.F_OK)  # plans ask this often
+        return os.access(f"{self._objects}/{key[:2]}/{key}/{MANIFEST}", os.F_OK)
 
     def path(self, key: str) -> Path:
         """The folder of a result, its files checked against their sha256 once in the life of a process.
@@ -169,9 +170,9 @@ class Store:
         except ValueError as error:
             raise CorruptObjectError(key, str(error), self.quarantine(key, stamp)) from None
 
-    def keys(self) -> Iterator[str]:
+    def keys(self, *, but: Container[str] = ()) -> Iterator[str]:
         """The keys of all results, whole or damaged, in order. Other things under objects/ are `strays`."""
-        return (name for shard, name in self._entries() if _is_place(shard, name))
+        return (name for shard, name in self._entries() if name not in but and _is_place(shard, name))
 
     def strays(self) -> Iterator[Path]:
         """What lies under objects/ and is no result: a file browser's or a network disk's leftovers, say."""
@@ -180,7 +181,7 @@ class Store:
 
     def _entries(self) -> Iterator[tuple[str, str]]:
         """What lies under objects/, in order: the folder there and the name; a file has no folder."""
-        objects = f"{self.root}/objects"
+        objects = self._objects
         for shard in sorted(os.listdir(objects)):
             if os.path.isdir(f"{objects}/{shard}"):
                 yield from ((shard, name) for name in sorted(os.listdir(f"{objects}/{shard}")))
@@ -189,7 +190,7 @@ class Store:
 
     def folder(self, key: str) -> Path:
         """Where a result lies, or would lie. For readers, `path` is the one that checks."""
-        return Path(f"{self.root}/objects/{key[:2]}/{key}")  # tables of a large study ask this often
+        return Path(f"{self._objects}/{key[:2]}/{key}")
 
     def lock_path(self, key: str) -> Path:
         """The lock of a key."""
@@ -360,17 +361,18 @@ class Store:
             raise ValueError(f"{MANIFEST} is not the one that was written")
         return {**manifest, "digest": claimed}
 
-    def inputs(self, key: str) -> list[str] | None:
-        """The keys of a result's inputs; None where its manifest cannot be read and they were not known before."""
-        inputs = self.index.inputs(key)
-        if inputs is None:
-            spec = self._read_spec(key)
-            if spec is not None:
-                inputs = spec_inputs(spec)
-                self.index.set_inputs(key, inputs)
-        return inputs
+    def inputs(self, keys: set[str]) -> tuple[set[str], set[str]]:
+        """The keys of all inputs of some results; and those of the results whose inputs cannot be read."""
+        unknown = set()
+        for key in self.index.missing(keys):
+            spec = self.read_spec(key)
+            if spec is None:
+                unknown.add(key)
+            else:
+                self.index.set_inputs(key, spec_inputs(spec))
+        return self.index.inputs(keys - unknown), unknown
 
-    def _read_spec(self, key: str) -> dict[str, Json] | None:
+    def read_spec(self, key: str) -> dict[str, Json] | None:
         """A result's spec, which is whole where the key is its digest, whatever else befell the manifest."""
         with suppress(ValueError, KeyError, AttributeError, TypeError, RecursionError, OSError):
             spec: dict[str, Json] = json.loads(self._manifest_bytes(key))["spec"]
@@ -378,7 +380,7 @@ class Store:
         return None
 
     def _manifest_bytes(self, key: str) -> bytes:
-        descriptor = os.open(f"{self.root}/objects/{key[:2]}/{key}/{MANIFEST}", _AT_ONCE)
+        descriptor = os.open(f"{self._objects}/{key[:2]}/{key}/{MANIFEST}", _AT_ONCE)
         try:
             data = os.read(descriptor, _MOST)
             while part := os.read(descriptor, _MOST) if len(data) >= _MOST else b"":
