@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING
 
 from w2s_core.cli.render import counted, fields, seconds, table, when
 from w2s_core.engine import Garbage, Handle, Planned, Store, plan
@@ -12,10 +12,11 @@ from w2s_core.engine.index import RefContent
 from w2s_core.engine.spec import is_earlier_format
 from w2s_core.engine.step import topological
 from w2s_core.errors import UserError
-from w2s_core.experiment import read_recorded
 from w2s_core.recipes.record import model_names, outline, recipe_name
-from w2s_core.runs import Graph, build_graph
 from w2s_core.step_labels import closest, label_steps
+
+if TYPE_CHECKING:
+    from w2s_core.runs import Graph
 
 
 _OF_MODELS = ("recipe", "bases", "weak", "strong")
@@ -35,7 +36,7 @@ def find_run(store: Store, name: str) -> str:
     raise UserError(f"no run is named '{name}' in {store.root}{known}")
 
 
-def render_plan(graph: Graph, store: Store) -> str:
+def render_plan(graph: "Graph", store: Store) -> str:
     """The graph's steps in order with their state and expected time, and the sum of what is missing."""
     steps = plan(graph.targets, store)
     labels = label_steps(graph.targets)
@@ -159,6 +160,9 @@ def _best(store: Store, run: str, key: str) -> Handle | str:
     """
     if store.has(key):
         return key
+    from w2s_core.experiment import read_recorded
+    from w2s_core.runs import build_graph
+
     record = store.refs.read(run)
     graph = build_graph(read_recorded(record))
     handles = {handle.key: handle for handle in topological(graph.targets.values())}

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from w2s_core.engine import disk, locks
+from w2s_core.engine.index import keys_of
 from w2s_core.engine.session import gc_lock, is_live
 from w2s_core.engine.store import KEY, Store
 from w2s_core.errors import UserError
@@ -156,11 +157,13 @@ def _edges(path: Path) -> dict[str, list[str]]:
 def _needed(store: Store, graphs: _Graphs) -> set[str]:
     """The keys to keep."""
     roots = {*graphs.live, *_locked(store)}
+    contents = []
     for name, content in store.refs.scan():
         if isinstance(content, str):
             path = store.root / "refs" / name
             raise UserError(f"nothing was removed, since nobody knows what {path} keeps: {content}")
-        roots.update(content.keys)
+        contents.append(content)
+    roots |= keys_of(contents)
     needed = _reachable(store, roots, graphs.edges)
     store.index.save()
     unfinished = sum(not store.has(key) for key in needed) if graphs.damaged else 0
@@ -262,9 +265,9 @@ def _remove(path: Path) -> None:
 
 def _size(path: Path) -> int:
     """Bytes of a file or a folder; what other processes move away meanwhile counts as nothing."""
-    walked = (Path(place, name) for place, _, names in os.walk(path) for name in names)
+    walked = (f"{place}/{name}" for place, _, names in os.walk(path) for name in names)
     size = 0
-    for file in walked if path.is_dir() and not path.is_symlink() else [path]:
+    for file in walked if path.is_dir() and not path.is_symlink() else [str(path)]:
         with suppress(FileNotFoundError):
-            size += file.lstat().st_size
+            size += os.lstat(file).st_size
     return size

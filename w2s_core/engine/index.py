@@ -1,7 +1,7 @@
 """An index of what refs and manifests say, so that commands on a large store need not read each of them again.
 
 index.json     lines: the format and the checksum of the rest; all keys, one after another; the inputs of each, with
-               commas between; a JSON object with the stamp and content of each ref
+               a comma behind; a JSON object with the stamp and content of each ref
 
 The index is never the truth. A result's inputs are part of what its key is a digest of: they cannot change. A ref is
 taken from here only while its file is the one that was read. An index that is missing or damaged counts as empty, and
@@ -14,7 +14,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,7 +26,9 @@ from w2s_core.engine.canonical import Json
 
 FORMAT = "w2s index 1"
 KEY_LENGTH = 64
-_SETTLED_S = 2.0  # a file that was changed later may be changed again within one tick of the file system's clock
+_SETTLED_S = (
+    2.0  # a file that was changed later may be changed again within one tick of the file system's clock
+)
 _UNKNOWN = "?"
 Stamp = list[int]
 
@@ -45,10 +47,11 @@ class RefContent:
         """The keys of the record's targets; None where the record is not a run's."""
         return None if self.target_places is None else _keys_at(self.table, self.target_places)
 
-    @property
-    def keys(self) -> list[str]:
-        """Every key that stands in the file."""
-        return _keys_at(self.table, self.places)
+
+def keys_of(contents: Sequence[RefContent]) -> set[str]:
+    """Every key that stands in any of some files of one store."""
+    places = set(" ".join(content.places for content in contents).split())
+    return {contents[0].table[int(place)] for place in places}
 
 
 def stamp_of(status: os.stat_result) -> Stamp:
@@ -79,11 +82,12 @@ class Index:
 
     @cached_property
     def _places(self) -> dict[str, int]:
-        return dict(zip(self._table, count()))
+        return dict(zip(self._table, count(), strict=False))
 
     @cached_property
     def _inputs(self) -> dict[str, str]:
-        return dict(zip(self._table, self._lines[1].split(",")))
+        # Keys that were added since stand behind those of the file: they have no inputs here.
+        return dict(zip(self._table, self._lines[1].split(",")[:-1], strict=False))
 
     @cached_property
     def _refs(self) -> dict[str, tuple[Stamp, dict[str, Json], str | None, str]]:
@@ -131,7 +135,7 @@ class Index:
     def save(self) -> None:
         """Write the index, if there is anything new in it."""
         if self._changed:
-            inputs = ",".join(self._inputs.get(key, _UNKNOWN) for key in self._table)
+            inputs = "".join(f"{self._inputs.get(key, _UNKNOWN)}," for key in self._table)
             text = "\n".join(["".join(self._table), inputs, json.dumps(self._refs, separators=(",", ":"))])
             # Two writers at once can tear the file: the checksum shows it
             disk.replace_quickly(self._path, f"{_head(text)}\n{text}")

@@ -49,13 +49,22 @@ class Refs:
 
     def readable(self) -> Iterator[tuple[str, dict[str, Json]]]:
         """Every record that can be read, by name, in order; for each other, a line on stderr."""
+        for name, record in self._all():
+            if isinstance(record, str):
+                disk.warn(f"{self._folder / name} is left out: {record}")
+            elif name.endswith(".json"):
+                yield name.removesuffix(".json"), record
+
+    def damaged(self) -> Iterator[tuple[Path, str]]:
+        """The files that are no records, with the reason; each file is read. What they should keep from `gc`, nobody
+        knows.
+        """
+        return ((self._folder / name, record) for name, record in self._all() if isinstance(record, str))
+
+    def _all(self) -> Iterator[tuple[str, dict[str, Json] | str]]:
         for name, _ in self._files():
             with suppress(FileNotFoundError):  # deleted meanwhile
-                record, _ = self._read(name) if name.endswith((".json", "/")) else ({}, [])
-                if isinstance(record, str):
-                    disk.warn(f"{self._folder / name} is left out: {record}")
-                elif record:
-                    yield name.removesuffix(".json"), record
+                yield name, self._read(name)[0]
 
     def contents(self) -> Iterator[tuple[str, RefContent]]:
         """As `readable`, of each record only what the index holds; a record that has not changed is not read again."""
@@ -85,10 +94,6 @@ class Refs:
         is_run = isinstance(targets, dict) and set(keys).issuperset(map(str, targets.values()))
         head = {field: record[field] for field in _HEAD if field in record}
         return self._index.set_ref(name, stamp, head, list(targets.values()) if is_run else None, keys)
-
-    def damaged(self) -> Iterator[tuple[Path, str]]:
-        """The files that are no records, with the reason. What they should keep from `gc`, nobody knows."""
-        return ((self._folder / name, content) for name, content in self.scan() if isinstance(content, str))
 
     def _read(self, name: str) -> tuple[dict[str, Json] | str, list[str]]:
         """The record of a file under refs/, or what is wrong with it; and the keys that stand in it.
