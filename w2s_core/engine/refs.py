@@ -55,11 +55,13 @@ class Refs:
             elif name.endswith(".json"):
                 yield name.removesuffix(".json"), record
 
-    def damaged(self) -> Iterator[tuple[Path, str]]:
-        """The files that are no records, with the reason; each file is read. What they should keep from `gc`, nobody
-        knows.
+    def damaged(self, *, quick: bool = False) -> Iterator[tuple[str, str]]:
+        """The files under refs/ that are no records, with the reason. What they should keep from `gc`, nobody knows.
+
+        `quick`: files that have not changed are not read again.
         """
-        return ((self._folder / name, record) for name, record in self._all() if isinstance(record, str))
+        contents = self.scan() if quick else self._all()
+        return ((name, content) for name, content in contents if isinstance(content, str))
 
     def _all(self) -> Iterator[tuple[str, dict[str, Json] | str]]:
         for name, _ in self._files():
