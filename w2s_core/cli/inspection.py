@@ -1,18 +1,25 @@
 """Look at plans, runs and steps: what `w2s plan`, `runs`, `show` and `explain` print."""
 
-from collections.abc import Sequence
-from typing import Any
+import json
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import TYPE_CHECKING
 
 from w2s_core.cli.render import counted, fields, seconds, table, when
 from w2s_core.engine import Garbage, Handle, Planned, Store, plan
 from w2s_core.engine.gc import TRASH_DAYS
+from w2s_core.engine.index import RefContent
 from w2s_core.engine.spec import is_earlier_format
 from w2s_core.engine.step import topological
 from w2s_core.errors import UserError, one_line
-from w2s_core.experiment import read_recorded
 from w2s_core.recipes.record import model_names, outline, recipe_name
-from w2s_core.runs import Graph, build_graph
 from w2s_core.step_labels import closest, label_steps
+
+if TYPE_CHECKING:
+    from w2s_core.runs import Graph
+
+
+_OF_MODELS = ("recipe", "bases", "weak", "strong")
 
 
 def find_run(store: Store, name: str) -> str:
@@ -29,7 +36,7 @@ def find_run(store: Store, name: str) -> str:
     raise UserError(f"no run is named '{name}' in {store.root}{known}")
 
 
-def render_plan(graph: Graph, store: Store) -> str:
+def render_plan(graph: "Graph", store: Store) -> str:
     """The graph's steps in order with their state and expected time, and the sum of what is missing."""
     steps = plan(graph.targets, store)
     labels = label_steps(graph.targets)
@@ -50,21 +57,31 @@ def _sum(steps: Sequence[Planned]) -> str:
 
 def render_runs(store: Store) -> str:
     """One line a run: when, recipe, task, base models by field, seed, and how much of it is computed."""
-    rows = [_run_row(store, name, record) for name, record in store.refs.readable()]
+    has, models = cache(store.has), cache(_models)  # runs of a sweep share targets and models
+    rows = [_run_row(name, content, has, models) for name, content in store.refs.contents()]
     if not rows:
         return f"no run in {store.root} yet; start one with: w2s run EXPERIMENT.yaml"
     return table(("run", "started", "recipe", "task", "base models", "seed", "state"), rows)
 
 
-def _run_row(store: Store, name: str, record: dict[str, Any]) -> tuple[str, ...]:
+def _run_row(
+    name: str, content: RefContent, has: Callable[[str], bool], models: Callable[[str], str]
+) -> tuple[str, ...]:
+    record, targets = content.head, content.targets
     try:
-        done, total = sum(store.has(key) for key in record["targets"].values()), len(record["targets"])
-        models = ", ".join(f"{field} {model}" for field, model in model_names(record).items())
-        settings = (recipe_name(record), str(record["task"]), models, str(record["seed"]))
+        if targets is None:
+            raise ValueError("no targets")
+        done, total = sum(map(has, targets)), len(targets)
+        named = json.dumps({field: record[field] for field in _OF_MODELS if field in record})
+        settings = (recipe_name(record), str(record["task"]), models(named), str(record["seed"]))
         state = "complete" if done == total else f"{done} of {total} targets"
         return (name, when(record["started"]), *settings, state)
     except (KeyError, TypeError, AttributeError, ValueError):  # whatever wrote it, its form is another
         return (name, "?", "?", "?", "?", "?", "no record of a run")
+
+
+def _models(named: str) -> str:
+    return ", ".join(f"{field} {model}" for field, model in model_names(json.loads(named)).items())
 
 
 def render_garbage(garbage: Garbage, dry_run: bool) -> str:
@@ -148,6 +165,9 @@ def _best(store: Store, run: str, key: str) -> Handle | str:
     """
     if store.has(key):
         return key
+    from w2s_core.experiment import read_recorded
+    from w2s_core.runs import build_graph
+
     record = store.refs.read(run)
     graph = build_graph(read_recorded(record))
     handles = {handle.key: handle for handle in topological(graph.targets.values())}

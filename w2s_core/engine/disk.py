@@ -132,7 +132,7 @@ def json_object(data: bytes) -> dict[str, Any]:
     return value
 
 
-def sha256_file(path: Path) -> str:
+def sha256_file(path: Path | str) -> str:
     """The sha256 of a file's bytes, in hexadecimal."""
     with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - most files are small, and one read takes them
         first = file.read(_SMALL)

@@ -7,13 +7,13 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from w2s_core.engine import disk, locks
+from w2s_core.engine.index import keys_of
 from w2s_core.engine.session import gc_lock, is_live
-from w2s_core.engine.spec import spec_inputs
 from w2s_core.engine.store import KEY, Store
 from w2s_core.errors import UserError
 
@@ -57,10 +57,13 @@ def collect(store: Store, *, dry_run: bool = False, empty_trash: bool = False) -
         garbage = Garbage()
         if not dry_run:
             garbage.emptied = _empty_trash(store, everything=empty_trash)
-        for key in sorted(set(store.keys()) - needed):
+        for key in list(store.keys(but=needed)):
             _drop_object(store, key, garbage, dry_run)
-        unfinished = {key for key in needed if not store.has(key)}
-        settled = [path for path, keys in graphs.idle.items() if unfinished.isdisjoint(keys)]
+        settled = [
+            path
+            for path, keys in graphs.idle.items()
+            if all(key not in needed or store.has(key) for key in keys)
+        ]
         for leftover in [*graphs.dead_sessions, *settled, *_leftovers(store, needed)]:
             garbage.leftovers.append(leftover)
             garbage.size += _size(leftover)
@@ -153,10 +156,17 @@ def _edges(path: Path) -> dict[str, list[str]]:
 
 def _needed(store: Store, graphs: _Graphs) -> set[str]:
     """The keys to keep."""
-    for path, problem in store.refs.damaged():
-        raise UserError(f"nothing was removed, since nobody knows what {path} keeps: {problem}")
-    needed = _reachable(store, {*store.refs.named(), *graphs.live, *_locked(store)}, graphs.edges)
-    unfinished = sum(not store.has(key) for key in needed)
+    roots = {*graphs.live, *_locked(store)}
+    contents = []
+    for name, content in store.refs.scan():
+        if isinstance(content, str):
+            path = store.root / "refs" / name
+            raise UserError(f"nothing was removed, since nobody knows what {path} keeps: {content}")
+        contents.append(content)
+    roots |= keys_of(contents)
+    needed = _reachable(store, roots, graphs.edges)
+    store.index.save()
+    unfinished = sum(not store.has(key) for key in needed) if graphs.damaged else 0
     for path, problem in graphs.damaged.items():
         if unfinished:  # what its inputs are may stand in this file alone
             raise UserError(
@@ -174,32 +184,26 @@ def _locked(store: Store) -> Iterator[str]:
 
 
 def _reachable(store: Store, roots: set[str], edges: dict[str, list[str]]) -> set[str]:
+    """The roots and all that they were made from, or by a run's graph where there is no (readable) result yet."""
     reachable: set[str] = set()
-    stack = list(roots)
-    while stack:
-        key = stack.pop()
-        if key not in reachable:
-            reachable.add(key)
-            stack.extend(_inputs(store, key, edges))
+    frontier = roots
+    while frontier:
+        reachable |= frontier
+        inputs, unknown = store.inputs(frontier)
+        frontier = inputs.union(*(edges.get(key, ()) for key in unknown)) - reachable
     return reachable
-
-
-def _inputs(store: Store, key: str, edges: dict[str, list[str]]) -> list[str]:
-    """Inputs by the manifest, or by a run's graph where there is no (readable) result yet."""
-    manifest = store.peek(key)
-    return edges.get(key, []) if manifest is None else spec_inputs(manifest["spec"])
 
 
 def _drop_object(store: Store, key: str, garbage: Garbage, dry_run: bool) -> None:
     """Move a result to the trash in one step, so that no reader sees half of it."""
-    lock = locks.try_lock(store.lock_path(key))
-    if lock is None:
+    lock = nullcontext() if dry_run else locks.try_lock(store.lock_path(key))
+    if lock is None or (dry_run and locks.is_held(store.lock_path(key))):
         return
     with lock:
-        manifest = store.peek(key)
+        spec = store.read_spec(key)
         garbage.objects.append(key)
         garbage.size += _size(store.folder(key))
-        garbage.steps[manifest["spec"]["step"] if manifest else "damaged"] += 1
+        garbage.steps[spec["step"] if spec else "damaged"] += 1
         if not dry_run:
             if garbage.trash is None:
                 now = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
@@ -261,9 +265,9 @@ def _remove(path: Path) -> None:
 
 def _size(path: Path) -> int:
     """Bytes of a file or a folder; what other processes move away meanwhile counts as nothing."""
-    walked = (Path(place, name) for place, _, names in os.walk(path) for name in names)
+    walked = (f"{place}/{name}" for place, _, names in os.walk(path) for name in names)
     size = 0
-    for file in walked if path.is_dir() and not path.is_symlink() else [path]:
+    for file in walked if path.is_dir() and not path.is_symlink() else [str(path)]:
         with suppress(FileNotFoundError):
-            size += file.lstat().st_size
+            size += os.lstat(file).st_size
     return size

@@ -4,23 +4,26 @@ import difflib
 import json
 import os
 import re
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from w2s_core.engine import disk
 from w2s_core.engine.canonical import Json
+from w2s_core.engine.index import KEY_LENGTH, Index, RefContent, Stamp, stamp_of
 from w2s_core.errors import UserError
 
-_KEY = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
+_HEAD = ("recipe", "bases", "weak", "strong", "task", "seed", "started", "study")
+_NOT_HEX = bytes(byte if byte in b"0123456789abcdef" else 32 for byte in range(256))
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=,+-]*(/[A-Za-z0-9][A-Za-z0-9._=,+-]*)*")
 
 
 class Refs:
     """The refs of a store, one JSON file each, replaced as a whole."""
 
-    def __init__(self, folder: Path, spare: Path) -> None:
-        self._folder, self._spare = folder, spare
+    def __init__(self, folder: Path, spare: Path, index: Index) -> None:
+        self._folder, self._spare, self._index = folder, spare, index
 
     def write(self, name: str, record: Mapping[str, Json]) -> None:
         """Create or replace a ref. Raises UserError for a name that is no file name (letters, digits, . _
@@ -46,44 +49,104 @@ class Refs:
 
     def readable(self) -> Iterator[tuple[str, dict[str, Json]]]:
         """Every record that can be read, by name, in order; for each other, a line on stderr."""
-        for path, record in self._all():
+        for name, record in self._all():
             if isinstance(record, str):
-                disk.warn(f"{path} is left out: {record}")
-            else:
-                yield self._name(path), record
+                disk.warn(f"{self._folder / name} is left out: {record}")
+            elif name.endswith(".json"):
+                yield name.removesuffix(".json"), record
 
-    def damaged(self) -> Iterator[tuple[Path, str]]:
-        """The files that are no records, with the reason. What they should keep from `gc`, nobody knows."""
-        return ((path, record) for path, record in self._all() if isinstance(record, str))
+    def damaged(self, *, quick: bool = False) -> Iterator[tuple[str, str]]:
+        """The files under refs/ that are no records, with the reason. What they should keep from `gc`, nobody knows.
 
-    def _all(self) -> Iterator[tuple[Path, dict[str, Json] | str]]:
-        """Each record, or what is wrong with its file."""
-        for path in sorted(self._folder.rglob("*.json")):
-            try:
-                data = disk.read_plain(path)
-                record = disk.json_object(data)
-            except FileNotFoundError:  # deleted meanwhile
-                continue
-            except (ValueError, OSError) as error:
-                yield path, f"it cannot be read ({error}): delete it, or put a good copy in its place"
-                continue
-            if not _NAME.fullmatch(self._name(path)):
-                yield path, f"'{self._name(path)}' cannot name a run: rename the file"
-            elif not _KEY.search(data):
-                yield path, "it names no result: delete it, or put a good copy in its place"
-            else:
-                yield path, record
-
-    def named(self) -> Iterator[str]:
-        """Every key that stands anywhere in the bytes of any file under refs/, readable as a ref or not: what `gc`
-        keeps.
+        `quick`: files that have not changed are not read again.
         """
-        for place, _, files in os.walk(self._folder):
-            for path in (Path(place, name) for name in files):
-                with suppress(FileNotFoundError):
-                    yield from (
-                        key.decode() for key in _KEY.findall(path.read_bytes() if path.is_file() else b"")
-                    )
+        contents = self.scan() if quick else self._all()
+        return ((name, content) for name, content in contents if isinstance(content, str))
+
+    def _all(self) -> Iterator[tuple[str, dict[str, Json] | str]]:
+        for name, _ in self._files():
+            with suppress(FileNotFoundError):  # deleted meanwhile
+                yield name, self._read(name)[0]
+
+    def contents(self) -> Iterator[tuple[str, RefContent]]:
+        """As `readable`, of each record only what the index holds; a record that has not changed is not read again."""
+        for name, content in self.scan():
+            if isinstance(content, str):
+                disk.warn(f"{self._folder / name} is left out: {content}")
+            elif name.endswith(".json"):
+                yield name.removesuffix(".json"), content
+
+    def scan(self) -> Iterator[tuple[str, RefContent | str]]:
+        """What every file under refs/ says, a ref by its name or not, or why that is not known; in order."""
+        files = self._files()
+        for name, stamp in files:
+            content: RefContent | str | None = self._index.ref(name, stamp)
+            if content is None:
+                try:
+                    record, keys = self._read(name)
+                except FileNotFoundError:  # deleted meanwhile
+                    continue
+                content = record if isinstance(record, str) else self._note(name, stamp, record, keys)
+            yield name, content
+        self._index.keep_refs({name for name, _ in files})
+        self._index.save()
+
+    def _note(self, name: str, stamp: Stamp, record: dict[str, Json], keys: list[str]) -> RefContent:
+        targets = record.get("targets")
+        is_run = isinstance(targets, dict) and set(keys).issuperset(map(str, targets.values()))
+        head = {field: record[field] for field in _HEAD if field in record}
+        return self._index.set_ref(name, stamp, head, list(targets.values()) if is_run else None, keys)
+
+    def _read(self, name: str) -> tuple[dict[str, Json] | str, list[str]]:
+        """The record of a file under refs/, or what is wrong with it; and the keys that stand in it.
+
+        Raises:
+            FileNotFoundError: it is gone.
+        """
+        path = self._folder / name
+        is_ref = name.endswith(".json")
+        if name.endswith("/"):
+            return "the folder cannot be listed", []
+        if not is_ref and not path.is_file():
+            return {}, []  # a link to nothing, a pipe
+        try:
+            data = disk.read_plain(path)
+            record = disk.json_object(data) if is_ref else {}
+        except FileNotFoundError:
+            raise
+        except (ValueError, OSError) as error:
+            return f"it cannot be read ({error}): delete it, or put a good copy in its place", []
+        keys = keys_in(data)
+        if is_ref and not _NAME.fullmatch(name.removesuffix(".json")):
+            return f"'{name.removesuffix('.json')}' cannot name a run: rename the file", keys
+        if is_ref and not keys:
+            return "it names no result: delete it, or put a good copy in its place", keys
+        return record, keys
+
+    def _files(self) -> list[tuple[str, Stamp]]:
+        """What lies under refs/, in order: the path there, and the stamp of a plain file.
+
+        Of folders, those with a ref's name are in it, and, with a slash at the end, those that cannot be listed.
+        """
+        files: list[tuple[str, Stamp]] = []
+        folders = [""]
+        while folders:
+            folder = folders.pop()
+            try:
+                entries = list(os.scandir(self._folder / folder))
+            except OSError:
+                files.append((f"{folder or '.'}/", []))
+                continue
+            for entry in entries:
+                name = f"{folder}/{entry.name}" if folder else entry.name
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(name)
+                    if not name.endswith(".json"):
+                        continue
+                with suppress(FileNotFoundError):  # deleted meanwhile
+                    status = entry.stat(follow_symlinks=False)
+                    files.append((name, stamp_of(status) if stat.S_ISREG(status.st_mode) else []))
+        return sorted(files, key=lambda file: file[0].split("/"))
 
     def delete(self, name: str) -> None:
         """Remove a ref; what only it kept goes with the next `gc`. Raises UserError when there is none."""
@@ -95,13 +158,10 @@ class Refs:
 
     def names(self, prefix: str = "") -> Iterator[str]:
         """Names in order, those that start with `prefix`."""
-        for path in sorted(self._folder.rglob("*.json")):
-            name = self._name(path)
-            if name.startswith(prefix) and _NAME.fullmatch(name):
+        for path, _ in self._files():
+            name = path.removesuffix(".json")
+            if path != name and name.startswith(prefix) and _NAME.fullmatch(name):
                 yield name
-
-    def _name(self, path: Path) -> str:
-        return path.relative_to(self._folder).as_posix().removesuffix(".json")
 
     def _path(self, name: str) -> Path:
         if not _NAME.fullmatch(name) or len(name) > 200:
@@ -109,3 +169,9 @@ class Refs:
                 f"'{name}' cannot name a run: use letters, digits and . _ = , + - (and / between words)"
             )
         return self._folder / f"{name}.json"
+
+
+def keys_in(data: bytes) -> list[str]:
+    """Every key that stands anywhere in some bytes, each once."""
+    words = {word for word in data.translate(_NOT_HEX).split() if len(word) == KEY_LENGTH}
+    return [word.decode() for word in sorted(words)]

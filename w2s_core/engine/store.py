@@ -13,9 +13,11 @@ quarantine/<name>.<time>   results whose bytes no longer match their manifest, a
 trash/<time>/<key>/        results that `gc` took out; the folders of a trash go for good after a week
 logs/<key>.txt             the traceback of a step that failed
 history.jsonl              durations, for estimates
+index.json                 what was read of refs and manifests, so that it need not be read again (`index.py`)
 """
 
 import datetime
+import hashlib
 import json
 import os
 import platform
@@ -24,7 +26,7 @@ import secrets
 import shutil
 import socket
 import stat
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +34,7 @@ from pathlib import Path
 from w2s_core.engine import accepted, disk, locks
 from w2s_core.engine.accepted import Acceptance
 from w2s_core.engine.canonical import Json, digest, normalise
+from w2s_core.engine.index import Index
 from w2s_core.engine.processor import processor_name
 from w2s_core.engine.refs import Refs
 from w2s_core.engine.spec import key_of, spec_inputs
@@ -43,6 +46,8 @@ MANIFEST = "manifest.json"
 FOLDERS = ("objects", "refs", "tmp", "work", "locks", "graphs", "sessions", "quarantine", "logs", "trash")
 KEY = re.compile(r"[0-9a-f]{64}")
 DEEPEST = 20  # folders within a result; steps nest two or three
+_AT_ONCE = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # a pipe in a file's place reads as empty
+_MOST = 1 << 18  # manifests are smaller
 Stamp = tuple[int, int]  # a folder's inode and time of change
 REFUSED = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".npy", ".npz", ".joblib", ".dill"}
 
@@ -78,6 +83,7 @@ class Store:
 
     def __init__(self, root: Path | str) -> None:
         self.root = Path(root).absolute()
+        self._objects = f"{self.root}/objects"  # large studies ask for paths in it often
         self._verified: dict[str, Stamp] = {}
         try:
             self._prepare()
@@ -87,7 +93,8 @@ class Store:
             raise UserError(f"the store {self.root} cannot be written") from None
         except OSError as error:
             raise UserError(f"the store {self.root} cannot be opened: {error.strerror}") from None
-        self.refs = Refs(self.root / "refs", self.root / "tmp")
+        self.index = Index(self.root / "index.json")
+        self.refs = Refs(self.root / "refs", self.root / "tmp", self.index)
         self.read_acceptances()
 
     def _prepare(self) -> None:
@@ -130,7 +137,7 @@ class Store:
 
     def has(self, key: str) -> bool:
         """Whether the result exists. It is whole if it does: its folder appears by one rename."""
-        return os.access(f"{self.root}/objects/{key[:2]}/{key}/{MANIFEST}", os.F_OK)  # plans ask this often
+        return os.access(f"{self._objects}/{key[:2]}/{key}/{MANIFEST}", os.F_OK)
 
     def path(self, key: str) -> Path:
         """The folder of a result, its files checked against their sha256 once in the life of a process.
@@ -164,21 +171,26 @@ class Store:
         except ValueError as error:
             raise CorruptObjectError(key, str(error), self.quarantine(key, stamp)) from None
 
-    def keys(self) -> Iterator[str]:
+    def keys(self, *, but: Container[str] = ()) -> Iterator[str]:
         """The keys of all results, whole or damaged, in order. Other things under objects/ are `strays`."""
-        return (path.name for path in self._entries() if _is_place(path))
+        return (name for shard, name in self._entries() if name not in but and _is_place(shard, name))
 
     def strays(self) -> Iterator[Path]:
         """What lies under objects/ and is no result: a file browser's or a network disk's leftovers, say."""
-        return (path for path in self._entries() if not _is_place(path))
+        folder = self.root / "objects"
+        return (folder / shard / name for shard, name in self._entries() if not _is_place(shard, name))
 
-    def _entries(self) -> Iterator[Path]:
-        for shard in sorted((self.root / "objects").iterdir()):
-            yield from sorted(shard.iterdir()) if shard.is_dir() else [shard]
+    def _entries(self) -> Iterator[tuple[str, str]]:
+        """What lies under objects/, in order: the folder there and the name; a file has no folder."""
+        for shard in sorted(os.scandir(self._objects), key=lambda entry: entry.name):
+            if shard.is_dir():
+                yield from ((shard.name, name) for name in sorted(os.listdir(shard)))  # noqa: PTH208 - no paths are needed
+            else:
+                yield "", shard.name
 
     def folder(self, key: str) -> Path:
         """Where a result lies, or would lie. For readers, `path` is the one that checks."""
-        return Path(f"{self.root}/objects/{key[:2]}/{key}")  # tables of a large study ask this often
+        return Path(f"{self._objects}/{key[:2]}/{key}")
 
     def lock_path(self, key: str) -> Path:
         """The lock of a key."""
@@ -214,41 +226,49 @@ class Store:
 
     # Checking
 
-    def check(self, key: str) -> str | None:
-        """What is wrong with a result, reading every byte of it; None if nothing is. Changes nothing."""
+    def check(self, key: str, *, quick: bool = False) -> str | None:
+        """What is wrong with a result; None if nothing is. Changes nothing.
+
+        It reads every byte; with `quick`, of files other than the manifest only their names, kinds and sizes.
+        """
         try:
-            return self._problem(key)
+            return self._problem(key, quick)
         except FileNotFoundError as error:
             return f"{Path(error.filename).name} is missing"
         except ValueError as error:
             return str(error)
 
-    def _problem(self, key: str) -> str | None:
+    def _problem(self, key: str, quick: bool) -> str | None:
         listed = self.read_manifest(key)["files"]
-        files = {name: path for name, path in _files(self.folder(key)) if name != MANIFEST}
-        if missing := sorted(listed.keys() - files.keys()):
-            return f"{missing[0]} is missing"
-        if foreign := sorted(files.keys() - listed.keys()):
-            return f"{foreign[0]} does not belong to it"
-        for name, path in files.items():
-            status = path.lstat()
+        files = {
+            name: entry for name, entry in _files(f"{self._objects}/{key[:2]}/{key}") if name != MANIFEST
+        }
+        if files.keys() != listed.keys():
+            if missing := sorted(listed.keys() - files.keys()):
+                return f"{missing[0]} is missing"
+            return f"{min(files.keys() - listed.keys())} does not belong to it"
+        for name, entry in files.items():
+            status = entry.stat(follow_symlinks=False)
             if not stat.S_ISREG(status.st_mode):
                 return f"{name} is no plain file"
             if status.st_size != listed[name]["bytes"]:
                 return f"{name} has {status.st_size} bytes instead of {listed[name]['bytes']}"
-            if disk.sha256_file(path) != listed[name]["sha256"]:
+            if not quick and disk.sha256_file(entry.path) != listed[name]["sha256"]:
                 return f"{name} has other bytes than were written"
         return None
 
-    def verify(self) -> Iterator[Problem]:
-        """Read every result and ref, and yield what is wrong. Changes nothing."""
-        for key in sorted(self.keys()):
-            if (problem := self.check(key)) and os.path.lexists(self.folder(key)):
+    def verify(self, *, quick: bool = False) -> Iterator[Problem]:
+        """Read every result and ref, and yield what is wrong. Changes nothing but the index.
+
+        `quick`: as in `check`, and refs that have not changed since they were read for the index are not read again.
+        """
+        for key in self.keys():
+            if (problem := self.check(key, quick=quick)) and os.path.lexists(self.folder(key)):
                 yield Problem(key, problem)
         for path in self.strays():
             yield Problem(str(path.relative_to(self.root)), "it does not belong to the store; delete it")
-        for path, problem in self.refs.damaged():
-            yield Problem(str(path.relative_to(self.root)), problem)
+        for name, problem in self.refs.damaged(quick=quick):
+            yield Problem(f"refs/{name}", problem)
 
     def quarantine(self, key: str, stamp: Stamp | None = None) -> Path | None:
         """Move a damaged result away, for people to look at. `stamp` tells which folder was damaged: None
@@ -336,11 +356,13 @@ class Store:
         damaged.
         """
         try:
-            with open(f"{self.root}/objects/{key[:2]}/{key}/{MANIFEST}", "rb", opener=_at_once) as file:
-                manifest = json.loads(file.read())
+            data = self._manifest_bytes(key)
+            manifest = json.loads(data)
             claimed = manifest.pop("digest")
             is_written = (
-                claimed == digest(manifest) and manifest["key"] == key and key_of(manifest["spec"]) == key
+                (_is_digest(data, claimed) or claimed == digest(manifest))
+                and manifest["key"] == key
+                and key_of(manifest["spec"]) == key
             )
         except (FileNotFoundError, PermissionError):
             raise
@@ -350,14 +372,42 @@ class Store:
             raise ValueError(f"{MANIFEST} is not the one that was written")
         return {**manifest, "digest": claimed}
 
-    def inputs(self, key: str) -> list[str]:
-        """The keys of a result's inputs, from its manifest. Raises as `manifest` does."""
-        return spec_inputs(self.manifest(key)["spec"])
+    def inputs(self, keys: set[str]) -> tuple[set[str], set[str]]:
+        """The keys of all inputs of some results; and those of the results whose inputs cannot be read."""
+        unknown = set()
+        for key in self.index.missing(keys):
+            spec = self.read_spec(key)
+            if spec is None:
+                unknown.add(key)
+            else:
+                self.index.set_inputs(key, spec_inputs(spec))
+        return self.index.inputs(keys - unknown), unknown
+
+    def read_spec(self, key: str) -> dict[str, Json] | None:
+        """A result's spec, which is whole where the key is its digest, whatever else befell the manifest."""
+        with suppress(ValueError, KeyError, AttributeError, TypeError, RecursionError, OSError):
+            spec: dict[str, Json] = json.loads(self._manifest_bytes(key))["spec"]
+            return spec if key_of(spec) == key else None
+        return None
+
+    def _manifest_bytes(self, key: str) -> bytes:
+        descriptor = os.open(f"{self._objects}/{key[:2]}/{key}/{MANIFEST}", _AT_ONCE)
+        try:
+            data = os.read(descriptor, _MOST)
+            while part := os.read(descriptor, _MOST) if len(data) >= _MOST else b"":
+                data += part
+            return data
+        finally:
+            os.close(descriptor)
 
 
-def _at_once(path: str, flags: int) -> int:
-    """Opens a pipe in a file's place without waiting for a writer: it reads as empty."""
-    return os.open(path, flags | os.O_NONBLOCK)
+def _is_digest(data: bytes, claimed: str) -> bool:
+    """Whether a manifest's bytes have this digest. Quicker than `digest`; False for another layout than `commit`'s."""
+    if b'\\":' in data:  # in a text, where a blank behind it counts
+        return False
+    lines = b"".join(map(bytes.lstrip, data.split(b"\n")))
+    canonical = lines.replace(b'": ', b'":').replace(b'"digest":"%b",' % claimed.encode(), b"", 1)
+    return hashlib.sha256(canonical).hexdigest() == claimed
 
 
 def _stamp(folder: Path) -> Stamp | None:
@@ -369,18 +419,18 @@ def _stamp(folder: Path) -> Stamp | None:
     return status.st_ino, status.st_mtime_ns
 
 
-def _is_place(path: Path) -> bool:
+def _is_place(shard: str, name: str) -> bool:
     """Whether a path under objects/ is where a result lies."""
-    return KEY.fullmatch(path.name) is not None and path.parent.name == path.name[:2]
+    return KEY.fullmatch(name) is not None and shard == name[:2]
 
 
-def _files(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Relative names and paths of all that lies in a folder, folders themselves left out.
+def _files(folder: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Relative names and entries of all that lies in a folder, folders themselves left out.
 
     Raises:
         ValueError: folders lie deeper in each other than any step writes (no path can name the deepest of them).
     """
-    stack = [(str(folder), 0)]
+    stack = [(folder, 0)]
     while stack:
         place, depth = stack.pop()
         if depth > DEEPEST:
@@ -389,13 +439,13 @@ def _files(folder: Path) -> Iterator[tuple[str, Path]]:
             if entry.is_dir(follow_symlinks=False):
                 stack.append((entry.path, depth + 1))
             else:
-                yield entry.path[len(str(folder)) + 1 :], Path(entry.path)
+                yield entry.path[len(folder) + 1 :], entry
 
 
 def _seal(out: Path) -> dict[str, dict[str, Json]]:
     """Digest and flush all files of a new result, then its folders."""
     sealed = {}
-    for name, path in sorted(_files(out)):
+    for name, path in sorted((name, Path(entry.path)) for name, entry in _files(str(out))):
         if path.is_symlink() or not path.is_file():
             raise ValueError(f"a step wrote {name}, which is not a plain file")
         if path.suffix.lower() in REFUSED:

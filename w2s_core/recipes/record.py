@@ -6,11 +6,13 @@ Records written before recipes had names are of `weak_to_strong`; those kept lab
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from w2s_core.errors import UserError
 from w2s_core.plugins import RECIPES
-from w2s_core.recipes.recipe import Outline
+
+if TYPE_CHECKING:
+    from w2s_core.recipes.recipe import Outline
 
 Record = Mapping[str, Any]
 FIRST_RECIPE = "weak_to_strong"
@@ -35,8 +37,10 @@ def model_names(record: Record) -> dict[str, str]:
     return {field: names[field] for field in [*order, *names] if field in names}
 
 
-def outline(record: Record) -> list[Outline]:
+def outline(record: Record) -> "list[Outline]":
     """The targets of a run, in the order in which its recipe lists them."""
+    from w2s_core.recipes.recipe import Outline  # heavy, and `w2s gc` needs none of it
+
     if "outline" in record:
         return [Outline(**entry) for entry in record["outline"]]
     old_outline = RECIPES.get(FIRST_RECIPE).old_outline
