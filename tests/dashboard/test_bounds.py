@@ -99,7 +99,7 @@ def test_a_level_whose_difference_is_left_open_is_marked_with_one_footnote() -> 
     from w2s_core.statistics import Bounds, Estimate, Spread
 
     def part(level: int, bounds: Bounds | None) -> Part:
-        effect = Estimate(0.1, 0.0, 0.2, Spread(), 50)
+        effect = Estimate(0.1, 0.0, 0.2, Spread(), 50, 1, 50)
         return Part(level, 0.4, 0.5, effect, 0.1, dict.fromkeys(SIDES, 1), 0.5, bounds=bounds)
 
     parts = (part(3, Bounds(0.05, 0.15, -0.02, 0.22)), part(4, None))

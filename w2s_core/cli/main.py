@@ -1,5 +1,6 @@
 """The command line. Imports stay inside the commands: `w2s --help` must answer at once."""
 
+import io
 import json
 import os
 import re
@@ -277,8 +278,9 @@ def main() -> None:
         _say_error(str(error))
         sys.exit(USER_ERROR)
     except click.ClickException as error:
-        error.message = _redacted(error.message)
-        error.show()
+        text = io.StringIO()
+        error.show(file=text)
+        click.echo(_redacted(text.getvalue()), err=True, nl=False)
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
         click.echo("w2s: interrupted; the same command goes on where it stopped", err=True)

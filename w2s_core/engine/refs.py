@@ -93,9 +93,11 @@ class Refs:
 
     def _note(self, name: str, stamp: Stamp, record: dict[str, Json], keys: list[str]) -> RefContent:
         targets = record.get("targets")
-        is_run = isinstance(targets, dict) and set(keys).issuperset(map(str, targets.values()))
+        target_keys = list(targets.values()) if isinstance(targets, dict) else None
+        if target_keys is not None and not set(keys).issuperset(map(str, target_keys)):
+            target_keys = None  # no run's: its targets are results
         head = {field: record[field] for field in _HEAD if field in record}
-        return self._index.set_ref(name, stamp, head, list(targets.values()) if is_run else None, keys)
+        return self._index.set_ref(name, stamp, head, target_keys, keys)
 
     def _read(self, name: str) -> tuple[dict[str, Json] | str, list[str]]:
         """The record of a file under refs/, or what is wrong with it; and the keys that stand in it.
