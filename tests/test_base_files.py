@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 from safetensors.torch import load_file, save_file
+from transformers import PreTrainedTokenizerFast
 
 from tests.tiny import BASES
+from w2s_core import files
 from w2s_core.errors import UserError
 from w2s_core.models import base_ref, open_base
 
@@ -248,3 +250,21 @@ def test_a_tokenizer_that_reaches_beyond_the_embedding(base: Path) -> None:
     message = refusal(base)
     assert "token '<beyond>' has the number 156, and the model only 156 embeddings (0 to 155)" in message
     assert "resize_token_embeddings" in message
+
+
+def test_json_of_absurd_depth_or_size(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = (base / "config.json").read_text()
+    (base / "config.json").write_text("[" * 1_000_000)
+    assert refusal(base).endswith("config.json: not valid JSON (nested too deeply)")
+    (base / "config.json").write_text(content)
+    monkeypatch.setattr(files, "MAX_JSON_BYTES", 100)
+    assert refusal(base).endswith("config.json: larger than 100 bytes, which no such file needs")
+
+
+def test_a_file_that_only_a_rare_tokenizer_reads_is_refused(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(PreTrainedTokenizerFast.vocab_files_names, "emoji_file", "emoji.json")
+    name_and_open(base)
+    (base / "emoji.json").write_text("{}")
+    assert "emoji.json: the tokenizer reads it, and the model's name does not cover it" in refusal(base)

@@ -139,7 +139,19 @@ class TestRefusals:
     def test_not_an_artifact(self, tmp_path: Path) -> None:
         assert "model.json is missing" in refusal(tmp_path, {})
 
-    @pytest.mark.parametrize("content", ["{", "[]", '{"base": "x"}', '{"base": 1, "adapters": []}'])
+    @pytest.mark.parametrize(
+        "content",
+        [
+            "{",
+            "[]",
+            '{"base": "x"}',
+            '{"base": 1, "adapters": []}',
+            '{"base": "x", "adapters": [1]}',
+            '{"base": "x", "adapters": ["../a"]}',
+            '{"base": "x", "adapters": ["/a"]}',
+            '{"base": "x", "adapters": [""]}',
+        ],
+    )
     def test_damaged_artifact(self, content: str, tmp_path: Path) -> None:
         (tmp_path / "model.json").write_text(content)
         assert str(tmp_path / "model.json") in refusal(tmp_path, {})

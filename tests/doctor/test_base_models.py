@@ -90,7 +90,7 @@ BREAKS: list[tuple[Callable[[Path], None], str, str]] = [
     (break_weights, "weak", "no weights"),
     (break_download, "weak", "damaged one"),
     (break_shards, "weak", "1 of 2 shards missing"),
-    (break_index, "weak", "file in this folder"),
+    (break_index, "weak", "should be a .safetensors in this folder"),
     (break_tensors, "weak", "lacks 1 tensors, model.layers.1.mlp.up_proj.weight"),
     (break_code, "weak", "needs Python code of its own"),
     (break_tokenizer, "weak tokenizer", "no tokenizer"),

@@ -76,7 +76,8 @@ def _sentencepiece(prefix_space: bool, bos: str, eos: str, pad: str | None) -> A
         [decoders.Replace(BOUNDARY, " "), decoders.ByteFallback(), decoders.Fuse()]
         + ([decoders.Strip(" ", 1, 0)] if prefix_space else [])
     )
-    special = ["<unk>", bos, eos, *([pad] if pad else []), *_BYTES]
+    # Gemma's class adds <mask> behind the embeddings where the vocabulary lacks it; the released one has it.
+    special = ["<unk>", bos, eos, *([pad, "<mask>"] if pad else []), *_BYTES]
     words = (word for text in texts() for word in text.replace(" ", f" {BOUNDARY}").split(" "))
     _train(tokenizer, special, words, VOCABULARY)
     tokenizer.post_processor = _with_bos(tokenizer, bos)

@@ -14,6 +14,7 @@ from w2s_core.doctor import memory
 from w2s_core.doctor.machine import Asked, Check, free_disk, one_line
 from w2s_core.errors import UserError
 from w2s_core.load_errors import hub_reason
+from w2s_core.models.base_files import check_files
 
 ALIKE = ("llama", "mistral", "gemma", "gemma2", "qwen2", "qwen3")
 """Kinds of models whose layers all hold the same tensors."""
@@ -88,6 +89,7 @@ def folder_checks(field: str, folder: Path, command: str, code: bool) -> tuple[M
         if not any(folder.glob("*.safetensors")):
             _load_tokenizer(folder)  # says what is missing, before it loads anything
         config = memory.read_config(folder)
+        check_files(folder, code=code)
         weights = memory.read_weights(folder, config)
         _check_layers(folder, weights)
         _check_tensors(folder, config, weights)

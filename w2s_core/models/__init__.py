@@ -16,7 +16,7 @@ from w2s_core.errors import UserError
 from w2s_core.files import read_json_object
 from w2s_core.load_errors import reason
 from w2s_core.models.base_files import base_ref as base_ref
-from w2s_core.models.base_files import check_base, check_code, check_config, is_plain
+from w2s_core.models.base_files import check_base, check_code, check_config, check_tokenizer_class, is_plain
 
 GPU_DRIVERS = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", "/dev/kfd")
 """A GPU that torch can use shows as one of these; where none is, importing torch to ask would cost seconds."""
@@ -169,6 +169,8 @@ def _tokenizer(source: str, revision: str | None, *, code: bool = False) -> Any:
         tokenizer = tokenizer_class.from_pretrained(source, revision=revision, trust_remote_code=code)
     except Exception as error:  # noqa: BLE001 - from json, tokenizers, sentencepiece and the hub client alike
         raise UserError(f"{source}: its tokenizer cannot be loaded: {reason(error)}") from None
+    if revision is None:
+        check_tokenizer_class(Path(source), tokenizer)
     if tokenizer.eos_token_id is None:
         raise UserError(
             f"{source}: the tokenizer has no EOS token: set eos_token in its tokenizer_config.json"

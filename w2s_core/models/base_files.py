@@ -91,12 +91,11 @@ def check_base(folder: Path, *, code: bool) -> None:
         raise UserError(
             f"{folder}: no tokenizer (tokenizer.json or tokenizer.model): save it beside the model"
         )
-    _check_regular(folder, code=code)
-    _check_references(folder)
+    check_files(folder, code=code)
 
 
-def _check_regular(folder: Path, *, code: bool) -> None:
-    """Each file that counts is a regular one; a link may lead to one, as in the hub's cache, and its content counts."""
+def check_files(folder: Path, *, code: bool) -> None:
+    """Each file that counts is a regular one, or a link to one, as in the hub's cache; and none names another file."""
     for path in _named(folder, code=code):
         try:
             regular_size(path)
@@ -107,6 +106,7 @@ def _check_regular(folder: Path, *, code: bool) -> None:
             raise UserError(
                 f"{path}: a link to a folder, whose code the model's name would not cover: copy it"
             )
+    _check_references(folder)
 
 
 def _check_references(folder: Path) -> None:
@@ -154,6 +154,17 @@ def _check_tokenizer_files(path: Path) -> None:
             _check_names(path, field, value)
         elif field.endswith("_file") and isinstance(value, str) and _exists(path.parent / value, Path(value)):
             _check_names(path, field, [value])
+
+
+def check_tokenizer_class(folder: Path, tokenizer: Any) -> None:
+    """Refuse files of a rare family's tokenizer, which its class reads beside those that the name covers."""
+    covered = {path.name for path in _named(folder, code=False)}
+    for name in type(tokenizer).vocab_files_names.values():
+        if name and name not in covered and (folder / name).exists():
+            raise UserError(
+                f"{folder / name}: the tokenizer reads it, and the model's name does not cover it: save the tokenizer "
+                "anew with transformers, as tokenizer.json"
+            )
 
 
 def _exists(*paths: Path) -> bool:
