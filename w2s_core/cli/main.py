@@ -1,5 +1,6 @@
 """The command line. Imports stay inside the commands: `w2s --help` must answer at once."""
 
+import io
 import json
 import os
 import re
@@ -268,8 +269,9 @@ def main() -> None:
         _say_error(str(error))
         sys.exit(USER_ERROR)
     except click.ClickException as error:
-        error.message = _redacted(error.message)
-        error.show()
+        shown = io.StringIO()
+        error.show(shown)
+        click.echo(_redacted(shown.getvalue()), err=True, nl=False)
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
         click.echo("w2s: interrupted; the same command goes on where it stopped", err=True)
