@@ -96,6 +96,8 @@ def rebuild(url: str, store: Store) -> str:
     Raises:
         UserError: it is no file, or something runs on the store.
     """
+    import optuna
+
     file = database_file(url)
     if file is None:
         raise UserError(
@@ -104,6 +106,7 @@ def rebuild(url: str, store: Store) -> str:
     if any(map(is_live, (store.root / "sessions").iterdir())):
         raise UserError(f"something runs on {store.root}: --rebuild waits for nothing, end it first")
     journals = map(Journal, sorted((store.root / "studies").glob(f"*{_ending(file, store)}")))
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     fresh = file.with_name(f"{file.name}.new")
     fresh.unlink(missing_ok=True)  # of a rebuild that was interrupted
     storage = open_storage(f"sqlite:///{fresh}")

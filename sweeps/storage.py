@@ -18,7 +18,7 @@ CREATION_RACES = 3
 """How often to try again when another process creates the tables of a new database at the same moment."""
 LOCKED_S = 60
 """Seconds to wait for an SQLite database that another program writes."""
-REBUILD = "`w2s sweep STUDY.yaml --rebuild` makes the database anew from the store's notes, and moves the old one aside"
+REBUILD = "`w2s sweep STUDY.yaml --rebuild` makes an SQLite database anew from the store, and moves the old one aside"
 IN_MEMORY = "sqlite://"
 """A database that is gone with the process."""
 
@@ -36,9 +36,8 @@ def _reason(error: BaseException) -> str:
     reason = redact_text((str(cause).strip().splitlines() or [type(cause).__name__])[0]).rstrip(". ")
     if "locked" in reason:
         return f"{reason}: another program holds it for more than {LOCKED_S} s; end that one"
-    damaged = (
-        type(cause) is sqlite3.DatabaseError or "no such" in reason
-    )  # no file of a database, or parts miss
+    # No file of a database, or one whose tables are not those of this Optuna.
+    damaged = type(cause) is sqlite3.DatabaseError or "no such" in reason
     other_version = isinstance(error, RuntimeError) and "schema" in reason
     return f"{reason}; {REBUILD}" if damaged or other_version else reason
 
@@ -125,7 +124,8 @@ def known_studies(url: str) -> list[str]:
     """The names of the studies in a database, in order."""
     import optuna
 
-    names = optuna.get_all_study_names(open_storage(url))
+    with still_answers(url):
+        names = optuna.get_all_study_names(open_storage(url))
     return sorted(name for name in names if not name.endswith(COPY_SUFFIX))
 
 

@@ -3,6 +3,7 @@
 import copy
 import json
 import string
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -76,6 +77,16 @@ def test_the_value_of_a_secret_variable_is_taken_out_wherever_it_stands(
 ) -> None:
     monkeypatch.setenv("WANDB_API_KEY", "plainlookingvalue")
     assert redact({"notes": "uses plainlookingvalue here"}) == {"notes": f"uses {REDACTED} here"}
+
+
+def test_the_working_folder_and_other_places_are_no_secret(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PWD", "/gone/away/folder")
+    monkeypatch.setenv("OLDPWD", "/gone/before/folder")
+    monkeypatch.setenv("IDENTITY_TOKEN_FILE", str(tmp_path))
+    text = f"/gone/away/folder/a.yaml /gone/before/folder {tmp_path}/x"
+    assert redact_text(text) == text
 
 
 @given(st.text(string.ascii_letters + string.digits, min_size=1))

@@ -82,7 +82,16 @@ def _is_count(value: Any) -> bool:
 
 
 def _environment_secrets() -> list[str]:
-    """Values of environment variables that are secrets by their names. Short ones would match by chance."""
-    secrets = {value for name, value in os.environ.items() if len(value) >= 8 and _hides(name, value)}
+    """Values of environment variables that are secrets by their names. Short ones would match by chance; a place in
+    the file system, such as that of PWD or of a file of tokens, is no secret.
+    """
+    secrets = {
+        value
+        for name, value in os.environ.items()
+        if len(value) >= 8
+        and _hides(name, value)
+        and name not in ("PWD", "OLDPWD")
+        and not os.path.exists(value)  # noqa: PTH110 - Path.exists raises where a value is too long for a name
+    }
     # Longest first: one secret may be a part of another.
     return sorted(secrets, key=len, reverse=True)
