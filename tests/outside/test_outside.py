@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -107,6 +108,9 @@ def used(outside: Outside) -> Outside:
 def test_no_connection_leaves_the_machine_but_that_of_doctor(used: Outside) -> None:
     assert used.connections == []
     assert used.proxied == []
+    pages = [text for text in used.output if "<html" in text]
+    assert len(pages) == 3
+    assert not [url for page in pages for url in re.findall(r'(?:src|href)="(https?://[^"]*)"', page)]
     used.w2s("doctor", "plain.yaml")  # it asks whether the hub answers, and says so
     assert {call.split()[1] for call in used.proxied} <= {b"huggingface.co:443"}
 
