@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from w2s_core.answers.extract import RULES, Verdict
 from w2s_core.answers.grading import Grader
+from w2s_core.answers.reading import canonical
 
 NUMBER_RULES = ["gsm8k", "math"]
 GRADERS = {(rule, match): Grader(rule, match) for rule in RULES for match in ("value", "string")}
@@ -301,3 +302,11 @@ def test_any_text_is_itself_with_blanks_around_it(text, rule, match):
     grader = GRADERS[rule, match]
     verdicts = {*grader.grade([(text, text)]), *grader.grade([(f" \n{text}\t ", text)])}
     assert verdicts in ({Verdict.RIGHT}, {Verdict.UNPARSED})
+
+
+@pytest.mark.parametrize(
+    ("answer", "same"), [("(1,000)", "1000"), ("(1,000,000)", "1000000"), ("(-1,000)", "-1000")]
+)
+def test_a_number_with_separators_in_round_brackets_is_that_number(answer: str, same: str) -> None:
+    assert canonical(answer, "math") == canonical(same, "math")
+    assert canonical("(100,200)", "math") != canonical("100200", "math")

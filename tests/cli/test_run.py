@@ -213,7 +213,7 @@ def test_what_the_system_refuses_is_one_line(
         raise OSError(errno.EIO, "Input/output error", "/disk/first.json")
 
     monkeypatch.setattr(sys, "argv", ["w2s", "--store", str(tmp_path / "s"), "runs"])
-    monkeypatch.setattr(Refs, "readable", refuse)
+    monkeypatch.setattr(Refs, "contents", refuse)
     with pytest.raises(SystemExit) as end:
         main()
     assert end.value.code == 1

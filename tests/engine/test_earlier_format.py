@@ -72,9 +72,9 @@ def test_they_can_be_accepted(store: Store) -> None:
 
 def test_a_step_that_was_never_computed_is_told_apart(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Planned anew, the run has other keys: because of the format, and not because somebody edited code."""
-    monkeypatch.setattr(inspection, "build_graph", lambda experiment: SimpleNamespace(targets={}))
+    monkeypatch.setattr("w2s_core.runs.build_graph", lambda experiment: SimpleNamespace(targets={}))
     monkeypatch.setattr(inspection, "label_steps", lambda targets: {})
-    monkeypatch.setattr(inspection, "read_recorded", lambda record: None)
+    monkeypatch.setattr("w2s_core.experiment.read_recorded", lambda record: None)
     for computed, cause in (
         (aged(store, number(n=1)), "an earlier key format"),
         ("1" * 64, "data, a model, code or a library is not as it was"),

@@ -183,7 +183,7 @@ def test_a_step_that_kills_its_workers_fails_in_the_end(kit: Kit) -> None:
     _, _, events = kit
     outcome = run(kit, {"a": toy.deadly(), "b": number(n=1)}, workers=2)
     assert outcome.done == {number(n=1).key}
-    assert "its process died 3 times (signal SIGKILL" in outcome.failed[toy.deadly().key]
+    assert "its process died 3 times (killed by SIGKILL" in outcome.failed[toy.deadly().key]
     assert len(events.of("worker died")) == 3
 
 

@@ -78,7 +78,9 @@ def test_what_is_drawn_is_what_the_engine_is_checked_for(monkeypatch: pytest.Mon
     checked: list[tuple[object, ...]] = []
     monkeypatch.setattr(
         "w2s_core.recipes.recipe.check_sampling",
-        lambda *engine_and_model, n, temperature, generation: checked.append((*engine_and_model, n, temperature)),
+        lambda *engine_and_model, n, temperature, generation: checked.append(
+            (*engine_and_model, n, temperature)
+        ),
     )
     x = experiment("self_training", seed=5)
     start = given(x)

@@ -113,13 +113,15 @@ def _bracketed(kind: str, inner: str, text: str) -> Iterator[Form]:
         yield text_form(text)  # a set by its property
         return
     kind = "{}" if kind == "set" else kind
-    for items in comma_readings(inner, grouped_first=False):
+    readings = list(comma_readings(inner, grouped_first=False))
+    for items in readings:
         forms = tuple(_first_reading(item) for item in items) if len(items) <= MAX_ITEMS else ()
         forms = _spread(forms) if kind == "{}" else forms
         if not forms:
             yield text_form(text)
         elif len(forms) == 1 and kind == "()":
-            if not has_comma(inner):  # `(100,200)` is a point, and no number with a separator
+            # `(100,200)` is a point, and no number with a separator; `(1,000)` can be nothing else
+            if not has_comma(inner) or len(readings) == 1:
                 yield forms[0]
         else:
             yield Several(kind, tuple(dict.fromkeys(forms)) if kind == "{}" else forms)
