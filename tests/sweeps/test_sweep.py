@@ -181,6 +181,26 @@ def test_a_dry_run_counts_and_creates_nothing(lab: Path, tmp_path: Path) -> None
     assert "57 cached, 0 to compute" in known
 
 
+def test_a_lost_database_is_told_and_made_anew(lab: Path, tmp_path: Path) -> None:
+    for part in ("tiny.yaml", "study.yaml"):
+        shutil.copy(lab / part, tmp_path)
+    store = shutil.copytree(lab / "store", tmp_path / "store")
+    before, history = trials(store), (store / "history.jsonl").read_text()
+    (store / "studies.db").unlink()
+    told = w2s("sweep", tmp_path / "study.yaml", store=store, check=False)
+    assert told.returncode == 2
+    assert len(told.stderr.splitlines()) == 1
+    assert f"study 'tiny-study' is lost: {len(before)} of its trials are noted" in told.stderr
+    assert (
+        w2s("sweep", tmp_path / "study.yaml", "--rebuild", "--dry-run", store=store, check=False).returncode
+        == 2
+    )
+    done = w2s("sweep", tmp_path / "study.yaml", "--rebuild", store=store)
+    assert f"studies.db is made anew: tiny-study ({len(before)} trials)" in done.stderr.splitlines()[0]
+    assert trials(store) == before
+    assert (store / "history.jsonl").read_text() == history
+
+
 def test_a_dry_run_of_a_wider_space_leaves_the_study_as_it_is(lab: Path, tmp_path: Path) -> None:
     write_experiment(tmp_path, evaluation={"samples": 0})
     wider = study_file(tmp_path, space={"stage2.keep": [0.0, 0.3], "stage2.methods": [["dpo"], ["orpo"], []]})
@@ -381,26 +401,6 @@ def test_trials_are_runs_of_one_group_in_the_trackers(lab: Path, tmp_path: Path)
         "all cells share M_plus, and its key says so"
     )
     assert len({stage.get("prefer:dpo") for stage in stages}) == 3
-
-
-def test_a_lost_database_is_told_and_made_anew(lab: Path, tmp_path: Path) -> None:
-    for part in ("tiny.yaml", "study.yaml"):
-        shutil.copy(lab / part, tmp_path)
-    store = shutil.copytree(lab / "store", tmp_path / "store")
-    before, history = trials(store), (store / "history.jsonl").read_text()
-    (store / "studies.db").unlink()
-    told = w2s("sweep", tmp_path / "study.yaml", store=store, check=False)
-    assert told.returncode == 2
-    assert len(told.stderr.splitlines()) == 1
-    assert f"study 'tiny-study' is lost: {len(before)} of its trials are noted" in told.stderr
-    assert (
-        w2s("sweep", tmp_path / "study.yaml", "--rebuild", "--dry-run", store=store, check=False).returncode
-        == 2
-    )
-    done = w2s("sweep", tmp_path / "study.yaml", "--rebuild", store=store)
-    assert f"studies.db is made anew: tiny-study ({len(before)} trials)" in done.stderr.splitlines()[0]
-    assert trials(store) == before
-    assert (store / "history.jsonl").read_text() == history
 
 
 def test_a_tracker_that_hangs_costs_one_trial(
