@@ -248,8 +248,8 @@ def main() -> None:
         store = Store(folder)
         lines = [
             f"old: {options.old}; load {os.getloadavg()[0]:.1f} at the start",
-            f"{processor_name()}, {os.cpu_count()} cores, Python {platform.python_version()}",
-            f"medians of {PAIRS} pairs; verify, tables and data: one pair",
+            f"{processor_name()}, {os.cpu_count()} cores, Python {platform.python_version()}; medians of {PAIRS} pairs",
+            "of verify, tables and data one pair; memory is the most that a process held",
             f"{len(list(store.refs.names())):,} runs, {len(list(store.keys())):,} results",
             f"{'':34}{'old: CPU':>10}{'wall':>10}{'memory':>10}{'new: CPU':>10}{'wall':>10}{'memory':>10}",
         ]

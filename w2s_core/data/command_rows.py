@@ -1,6 +1,7 @@
 """What the data commands share: rows of files from anywhere, their answers, and what is said of them."""
 
 import json
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -104,17 +105,53 @@ def compare(weak: str | None, icl: str | None, grader: Grader) -> str:
     return "undecided" if str(grader.grade([(weak, icl)])[0]) == "undecided" else "timed_out"
 
 
-def read_samples(path: Path) -> dict[str, list[str]]:
+class Spilled:
+    """Values by id in a temporary file: memory holds an id and a place for each, however long the values are.
+
+    All are added before the first is read.
+    """
+
+    def __init__(self) -> None:
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as this object
+        self._latest: dict[str, int] = {}
+        self._end = 0
+
+    def add(self, name: str, value: Any) -> None:
+        """Add a value under an id, behind those that it has."""
+        line = json.dumps([self._latest.get(name), value]).encode() + b"\n"
+        self._file.write(line)
+        self._latest[name] = self._end
+        self._end += len(line)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._latest
+
+    def __len__(self) -> int:
+        return len(self._latest)
+
+    def __getitem__(self, name: str) -> list[Any]:
+        """All values of an id, in the order in which they were added."""
+        values = []
+        place: int | None = self._latest[name]
+        while place is not None:
+            self._file.seek(place)
+            place, value = json.loads(self._file.readline())
+            values.append(value)
+        return values[::-1]
+
+
+def read_samples(path: Path) -> Spilled:
     """All samples by id: a row may hold one `response` or a list `responses`, and an id may have several rows."""
-    drawn: dict[str, list[str]] = {}
+    drawn = Spilled()
     for row in progress(read_jsonl(path), "rows of samples read"):
         if "responses" not in row.fields:
-            drawn.setdefault(row.id, []).append(row.text("response"))
+            drawn.add(row.id, row.text("response"))
             continue
         texts = row.get("responses")
         if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
             raise UserError(f"{row.place}: 'responses' must be a list of texts that is not empty")
-        drawn.setdefault(row.id, []).extend(texts)
+        for text in texts:
+            drawn.add(row.id, text)
     return drawn
 
 

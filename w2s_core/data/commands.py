@@ -13,6 +13,7 @@ from w2s_core.answers.grading import Grader
 from w2s_core.data.command_rows import (
     Golds,
     Match,
+    Spilled,
     Unparsed,
     answer_of,
     answered,
@@ -178,16 +179,15 @@ def agree(
         dropped = stack.enter_context(RowWriter(out / "dropped.jsonl"))
         grader = stack.enter_context(Grader(task, match))
         other = stack.enter_context(_OtherMatch(task, match, differences)) if differences else None
-        weak_rows = {
-            name: answered(row, task, match, weak_field)
-            for name, row in progress(read_unique(weak), "weak rows read")
-        }
+        weak_rows = Spilled()
+        for name, row in progress(read_unique(weak), "weak rows read"):
+            weak_rows.add(name, answered(row, task, match, weak_field))
         for name, row in progress(read_unique(icl), "icl rows compared"):
             icl_row = answered(row, task, match, icl_field)
             if name not in weak_rows:
                 missing_weak += 1
                 continue
-            weak_row = weak_rows[name]
+            (weak_row,) = weak_rows[name]
             outcome = compare(weak_row["answer"], icl_row["answer"], grader)
             counts[outcome] += 1
             weak_unparsed.count(name, weak_row["response"], weak_row["answer"])

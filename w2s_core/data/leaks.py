@@ -6,7 +6,7 @@ A duplicate is exact (the same characters) or normalised (the same but for case,
 
 import hashlib
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import permutations
 from typing import Any, Literal
 
@@ -22,13 +22,17 @@ class Repeat:
     id: str
 
 
-@dataclass
+@dataclass(slots=True)
 class _Seen:
-    """A question: where it stood first, and in how many rows of each file it stands."""
+    """A question: where it stood first, and in how many rows of each file it stands, if in more than that one."""
 
     file: int
     id: str
-    rows: Counter[int] = field(default_factory=Counter)
+    repeated: Counter[int] | None = None
+
+    def rows(self, file: int) -> int:
+        """In how many rows of a file it stands."""
+        return int(file == self.file) if self.repeated is None else self.repeated[file]
 
 
 class DuplicateFinder:
@@ -49,7 +53,7 @@ class DuplicateFinder:
     def within(self, file: int) -> dict[str, int]:
         """Rows of the file that repeat an earlier row of the same file."""
         return {
-            kind: sum(seen.rows[file] - 1 for seen in table.values() if file in seen.rows)
+            kind: sum(max(0, seen.rows(file) - 1) for seen in table.values())
             for kind, table in self._tables()
         }
 
@@ -58,9 +62,7 @@ class DuplicateFinder:
         found = []
         for one, other in permutations(range(files), 2):
             counts = {
-                kind: sum(
-                    seen.rows[one] for seen in table.values() if one in seen.rows and other in seen.rows
-                )
+                kind: sum(seen.rows(one) for seen in table.values() if seen.repeated and seen.rows(other))
                 for kind, table in self._tables()
             }
             found.append({"rows_of": one, "standing_in": other, **counts})
@@ -75,7 +77,9 @@ def _note(table: dict[bytes, _Seen], text: str, file: int, name: str) -> _Seen |
     digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
     seen = table.get(digest)
     if seen is None:
-        table[digest] = _Seen(file, name, Counter({file: 1}))
+        table[digest] = _Seen(file, name)
         return None
-    seen.rows[file] += 1
+    if seen.repeated is None:
+        seen.repeated = Counter({seen.file: 1})
+    seen.repeated[file] += 1
     return seen
