@@ -29,3 +29,19 @@ def write_experiment(folder: Path, **changes: object) -> Path:
     path = folder / "tiny.yaml"
     path.write_text(json.dumps(fields | changes))  # JSON is YAML, and writes no aliases
     return path
+
+
+def write_plain(folder: Path, **changes: object) -> Path:
+    """The same of the recipe `plain`, which has one model and no field of the other's methods."""
+    fields: dict[str, object] = {
+        "name": "plain",
+        "recipe": "plain",
+        "task": {"name": "mini", "options": {"train_2": 12, "dev": 4, "test": 6, "levels": [1, 2]}},
+        "model": str(BASES / "llama"),
+        "sft": {"learning_rate": 3e-3, "max_steps": 2, "batch_size": 4},
+        "max_new_tokens": 48,
+        "evaluation": {"samples": 0},
+    }
+    path = folder / "plain.yaml"
+    path.write_text(json.dumps(fields | changes))
+    return path

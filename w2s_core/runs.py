@@ -12,7 +12,7 @@ from w2s_core.engine import Executor, Handle, Outcome, Store, make_display, run_
 from w2s_core.errors import UserError
 from w2s_core.experiment import Experiment, Split
 from w2s_core.models import base_ref, resolve_device
-from w2s_core.plugins import RECIPES, RULES, loaded_imports
+from w2s_core.plugins import RECIPES, loaded_imports
 from w2s_core.recipes.recipe import Given, Outline, Recipe, outline_entry
 from w2s_core.recipes.record import model_name
 from w2s_core.sampling.generation_config import read_settings
@@ -187,13 +187,8 @@ def _read_data(source: dict[str, Any]) -> _Data:
             for name, digest in question_digests.items()
         },
         {name: gold(source=source, split=name, digest=digest) for name, digest in gold_digests.items()},
-        _answer_rule(load_task(source["task"], source["options"]).answer_rule),
+        rule_key(load_task(source["task"], source["options"]).answer_rule),
     )
-
-
-def _answer_rule(name: str) -> str:
-    # That of a built-in rule is its name: planning need not import the rules
-    return name if RULES.is_builtin(name) else rule_key(name)
 
 
 def resolve_base(model: str, *, code: bool = False) -> tuple[str, str]:

@@ -12,7 +12,7 @@ from huggingface_hub import constants
 from tests.doctor.conftest import Type, missing
 from tests.doctor.test_machine import line
 from tests.sweeps import plain_recipe as plain_recipe  # registers the recipe
-from tests.tiny import BASES, REPOSITORY, write_experiment
+from tests.tiny import BASES, REPOSITORY, write_experiment, write_plain
 from w2s_core.doctor import command as doctor_command
 from w2s_core.doctor import fit as doctor_memory
 from w2s_core.doctor import memory
@@ -278,18 +278,8 @@ def test_no_line_tells_more_than_it_should(
 @pytest.fixture
 def plain(tmp_path: Path) -> Path:
     """An experiment of a recipe that has one model, and none of the other recipe's fields."""
-    fields = {
-        "name": "plain",
-        "recipe": "plain",
-        "task": {"name": "mini", "options": {"train_2": 12, "dev": 4, "test": 6, "levels": [1, 2]}},
-        "model": str(BASES / "llama"),
-        "sft": {"learning_rate": 3e-3, "max_steps": 2, "batch_size": 4, "lora_r": 4},
-        "max_new_tokens": 48,
-        "evaluation": {"samples": 3},
-    }
-    path = tmp_path / "plain.yaml"
-    path.write_text(json.dumps(fields))
-    return path
+    sft = {"learning_rate": 3e-3, "max_steps": 2, "batch_size": 4, "lora_r": 4}
+    return write_plain(tmp_path, sft=sft, evaluation={"samples": 3})
 
 
 def test_a_recipe_of_the_users_own_is_checked_by_its_graph(w2s_doctor: Type, plain: Path) -> None:

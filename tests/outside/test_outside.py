@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.outside.conftest import ALL_SECRETS, QUERY_PASSWORD, RECIPE, SECRETS, USER_PASSWORD, Outside
-from tests.tiny import BASES
+from tests.tiny import write_plain
 from w2s_core.engine import Context, Store, run_graph, step
 from w2s_core.errors import UserError
 
@@ -21,19 +21,14 @@ PLANTED = f"postgresql://u:{USER_PASSWORD}@127.0.0.1:9/x"
 QUERY = f"postgresql://127.0.0.1:9/x?password={QUERY_PASSWORD}&user=u"
 
 
-def write_plain(folder: Path) -> None:
+def write_study(folder: Path) -> None:
     """An experiment and a study of two cells over it."""
-    base = {
-        "name": "plain",
-        "recipe": "plain",
-        "task": {"name": "mini", "options": {"train_2": 12, "dev": 2, "test": 2, "levels": [1, 2]}},
-        "model": str(BASES / "llama"),
-        "sft": {"learning_rate": 3e-3, "max_steps": 1, "batch_size": 2},
-        "shots": 1,
-        "max_new_tokens": 48,
-        "evaluation": {"samples": 0},
-    }
-    (folder / "plain.yaml").write_text(json.dumps(base))
+    write_plain(
+        folder,
+        task={"name": "mini", "options": {"train_2": 12, "dev": 2, "test": 2, "levels": [1, 2]}},
+        sft={"learning_rate": 3e-3, "max_steps": 1, "batch_size": 2},
+        shots=1,
+    )
     study = {"name": "study", "base": "plain.yaml", "space": {"sft.learning_rate": [1e-3, 3e-3]}}
     (folder / "study.yaml").write_text(json.dumps(study))
 
@@ -82,7 +77,7 @@ def dashboard(outside: Outside, *options: str) -> None:
 @pytest.fixture(scope="module")
 def used(outside: Outside) -> Outside:
     """After the commands that write and print most, and errors that have a reason to show an address."""
-    write_plain(outside.folder)
+    write_study(outside.folder)
     outside.w2s("plan", "plain.yaml")
     outside.w2s("run", "plain.yaml", "--wandb", "--trackio", "--workers", 2)
     database = f"sqlite:///{outside.folder}/store/studies.db?password={QUERY_PASSWORD}"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.sweeps import plain_recipe as plain_recipe  # registers the recipe
-from tests.tiny import BASES, write_experiment
+from tests.tiny import write_experiment, write_plain
 
 Writer = Callable[..., Path]
 
@@ -36,16 +36,7 @@ def write_plain_study(tmp_path: Path) -> Writer:
     """The same over an experiment of the recipe `plain`, which has one model and no field of the other's methods."""
 
     def write(experiment: dict[str, Any] | None = None, **changes: Any) -> Path:
-        base = {
-            "name": "plain",
-            "recipe": "plain",
-            "task": {"name": "mini", "options": {"train_2": 12, "dev": 4, "test": 6, "levels": [1, 2]}},
-            "model": str(BASES / "llama"),
-            "sft": {"learning_rate": 3e-3, "max_steps": 2, "batch_size": 4},
-            "max_new_tokens": 48,
-            "evaluation": {"samples": 0},
-        }
-        (tmp_path / "plain.yaml").write_text(json.dumps(base | (experiment or {})))
+        write_plain(tmp_path, **(experiment or {}))
         space = {"rounds": [1, 2], "sft.learning_rate": [1e-3, 3e-3]}
         fields = {"name": "plain-study", "base": "plain.yaml", "space": space}
         path = tmp_path / "plain_study.yaml"

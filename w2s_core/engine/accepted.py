@@ -14,7 +14,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from w2s_core.engine import disk
-from w2s_core.engine.canonical import Json
 from w2s_core.errors import UserError
 
 FOLDER = "accepted"
@@ -124,8 +123,7 @@ def _path(root: Path, acceptance: Acceptance) -> Path:
 
 def _read(path: Path) -> Acceptance:
     try:
-        fields: dict[str, Json] = json.loads(path.read_text(encoding="utf-8"))
-        return Acceptance(**fields)
+        return Acceptance(**disk.read_object(path))
     except (ValueError, TypeError):
         raise UserError(
             f"the acceptance {path} cannot be read: delete it, and accept the step again"

@@ -54,7 +54,7 @@ def read_progress(work: Path) -> dict[str, Any] | None:
     nothing.
     """
     try:
-        record: Any = json.loads((work / "progress.json").read_text())
-    except (OSError, ValueError, RecursionError):
+        record = disk.read_object(work / "progress.json")
+    except (OSError, ValueError):
         return None
-    return record if isinstance(record, dict) and record.keys() >= {"done", "total", "unit", "note"} else None
+    return record if record.keys() >= {"done", "total", "unit", "note"} else None

@@ -51,11 +51,8 @@ class DigestCache:
         if self._path is None:
             return Digests()
         try:
-            checksum, _, text = self._path.read_text(encoding="utf-8").partition("\n")
-            if checksum != sha(text):
-                return Digests()
-            content = json.loads(text)
-        except (OSError, ValueError, RecursionError):
+            content = json.loads(disk.read_kept(self._path) or "null")
+        except (ValueError, RecursionError):
             return Digests()
         return Digests(**content["digests"]) if self._is_valid(content) else Digests()
 
@@ -66,8 +63,7 @@ class DigestCache:
         text = json.dumps({"identity": self._identity, "digests": asdict(digests)})
         with suppress(OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
-        # Two writers at once can tear the file: the checksum shows it
-        disk.replace_quickly(self._path, f"{sha(text)}\n{text}")
+        disk.write_kept(self._path, text)
 
     def _is_valid(self, content: Any) -> bool:
         if not isinstance(content, dict) or content.get("identity") != self._identity:

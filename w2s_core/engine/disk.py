@@ -1,14 +1,14 @@
 """The few file operations that crash safety stands on: flush to the disk, and replace as one."""
 
-import datetime
 import errno
 import hashlib
 import json
 import os
 import secrets
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -66,10 +66,35 @@ def replace_quickly(path: Path, text: str) -> None:
         pass
 
 
+def write_kept(path: Path, text: str, title: str = "") -> None:
+    """Write a text that can be had anew, behind its checksum; a failure is ignored, as in `replace_quickly`.
+
+    Two writers at once can tear the file: the checksum shows it.
+    """
+    replace_quickly(path, f"{_kept_head(text, title)}\n{text}")
+
+
+def read_kept(path: Path, title: str = "") -> str | None:
+    """The text of such a file; None where there is none, or it is damaged or has another title."""
+    with suppress(OSError, ValueError):
+        head, _, text = read_plain(path).decode().partition("\n")
+        if head == _kept_head(text, title):
+            return text
+    return None
+
+
+def _kept_head(text: str, title: str) -> str:
+    return title + hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()
+
+
+def time_name(seconds: float | None = None) -> str:
+    """A moment, by default now, in UTC for the name of a file: `20260131T235959`. Names sort by it."""
+    return time.strftime("%Y%m%dT%H%M%S", time.gmtime(seconds))
+
+
 def set_aside(path: Path, folder: Path) -> Path:
     """Move what lies at `path`, whatever it is, into a folder, under a new name. Returns where it lies now."""
-    now = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%S")
-    target = folder / f"{path.name}.{now}.{secrets.token_hex(2)}"
+    target = folder / f"{path.name}.{time_name()}.{secrets.token_hex(2)}"
     path.rename(target)
     fsync(folder)
     fsync(path.parent)
@@ -100,8 +125,8 @@ def append_line(path: Path, record: Any) -> None:
 
 
 def json_lines(path: Path) -> Iterator[Any]:
-    """The records of a file of JSON lines; torn lines, which a crash may leave, are skipped. None where it cannot be
-    read at all.
+    """The records of a file of JSON lines; torn lines, which a crash may leave, are skipped, and a file that cannot be
+    read has none.
     """
     try:
         text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
@@ -119,6 +144,11 @@ def read_plain(path: Path) -> bytes:
     if os.path.lexists(path) and not path.is_file():
         raise ValueError("it is no file")
     return path.read_bytes()
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The JSON object in a file. Raises ValueError for anything else, and OSError where it cannot be read."""
+    return json_object(read_plain(path))
 
 
 def json_object(data: bytes) -> dict[str, Any]:

@@ -146,7 +146,7 @@ def _graph_of(session: Path) -> str:
 
 def _edges(path: Path) -> dict[str, list[str]]:
     """A graph's file: the keys of the inputs by key. Raises ValueError for anything else."""
-    graph = disk.json_object(disk.read_plain(path))
+    graph = disk.read_object(path)
     if not all(
         isinstance(keys, list) and all(isinstance(key, str) for key in keys) for keys in graph.values()
     ):
@@ -206,8 +206,7 @@ def _drop_object(store: Store, key: str, garbage: Garbage, dry_run: bool) -> Non
         garbage.steps[spec["step"] if spec else "damaged"] += 1
         if not dry_run:
             if garbage.trash is None:
-                now = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
-                garbage.trash = store.root / "trash" / f"{now}.{secrets.token_hex(4)}"
+                garbage.trash = store.root / "trash" / f"{disk.time_name()}.{secrets.token_hex(4)}"
                 garbage.trash.mkdir()
             store.folder(key).rename(garbage.trash / key)
 
@@ -222,7 +221,7 @@ def _trashes(store: Store) -> list[Path]:
 
 def _empty_trash(store: Store, *, everything: bool) -> int:
     """Delete the trash that is old enough. Returns its bytes."""
-    oldest = time.strftime("%Y%m%dT%H%M%S", time.gmtime(time.time() - TRASH_DAYS * 86400))
+    oldest = disk.time_name(time.time() - TRASH_DAYS * 86400)
     size = 0
     for folder in _trashes(store):
         if everything or folder.name < oldest:

@@ -10,12 +10,10 @@ one that cannot be written is not.
 Keys are written once each, and else as places among them, in texts that are taken apart when they are asked for.
 """
 
-import hashlib
 import json
 import os
 import time
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import count
@@ -26,9 +24,8 @@ from w2s_core.engine.canonical import Json
 
 FORMAT = "w2s index 1"
 KEY_LENGTH = 64
-_SETTLED_S = (
-    2.0  # a file that was changed later may be changed again within one tick of the file system's clock
-)
+_SETTLED_S = 2.0
+"""A file that was changed later may be changed again within one tick of the file system's clock."""
 _UNKNOWN = "?"
 Stamp = list[int]
 
@@ -69,11 +66,8 @@ class Index:
     @cached_property
     def _lines(self) -> list[str]:
         """The keys, their inputs, and the refs, as they stand in the file."""
-        with suppress(OSError, ValueError):
-            head, _, text = disk.read_plain(self._path).decode().partition("\n")
-            if head == _head(text):
-                return text.split("\n")
-        return ["", "", "{}"]
+        text = disk.read_kept(self._path, f"{FORMAT} ")
+        return ["", "", "{}"] if text is None else text.split("\n")
 
     @cached_property
     def _table(self) -> list[str]:
@@ -137,8 +131,7 @@ class Index:
         if self._changed:
             inputs = "".join(f"{self._inputs.get(key, _UNKNOWN)}," for key in self._table)
             text = "\n".join(["".join(self._table), inputs, json.dumps(self._refs, separators=(",", ":"))])
-            # Two writers at once can tear the file: the checksum shows it
-            disk.replace_quickly(self._path, f"{_head(text)}\n{text}")
+            disk.write_kept(self._path, text, f"{FORMAT} ")
             self._changed = False
 
     def _placed(self, keys: Iterable[str]) -> str:
@@ -149,10 +142,6 @@ class Index:
                 self._table.append(key)
             places.append(str(place))
         return " ".join(places)
-
-
-def _head(text: str) -> str:
-    return f"{FORMAT} {hashlib.sha256(text.encode()).hexdigest()}"
 
 
 def _keys_at(table: list[str], places: str) -> list[str]:

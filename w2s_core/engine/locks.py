@@ -108,10 +108,9 @@ def owner(path: Path) -> dict[str, Any]:
     gone.
     """
     try:
-        note = json.loads(path.read_text())
+        return disk.read_object(path)
     except (OSError, ValueError):
         return {}
-    return note if isinstance(note, dict) else {}
 
 
 def _flock(descriptor: int, kind: int) -> bool:

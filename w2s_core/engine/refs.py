@@ -5,15 +5,17 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 from w2s_core.engine import disk
 from w2s_core.engine.canonical import Json
 from w2s_core.engine.index import KEY_LENGTH, Index, RefContent, Stamp, stamp_of
 from w2s_core.errors import UserError
 
+C = TypeVar("C", dict[str, Json], RefContent)
 _HEAD = ("recipe", "bases", "weak", "strong", "task", "seed", "started", "study")
 _NOT_HEX = bytes(byte if byte in b"0123456789abcdef" else 32 for byte in range(256))
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=,+-]*(/[A-Za-z0-9][A-Za-z0-9._=,+-]*)*")
@@ -39,7 +41,7 @@ class Refs:
         """A ref's record. Raises UserError when there is none of that name, or its file is damaged."""
         path = self._path(name)
         try:
-            return disk.json_object(disk.read_plain(path))
+            return disk.read_object(path)
         except FileNotFoundError:
             near = difflib.get_close_matches(name, list(self.names()), n=1)
             hint = f"; did you mean '{near[0]}'?" if near else ""
@@ -49,11 +51,7 @@ class Refs:
 
     def readable(self) -> Iterator[tuple[str, dict[str, Json]]]:
         """Every record that can be read, by name, in order; for each other, a line on stderr."""
-        for name, record in self._all():
-            if isinstance(record, str):
-                disk.warn(f"{self._folder / name} is left out: {record}")
-            elif name.endswith(".json"):
-                yield name.removesuffix(".json"), record
+        return self._named(self._all())
 
     def damaged(self, *, quick: bool = False) -> Iterator[tuple[str, str]]:
         """The files under refs/ that are no records, with the reason. What they should keep from `gc`, nobody knows.
@@ -70,7 +68,11 @@ class Refs:
 
     def contents(self) -> Iterator[tuple[str, RefContent]]:
         """As `readable`, of each record only what the index holds; a record that has not changed is not read again."""
-        for name, content in self.scan():
+        return self._named(self.scan())
+
+    def _named(self, contents: Iterable[tuple[str, C | str]]) -> Iterator[tuple[str, C]]:
+        """What refs hold, by their names; a line on stderr for a file that is not understood."""
+        for name, content in contents:
             if isinstance(content, str):
                 disk.warn(f"{self._folder / name} is left out: {content}")
             elif name.endswith(".json"):

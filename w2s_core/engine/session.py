@@ -72,7 +72,7 @@ class Session:
     def ending(self, key: str) -> Ending | None:
         """How a step ended in this session, if it did without a result."""
         try:
-            return Ending(**json.loads((self.folder / f"{key}.json").read_text()))
+            return Ending(**disk.read_object(self.folder / f"{key}.json"))
         except (FileNotFoundError, ValueError, TypeError):  # damaged from outside: the step is tried again
             return None
 

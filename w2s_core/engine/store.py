@@ -83,7 +83,7 @@ class Store:
 
     def __init__(self, root: Path | str) -> None:
         self.root = Path(root).absolute()
-        self._objects = f"{self.root}/objects"  # large studies ask for paths in it often
+        self._objects = f"{self.root}/objects"
         self._verified: dict[str, Stamp] = {}
         try:
             self._prepare()
@@ -116,7 +116,7 @@ class Store:
     def _is_marked(self, marker: Path) -> bool:
         """Whether STORE.json names this format. A damaged one is set aside: every manifest names the format too."""
         try:
-            version = disk.json_object(disk.read_plain(marker)).get("format")
+            version = disk.read_object(marker).get("format")
         except ValueError as error:
             aside = disk.set_aside(marker, self.root)
             disk.warn(f"{marker} was damaged ({error}); it was moved to {aside} and written anew")
@@ -137,7 +137,7 @@ class Store:
 
     def has(self, key: str) -> bool:
         """Whether the result exists. It is whole if it does: its folder appears by one rename."""
-        return os.access(f"{self._objects}/{key[:2]}/{key}/{MANIFEST}", os.F_OK)
+        return os.access(f"{self._place(key)}/{MANIFEST}", os.F_OK)
 
     def path(self, key: str) -> Path:
         """The folder of a result, its files checked against their sha256 once in the life of a process.
@@ -190,7 +190,10 @@ class Store:
 
     def folder(self, key: str) -> Path:
         """Where a result lies, or would lie. For readers, `path` is the one that checks."""
-        return Path(f"{self._objects}/{key[:2]}/{key}")
+        return Path(self._place(key))
+
+    def _place(self, key: str) -> str:
+        return f"{self._objects}/{key[:2]}/{key}"  # no Path: large studies ask for it often
 
     def lock_path(self, key: str) -> Path:
         """The lock of a key."""
@@ -240,9 +243,7 @@ class Store:
 
     def _problem(self, key: str, quick: bool) -> str | None:
         listed = self.read_manifest(key)["files"]
-        files = {
-            name: entry for name, entry in _files(f"{self._objects}/{key[:2]}/{key}") if name != MANIFEST
-        }
+        files = {name: entry for name, entry in _files(self._place(key)) if name != MANIFEST}
         if files.keys() != listed.keys():
             if missing := sorted(listed.keys() - files.keys()):
                 return f"{missing[0]} is missing"
@@ -391,7 +392,7 @@ class Store:
         return None
 
     def _manifest_bytes(self, key: str) -> bytes:
-        descriptor = os.open(f"{self._objects}/{key[:2]}/{key}/{MANIFEST}", _AT_ONCE)
+        descriptor = os.open(f"{self._place(key)}/{MANIFEST}", _AT_ONCE)
         try:
             data = os.read(descriptor, _MOST)
             while part := os.read(descriptor, _MOST) if len(data) >= _MOST else b"":

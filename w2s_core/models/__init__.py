@@ -153,9 +153,10 @@ def _source(ref: str, bases: Mapping[str, str | Path]) -> tuple[str, str | None]
                 "start elsewhere, or rename it"
             )
         return place, ref.rpartition("@")[2] if "@" in ref else None
-    if ref.startswith(("sha256:", "sha256+code:")) and base_ref(place, code=runs_code(ref)) != ref:
+    if not ref.startswith(("sha256:", "sha256+code:")):
+        check_base(Path(place), code=runs_code(ref))
+    elif base_ref(place, code=runs_code(ref)) != ref:  # which checks it too
         raise UserError(f"{place}: the base model changed since the experiment named it {ref[:19]}...")
-    check_base(Path(place), code=runs_code(ref))
     return place, None
 
 

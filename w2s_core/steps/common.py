@@ -23,9 +23,9 @@ def rule_key(name: str) -> str:
     Raises:
         UserError: there is no rule of that name, or it is no plain function, so that its code has no digest.
     """
-    function = RULES.get(name)
-    if name in RULES.builtin:  # their code is in every key that stands on answers, see ANSWER_CODE
+    if RULES.is_builtin(name):  # their code is in every key that stands on answers, see ANSWER_CODE
         return name
+    function = RULES.get(name)
     try:
         return f"{name} {Reach(function, (), ()).digest[:16]}"
     except (OSError, TypeError, ValueError, AttributeError):

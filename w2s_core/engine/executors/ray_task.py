@@ -96,8 +96,7 @@ def _join(root: str, folder: str) -> tuple[Store, Session]:
 def begun(path: Path) -> Event | None:
     """Where a task runs that has begun to compute: {"pid", "host"}; None before that."""
     with suppress(OSError, ValueError):
-        place: Event = json.loads(path.read_text())
-        return place
+        return disk.read_object(path)
     return None
 
 
