@@ -220,12 +220,21 @@ def read_recorded(record: Mapping[str, Any]) -> Experiment:
 
 
 def _override(tree: dict[str, Any], override: str) -> Place:
-    """Apply `a.b=value` to the tree; the value is read as YAML, so that 3, 0.5, true and [dpo] have their types."""
+    """Apply `a.b=value` to the tree."""
+    name, value = parse_override(override)
+    try:
+        return set_field(tree, name, value)
+    except UserError as error:
+        raise UserError(f"override {error}") from None
+
+
+def parse_override(override: str) -> tuple[str, Any]:
+    """`a.b=value`: the field, and the value read as YAML, so that 3, 0.5, true and [dpo] have their types."""
     name, equals, value = override.partition("=")
     if not equals or not name:
         raise UserError(f"override '{override}': write field=value, for example evaluation.samples=0")
     try:
-        return set_field(tree, name, yaml.load(value, Loader=Loader))
+        return name, yaml.load(value, Loader=Loader)
     except (yaml.YAMLError, RecursionError) as error:
         problem = getattr(error, "problem", None) or "nested too deeply"
         raise UserError(

@@ -325,12 +325,12 @@ def test_trash_brings_results_back_and_is_emptied_after_a_week(root: Path, tmp_p
     assert set(garbage.objects) == set(files)
     assert dict(garbage.steps) == {"number": 6, "total": 6}
     assert list(store.keys()) == []
-    assert restore(store) == 12
+    assert restore(store) == (12, 0)
     assert {key: store.manifest(key)["files"] for key in list(store.keys())} == files
     assert list(store.verify()) == []
     collect(store)
     assert run(root, tmp_path / "log.txt").complete
-    assert restore(store) == 0  # all of them were computed again
+    assert restore(store) == (0, 0)  # all of them were computed again
     (*_, trash) = sorted((root / "trash").iterdir())
     store.refs.write("run", {"targets": {"it": TARGET}})
     collect(store)

@@ -20,8 +20,13 @@ HOOKS = "w2s.hooks"
 OWN_COMMANDS = {
     "data": "w2s_core.data.commands:data",
     "accept": "w2s_core.cli.accept:accept",
+    "delete": "w2s_core.cli.housekeeping:delete",
     "doctor": "w2s_core.doctor.command:doctor",
+    "note": "w2s_core.cli.housekeeping:note",
     "recipes": "w2s_core.cli.listing:recipes",
+    "rename": "w2s_core.cli.housekeeping:rename",
+    "runs": "w2s_core.cli.housekeeping:runs",
+    "tag": "w2s_core.cli.housekeeping:tag",
     "tasks": "w2s_core.cli.listing:tasks",
 }
 """Commands of this package that stand in modules of their own, imported when they are called."""

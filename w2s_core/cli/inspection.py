@@ -1,25 +1,20 @@
 """Look at plans, runs and steps: what `w2s plan`, `runs`, `show` and `explain` print."""
 
-import json
-from collections.abc import Callable, Sequence
-from functools import cache
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from w2s_core.cli.render import counted, fields, seconds, table, when
 from w2s_core.engine import Garbage, Handle, Planned, Store, plan
 from w2s_core.engine.gc import TRASH_DAYS
-from w2s_core.engine.index import RefContent
 from w2s_core.engine.spec import is_earlier_format
 from w2s_core.engine.step import topological
 from w2s_core.errors import UserError, one_line
-from w2s_core.recipes.record import model_names, outline, recipe_name
+from w2s_core.recipes.record import outline
+from w2s_core.run_list import RunFilter, RunRow, list_runs
 from w2s_core.step_labels import closest, label_steps
 
 if TYPE_CHECKING:
     from w2s_core.runs import Graph
-
-
-_OF_MODELS = ("recipe", "bases", "weak", "strong")
 
 
 def find_run(store: Store, name: str) -> str:
@@ -55,33 +50,36 @@ def _sum(steps: Sequence[Planned]) -> str:
     return text + (f" and {unknown} steps of unknown length" if unknown else "")
 
 
-def render_runs(store: Store) -> str:
-    """One line a run: when, recipe, task, base models by field, seed, and how much of it is computed."""
-    has, models = cache(store.has), cache(_models)  # runs of a sweep share targets and models
-    rows = [_run_row(name, content, has, models) for name, content in store.refs.contents()]
+def render_runs(store: Store, chosen: RunFilter | None = None) -> str:
+    """One line a run: when, recipe, task, base models by field, seed, how much is computed, and what was asked for."""
+    rows = list_runs(store, chosen)
     if not rows:
-        return f"no run in {store.root} yet; start one with: w2s run EXPERIMENT.yaml"
-    return table(("run", "started", "recipe", "task", "base models", "seed", "state"), rows)
+        return (
+            f"no run in {store.root} is like that"
+            if chosen
+            else f"no run in {store.root} yet; start one with: w2s run EXPERIMENT.yaml"
+        )
+    asked = list(chosen.accuracy) if chosen else []
+    tagged = any(row.tags for row in rows)
+    header = ("run", "started", "recipe", "task", "base models", "seed", "state", *asked, *["tags"] * tagged)
+    return table(header, [_run_cells(row, asked, tagged) for row in rows])
 
 
-def _run_row(
-    name: str, content: RefContent, has: Callable[[str], bool], models: Callable[[str], str]
-) -> tuple[str, ...]:
-    record, targets = content.head, content.targets
+def _run_cells(row: RunRow, asked: Sequence[str], tagged: bool) -> tuple[str, ...]:
+    if not row.targets:
+        return (row.run, "?", "?", "?", "?", "?", "no record of a run", *[""] * (len(asked) + tagged))
+    models = ", ".join(f"{field} {model}" for field, model in row.models.items())
+    state = "complete" if row.complete else f"{row.done} of {row.targets} targets"
+    shares = ("" if (share := row.accuracy[label]) is None else f"{100 * share:.1f}" for label in asked)
+    plain = (row.run, _moment(row.started), str(row.recipe), str(row.task), models, str(row.seed), state)
+    return (*plain, *shares, *[" ".join(row.tags)] * tagged)
+
+
+def _moment(started: str | None) -> str:
     try:
-        if targets is None:
-            raise ValueError("no targets")
-        done, total = sum(map(has, targets)), len(targets)
-        named = json.dumps({field: record[field] for field in _OF_MODELS if field in record})
-        settings = (recipe_name(record), str(record["task"]), models(named), str(record["seed"]))
-        state = "complete" if done == total else f"{done} of {total} targets"
-        return (name, when(record["started"]), *settings, state)
-    except (KeyError, TypeError, AttributeError, ValueError):  # whatever wrote it, its form is another
-        return (name, "?", "?", "?", "?", "?", "no record of a run")
-
-
-def _models(named: str) -> str:
-    return ", ".join(f"{field} {model}" for field, model in model_names(json.loads(named)).items())
+        return when(str(started))
+    except ValueError:
+        return "?"
 
 
 def render_garbage(garbage: Garbage, dry_run: bool) -> str:
@@ -112,11 +110,18 @@ def render_record(store: Store, name: str) -> str:
     ]
     duplicates = record["duplicates"]
     return (
-        f"run {name}, started {when(record['started'])}\ncommand: {' '.join(record['command'])}\n{settings}\n"
+        f"run {name}, started {when(record['started'])}\n{_of_user(record)}"
+        f"command: {' '.join(record['command'])}\n{settings}\n"
         f"questions: {', '.join(f'{split} {n}' for split, n in record['questions'].items())}; "
         f"duplicates found {duplicates['found']}, dropped {duplicates['dropped']}\n\n"
         f"{table(('target', 'state', 'summary', 'key'), targets)}"
     )
+
+
+def _of_user(record: Mapping[str, Any]) -> str:
+    lines = [f"tags: {' '.join(record['tags'])}"] if record.get("tags") else []
+    lines += [one_line(f"note: {record['note']}")] if record.get("note") else []
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _state(store: Store, key: str) -> str:

@@ -127,16 +127,6 @@ def plan(root: Path, config: Path, overrides: tuple[str, ...], data: Path | None
     click.echo(render_plan(build_graph(load_experiment(config, overrides, data), device), Store(root)))
 
 
-@w2s.command(name="runs")
-@click.pass_obj
-def list_runs(root: Path) -> None:
-    """List the runs in the store."""
-    from w2s_core.cli.inspection import render_runs
-    from w2s_core.engine import Store
-
-    click.echo(render_runs(Store(root)))
-
-
 @w2s.command()
 @click.argument("run_name", metavar="RUN")
 @click.pass_obj
@@ -195,7 +185,7 @@ def verify(root: Path, quick: bool) -> None:
 @w2s.command()
 @click.option("--dry-run", is_flag=True, help="Say what would go; remove nothing.")
 @click.option("--empty-trash", is_flag=True, help="Delete earlier trash for good now, not after a week.")
-@click.option("--restore", is_flag=True, help="Put the results in the trash back instead.")
+@click.option("--restore", is_flag=True, help="Put the results and runs in the trash back instead.")
 @click.pass_obj
 def gc(root: Path, dry_run: bool, empty_trash: bool, restore: bool) -> None:
     """Move the results that no run points at to the store's trash.
@@ -211,7 +201,8 @@ def gc(root: Path, dry_run: bool, empty_trash: bool, restore: bool) -> None:
             raise UserError(
                 "--restore goes alone: it neither looks for results to remove nor empties the trash"
             )
-        click.echo(json.dumps({"restored": put_back(Store(root))}))
+        results, records = put_back(Store(root))
+        click.echo(json.dumps({"restored": results, "runs": records}))
         return
     garbage = collect(Store(root), dry_run=dry_run, empty_trash=empty_trash)
     click.echo(render_garbage(garbage, dry_run), err=True)

@@ -6,7 +6,7 @@ import secrets
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +19,7 @@ from w2s_core.errors import UserError
 
 _STALE_S = 3600.0
 TRASH_DAYS = 7
+_REFS = "refs"
 _TRASH = re.compile(r"[0-9]{8}T[0-9]{6}\.[0-9a-f]{8}")
 
 
@@ -74,9 +75,18 @@ def collect(store: Store, *, dry_run: bool = False, empty_trash: bool = False) -
         return garbage
 
 
-def restore(store: Store) -> int:
-    """Put the results in the trash back, but for those that have been computed again. Returns how many came back."""
-    count = 0
+def discard_refs(store: Store, names: Iterable[str]) -> Path:
+    """Move refs to the trash. What they alone kept goes with the next `collect`. Returns the trash's folder."""
+    with locks.wait_lock(gc_lock(store)):
+        trash = _new_trash(store)
+        for name in names:
+            store.refs.move_to(name, trash / _REFS)
+    return trash
+
+
+def restore(store: Store) -> tuple[int, int]:
+    """Put the results and refs in the trash back, but for what has been made again. Returns how many of each."""
+    count = refs = 0
     with locks.wait_lock(gc_lock(store)):
         for path in [
             path for folder in _trashes(store) for path in folder.iterdir() if KEY.fullmatch(path.name)
@@ -86,9 +96,11 @@ def restore(store: Store) -> int:
                 path.rename(store.folder(path.name))
                 count += 1
         for folder in _trashes(store):
-            with suppress(OSError):  # not empty
-                folder.rmdir()
-    return count
+            refs += store.refs.take_back(folder / _REFS)
+            for place, _, _ in os.walk(folder, topdown=False):
+                with suppress(OSError):  # not empty
+                    Path(place).rmdir()
+    return count, refs
 
 
 @dataclass
@@ -206,9 +218,14 @@ def _drop_object(store: Store, key: str, garbage: Garbage, dry_run: bool) -> Non
         garbage.steps[spec["step"] if spec else "damaged"] += 1
         if not dry_run:
             if garbage.trash is None:
-                garbage.trash = store.root / "trash" / f"{disk.time_name()}.{secrets.token_hex(4)}"
-                garbage.trash.mkdir()
+                garbage.trash = _new_trash(store)
             store.folder(key).rename(garbage.trash / key)
+
+
+def _new_trash(store: Store) -> Path:
+    folder = store.root / "trash" / f"{disk.time_name()}.{secrets.token_hex(4)}"
+    folder.mkdir()
+    return folder
 
 
 def _trashes(store: Store) -> list[Path]:

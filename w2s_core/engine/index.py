@@ -22,7 +22,7 @@ from pathlib import Path
 from w2s_core.engine import disk
 from w2s_core.engine.canonical import Json
 
-FORMAT = "w2s index 1"
+FORMAT = "w2s index 2"
 KEY_LENGTH = 64
 _SETTLED_S = 2.0
 """A file that was changed later may be changed again within one tick of the file system's clock."""

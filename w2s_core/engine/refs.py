@@ -16,7 +16,10 @@ from w2s_core.engine.index import KEY_LENGTH, Index, RefContent, Stamp, stamp_of
 from w2s_core.errors import UserError
 
 C = TypeVar("C", dict[str, Json], RefContent)
-_HEAD = ("recipe", "bases", "weak", "strong", "task", "seed", "started", "study")
+_HEAD = ("recipe", "bases", "weak", "strong", "task", "seed", "started", "study", "tags", "note")
+_OF_USER = ("tags", "note")
+"""Fields that a user has put on a run: they stay when the run is recorded again."""
+TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=,+:-]{0,39}")
 _NOT_HEX = bytes(byte if byte in b"0123456789abcdef" else 32 for byte in range(256))
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=,+-]*(/[A-Za-z0-9][A-Za-z0-9._=,+-]*)*")
 
@@ -28,10 +31,15 @@ class Refs:
         self._folder, self._spare, self._index = folder, spare, index
 
     def write(self, name: str, record: Mapping[str, Json]) -> None:
-        """Create or replace a ref. Raises UserError for a name that is no file name (letters, digits, . _
-        = , + - /).
+        """Create or replace a ref; `tags` and `note` of the one before stay where the new one has none.
+
+        Raises:
+            UserError: a name that is no file name (letters, digits, . _ = , + - /).
         """
         path = self._path(name)
+        with suppress(OSError, ValueError):  # a damaged one is replaced
+            before = disk.read_object(path)
+            record = {field: before[field] for field in _OF_USER if field in before} | dict(record)
         text = json.dumps(record, indent=1, sort_keys=True, allow_nan=False) + "\n"
         with disk.full_is_user_error(self._folder, f"writing the record '{name}'"):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -151,6 +159,41 @@ class Refs:
                     status = entry.stat(follow_symlinks=False)
                     files.append((name, stamp_of(status) if stat.S_ISREG(status.st_mode) else []))
         return sorted(files, key=lambda file: file[0].split("/"))
+
+    def rename(self, old: str, new: str, record: Mapping[str, Json]) -> None:
+        """Put a ref's record under another name. A kill in between leaves it under both.
+
+        Raises:
+            UserError: the new name is taken, or cannot name a run.
+        """
+        if os.path.lexists(self._path(new)):
+            raise UserError(
+                f"'{new}' is the name of another run: choose a new one, or `w2s delete {new}` first"
+            )
+        self.write(new, record)
+        self.delete(old)
+
+    def move_to(self, name: str, folder: Path) -> None:
+        """Move a ref's file to a folder of the same disk, under its name. Raises UserError when there is none."""
+        target = folder / f"{name}.json"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._path(name).rename(target)
+        except FileNotFoundError:
+            raise UserError(f"nothing is named '{name}' in the store") from None
+        disk.fsync(target.parent)
+        disk.fsync(self._path(name).parent)
+
+    def take_back(self, folder: Path) -> int:
+        """Move refs back from such a folder, but for those whose name is taken. Returns how many."""
+        count = 0
+        for path in sorted(folder.rglob("*.json")):
+            name = path.relative_to(folder).as_posix().removesuffix(".json")
+            if _NAME.fullmatch(name) and path.is_file() and not os.path.lexists(self._path(name)):
+                self._path(name).parent.mkdir(parents=True, exist_ok=True)
+                path.rename(self._path(name))
+                count += 1
+        return count
 
     def delete(self, name: str) -> None:
         """Remove a ref; what only it kept goes with the next `gc`. Raises UserError when there is none."""
