@@ -50,7 +50,7 @@ def test_help_loads_nothing_slow() -> None:
 
 
 def sources() -> Iterator[Path]:
-    for room in ("w2s_core", "analysis", "sweeps"):
+    for room in ("w2s", "w2s_core", "analysis", "sweeps"):
         yield from sorted((ROOT / room).rglob("*.py"))
 
 
@@ -81,7 +81,7 @@ def imports(path: Path) -> Iterator[str]:
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
     """Imports inside functions count: a circle that is hidden there is still one to whoever reads the code."""
-    graph = grimp.build_graph("w2s_core", "analysis", "sweeps")
+    graph = grimp.build_graph("w2s", "w2s_core", "analysis", "sweeps")
     imported = {name: graph.find_modules_directly_imported_by(name) for name in graph.modules}
     while leaves := {name for name, below in imported.items() if not below & imported.keys()}:
         imported = {name: below for name, below in imported.items() if name not in leaves}
