@@ -203,17 +203,20 @@ def on_store(trees: tuple[Path, Path], folder: Path, out: Path) -> Iterator[str]
         yield line(title, *compare(trees, PAIRS, *at, *arguments))
     yield line("show", *compare(trees, PAIRS, *at, "show", first))
     yield line("plan", *compare(trees, PAIRS, *at, "plan", EXPERIMENT))
+    empty = ("--store", str(out / "empty"))
+    yield line("plan, empty store", *compare(trees, PAIRS, *empty, "plan", EXPERIMENT))
+    yield line("runs, empty store", *compare(trees, PAIRS, *empty, "runs"))
     yield line("verify", *compare(trees, 1, *at, "verify"))
     yield line("verify --quick", [], [w2s(trees[1], *at, "verify", "--quick")])
     yield line("tables", *compare(trees, 1, *at, "tables", "--study", STUDY, "--out", str(out)))
 
 
 def on_rows(trees: tuple[Path, Path], folder: Path) -> Iterator[str]:
-    """The rows of data commands, on a hundred thousand rows and on a million."""
+    """The rows of data commands, on a hundred thousand rows and on a million, half of them in each of two files."""
     for rows in (100_000, 1_000_000):
         weak, icl = folder / "weak.jsonl", folder / "icl.jsonl"
         for path in (weak, icl):
-            _write_rows(path, rows, random.Random(path.name))
+            _write_rows(path, rows // 2, random.Random(path.name))
         for title, arguments in (
             ("grade", ("grade", "--responses", weak, "--gold", icl)),
             ("agree", ("agree", "--weak", weak, "--icl", icl, "--out", folder / "agreed")),
