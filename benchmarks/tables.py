@@ -176,15 +176,16 @@ def measure(folder: Path, out: Path, *, figures: bool) -> dict[str, float]:
     import scipy.special  # noqa: F401
 
     from analysis.reading.study import make_study, open_frames
-    from analysis.report import PARTS, write_report
+    from analysis.report import report_of, write_report
     from w2s_core.engine import Store
 
     ready, cpu = time.perf_counter(), time.process_time()
     frames = open_frames(Store(folder), study=STUDY)
     study = make_study(frames, f"w2s tables --study {STUDY}", named=False)
     read = time.perf_counter()
-    undrawn = [replace(part, figure=lambda study: None) for part in PARTS]
-    write_report(study, out, PARTS if figures else undrawn)
+    parts = report_of(study).parts
+    undrawn = [replace(part, figure=lambda study: None) for part in parts]
+    write_report(study, out, parts if figures else undrawn)
     return {
         "imports": ready - started,
         "reading": read - ready,
