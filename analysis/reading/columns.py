@@ -11,7 +11,7 @@ read; a file that is missing, damaged or of other verdicts counts as empty, and 
 
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -40,13 +40,13 @@ class Row:
 class Columns:
     """The rows of a store's file, read when the first is asked for."""
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
+    def __init__(self, root: Path, has: Callable[[str], bool]) -> None:
+        self._path, self._has = root / NAME, has
         self._changed = False
 
     @cached_property
     def _rows(self) -> dict[str, Row]:
-        data = disk.read_kept(self._root / NAME, _TITLE)
+        data = disk.read_kept(self._path, _TITLE)
         return dict(_parsed(data)) if data is not None else {}
 
     def row(self, key: str, folder: Path) -> Row:
@@ -63,9 +63,8 @@ class Columns:
     def save(self) -> None:
         """Write the file, if there is anything new in it, without results that are gone."""
         if self._changed:
-            objects = f"{self._root}/objects"
-            rows = {k: row for k, row in self._rows.items() if os.access(f"{objects}/{k[:2]}/{k}", os.F_OK)}
-            disk.write_kept(self._root / NAME, _written(rows), _TITLE)
+            rows = {key: row for key, row in self._rows.items() if self._has(key)}
+            disk.write_kept(self._path, _written(rows), _TITLE)
             self._changed = False
 
 

@@ -248,7 +248,7 @@ class Results:
 
     def __init__(self, store: StoreLike) -> None:
         self.store = store
-        self.columns = Columns(store.root)
+        self.columns = Columns(store.root, store.has)
         self._graded: dict[str, Graded] = {}
         self._questions: dict[str, Questions] = {}
         self._present: dict[str, bool] = {}
