@@ -19,7 +19,7 @@ class DiskFullError(UserError):
     """The store's disk is full: nothing can be written until there is space."""
 
 
-_SMALL = 1 << 18
+_SMALL = 1 << 16  # a larger buffer is memory that the system has to clear first
 _FULL = ("No space left on device", "os error 28", "Disk quota exceeded")
 
 

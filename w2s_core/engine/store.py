@@ -47,7 +47,7 @@ FOLDERS = ("objects", "refs", "tmp", "work", "locks", "graphs", "sessions", "qua
 KEY = re.compile(r"[0-9a-f]{64}")
 DEEPEST = 20  # folders within a result; steps nest two or three
 _AT_ONCE = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # a pipe in a file's place reads as empty
-_MOST = 1 << 18  # manifests are smaller
+_MOST = 1 << 16  # manifests are smaller, and a larger buffer is memory that the system has to clear first
 Stamp = tuple[int, int]  # a folder's inode and time of change
 REFUSED = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".npy", ".npz", ".joblib", ".dill"}
 
