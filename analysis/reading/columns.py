@@ -16,6 +16,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from w2s_core.answers.verdicts import VERDICTS
 from w2s_core.engine import disk, index
@@ -81,10 +84,12 @@ def _parsed(data: bytes) -> Iterator[tuple[str, Row]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    table = pq.read_table(pa.BufferReader(data), use_threads=False).to_pydict()
+    with pq.ParquetFile(pa.BufferReader(data), pre_buffer=False) as file:
+        table = file.read(use_threads=False).to_pydict()
+    texts = ("stamp", "manifest", "verdicts", "cut_off", "counts")
     for i, same in enumerate(table["same"]):
-        columns = {name: table[name][i] for name in ("stamp", "manifest", "verdicts", "cut_off", "counts")}
-        yield table["key"][i], Row(**columns, ids=None if same is None else table["ids"][same])
+        columns = {name: table[name][i] for name in texts}
+        yield table["key"][i], Row(**columns, ids=None if same is None else table["ids"][int(same)])
 
 
 def _written(rows: dict[str, Row]) -> bytes:
@@ -93,26 +98,30 @@ def _written(rows: dict[str, Row]) -> bytes:
 
     first: dict[str, int] = {}
     same = [None if row.ids is None else first.setdefault(row.ids, i) for i, row in enumerate(rows.values())]
-    text, blob = pa.string(), pa.binary()
-    columns = {
-        "key": pa.array(rows, text),
-        "same": pa.array(same, pa.int64()),
-        "ids": pa.array(
-            [
-                row.ids if i == at else None
-                for i, (row, at) in enumerate(zip(rows.values(), same, strict=True))
-            ],
-            text,
-        ),
+    columns: dict[str, list[Any]] = {
+        name: [getattr(row, name) for row in rows.values()]
+        for name in ("stamp", "manifest", "verdicts", "cut_off", "counts", "ids")
     }
-    for name, kind in {
-        "stamp": text,
-        "manifest": text,
-        "verdicts": blob,
-        "cut_off": blob,
-        "counts": blob,
-    }.items():
-        columns[name] = pa.array([getattr(row, name) for row in rows.values()], kind)
+    columns["key"] = list(rows)
+    columns["ids"] = [
+        ids if i == place else None for i, (ids, place) in enumerate(zip(columns["ids"], same, strict=True))
+    ]
+    columns["same"] = [None if place is None else str(place) for place in same]
     file = io.BytesIO()
-    pq.write_table(pa.table(columns), file, compression="zstd", use_dictionary=False)
+    table = pa.table({name: _array(values) for name, values in columns.items()})
+    pq.write_table(table, file, compression="zstd", use_dictionary=False)
     return file.getvalue()
+
+
+def _array(values: list[str | bytes | None]) -> Any:
+    """An Arrow array of texts, or of bytes; `pyarrow.array` would import pandas."""
+    import pyarrow as pa
+
+    is_bytes = any(isinstance(value, bytes) for value in values)
+    parts = [value.encode() if isinstance(value, str) else value or b"" for value in values]
+    offsets = np.concatenate(
+        [np.zeros(1, np.int64), np.cumsum([len(part) for part in parts], dtype=np.int64)]
+    )
+    present = np.packbits([value is not None for value in values], bitorder="little")
+    buffers = [pa.py_buffer(data) for data in (present, offsets, b"".join(parts))]
+    return pa.Array.from_buffers(pa.large_binary() if is_bytes else pa.large_string(), len(values), buffers)
