@@ -255,8 +255,8 @@ def main() -> None:
         store = Store(folder)
         lines = [
             f"old: {options.old}; load {os.getloadavg()[0]:.1f} at the start",
-            f"{processor_name()}, {os.cpu_count()} cores, Python {platform.python_version()}; {options.pairs} pairs, of",
-            "which the medians are told; of verify, tables and data 1. memory: the most that a process held",
+            f"{processor_name()}, {os.cpu_count()} cores, Python {platform.python_version()}; {options.pairs} pairs,",
+            "of which the medians are told; of verify, tables and data 1. memory: the most that a process held",
             f"{len(list(store.refs.names())):,} runs, {len(list(store.keys())):,} results",
             f"{'':34}{'old: CPU':>10}{'wall':>10}{'memory':>10}{'new: CPU':>10}{'wall':>10}{'memory':>10}",
         ]
