@@ -11,7 +11,7 @@ STAMP := .venv/.ready
 # Processes side by side in tests. One thread each: more threads a process only fight at these sizes.
 JOBS ?= 2
 
-.PHONY: help setup demo results tables notebooks test test-slow test-postgres test-vllm lint format bench bases pins clean
+.PHONY: help setup demo results tables notebooks test test-slow test-postgres test-vllm lint format bench bases pins lock licences bill audit clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -88,5 +88,23 @@ pins: $(STAMP) ## Write constraints.txt anew from what .venv holds
 	@{ head -n 1 constraints.txt; $(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//'; } > .pins
 	@mv .pins constraints.txt
 
+lock: $(STAMP) ## Write requirements/lock.txt anew: constraints.txt with hashes
+	$(BIN)/python requirements/locked.py lock
+
+licences: $(STAMP) ## Write requirements/licences.md anew
+	$(BIN)/python requirements/locked.py licences
+
+# The two programs ask for versions of their own, so they have an environment of their own.
+AUDIT := .venv-audit/bin
+$(AUDIT)/python:
+	$(PYTHON) -m venv .venv-audit
+	$(AUDIT)/python -m pip install --quiet "cyclonedx-bom>=7.3,<8" "pip-audit>=2.10,<3"
+
+bill: $(AUDIT)/python ## Write requirements/bill.json anew: a CycloneDX bill of materials of the lock
+	$(AUDIT)/python requirements/locked.py bill
+
+audit: $(AUDIT)/python ## Ask for known vulnerabilities of the lock (status 3: that could not be asked)
+	$(AUDIT)/python requirements/locked.py audit
+
 clean: ## Remove .venv and caches; results in .w2s and out stay
-	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-audit build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

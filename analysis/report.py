@@ -30,6 +30,7 @@ def render_run(store: StoreLike, name: str) -> str:
     """The tables of one run as text, as far as it is computed. Saves nothing."""
     study = make_study(load_frames(store, [name]))
     tables = [table for part in report_of(study).one_run for table in part.tables(study)]
+    study.frames.results.columns.save()
     return _terminal(tables) + _remark(study)
 
 
@@ -114,6 +115,7 @@ def write_report(study: Study, out: Path, parts: Sequence[Part] = ()) -> str:
         text, paths = _findings(report, study, out) if len(study.runs) > 1 else ("", [])
     except OSError as error:
         raise UserError(f"{out}: cannot write the report: {error.strerror}") from None
+    study.frames.results.columns.save()
     listed = "\n".join(f"  {path}" for path in [*saved, *paths])
     return f"{_terminal(printed)}{_remark(study)}\n{text}saved:\n{listed}"
 

@@ -1,7 +1,8 @@
 """Commands on a large store, side by side with another build: processor time, wall time and memory.
 
-python benchmarks/store.py [OLD] [--runs N] [--store FOLDER]   OLD is a folder with that build's tree, or a commit;
-                                                               FOLDER keeps the store for another time (1.5 GB)
+python benchmarks/store.py [OLD] [--runs N] [--store FOLDER] [--pairs N]
+                       OLD is a folder with that build's tree, or a commit;
+                       FOLDER keeps the store for another time (1.5 GB)
 
 The store is that of `benchmarks/tables.py`, a sweep planned by the recipe itself with made-up results, multiplied: its
 runs are copied, with their results under keys of their own, to other temperatures. One run in a hundred has lost its
@@ -43,7 +44,6 @@ PLANNED_SEEDS = 3
 RUNS_A_SEED = 3 * 4 * 4 * 7
 EXPERIMENT = "experiments/mini/paper.yaml"
 KEY = re.compile(r"[0-9a-f]{64}")
-PAIRS = 3
 LIMIT_S = 300  # processor time
 
 
@@ -192,7 +192,7 @@ def _cell(costs: list[Cost | None]) -> str:
     return f"{cpu:8.2f} s{wall:8.2f} s{memory:7.0f} MB"
 
 
-def on_store(trees: tuple[Path, Path], folder: Path, out: Path) -> Iterator[str]:
+def on_store(trees: tuple[Path, Path], folder: Path, out: Path, pairs: int) -> Iterator[str]:
     """The rows of the commands on the store."""
     store = Store(folder)
     first = next(iter(store.refs.names()))
@@ -200,20 +200,26 @@ def on_store(trees: tuple[Path, Path], folder: Path, out: Path) -> Iterator[str]
     for title, arguments in (("runs", ("runs",)), ("gc --dry-run", ("gc", "--dry-run"))):
         (folder / "index.json").unlink(missing_ok=True)
         yield line(f"{title}, no index yet", [], [w2s(trees[1], *at, *arguments)])
-        yield line(title, *compare(trees, PAIRS, *at, *arguments))
-    yield line("show", *compare(trees, PAIRS, *at, "show", first))
-    yield line("plan", *compare(trees, PAIRS, *at, "plan", EXPERIMENT))
+        yield line(title, *compare(trees, pairs, *at, *arguments))
+    yield line("show", *compare(trees, pairs, *at, "show", first))
+    yield line("plan", *compare(trees, pairs, *at, "plan", EXPERIMENT))
+    empty = ("--store", str(out / "empty"))
+    yield line("plan, empty store", *compare(trees, pairs, *empty, "plan", EXPERIMENT))
+    yield line("runs, empty store", *compare(trees, pairs, *empty, "runs"))
     yield line("verify", *compare(trees, 1, *at, "verify"))
     yield line("verify --quick", [], [w2s(trees[1], *at, "verify", "--quick")])
-    yield line("tables", *compare(trees, 1, *at, "tables", "--study", STUDY, "--out", str(out)))
+    tables = (*at, "tables", "--study", STUDY, "--out", str(out))
+    (folder / "columns.parquet").unlink(missing_ok=True)
+    yield line("tables, nothing kept yet", [], [w2s(trees[1], *tables)])
+    yield line("tables", *compare(trees, 1, *tables))
 
 
 def on_rows(trees: tuple[Path, Path], folder: Path) -> Iterator[str]:
-    """The rows of data commands, on a hundred thousand rows and on a million."""
+    """The rows of data commands, on a hundred thousand rows and on a million, half of them in each of two files."""
     for rows in (100_000, 1_000_000):
         weak, icl = folder / "weak.jsonl", folder / "icl.jsonl"
         for path in (weak, icl):
-            _write_rows(path, rows, random.Random(path.name))
+            _write_rows(path, rows // 2, random.Random(path.name))
         for title, arguments in (
             ("grade", ("grade", "--responses", weak, "--gold", icl)),
             ("agree", ("agree", "--weak", weak, "--icl", icl, "--out", folder / "agreed")),
@@ -238,6 +244,7 @@ def main() -> None:
     parser.add_argument("old", nargs="?", default="1b95f0f", help="a folder, or a commit")
     parser.add_argument("--runs", type=int, default=10_000)
     parser.add_argument("--store", type=Path)
+    parser.add_argument("--pairs", type=int, default=3)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         place = Path(scratch)
@@ -248,13 +255,13 @@ def main() -> None:
         store = Store(folder)
         lines = [
             f"old: {options.old}; load {os.getloadavg()[0]:.1f} at the start",
-            f"{processor_name()}, {os.cpu_count()} cores, Python {platform.python_version()}; medians of {PAIRS} pairs",
-            "of verify, tables and data one pair; memory is the most that a process held",
+            f"{processor_name()}, {os.cpu_count()} cores, Python {platform.python_version()}; {options.pairs} pairs,",
+            "of which the medians are told; of verify, tables and data 1. memory: the most that a process held",
             f"{len(list(store.refs.names())):,} runs, {len(list(store.keys())):,} results",
             f"{'':34}{'old: CPU':>10}{'wall':>10}{'memory':>10}{'new: CPU':>10}{'wall':>10}{'memory':>10}",
         ]
         print("\n".join(lines))
-        for row in chain(on_store(trees, folder, place / "out"), on_rows(trees, place)):
+        for row in chain(on_store(trees, folder, place / "out", options.pairs), on_rows(trees, place)):
             print(row, flush=True)
             lines.append(row)
     Path(__file__).with_suffix(".txt").write_text("\n".join(lines) + "\n")

@@ -1,6 +1,7 @@
 """Tables of a large study: a store of a thousand runs, planned by the recipe itself, with made-up results.
 
-python benchmarks/tables.py      about two minutes; prints a table and writes benchmarks/tables.txt
+python benchmarks/tables.py [OLD]   about four minutes; prints a table beside another build's, a folder or a commit, and
+                                    writes benchmarks/tables.txt
 
 The runs are those of a sweep over weak models, seeds, the consistency threshold and both confidence thresholds, judged
 on dev, and on test too for the base setting. They share steps as runs of a sweep do. Each distinct step is then given a
@@ -176,15 +177,16 @@ def measure(folder: Path, out: Path, *, figures: bool) -> dict[str, float]:
     import scipy.special  # noqa: F401
 
     from analysis.reading.study import make_study, open_frames
-    from analysis.report import PARTS, write_report
+    from analysis.report import report_of, write_report
     from w2s_core.engine import Store
 
     ready, cpu = time.perf_counter(), time.process_time()
     frames = open_frames(Store(folder), study=STUDY)
     study = make_study(frames, f"w2s tables --study {STUDY}", named=False)
     read = time.perf_counter()
-    undrawn = [replace(part, figure=lambda study: None) for part in PARTS]
-    write_report(study, out, PARTS if figures else undrawn)
+    parts = report_of(study).parts
+    undrawn = [replace(part, figure=lambda study: None) for part in parts]
+    write_report(study, out, parts if figures else undrawn)
     return {
         "imports": ready - started,
         "reading": read - ready,
@@ -202,37 +204,76 @@ def _peak() -> int:
     return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
 
 
-def fresh(folder: Path, out: Path, *, figures: bool) -> dict[str, float]:
-    """`measure` in a process of its own; of several, that with the median CPU time."""
-    command = [sys.executable, __file__, str(folder), str(out), *(["--figures"] if figures else [])]
-    runs = [
-        json.loads(subprocess.run(command, check=True, capture_output=True).stdout) for _ in range(REPEATS)
+def fresh(tree: Path, folder: Path, out: Path, *, figures: bool) -> dict[str, float]:
+    """`measure` of a build, in a process of its own."""
+    command = [
+        sys.executable,
+        "benchmarks/tables.py",
+        str(folder),
+        str(out),
+        *(["--figures"] if figures else []),
     ]
-    return sorted(runs, key=lambda one: one["CPU"])[REPEATS // 2]
+    environment = {**os.environ, "PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, check=True, capture_output=True, cwd=tree, env=environment)
+    return json.loads(done.stdout)
+
+
+def median(runs: list[dict[str, float]]) -> dict[str, float]:
+    """Of several processes, that with the median CPU time."""
+    return sorted(runs, key=lambda run: run["CPU"])[len(runs) // 2]
+
+
+def compare(trees: tuple[Path, Path], folder: Path, out: Path, *, figures: bool) -> list[dict[str, float]]:
+    """Both builds on one store, taking turns."""
+    runs: tuple[list[dict[str, float]], ...] = ([], [])
+    for pair in range(REPEATS):
+        for build in (0, 1) if pair % 2 else (1, 0):
+            runs[build].append(fresh(trees[build], folder, out, figures=figures))
+    return [median(of_build) for of_build in runs]
+
+
+def line(title: str, measured: list[dict[str, float]]) -> str:
+    """A row of the table."""
+    cells = "".join(f"{build['CPU']:8.2f} s {build['GB']:6.2f} GB" for build in measured)
+    return f"{title:32}{cells}{measured[1]['CPU'] / measured[0]['CPU']:8.2f}"
 
 
 def main() -> None:
     """Make the store, measure, print, and keep the output."""
+    from benchmarks.planning import tree_of
+    from w2s_core.engine.processor import processor_name
+
+    old = sys.argv[1] if len(sys.argv) > 1 else "1b95f0f"
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
+        trees = tree_of(old, folder), ROOT
         load = os.getloadavg()[0]
         started = time.perf_counter()
         store = make_store(folder / "store")
         made = time.perf_counter() - started
         results = len(list(store.keys()))
-        plain, drawn = (fresh(folder / "store", folder / "out", figures=figures) for figures in (False, True))
-    from w2s_core.engine.processor import processor_name
-
+        time.sleep(3)  # what has just been written is not kept yet
+        first = fresh(ROOT, folder / "store", folder / "first", figures=False)
+        plain, drawn = (
+            compare(trees, folder / "store", folder / "out", figures=figures) for figures in (False, True)
+        )
+        again = fresh(ROOT, folder / "store", folder / "again", figures=False)
+        same = all(
+            path.read_bytes() == (folder / "again" / path.name).read_bytes()
+            for path in (folder / "first").iterdir()
+        )
     lines = [
+        f"old: {old}; load {load:.1f} at the start",
         (
-            f"{processor_name()}, {os.cpu_count()} cores, Python {platform.python_version()}; "
-            f"median of {REPEATS} processes; load {load:.1f} at the start"
+            f"{processor_name()}, {os.cpu_count()} cores, Python {platform.python_version()}; CPU seconds without "
+            f"imports, median of {REPEATS} pairs"
         ),
-        f"{plain['runs']} runs of {results} results (made in {made:.0f} s), {plain['read']} graded sets read",
-        f"{'imports':30} {plain['imports']:6.2f} s",
-        f"{'reading':30} {plain['reading']:6.2f} s",
-        f"{'tables, with reading':30} {plain['all']:6.2f} s   {plain['CPU']:.2f} CPU s   {plain['GB']:.2f} GB",
-        f"{'tables and figures':30} {drawn['all']:6.2f} s   {drawn['CPU']:.2f} CPU s   {drawn['GB']:.2f} GB",
+        f"{again['runs']} runs of {results} results (made in {made:.0f} s), {again['read']} graded sets",
+        f"{'':32}{'old':>10}{'':9}{'new':>11}{'ratio':>16}",
+        f"{'tables, nothing kept yet':32}{'':19}{first['CPU']:8.2f} s {first['GB']:6.2f} GB",
+        line("tables", plain),
+        line("tables and figures", drawn),
+        f"the same bytes with what was kept: {'yes' if same else 'NO'}",
     ]
     print("\n".join(lines))
     Path(__file__).with_suffix(".txt").write_text("\n".join(lines) + "\n")

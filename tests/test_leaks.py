@@ -1,13 +1,12 @@
 """Which questions count as the same."""
 
 import random
-from collections import Counter
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from w2s_core.data.leaks import DuplicateFinder
+from w2s_core.data.leaks import DuplicateFinder, Repeat
 from w2s_core.data.question_text import normalise_question
 
 ONE_QUESTION = [
@@ -182,28 +181,35 @@ QUESTIONS = st.lists(
 @given(QUESTIONS)
 def test_counts_equal_a_plain_recount(files: list[list[str]]) -> None:
     finder = DuplicateFinder()
-    said = [
-        finder.add(number, str(i), text) for number, texts in enumerate(files) for i, text in enumerate(texts)
-    ]
+    for texts in files:
+        for text in texts:
+            finder.add(text)
+        finder.end_file()
     everything = [text for texts in files for text in texts]
-    exact_repeats = len(everything) - len(set(everything))
-    assert Counter(r.kind for r in said if r)["exact"] == exact_repeats
-    assert sum(r is None for r in said) == len({normalise_question(text) for text in everything})
+    counts = finder.counts()
+    assert counts.total() == len(everything)
+    assert counts["exact"] == len(everything) - len(set(everything))
+    normalised = [normalise_question(text) for text in everything]
+    assert counts["new"] == len(set(normalised))
     for number, texts in enumerate(files):
+        assert finder.within(number)["rows"] == len(texts)
         assert finder.within(number)["exact"] == len(texts) - len(set(texts))
-    for pair in finder.across(len(files)):
+    for pair in finder.across():
         other = set(files[pair["standing_in"]])
         assert pair["exact"] == sum(text in other for text in files[pair["rows_of"]])
         assert pair["normalised"] >= pair["exact"]
+    for row, repeat in finder.repeats():
+        texts = everything if repeat.kind == "exact" else normalised
+        assert repeat.row == texts.index(texts[row]) < row
+        assert (repeat.kind == "exact") == (everything[row] in everything[:row])
 
 
 def test_the_first_row_is_named() -> None:
     finder = DuplicateFinder()
-    assert finder.add(0, "x", "One") is None
-    assert finder.add(1, "y", "one!") is not None
-    repeat = finder.add(2, "z", "one!")
-    assert repeat is not None
-    assert (repeat.kind, repeat.file, repeat.id) == ("exact", 1, "y")
+    for text in ("One", "one!", "one!"):
+        finder.add(text)
+        finder.end_file()
+    assert dict(finder.repeats()) == {1: Repeat("normalised", 0), 2: Repeat("exact", 1)}
 
 
 def test_long_and_odd_texts_take_linear_time() -> None:

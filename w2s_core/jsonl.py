@@ -10,6 +10,7 @@ import json
 import os
 import secrets
 import zlib
+from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -167,18 +168,32 @@ def _lines(stream: IO[bytes], raw: io.BufferedReader, path: Path, max_line: int)
 
 
 def read_unique(path: Path) -> Iterator[tuple[str, JsonRow]]:
-    """Stream (id, row) of a file in which every id stands once.
+    """Stream (id, row) of a file in which every id stands once; memory holds eight bytes a row.
 
     Raises:
-        UserError: an id that stands twice (both lines), and what `read_jsonl` raises.
+        UserError: an id that stands twice (both lines), at the end of the file; and what `read_jsonl` raises.
     """
+    hashes = array("q")
+    for row in read_jsonl(path):
+        name = row.id
+        hashes.append(hash(name))
+        yield name, row
+    import numpy as np  # here, since who reads a task's questions needs none
+
+    ordered = np.sort(np.frombuffer(hashes, np.int64))
+    if repeated := set(ordered[1:][ordered[1:] == ordered[:-1]].tolist()):
+        _refuse_repeated_id(path, repeated)
+
+
+def _refuse_repeated_id(path: Path, hashes: set[int]) -> None:
+    """Name the first id that stands twice, if any of those with these hashes does."""
     lines: dict[str, int] = {}
     for row in read_jsonl(path):
         name = row.id
-        if name in lines:
-            raise UserError(f"{row.place}: the id '{_cut(name)}' stands already in line {lines[name]}")
-        lines[name] = row.line
-        yield name, row
+        if hash(name) in hashes:
+            if name in lines:
+                raise UserError(f"{row.place}: the id '{_cut(name)}' stands already in line {lines[name]}")
+            lines[name] = row.line
 
 
 class RowWriter:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Protocol, cast
@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol, cast
 import numpy as np
 import numpy.typing as npt
 
+from analysis.reading.columns import Columns, Row
 from w2s_core.answers.verdicts import RIGHT, TRUNCATED, VERDICTS
 from w2s_core.errors import UserError
 
@@ -240,14 +241,16 @@ class Pairs:
 class Results:
     """Reads results by key and keeps them.
 
-    One thread reads: most of the time passes under Python's lock, and four readers took longer than one.
+    Of a result that a report has read before, `columns` holds what most tables need. One thread
+    reads: most of the time passes under Python's lock, and four readers took longer than one.
     `memo` holds what was computed from results, by the keys of all that it hangs on: groups share results.
     """
 
     def __init__(self, store: StoreLike) -> None:
         self.store = store
+        self.columns = Columns(store.root, store.has)
         self._graded: dict[str, Graded] = {}
-        self._questions: dict[tuple[Any, ...], Questions] = {}
+        self._questions: dict[str, Questions] = {}
         self._present: dict[str, bool] = {}
         self._manifests: dict[str, Mapping[str, Any]] = {}
         self._acceptances: dict[frozenset[str], list[str]] = {}
@@ -271,20 +274,38 @@ class Results:
             UserError: the result holds no grades, or unknown ones.
         """
         if key not in self._graded:
-            self._graded[key] = read_graded(self.store.path(key), self._shared)
+            folder = self.store.folder(key)
+            row = self.columns.row(key, folder)
+            if row.verdicts is None:
+                graded = read_graded(self.store.path(key), self._shared)
+                self.columns.put(key, _with_graded(row, graded))
+            else:
+                graded = _graded_of(row, self._shared, folder / GRADES)
+            self._graded[key] = graded
         return self._graded[key]
 
     def manifest(self, key: str) -> Mapping[str, Any]:
-        """How a result was made. A manifest that can be read is taken as it is: what it says decides no result."""
+        """How a result was made: step, seconds, summary, processor.
+
+        A manifest that can be read is taken as it is: what it says decides no result.
+        """
         if key not in self._manifests:
-            try:
-                with open(f"{self.store.folder(key)}/manifest.json", "rb") as file:  # noqa: PTH123 - thousands of them
-                    manifest = json.loads(file.read())
-                _ = manifest["spec"]["step"], manifest["duration_s"], manifest["summary"]
-            except (OSError, ValueError, KeyError, TypeError):
-                manifest = self.store.manifest(key)  # which says what is wrong
+            folder = self.store.folder(key)
+            row = self.columns.row(key, folder)
+            if row.manifest is None:
+                manifest = self._read_manifest(key, folder)
+                self.columns.put(key, replace(row, manifest=json.dumps(manifest)))
+            else:
+                manifest = json.loads(row.manifest)
             self._manifests[key] = manifest
         return self._manifests[key]
+
+    def _read_manifest(self, key: str, folder: Path) -> Mapping[str, Any]:
+        try:
+            with open(f"{folder}/manifest.json", "rb") as file:  # noqa: PTH123 - thousands of them
+                return _excerpt(json.loads(file.read()))
+        except (OSError, ValueError, KeyError, TypeError):
+            return _excerpt(self.store.manifest(key))  # which says what is wrong
 
     def acceptances(self, keys: Iterable[str]) -> list[str]:
         """The acceptances by which these results, or what they were made from, stand; a line each."""
@@ -307,16 +328,45 @@ class Results:
             {side: self.graded(grades) if grades else None for side, grades in sides.items()},
         )
 
-    def _shared(self, same: tuple[Any, ...], make: Callable[[], Questions]) -> Questions:
-        questions = self._questions.get(same)
-        return questions if questions is not None else self._questions.setdefault(same, make())
+    def _shared(self, ids: str) -> Questions:
+        questions = self._questions.get(ids)
+        return questions if questions is not None else self._questions.setdefault(ids, _questions_of(ids))
 
 
-Shared = Callable[[tuple[Any, ...], Callable[[], Questions]], Questions]
+Shared = Callable[[str], Questions]
 
 
-def read_graded(folder: Path, shared: Shared = lambda same, make: make()) -> Graded:
-    """Read a graded set. `shared` finds the questions by a token that is equal for equal ids, or makes them.
+def _questions_of(ids: str) -> Questions:
+    return Questions(json.loads(ids))
+
+
+def _excerpt(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """What reports need of a manifest."""
+    kept = {name: manifest[name] for name in ("duration_s", "summary")}
+    return {"spec": {"step": manifest["spec"]["step"]}, "processor": manifest.get("processor"), **kept}
+
+
+def _with_graded(row: Row, graded: Graded) -> Row:
+    """The row with what most tables need of a graded set; the rest is read from its own file."""
+    return replace(
+        row,
+        verdicts=graded.verdicts.tobytes(),
+        cut_off=graded.cut_off.tobytes(),
+        counts=None if (graded.n == 1).all() else graded.n.tobytes(),
+        ids=json.dumps(graded.questions.ids),
+    )
+
+
+def _graded_of(row: Row, shared: Shared, path: Path) -> Graded:
+    verdicts = np.frombuffer(row.verdicts or b"", np.int8)
+    counts = np.ones(len(verdicts), np.int64) if row.counts is None else np.frombuffer(row.counts, np.int64)
+    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
+    cut_off = np.frombuffer(row.cut_off or b"", np.bool_)
+    return Graded(shared(row.ids or "[]"), offsets, verdicts, cut_off, path)
+
+
+def read_graded(folder: Path, shared: Shared = _questions_of) -> Graded:
+    """Read a graded set. `shared` finds the questions of ids, a JSON list, or makes them.
 
     Raises:
         UserError: the folder holds no grades, they lack a column, or a verdict is unknown.
@@ -328,11 +378,9 @@ def read_graded(folder: Path, shared: Shared = lambda same, make: make()) -> Gra
         return Graded(Questions([]), np.zeros(1, dtype=np.int64), nothing.astype(np.int8), nothing, path)
     if missing := {"id", "verdicts"} - set(table.column_names):
         raise UserError(f"{path} has no column '{min(missing)}'; it holds no grades")
-    buffers = (buffer for chunk in table["id"].chunks for buffer in chunk.buffers())
-    same = (table.num_rows, *(buffer and buffer.to_pybytes() for buffer in buffers))
     codes, offsets = _codes(table, path)
     return Graded(
-        shared(same, lambda: Questions(table["id"].to_pylist())),
+        shared(json.dumps(table["id"].to_pylist())),
         offsets,
         codes,
         _cut_off(table, len(codes)),

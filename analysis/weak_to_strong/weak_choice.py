@@ -8,10 +8,12 @@ accuracy.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import permutations
 from math import factorial, isnan, nan
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from analysis.reading.contrasts import difference
 from analysis.reading.groups import Group, accuracy_estimate, once
@@ -185,25 +187,35 @@ def spearman(x: Sequence[float], y: Sequence[float], draws: int = DRAWS) -> tupl
     All rankings are counted for up to 8 pairs, else `draws` are drawn with a fixed seed. (nan, nan) where it is not
     defined: fewer than two pairs, or all equal on one side.
     """
-    from scipy.stats import permutation_test, rankdata
-
     if len(x) < 2:
         return nan, nan
-    first, second = (rankdata(side) - (len(x) + 1) / 2 for side in (x, y))
+    first, second = (_ranks(side) - (len(x) + 1) / 2 for side in (x, y))
     scale = float(np.sqrt((first @ first) * (second @ second)))
     if scale == 0:
         return nan, nan
-    # scipy's two-sided p doubles the smaller tail; with ties the tails differ, so both are counted here by size.
+    rho = float(first @ second)
+    if len(x) <= EXACT:
+        sizes = np.abs(np.array(list(permutations(second))) @ first)
+        return rho / scale, float(np.mean(sizes >= abs(rho) * (1 - 1e-12)))
+    from scipy.stats import permutation_test  # imported in a second, and few studies have so many models
+
+    # Its two-sided p doubles the smaller tail; with ties the tails differ, so both are counted here by size.
     test = permutation_test(
         (second,),
         lambda ranking, axis: np.abs(ranking @ first),
         permutation_type="pairings",
         vectorized=True,
-        n_resamples=np.inf if len(x) <= EXACT else draws,
+        n_resamples=draws,
         alternative="greater",
         rng=np.random.default_rng(0),
     )
-    return float(first @ second) / scale, float(test.pvalue)
+    return rho / scale, float(test.pvalue)
+
+
+def _ranks(values: Sequence[float]) -> npt.NDArray[np.float64]:
+    column = np.asarray(values, dtype=np.float64)
+    below, equal = column[:, None] > column, column[:, None] == column
+    return np.asarray(below.sum(axis=1) + (equal.sum(axis=1) + 1) / 2)
 
 
 _FAINT: Final = "#9FD8C6"

@@ -50,6 +50,7 @@ _STYLE: Final[Any] = {
     "svg.fonttype": "none",
     "text.parse_math": False,  # titles of targets may hold "$"
 }
+_DPI: Final = 200
 _PANEL: Final = (2.35, 2.5)  # inches; one panel alone gets a column's width
 _SINGLE: Final = (3.4, 2.8)
 _ACROSS: Final = 4  # panels; more go into further lines
@@ -101,8 +102,11 @@ def save_figure(figure: "Figure", folder: Path, name: str) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{name}.png", folder / f"{name}.svg"]
     with style():
-        figure.savefig(paths[0], dpi=200, metadata={"Software": None})
-        figure.set_layout_engine("none")  # the places found for the first form are those of the second
+        figure.dpi = _DPI  # by which the layout measures texts
+        if (layout := figure.get_layout_engine()) is not None:
+            layout.execute(figure)
+        figure.set_layout_engine(None)  # with one, each form is drawn once more, unseen
+        figure.savefig(paths[0], dpi=_DPI, metadata={"Software": None})
         figure.savefig(paths[1], metadata={"Date": None, "Creator": None})
     return paths
 

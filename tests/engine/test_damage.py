@@ -127,6 +127,25 @@ def test_a_file_of_a_result(root: Path, tmp_path: Path, name: str, damage: Damag
     assert_healed(root, tmp_path, steps=1)
 
 
+@pytest.mark.parametrize(("name", "damage"), [*MANIFESTS, *DATA])
+def test_quick_verification_sees_all_but_other_bytes_of_the_same_length(
+    root: Path, name: str, damage: Damage, request: pytest.FixtureRequest
+) -> None:
+    assert list(Store(root).verify(quick=True)) == []
+    damage(object_folder(root) / name)
+    names = [problem.name for problem in Store(root).verify(quick=True)]
+    assert names == ([] if request.node.callspec.id == "value.txt: other bytes" else [TARGET])
+
+
+def test_quick_verification_sees_every_changed_byte_of_a_manifest(root: Path) -> None:
+    path = object_folder(root) / "manifest.json"
+    whole = path.read_bytes()
+    for place in range(len(whole)):
+        if not whole[place : place + 1].isspace():
+            path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+            assert Store(root).check(TARGET, quick=True), place
+
+
 @pytest.mark.parametrize(
     "damage",
     [

@@ -1,14 +1,19 @@
 """What the data commands share: rows of files from anywhere, their answers, and what is said of them."""
 
 import json
+import os
 import tempfile
 import time
+from array import array
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import click
+import numpy as np
 
 from w2s_core.answers import extract, released
 from w2s_core.answers.grading import Grader
@@ -106,38 +111,46 @@ def compare(weak: str | None, icl: str | None, grader: Grader) -> str:
 
 
 class Spilled:
-    """Values by id in a temporary file: memory holds an id and a place for each, however long the values are.
+    """Values by id in a temporary file: memory holds 24 bytes for each, however long it is.
 
     All are added before the first is read.
     """
 
     def __init__(self) -> None:
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as this object
-        self._latest: dict[str, int] = {}
-        self._end = 0
+        self._hashes, self._places = array("q"), array("q", [0])
+
+    def __del__(self) -> None:
+        self._file.close()
 
     def add(self, name: str, value: Any) -> None:
         """Add a value under an id, behind those that it has."""
-        line = json.dumps([self._latest.get(name), value]).encode() + b"\n"
-        self._file.write(line)
-        self._latest[name] = self._end
-        self._end += len(line)
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._latest
+        size = self._file.write(json.dumps([name, value]).encode())
+        self._hashes.append(hash(name))
+        self._places.append(self._places[-1] + size)
 
     def __len__(self) -> int:
-        return len(self._latest)
+        """How many ids there are. Of a million, two have one hash (and count once) in one of 30 million cases."""
+        ordered = np.frombuffer(self._sorted[0], np.int64)
+        return len(ordered) and 1 + int(np.count_nonzero(np.diff(ordered)))
 
-    def __getitem__(self, name: str) -> list[Any]:
+    @cached_property
+    def _sorted(self) -> tuple["array[int]", "array[int]"]:
+        """The hashes in order, and which value each belongs to."""
+        self._file.flush()
+        order = np.argsort(np.frombuffer(self._hashes, np.int64), kind="stable")
+        return array("q", np.frombuffer(self._hashes, np.int64)[order].tobytes()), array("q", order.tobytes())
+
+    def get(self, name: str) -> list[Any]:
         """All values of an id, in the order in which they were added."""
+        hashes, order = self._sorted
         values = []
-        place: int | None = self._latest[name]
-        while place is not None:
-            self._file.seek(place)
-            place, value = json.loads(self._file.readline())
-            values.append(value)
-        return values[::-1]
+        for i in range(bisect_left(hashes, hash(name)), bisect_right(hashes, hash(name))):
+            start, end = self._places[order[i]], self._places[order[i] + 1]
+            of, value = json.loads(os.pread(self._file.fileno(), end - start, start))
+            if of == name:
+                values.append(value)
+        return values
 
 
 def read_samples(path: Path) -> Spilled:

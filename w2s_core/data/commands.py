@@ -1,8 +1,8 @@
 """`w2s data`: the method's data steps on outputs made anywhere, JSONL or JSONL.gz, joined by id. No torch."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -28,7 +28,7 @@ from w2s_core.data.command_rows import (
 )
 from w2s_core.data.leaks import DuplicateFinder
 from w2s_core.errors import UserError
-from w2s_core.jsonl import RowWriter, output_folder, read_unique
+from w2s_core.jsonl import RowWriter, output_folder, read_jsonl, read_unique
 from w2s_core.selection import Outcome, PairRule, contrast_texts, majority
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -184,10 +184,10 @@ def agree(
             weak_rows.add(name, answered(row, task, match, weak_field))
         for name, row in progress(read_unique(icl), "icl rows compared"):
             icl_row = answered(row, task, match, icl_field)
-            if name not in weak_rows:
+            weak_row = next(iter(weak_rows.get(name)), None)
+            if weak_row is None:
                 missing_weak += 1
                 continue
-            (weak_row,) = weak_rows[name]
             outcome = compare(weak_row["answer"], icl_row["answer"], grader)
             counts[outcome] += 1
             weak_unparsed.count(name, weak_row["response"], weak_row["answer"])
@@ -304,10 +304,10 @@ def pairs(
         missing_samples = 0
         for name, row in progress(read_unique(weak), "weak rows paired"):
             response = row.text("response")
-            if name not in drawn:
+            texts = [response, *drawn.get(name)]
+            if len(texts) == 1:
                 missing_samples += 1
                 continue
-            texts = [response, *drawn[name]]
             answers = [answer_of(text, task, match) for text in texts]
             for text, answer in zip(texts[1:], answers[1:], strict=True):
                 unparsed.count(name, text, answer)
@@ -359,25 +359,35 @@ def leaks(more: tuple[Path, ...], train: tuple[Path, ...], evaluation: Path, out
     refuse_overwriting(out, files)
     refuse_twice(files)
     finder = DuplicateFinder()
-    counts: Counter[str] = Counter(new=0, exact=0, normalised=0)
-    rows: list[int] = []
-    with ExitStack() as stack:
-        writer = stack.enter_context(RowWriter(out)) if out else None
-        for number, path in enumerate(files):
-            before = counts.total()
-            for name, row in progress(read_unique(path), f"questions of {path.name} read"):
-                repeat = finder.add(number, name, row.text("question"))
-                counts[repeat.kind if repeat else "new"] += 1
-                if writer and repeat:
-                    here = {"file": str(path), "id": row.get("id"), "kind": repeat.kind}
-                    writer.write(here | {"first_file": str(files[repeat.file]), "first_id": repeat.id})
-            rows.append(counts.total() - before)
-    across = finder.across(len(files))
+    with RowWriter(out) if out else nullcontext() as writer:
+        for path in files:
+            for _, row in progress(read_unique(path), f"questions of {path.name} read"):
+                finder.add(row.text("question"))
+            finder.end_file()
+        if writer:
+            _write_repeats(writer, files, finder)
+    counts = finder.counts()
+    across = finder.across()
     for pair in across:
         pair.update(rows_of=str(files[pair["rows_of"]]), standing_in=str(files[pair["standing_in"]]))
     print_summary(
         {"command": "leaks", "rows": counts.total(), "new": counts["new"], "exact": counts["exact"]}
         | {"normalised_only": counts["normalised"]}
-        | {"within": [{"file": str(p), "rows": rows[n], **finder.within(n)} for n, p in enumerate(files)]}
+        | {"within": [{"file": str(path), **finder.within(n)} for n, path in enumerate(files)]}
         | {"across": across}
     )
+
+
+def _write_repeats(writer: RowWriter, files: Sequence[Path], finder: DuplicateFinder) -> None:
+    """Read the files again, and write each row that repeats an earlier one."""
+    repeats = dict(finder.repeats())
+    firsts: dict[int, tuple[str, str]] = {}
+    needed = {repeat.row for repeat in repeats.values()}
+    rows = ((path, row) for path in files for row in read_jsonl(path))
+    for number, (path, row) in enumerate(rows):
+        if number in needed:
+            firsts[number] = str(path), row.id
+        if number in repeats:
+            kind, (first_file, first_id) = repeats[number].kind, firsts[repeats[number].row]
+            here = {"file": str(path), "id": row.get("id"), "kind": kind}
+            writer.write(here | {"first_file": first_file, "first_id": first_id})

@@ -46,6 +46,8 @@ _TOKEN = re.compile(
     r"|[—‰‱′]|[^\s\d\x00-@\[-`{-\x7f—‰‱′]+"  # a word, with the marks on its letters
     r"|[-:()%+*/^=<>~|_]"  # a sign, of which `_without_marks` leaves out what is punctuation here
 )
+_MARKS = frozenset("-:—")
+_PARENTHESES = frozenset("()")
 _OPERATORS = frozenset("+*/^=<>~|_≤≥≠√±-")
 
 
@@ -54,15 +56,30 @@ def normalise_question(text: str) -> str:
 
     A text that is punctuation alone stays itself, so that "?" and "!" are not the same question.
     """
-    plain = _FACTORIAL.sub(" factorial ", text)  # before case is gone: a capital begins a sentence after "5!"
+    # Most questions hold few of these signs, and looking for one is much faster than a pattern.
+    plain = text
+    if "!" in plain:  # before case is gone: a capital begins a sentence after "5!"
+        plain = _FACTORIAL.sub(" factorial ", plain)
     if not plain.isascii():
         plain = unicodedata.normalize("NFC", plain).translate(_SIGNS)
         plain = _without_punctuation(_spelled_out(plain).casefold())
         plain = unicodedata.normalize("NFKC", plain).translate(_SIGNS)
-    plain = _COMPARISON.sub(lambda sign: f" {_COMPARISONS[sign[0]]} ", plain.casefold())
-    plain = _FEET.sub(" ′ ", re.sub("--+", "—", plain)).replace("'", "")
-    plain = _THOUSANDS.sub(lambda number: number[0].replace(",", ""), _BLANK.sub(" ", plain))
-    tokens = _without_brackets(_without_marks(_TOKEN.findall(plain.translate(_BRACKETS))))
+    plain = plain.casefold()
+    if "=" in plain:
+        plain = _COMPARISON.sub(lambda sign: f" {_COMPARISONS[sign[0]]} ", plain)
+    if "--" in plain:
+        plain = re.sub("--+", "—", plain)
+    if "'" in plain:
+        plain = _FEET.sub(" ′ ", plain).replace("'", "")
+    if "_" in plain:
+        plain = _BLANK.sub(" ", plain)
+    if "," in plain:
+        plain = _THOUSANDS.sub(lambda number: number[0].replace(",", ""), plain)
+    tokens = _TOKEN.findall(plain.translate(_BRACKETS))
+    if not _MARKS.isdisjoint(tokens):
+        tokens = _without_marks(tokens)
+    if not _PARENTHESES.isdisjoint(tokens):
+        tokens = _without_brackets(tokens)
     return " ".join(tokens).replace(" _ ", "_") or " ".join(text.split())
 
 

@@ -51,7 +51,7 @@ class DigestCache:
         if self._path is None:
             return Digests()
         try:
-            content = json.loads(disk.read_kept(self._path) or "null")
+            content = json.loads(disk.read_kept(self._path) or b"null")
         except (ValueError, RecursionError):
             return Digests()
         return Digests(**content["digests"]) if self._is_valid(content) else Digests()
@@ -63,7 +63,7 @@ class DigestCache:
         text = json.dumps({"identity": self._identity, "digests": asdict(digests)})
         with suppress(OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
-        disk.write_kept(self._path, text)
+        disk.write_kept(self._path, text.encode())
 
     def _is_valid(self, content: Any) -> bool:
         if not isinstance(content, dict) or content.get("identity") != self._identity:

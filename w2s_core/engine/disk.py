@@ -19,7 +19,7 @@ class DiskFullError(UserError):
     """The store's disk is full: nothing can be written until there is space."""
 
 
-_SMALL = 1 << 18
+_SMALL = 1 << 16  # a larger buffer is memory that the system has to clear first
 _FULL = ("No space left on device", "os error 28", "Disk quota exceeded")
 
 
@@ -54,37 +54,37 @@ def replace_durably(path: Path, text: str, spare: Path) -> None:
     fsync(path.parent)
 
 
-def replace_quickly(path: Path, text: str) -> None:
+def replace_quickly(path: Path, text: str | bytes) -> None:
     """Atomic for readers but not flushed, and a failure is ignored: for displays, whose loss costs
     nothing.
     """
     unfinished = path.with_name(path.name + ".new")
     try:
-        unfinished.write_text(text, encoding="utf-8")
+        unfinished.write_bytes(text.encode() if isinstance(text, str) else text)
         unfinished.replace(path)
     except OSError:
         pass
 
 
-def write_kept(path: Path, text: str, title: str = "") -> None:
-    """Write a text that can be had anew, behind its checksum; a failure is ignored, as in `replace_quickly`.
+def write_kept(path: Path, data: bytes, title: str = "") -> None:
+    """Write what can be had anew, behind its checksum; a failure is ignored, as in `replace_quickly`.
 
     Two writers at once can tear the file: the checksum shows it.
     """
-    replace_quickly(path, f"{_kept_head(text, title)}\n{text}")
+    replace_quickly(path, b"%b\n%b" % (_kept_head(data, title), data))
 
 
-def read_kept(path: Path, title: str = "") -> str | None:
-    """The text of such a file; None where there is none, or it is damaged or has another title."""
+def read_kept(path: Path, title: str = "") -> bytes | None:
+    """What such a file holds; None where there is none, or it is damaged or has another title."""
     with suppress(OSError, ValueError):
-        head, _, text = read_plain(path).decode().partition("\n")
-        if head == _kept_head(text, title):
-            return text
+        head, _, data = read_plain(path).partition(b"\n")
+        if head == _kept_head(data, title):
+            return data
     return None
 
 
-def _kept_head(text: str, title: str) -> str:
-    return title + hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()
+def _kept_head(data: bytes, title: str) -> bytes:
+    return (title + hashlib.sha256(data).hexdigest()).encode()
 
 
 def time_name(seconds: float | None = None) -> str:

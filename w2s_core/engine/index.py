@@ -56,6 +56,11 @@ def stamp_of(status: os.stat_result) -> Stamp:
     return [status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns]
 
 
+def is_settled(stamp: Stamp) -> bool:
+    """Whether any later change of the file gives it another stamp."""
+    return stamp[-1] < (time.time() - _SETTLED_S) * 1e9
+
+
 class Index:
     """The index of a store, read when it is first asked for."""
 
@@ -66,8 +71,8 @@ class Index:
     @cached_property
     def _lines(self) -> list[str]:
         """The keys, their inputs, and the refs, as they stand in the file."""
-        text = disk.read_kept(self._path, f"{FORMAT} ")
-        return ["", "", "{}"] if text is None else text.split("\n")
+        data = disk.read_kept(self._path, f"{FORMAT} ")
+        return ["", "", "{}"] if data is None else data.decode().split("\n")
 
     @cached_property
     def _table(self) -> list[str]:
@@ -115,7 +120,7 @@ class Index:
         content = RefContent(
             head, None if targets is None else self._placed(targets), self._placed(keys), self._table
         )
-        if stamp and stamp[-1] < (time.time() - _SETTLED_S) * 1e9:
+        if stamp and is_settled(stamp):
             self._refs[name] = stamp, head, content.target_places, content.places
             self._changed = True
         return content
@@ -131,7 +136,7 @@ class Index:
         if self._changed:
             inputs = "".join(f"{self._inputs.get(key, _UNKNOWN)}," for key in self._table)
             text = "\n".join(["".join(self._table), inputs, json.dumps(self._refs, separators=(",", ":"))])
-            disk.write_kept(self._path, text, f"{FORMAT} ")
+            disk.write_kept(self._path, text.encode(), f"{FORMAT} ")
             self._changed = False
 
     def _placed(self, keys: Iterable[str]) -> str:

@@ -14,6 +14,7 @@ trash/<time>/<key>/        results that `gc` took out; the folders of a trash go
 logs/<key>.txt             the traceback of a step that failed
 history.jsonl              durations, for estimates
 index.json                 what was read of refs and manifests, so that it need not be read again (`index.py`)
+columns.parquet            what tables read of results, likewise (`analysis/reading/columns.py`)
 """
 
 import datetime
@@ -47,7 +48,7 @@ FOLDERS = ("objects", "refs", "tmp", "work", "locks", "graphs", "sessions", "qua
 KEY = re.compile(r"[0-9a-f]{64}")
 DEEPEST = 20  # folders within a result; steps nest two or three
 _AT_ONCE = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # a pipe in a file's place reads as empty
-_MOST = 1 << 18  # manifests are smaller
+_MOST = 1 << 16  # manifests are smaller, and a larger buffer is memory that the system has to clear first
 Stamp = tuple[int, int]  # a folder's inode and time of change
 REFUSED = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".npy", ".npz", ".joblib", ".dill"}
 
@@ -242,7 +243,7 @@ class Store:
             return str(error)
 
     def _problem(self, key: str, quick: bool) -> str | None:
-        listed = self.read_manifest(key)["files"]
+        listed = (quick and self._listed(key)) or self.read_manifest(key)["files"]
         files = {name: entry for name, entry in _files(self._place(key)) if name != MANIFEST}
         if files.keys() != listed.keys():
             if missing := sorted(listed.keys() - files.keys()):
@@ -389,6 +390,19 @@ class Store:
         with suppress(ValueError, KeyError, AttributeError, TypeError, RecursionError, OSError):
             spec: dict[str, Json] = json.loads(self._manifest_bytes(key))["spec"]
             return spec if key_of(spec) == key else None
+        return None
+
+    def _listed(self, key: str) -> dict[str, Json] | None:
+        """The files that a manifest lists; None where it is damaged, or has another layout than `commit`'s.
+
+        Nothing else is parsed: that is most of the time that a manifest takes.
+        """
+        with suppress(OSError):
+            data = self._manifest_bytes(key)
+            start, end = data.find(b'"files": ') + 9, data.find(b',\n "format": ')
+            if b'\n "key": "%b"' % key.encode() in data and _is_digest(data, data[14:78].decode("latin-1")):
+                listed: dict[str, Json] = json.loads(data[start:end])
+                return listed
         return None
 
     def _manifest_bytes(self, key: str) -> bytes:
