@@ -19,10 +19,11 @@ SIGNS = "+-*/^!_=<>≤≠|,;:()[]{}\\$%&~'\""
 
 
 def nasty_answers(seed: int = 0) -> Iterator[str]:
-    """Answers without end, each kind in turn."""
+    """Answers without end, each kind in turn; a series, which costs seconds, only in every tenth turn."""
     for place in count():
         chance = random.Random(f"{seed} {place}")
-        yield KINDS[place % len(KINDS)](chance)
+        turn, kind = divmod(place, len(KINDS) + 1)
+        yield KINDS[kind](chance) if kind < len(KINDS) else (tower if turn % 10 else series)(chance)
 
 
 def tower(chance: random.Random) -> str:
@@ -111,5 +112,5 @@ def long_line(chance: random.Random) -> str:
 
 
 KINDS: list[Callable[[random.Random], str]] = [
-    tower, factorials, nested, polynomial, series, transcendental, long_number, words, mixed, items, long_line,
+    tower, factorials, nested, polynomial, transcendental, long_number, words, mixed, items, long_line,
 ]  # fmt: skip
