@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final
 
-from w2s_core.answers import expressions
+from w2s_core.answers import cost, expressions
 
 FIRST_DIGITS: Final = 40
 """Decimal digits. Values that agree in all of them are compared in many more."""
@@ -192,9 +192,17 @@ def _number(name: str, point: int) -> Any:
 
 @lru_cache(maxsize=1024)
 def formula(text: str) -> Any:
-    """The formula for sympy. Raises Undecided for a text that neither reader can read."""
+    """The formula for sympy.
+
+    Raises:
+        Undecided: a text that neither reader can read.
+        cost.TooLarge: it cannot be computed.
+    """
     tree = expressions.read(text)
-    return _built(tree) if tree is not None else _by_math_verify(text)
+    if tree is None:
+        return _by_math_verify(text)
+    cost.check(tree)
+    return _built(tree)
 
 
 def _built(tree: expressions.Tree) -> Any:

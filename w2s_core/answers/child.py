@@ -1,7 +1,8 @@
 """One process of `grading_pool` (`python -m w2s_core.answers.child SECONDS`).
 
-Pairs come in on stdin, one JSON list a line, and `true`, `false` or `"undecided"` goes out for each. When a part
-of a pair uses up its CPU time the kernel ends the process (SIGPROF), whatever code is running then.
+Pairs come in on stdin, one JSON list a line. A line goes out as soon as each of the two formulas is read, and then
+`true`, `false`, `"undecided"` or `null` (beyond the bounds of `cost`). When a part of a pair uses up its CPU time the
+kernel ends the process (SIGPROF), whatever code is running then; one that needs too much memory ends with OUT_OF_MEMORY.
 """
 
 import json
@@ -11,20 +12,25 @@ import signal
 import sys
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
-MEMORY_LIMIT = 4 * 2**30
-"""Bytes of address space that a process may have."""
+MEMORY_LIMIT = 2**29
+"""Bytes of address space that a process may take for pairs, beside what it has when it is ready (about 60 MB)."""
+OUT_OF_MEMORY = 9
+"""The exit status of a process that needed more."""
+READ = b"read\n"
 
 
 def _serve(timeout_s: float) -> None:
     """Answer pairs until stdin ends. What a library prints cannot get between the words."""
     words = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    _limit_process()
+    _set_signals()
     try:
-        decide = _algebra(timeout_s)
+        decide = _algebra(timeout_s, lambda: words.write(READ))
         decide("x+1", "1+x")  # loads what sympy loads late
+        _limit_memory()
     except Exception as error:  # noqa: BLE001 - whatever it is, the parent tells it
         words.write(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}\n".encode())
         return
@@ -33,24 +39,35 @@ def _serve(timeout_s: float) -> None:
         words.write(json.dumps(decide(*json.loads(line))).encode() + b"\n")
 
 
-def _limit_process() -> None:
-    import resource
-
+def _set_signals() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, whose end closes stdin
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGPROF})
+
+
+def _limit_memory() -> None:
+    import resource
+
     _, most = resource.getrlimit(resource.RLIMIT_AS)
-    least = MEMORY_LIMIT if most == resource.RLIM_INFINITY else min(MEMORY_LIMIT, most)
-    resource.setrlimit(resource.RLIMIT_AS, (least, most))
+    least = _address_space() + MEMORY_LIMIT
+    resource.setrlimit(resource.RLIMIT_AS, (least if most == resource.RLIM_INFINITY else min(least, most), most))
 
 
-def _algebra(timeout_s: float) -> Callable[[str, str], bool | str]:
-    """A function that says whether two formulas are the same, or "undecided".
+def _address_space() -> int:
+    """Bytes that the process has; 0 where the system does not say, which leaves less for pairs."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError):
+        return 0
+
+
+def _algebra(timeout_s: float, has_read: Callable[[], object]) -> Callable[[str, str], bool | str | None]:
+    """A function that says whether two formulas are the same, "undecided", or None for what is beyond the bounds.
 
     Each part (reading a side, comparing) has its own CPU time, so that what an earlier pair left in a cache cannot
-    change a decision.
+    change a decision. `has_read` is called after each reading.
     """
-    from w2s_core.answers import algebra
+    from w2s_core.answers import algebra, cost
 
     logging.disable(logging.CRITICAL)  # math-verify warns that its own limits are off, once a process
 
@@ -59,16 +76,22 @@ def _algebra(timeout_s: float) -> Callable[[str, str], bool | str]:
         try:
             return part()
         except MemoryError:
-            os._exit(1)  # nothing can be trusted to work any more; the parent tries again in a new process
+            os._exit(OUT_OF_MEMORY)  # nothing can be trusted to work any more
+        except cost.TooLarge:
+            raise
         except Exception:  # noqa: BLE001 - sympy raises dozens of types on formulas that it cannot compute
             return None
         finally:
             signal.setitimer(signal.ITIMER_PROF, 0)
 
-    def decide(first: str, second: str) -> bool | str:
-        for text in (first, second):
-            timed(partial(algebra.prepare, text))
-        same = timed(partial(algebra.equal, first, second))
+    def decide(first: str, second: str) -> bool | str | None:
+        try:
+            for text in (first, second):
+                timed(partial(algebra.prepare, text))
+                has_read()
+            same = timed(partial(algebra.equal, first, second))
+        except cost.TooLarge:
+            return None
         return "undecided" if same is None else bool(same)
 
     return decide

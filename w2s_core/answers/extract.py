@@ -142,8 +142,8 @@ def _line_after(text: str, start: int, end: int) -> str:
     line = _before_word_question(text[start : end if newline < 0 else newline]).strip("# \t\r")
     if line or newline < 0:
         return line
-    below = text[newline : min(end, newline + 2 * MAX_ANSWER)].strip().partition("\n")[0].rstrip()
-    return below if _STARTS_AS_NUMBER.match(below) else ""
+    below = text[newline : min(end, newline + 2 * MAX_ANSWER)].strip().partition("\n")[0]
+    return _before_word_question(below).rstrip("# \t\r") if _STARTS_AS_NUMBER.match(below) else ""
 
 
 def _before_word_question(line: str) -> str:

@@ -2,8 +2,9 @@
 
 Numbers, texts and structures are compared here at once (`comparing`). Formulas go to algebra in processes of its own
 (`pool`), started when the first such pair turns up. A pair may use `timeout_s` seconds of CPU time for each of its
-parts; then the kernel ends the process, and the pair has timed out. Only CPU time counts, so that a loaded machine
-cannot turn a slow answer into a timeout, nor a timeout into a wrong answer.
+parts; then the kernel ends the process, and the pair has timed out. So has one that is beyond the bounds of `cost`, or
+needs more memory than a process may have (`child`): it is not decided within the limits. Only CPU time counts, so that a
+loaded machine cannot turn a slow answer into a timeout, nor a timeout into a wrong answer.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -34,7 +35,8 @@ class Grader:
         rule: an answer rule of `w2s_core.answers.extract`.
         match: "value" (equal as numbers, or as algebra) or "string" (normalised strings identical, as the released
             outputs were graded; see `released`).
-        timeout_s: CPU seconds for one part of a pair of formulas: reading one side, or comparing them.
+        timeout_s: CPU seconds for one part of a pair of formulas: reading one side, or comparing them. A row takes
+            three times as much at most, and a formula whose reading does not end within it is not read again.
         workers: processes for algebra.
         wall_s: wall seconds after which a process counts as stuck and is replaced; far above `timeout_s`, because
             it must never decide anything on a machine that is merely busy.
@@ -47,7 +49,7 @@ class Grader:
         self,
         rule: str,
         match: Literal["value", "string"] = "value",
-        timeout_s: float = 5.0,
+        timeout_s: float = 2.0,
         workers: int = 1,
         wall_s: float | None = None,
     ) -> None:

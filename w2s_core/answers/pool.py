@@ -12,6 +12,7 @@ from collections import deque
 from pathlib import Path
 from typing import Literal
 
+from w2s_core.answers.child import OUT_OF_MEMORY, READ
 from w2s_core.errors import UserError
 
 Pair = tuple[str, str]
@@ -19,7 +20,7 @@ Decision = bool | Literal["undecided"] | None
 """Whether a pair is the same; "undecided" where algebra came to no end, None where the limits ended it."""
 
 ATTEMPTS = 3
-"""A pair whose process is lost (killed from outside, out of memory) is tried in a new one, so many times in all."""
+"""A pair whose process is lost (killed from outside) is tried in a new one, so many times in all."""
 START_LIMIT = 300.0
 """Seconds of wall time until a new process must be ready."""
 
@@ -28,12 +29,14 @@ class _Lost(Exception):
     """The process is gone or stuck, and its pair is not decided."""
 
 
-class _TimedOut(Exception):
-    """The process spent its CPU time, and the kernel ended it."""
+class _PastLimits(Exception):
+    """The process spent its CPU time, and the kernel ended it; or it needed too much memory."""
 
 
 class _Worker:
-    """One process. It says `ready` once, and then one word for each pair that it is sent."""
+    """One process. It says `ready` once, and then three words for each pair: two that it has read a side, and a
+    decision.
+    """
 
     def __init__(self, timeout_s: float, wall_s: float) -> None:
         self._wall_s = wall_s
@@ -46,6 +49,7 @@ class _Worker:
             close_fds=True,
         )
         self.pair: Pair | None = None
+        self.read_sides = 0
         self.ready = False
         self.deadline = time.monotonic() + START_LIMIT
 
@@ -57,23 +61,24 @@ class _Worker:
     def send(self, pair: Pair) -> None:
         """Ask about a pair."""
         assert self._process.stdin is not None
-        self.pair = pair
+        self.pair, self.read_sides = pair, 0
         self.deadline = time.monotonic() + self._wall_s
         with contextlib.suppress(BrokenPipeError):  # reading finds out how it ended
             self._process.stdin.write(json.dumps(pair).encode() + b"\n")
             self._process.stdin.flush()
 
     def read(self) -> str:
-        """The word that has come.
+        """The last word that has come, empty where it is only that a side is read.
 
         Raises:
-            _TimedOut, _Lost: it has ended instead.
+            _PastLimits, _Lost: it has ended instead.
         """
         words = os.read(self.fileno(), 4096)
         if words.endswith(b"\n"):
-            return words.decode().strip()
+            self.read_sides += words.count(READ)
+            return words.replace(READ, b"").decode().strip()
         self.end(patience=10)
-        raise _TimedOut if self._process.returncode == -signal.SIGPROF else _Lost
+        raise _PastLimits if self._process.returncode in (-signal.SIGPROF, OUT_OF_MEMORY) else _Lost
 
     def end(self, patience: float = 0) -> None:
         """Wait for its end as long as `patience` seconds, then kill it."""
@@ -104,6 +109,7 @@ class Pool:
         self._wall_s = wall_s
         self._workers: list[_Worker] = []
         self._failed_starts = 0
+        self._unreadable: set[str] = set()  # formulas whose reading alone is past the limits
 
     def decide(self, pairs: list[Pair]) -> dict[Pair, Decision]:
         """Whether each pair is the same; None where its limits ended it. Ends only when all are decided."""
@@ -111,6 +117,7 @@ class Pool:
         losses: dict[Pair, int] = {}
         waiting = deque(pairs)
         try:
+            self._pass_over(waiting, decided)
             while len(decided) < len(pairs):
                 self._hand_out(waiting, len(pairs) - len(decided))
                 for worker in self._heard():
@@ -124,6 +131,15 @@ class Pool:
         """End all processes."""
         while self._workers:
             self._workers.pop().end(patience=0.5)
+
+    def _pass_over(self, waiting: deque[Pair], decided: dict[Pair, Decision]) -> None:
+        """Decide the waiting pairs that hold a formula which another pair has shown to be past the limits."""
+        hopeless = [pair for pair in waiting if not self._unreadable.isdisjoint(pair)]
+        decided |= dict.fromkeys(hopeless)
+        if hopeless:
+            left = [pair for pair in waiting if pair not in decided]
+            waiting.clear()
+            waiting.extend(left)
 
     def _hand_out(self, waiting: deque[Pair], left: int) -> None:
         while len(self._workers) < min(self._limit, left):
@@ -149,14 +165,18 @@ class Pool:
     ) -> None:
         try:
             word = self._word(worker)
-        except _TimedOut:
+        except _PastLimits:
             self._workers.remove(worker)
             if worker.pair is not None:
                 decided[worker.pair] = None
+                self._unreadable.update(worker.pair[worker.read_sides : worker.read_sides + 1])
+                self._pass_over(waiting, decided)
         except _Lost:
             self._workers.remove(worker)
             self._retry(worker, decided, losses, waiting)
         else:
+            if not word:
+                return
             if worker.pair is None:
                 self._started(worker, word)
             else:
