@@ -12,12 +12,15 @@ from w2s_core.errors import UserError
 if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial
+    from sqlalchemy.engine import Engine
 
 COPY_SUFFIX = " (copy in progress)"
 CREATION_RACES = 3
 """How often to try again when another process creates the tables of a new database at the same moment."""
 LOCKED_S = 60
 """Seconds to wait for an SQLite database that another program writes."""
+RESTART_S = 60.0
+"""Seconds to wait for a server that answered before, and takes no connection: it may be restarted."""
 REBUILD = "`w2s sweep STUDY.yaml --rebuild` makes an SQLite database anew from the store, and moves the old one aside"
 IN_MEMORY = "sqlite://"
 """A database that is gone with the process."""
@@ -80,10 +83,13 @@ def open_storage(url: str) -> "optuna.storages.RDBStorage":
     waits = {"timeout": LOCKED_S} if parsed.drivername == "sqlite" else {"connect_timeout": 10}
     for attempt in range(CREATION_RACES + 1):
         try:
-            return optuna.storages.RDBStorage(
+            storage = optuna.storages.RDBStorage(
                 parsed.render_as_string(hide_password=False),
                 engine_kwargs={"connect_args": waits, "pool_pre_ping": True},
             )
+            if not parsed.drivername.startswith("sqlite"):
+                outlast_restarts(storage.engine)
+            return storage
         except ImportError:
             supported = parsed.drivername.startswith("postgresql")
             advice = (
@@ -96,6 +102,24 @@ def open_storage(url: str) -> "optuna.storages.RDBStorage":
                 continue
             raise UserError(f"storage {shown} cannot be reached: {_reason(error)}") from None
     raise AssertionError("the loop above returns or raises")
+
+
+def outlast_restarts(engine: "Engine") -> None:
+    """From now on, try to connect again and again for RESTART_S."""
+    from sqlalchemy import event
+
+    def connect(dialect: Any, _: object, arguments: Any, options: Any) -> Any:
+        end, pause = time.monotonic() + RESTART_S, 0.1
+        while True:
+            try:
+                return dialect.connect(*arguments, **options)
+            except dialect.loaded_dbapi.OperationalError:
+                if time.monotonic() + pause > end:
+                    raise
+            time.sleep(pause)
+            pause = min(2 * pause, 5.0)
+
+    event.listen(engine, "do_connect", connect)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from typing import Any
 from w2s_core.errors import UserError
 
 REFUSED = 2
+LIMIT_S = 600.0
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,15 @@ def check_models(models: Iterable[BaseUse], *, apart: bool) -> None:
         return
     job = json.dumps([asdict(use) for use in listed])
     command = [sys.executable, "-m", "w2s_core.preflight"]
-    done = subprocess.run(command, input=job, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(
+            command, input=job, capture_output=True, text=True, check=False, timeout=LIMIT_S
+        )
+    except subprocess.TimeoutExpired:
+        raise UserError(
+            f"the check of the models was not done within {LIMIT_S:.0f} s: the disk does not answer, or a limit on "
+            "address space (ulimit -v) is too low for the libraries, some of which then wait for ever"
+        ) from None
     if done.returncode == REFUSED:
         raise UserError(done.stdout.strip())
     if done.returncode:

@@ -16,6 +16,7 @@ from analysis.reading.groups import (
 )
 from analysis.reading.recipes import find_recipe, model_heading
 from analysis.reading.results import Results
+from w2s_core.engine import disk
 from w2s_core.errors import UserError
 from w2s_core.recipes.record import model_names, recipe_name
 
@@ -100,8 +101,10 @@ def _check_one_kind(records: Mapping[str, Mapping[str, Any]]) -> None:
 
 def _runs(store: StoreLike) -> Iterable[tuple[str, dict[str, Any]]]:
     for name, record in store.refs.readable():
-        if isinstance(record.get("targets"), dict):
+        if isinstance(record.get("targets"), dict) and "task" in record:
             yield name, record
+        else:
+            disk.warn(f"'{name}' is left out: its record is not that of a run")
 
 
 def companions(record: Mapping[str, Any]) -> dict[str, str]:

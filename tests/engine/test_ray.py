@@ -304,3 +304,21 @@ def test_nothing_is_started_when_nothing_is_missing(kit: Kit) -> None:
     with suppress(FileNotFoundError):
         run(kit, {"it": number(n=1)}, executor="local", workers=1)
     assert run(kit, {"it": number(n=1)}, address="127.0.0.1:1").complete
+
+
+def test_a_head_that_is_gone_ends_the_run_in_a_line(kit: Kit) -> None:
+    """Its cluster is killed in the middle of the steps: what is finished stays, and the same command goes on."""
+    store, log, _ = kit
+    with cluster(2) as nodes:
+        process = driver(kit, 60.0, nodes.address)
+        wait_for(lambda: both_run(log), timeout_s=SOON_S)
+        for node in (nodes.head_node, *nodes.workers):
+            node.kill_all_processes(check_alive=False, allow_graceful=False)
+        out, said = process.communicate(timeout=120)
+    assert process.returncode == 1, said[-2000:]
+    lines = said.strip().splitlines()
+    assert "the Ray cluster ended" in lines[-1], said[-2000:]
+    assert "the same command goes on" in lines[-1]
+    assert "".join(lines).count("Traceback") == 1, "of the script, which has no command line around it"
+    assert list(store.verify()) == []
+    assert_goes_on(kit, 1.0)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -363,3 +364,68 @@ def test_an_interrupt_that_a_step_swallows_stops_the_run_after_it(kit: Kit, sent
     assert signal.getsignal(signal.SIGINT) == before
     assert run(kit, {"it": after}).complete
     assert executions(log) == ["deaf", "total"]
+
+
+LIMITED = """
+import sys
+from tests.engine import toy
+from w2s_core.engine import Store, run_graph
+from w2s_core.engine.executors import workers
+from w2s_core.errors import UserError
+workers.START_LIMIT_S, workers.SILENCE_LIMIT_S = 2.0, 2.0
+sys.executable = sys.argv[3]
+targets = {str(i): eval(sys.argv[2]) for i in range(2)}
+try:
+    print(run_graph(targets, Store(sys.argv[1]), workers=2, imports=IMPORTS).complete)
+except UserError as error:
+    print(error)
+"""
+
+
+def limited(
+    store: Store, kibibytes: int | str, step: str, imports: str = "{}", python: Path = Path(sys.executable)
+) -> str:
+    """What a driver with two workers says whose address space has this limit, with short times to wait.
+
+    `python` is what its workers run in.
+    """
+    script = LIMITED.replace("IMPORTS", imports)
+    return subprocess.check_output(
+        [
+            *("bash", "-c", f'ulimit -v {kibibytes}; exec "$@"', "-"),
+            *(sys.executable, "-c", script, str(store.root), step, str(python)),
+        ],
+        text=True,
+        timeout=60,
+    )
+
+
+def test_workers_without_room_for_their_imports_are_named_with_their_last_words(
+    kit: Kit, tmp_path: Path
+) -> None:
+    """Their limit on address space lets Python start, and no more."""
+    small = tmp_path / "python"
+    small.write_text(f'#!/bin/sh\nulimit -v 32000; exec {sys.executable} "$@"\n')
+    small.chmod(0o755)
+    said = limited(kit[0], "unlimited", "toy.number(n=i)", python=small)
+    assert re.fullmatch(r"a worker process ended at once \(exit status \d+\): \S.*\S \(see .*\)\n", said)
+    assert re.search("MemoryError|failed to map segment|new thread", said)
+
+
+def test_a_worker_that_does_not_get_ready_is_named(kit: Kit, tmp_path: Path) -> None:
+    (tmp_path / "waits.py").write_text("import time\nprint('waiting', flush=True)\ntime.sleep(60)\n")
+    said = limited(
+        kit[0], "unlimited", "toy.number(n=i)", f"{{'modules': ['waits'], 'paths': ['{tmp_path}']}}"
+    )
+    assert re.fullmatch(r"worker process \d+ did not get ready within 2 s: waiting \(see .*\)\n", said)
+
+
+def test_a_worker_that_is_stuck_without_address_space_is_named(kit: Kit) -> None:
+    said = limited(kit[0], 500_000, "toy.holds(fills=True, depth=60 + i)")
+    assert "is stuck: its limit on address space (ulimit -v) is used up" in said
+    assert said.count("\n") == 1
+
+
+def test_a_silent_worker_is_not_taken_for_dead(kit: Kit) -> None:
+    """No thread of it gets its turn for longer than a driver waits, with a limit that leaves room and without one."""
+    assert limited(kit[0], 500_000, "toy.holds(fills=False, depth=23 + i)") == "True\n"

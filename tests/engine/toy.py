@@ -1,6 +1,9 @@
 """Small steps for the engine's tests. They stand in a module of their own so that worker processes can import them."""
 
+import mmap
 import os
+import re
+import resource
 import signal
 import time
 from pathlib import Path
@@ -124,6 +127,17 @@ def trains(ctx: Context, *, n: int, seconds: float = 0.5) -> dict[str, Any]:
 def broad(ctx: Context, *, n: int) -> dict[str, Any]:
     """Uses two CPUs."""
     return put(ctx, n)
+
+
+@step(version=1)
+def holds(ctx: Context, *, fills: bool, depth: int) -> dict[str, Any]:
+    """Holds the interpreter for long, so that no other thread gets its turn; `fills`: with no address space left."""
+    note(ctx, "holds")
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    kept = mmap.mmap(-1, limit - used - 20_000_000) if fills else None
+    re.match("(a+)+$", "a" * depth + "b")
+    return put(ctx, kept is None)
 
 
 @step(version=1)

@@ -3,13 +3,18 @@
 import contextlib
 import json
 import random
+import sqlite3
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
+import sqlalchemy
+from sqlalchemy.pool import NullPool
 
+from sweeps import storage
 from sweeps.cells import CellPlanner
 from sweeps.definition import define
 from sweeps.optuna_study import OptunaStudy, Result, Slot
@@ -324,3 +329,33 @@ def test_a_whole_copy_takes_the_place_of_a_study_that_is_gone(write_study: Write
     storage = open_storage(f"sqlite:///{tmp_path / 'x.db'}")
     finish_copy(storage, "tiny-study")
     assert len(study.trials()) == 4
+
+
+@pytest.mark.parametrize(("failures", "answers"), [(4, True), (1000, False)])
+def test_a_server_that_takes_no_connection_for_a_while(
+    failures: int, answers: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, calls = [0.0], []
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(time, "sleep", lambda seconds: clock.append(clock.pop() + seconds))
+    engine = sqlalchemy.create_engine("sqlite://", poolclass=NullPool)
+    real = engine.dialect.connect
+
+    def connect(*arguments: Any, **options: Any) -> Any:
+        calls.append(clock[0])
+        if len(calls) <= failures:
+            raise sqlite3.OperationalError("the database system is starting up")
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(engine.dialect, "connect", connect)
+    storage.outlast_restarts(engine)
+    if answers:
+        engine.connect().close()
+        assert len(calls) == 5
+    else:
+        with (
+            pytest.raises(UserError, match="stopped answering: the database system is starting up"),
+            storage.still_answers("postgresql://h/x"),
+        ):
+            engine.connect()
+        assert 50 < calls[-1] <= storage.RESTART_S

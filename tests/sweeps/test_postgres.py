@@ -1,5 +1,6 @@
 """A study in PostgreSQL: two drivers at once, a server that is killed, and a password that no message shows."""
 
+import json
 import os
 import shutil
 import signal
@@ -16,7 +17,7 @@ import pytest
 
 from sweeps.storage import open_storage
 from tests.sweeps.test_sweep import command, computed, study_file, w2s
-from tests.tiny import write_experiment
+from tests.tiny import REPOSITORY, write_experiment, write_plain
 from w2s_core.engine import Store
 
 pytestmark = pytest.mark.postgres
@@ -147,6 +148,27 @@ def test_a_server_that_is_killed_loses_nothing(server: Server, tmp_path: Path) -
     w2s("sweep", path, "--storage", server.url, store=store)
     assert states(server) == {"COMPLETE": 4}
     assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_a_server_that_is_restarted_does_not_stop_a_sweep(server: Server, tmp_path: Path) -> None:
+    write_plain(tmp_path)
+    study = {"name": "tiny-study", "base": "plain.yaml", "space": {"rounds": [1, 2]}}
+    (tmp_path / "study.yaml").write_text(json.dumps(study))
+    store = tmp_path / "store"
+    plugin = ("--import", REPOSITORY / "tests" / "sweeps" / "plain_recipe.py")
+    driver = subprocess.Popen(
+        command(*plugin, "sweep", tmp_path / "study.yaml", "--storage", server.url, store=store),
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while len(list((store / "objects").glob("*/*"))) < 4 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    server.stop()
+    time.sleep(3)
+    server.start()
+    _, output = driver.communicate(timeout=300)
+    assert driver.returncode == 0, output[-2000:]
+    assert states(server) == {"COMPLETE": 2}
 
 
 def test_a_server_that_is_not_there_is_one_line(server: Server, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from w2s_core.engine.store import CorruptObjectError, Store
 from w2s_core.engine.walk import Emit, Walk
 
 POLL_S = 0.1
+EXIT_INTERRUPTED = 130  # of a worker process
 _asked_to_stop = threading.Event()
 """An interrupt came, whatever became of its exception."""
 INTERRUPTED = "interrupted; the same command goes on where it stopped"

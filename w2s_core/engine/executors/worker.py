@@ -11,13 +11,14 @@ import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from w2s_core.engine import accepted
 from w2s_core.engine.disk import DiskFullError
 from w2s_core.engine.executors.imports import import_all
-from w2s_core.engine.executors.loop import Loop, terminable
+from w2s_core.engine.executors.loop import EXIT_INTERRUPTED, Loop, terminable
 from w2s_core.engine.session import Session
 from w2s_core.engine.step import Handle
 from w2s_core.engine.store import Store
@@ -25,7 +26,7 @@ from w2s_core.engine.walk import Event
 from w2s_core.errors import UserError, describe
 
 GRACE_S = 5.0
-EXIT_INTERRUPTED = 130
+BEAT_S = 5.0
 
 
 def main(job_path: str, descriptor: str) -> int:
@@ -56,6 +57,7 @@ def _work(job: dict[str, Any], folder: Path, events: "_Events") -> None:
     handles = Handle.from_specs(job["specs"])
     targets = {label: handles[key] for label, key in job["targets"].items()}
     events.tell({"event": "ready"})
+    threading.Thread(target=_beat, args=(events,), daemon=True).start()
     Loop(targets, store, session, job["runtime"], events.tell).run()
 
 
@@ -65,14 +67,24 @@ class _Events:
     def __init__(self, descriptor: int) -> None:
         os.set_inheritable(descriptor, False)
         self._descriptor = descriptor
+        self._lock = threading.Lock()
 
     def tell(self, event: Event) -> None:
         data = (json.dumps(event) + "\n").encode()
         try:
-            while data:
-                data = data[os.write(self._descriptor, data) :]
+            with self._lock:
+                while data:
+                    data = data[os.write(self._descriptor, data) :]
         except BrokenPipeError:  # the driver is gone
             raise KeyboardInterrupt from None
+
+
+def _beat(events: _Events) -> None:
+    """Tell the driver again and again that this process lives."""
+    with suppress(KeyboardInterrupt):  # the driver is gone
+        while True:
+            time.sleep(BEAT_S)
+            events.tell({"event": "alive"})
 
 
 def _end_with_driver() -> None:

@@ -4,6 +4,7 @@ them all.
 
 import json
 import os
+import resource
 import selectors
 import signal
 import subprocess
@@ -20,16 +21,25 @@ from w2s_core.engine import accepted, disk
 from w2s_core.engine.canonical import normalise
 from w2s_core.engine.disk import DiskFullError
 from w2s_core.engine.executors.imports import Imports, job_imports
-from w2s_core.engine.executors.worker import EXIT_INTERRUPTED
+from w2s_core.engine.executors.loop import EXIT_INTERRUPTED
 from w2s_core.engine.planning import distinct
+from w2s_core.engine.redaction import redact_text
 from w2s_core.engine.session import Ending, Session
 from w2s_core.engine.step import Handle
 from w2s_core.engine.store import Store
 from w2s_core.engine.walk import Emit, Event, Outcome
-from w2s_core.errors import UserError
+from w2s_core.errors import UserError, one_line
 
 STOP_GRACE_S = 10.0
 DEATHS_A_STEP = 3
+START_LIMIT_S = 300.0
+"""For a worker's imports, until it says that it is ready."""
+SILENCE_LIMIT_S = 60.0
+"""A worker tells every few seconds that it lives, whatever its step does, as long as threads of Python get their turn.
+Silence alone is no death: some libraries hold the interpreter for an hour. One whose address space is used up too
+waits for ever: OpenBLAS asks again and again for memory that it cannot get.
+"""
+ROOM_BYTES = 64_000_000  # OpenBLAS asks for 32 MiB at once
 
 
 class Workers:
@@ -37,7 +47,8 @@ class Workers:
 
     Raises (from `run`):
         DiskFullError: a worker had no space for a result; the others were stopped.
-        UserError: a worker could not begin, since the code changed meanwhile or it died at once.
+        UserError: a worker could not begin, since the code changed meanwhile, it died at once or did not get ready,
+            or it has no address space left.
     """
 
     def __init__(
@@ -68,7 +79,11 @@ class Workers:
             for _ in range(self._count):
                 self._start()
             while self._live:
+                before = time.monotonic()
                 self._listen(timeout_s=0.2)
+                self._mind_silence(
+                    min(time.monotonic() - before, 1.0)
+                )  # the driver may have been stopped meanwhile
                 for process in [process for process in self._live.values() if process.has_ended()]:
                     self._bury(process)
         finally:
@@ -87,11 +102,26 @@ class Workers:
             for event in selected.data.read():
                 self._receive(selected.data, event)
 
+    def _mind_silence(self, seconds: float) -> None:
+        """Raise UserError for a worker that shows no sign of life."""
+        for process in self._live.values():
+            process.silent_s += seconds
+            if not process.ready and process.silent_s > START_LIMIT_S:
+                raise UserError(
+                    f"worker process {process.pid} did not get ready within {START_LIMIT_S:.0f} s{process.last_words}"
+                )
+            if process.silent_s > SILENCE_LIMIT_S and process.lacks_room():
+                raise UserError(
+                    f"worker process {process.pid} is stuck: its limit on address space (ulimit -v) is used up. Raise "
+                    "the limit, or use fewer --workers; what is computed is kept, the same command goes on"
+                )
+
     def _receive(self, process: "_Process", event: Event) -> None:
+        process.silent_s = 0.0
         kind, key = event["event"], event.get("key", "")
         if kind == "abort":
             raise (DiskFullError if event["kind"] == "DiskFullError" else UserError)(event["message"])
-        if kind == "ready":
+        if kind in ("ready", "alive"):
             process.ready = True
             return
         if kind == "started":
@@ -134,9 +164,7 @@ class Workers:
         if code in (0, EXIT_INTERRUPTED):
             return
         if not process.ready:
-            raise UserError(
-                f"a worker process ended at once ({_manner(code)}); what it said is in {process.log}"
-            )
+            raise UserError(f"a worker process ended at once ({_manner(code)}){process.last_words}")
         self._mourn(process, code)
         self._start()
 
@@ -193,6 +221,7 @@ class _Process:
         self.log = log
         self.ready = False
         self.running: str | None = None
+        self.silent_s = 0.0
         self._buffer = b""
         self.events, write_end = os.pipe()
         os.set_blocking(self.events, False)
@@ -222,6 +251,24 @@ class _Process:
             return os.read(self.events, 1 << 16)
         except BlockingIOError:
             return b""
+
+    @property
+    def last_words(self) -> str:
+        """The end of an error message: the last line of its log, and where that is."""
+        lines = self.log.read_text(errors="replace").split("\n") if self.log.exists() else []
+        last = next((line for line in reversed(lines) if line.strip()), "")
+        return f": {redact_text(one_line(last))[:200]} (see {self.log})" if last else ""
+
+    def lacks_room(self) -> bool:
+        """Whether it runs, not stopped, and has used up its limit on address space. The limit is the driver's too."""
+        limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+        if limit == resource.RLIM_INFINITY:
+            return False
+        try:
+            state, *fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:  # no Linux
+            return False
+        return state == "R" and limit - int(fields[19]) < ROOM_BYTES  # its size in bytes
 
     def has_ended(self) -> bool:
         """Whether it ended; it stays a zombie until `reap`, so that its process group keeps its number."""
