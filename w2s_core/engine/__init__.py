@@ -7,6 +7,7 @@ from w2s_core.engine.disk import DiskFullError
 from w2s_core.engine.display import make_display
 from w2s_core.engine.executors.ray_cluster import ray_cluster
 from w2s_core.engine.explain import Change, Explanation, explain
+from w2s_core.engine.forecast import forecast
 from w2s_core.engine.gc import Garbage, collect, restore
 from w2s_core.engine.planning import Planned, plan
 from w2s_core.engine.run import Display, Executor, run_graph
@@ -36,6 +37,7 @@ __all__ = [
     "collect",
     "explain",
     "extending",
+    "forecast",
     "make_display",
     "plan",
     "ray_cluster",

@@ -115,3 +115,9 @@ def names_in(manifest: Manifest) -> list[str]:
     """The names that a manifest gives its result; none in those of earlier versions."""
     contents = manifest.get("contents") or {}
     return [name for name in (contents.get("name"), contents.get("stream")) if name]
+
+
+def worth_s(manifest: Manifest) -> float:
+    """The seconds that a result would have taken without any other: what it took, and what was saved."""
+    saved = (manifest.get("reused") or {}).get("saved_s", 0.0)
+    return float(manifest.get("duration_s", 0.0)) + float(saved)

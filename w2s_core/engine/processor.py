@@ -5,6 +5,8 @@ import platform
 from functools import cache
 from pathlib import Path
 
+GPUS = Path("/proc/driver/nvidia/gpus")
+
 
 @cache
 def processor_name() -> str:
@@ -30,7 +32,7 @@ def machine_name(device: str) -> str:
 def _gpu_names() -> tuple[str, ...]:
     models = {
         line.partition(":")[2].strip()
-        for path in Path("/proc/driver/nvidia/gpus").glob("*/information")
+        for path in GPUS.glob("*/information")
         for line in path.read_text(errors="replace").splitlines()
         if line.startswith("Model:")
     }

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from w2s_core.engine import disk, locks
-from w2s_core.engine.contents import Names, content_of, names_in, names_of
+from w2s_core.engine.contents import Names, content_of, names_in, names_of, worth_s
 from w2s_core.engine.context import Context, Earlier
 from w2s_core.engine.planning import Estimates, remember
 from w2s_core.engine.redaction import redact_text
@@ -172,12 +172,6 @@ class Attempts:
         written = sum(disk.size(left) for left in (self._store.root / "tmp").glob(f"{handle.key}.*"))
         expected = max(written, Estimates(self._store).size(handle) or 0)
         return disk.full_message(self._store.root, f"writing {handle.name}", expected)
-
-
-def worth_s(manifest: Mapping[str, Any]) -> float:
-    """The seconds that a result would have taken without any other: what it took, and what was saved."""
-    saved = (manifest.get("reused") or {}).get("saved_s", 0.0)
-    return float(manifest.get("duration_s", 0.0)) + float(saved)
 
 
 def _same_content(manifest: Mapping[str, Any]) -> dict[str, Any]:
