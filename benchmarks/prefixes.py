@@ -1,6 +1,6 @@
 """What equal contents and extended samples save, against a build that knows keys only, on the same work.
 
-python benchmarks/prefixes.py OLD [PART ...]    OLD: a checkout of commit 1b95f0f; named parts are measured alone
+python benchmarks/prefixes.py OLD [PART ...]    OLD: a checkout of the commit to compare with; named parts go alone
 
 Each part is a study over the mini lab with few questions and short trainings. Both builds compute it in one process
 with one worker, one after the other; figures are processor seconds of the steps, so that other work on the machine
@@ -24,17 +24,18 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 MINI = HERE.parent / "experiments" / "mini"
 SMALL = {
-    "task.options": {"train_1": 24, "train_2": 24, "dev": 12, "test": 4, "levels": [1, 2]},
+    "task.options": {"train_1": 24, "train_2": 24, "dev": 8, "test": 4, "levels": [1, 2]},
     "weak": str(MINI / "bases" / "llama"),
-    "weak_sft.max_steps": 20,
-    "sft.max_steps": 6,
+    "weak_sft.max_steps": 10,
+    "sft.max_steps": 2,
+    "stage2.dpo.epochs": 1,
     "max_new_tokens": 64,
     "stage1.iterations": 1,
     "stage1.samples": 4,
     "stage2.methods": ["dpo"],
     "evaluation.samples": 0,
 }
-MORE_QUESTIONS = {"task.options": {"train_1": 24, "train_2": 80, "dev": 12, "test": 4, "levels": [1, 2]}}
+MORE_QUESTIONS = {"task.options": {"train_1": 24, "train_2": 300, "dev": 8, "test": 4, "levels": [1, 2]}}
 THRESHOLD = {"low": 0.05, "high": 1.0}
 PARTS: dict[str, tuple[float, dict[str, Any]]] = {
     "three thresholds, TPE": (
@@ -206,7 +207,7 @@ def compare(part: str, old: Path, folder: Path, pairs: int) -> str:
 def main() -> None:
     old, parts = Path(sys.argv[1]).resolve(), sys.argv[2:] or list(PARTS)
     machine = platform.processor() or platform.machine()
-    head = f"{'processor seconds of':24} {'1b95f0f':>9} {'now':>9} {'ratio':>7} {'bound':>7} {'at most':>7}"
+    head = f"{'processor seconds of':24} {'before':>9} {'now':>9} {'ratio':>7} {'bound':>7} {'at most':>7}"
     lines = [
         f"{machine}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the start",
         f"{head} {'steps':>6} {'linked':>7} {'extended':>9}",
