@@ -274,12 +274,13 @@ class Store:
     def verify(self, *, quick: bool = False) -> Iterator[Problem]:
         """Read every result and ref, and yield what is wrong. Changes nothing but the index and the names of contents.
 
-        `quick`: as in `check`, and refs that have not changed since they were read for the index are not read again.
+        `quick`: as in `check`; names are left as they are, and refs that have not changed since they were read for the
+        index are not read again.
         """
         for key in self.keys():
             if (problem := self.check(key, quick=quick)) and os.path.lexists(self.folder(key)):
                 yield Problem(key, problem)
-            elif manifest := self.peek(key):
+            elif not quick and (manifest := self.peek(key)):
                 self.contents.add_all(manifest)
         for path in self.strays():
             yield Problem(str(path.relative_to(self.root)), "it does not belong to the store; delete it")
