@@ -77,7 +77,7 @@ def sweep(
         click.echo(make_anew(storage or loaded.study.storage or default_url(store.root), store), err=True)
     run = Sweep(loaded, store, how)
     if dry_run:
-        click.echo(render_dry_run(run, store, machine.workers or os.cpu_count() or 1))
+        click.echo(render_dry_run(run, store, machine.workers or os.cpu_count() or 1, machine.device))
         return
     swept = run.run()
     if swept.interrupted:

@@ -8,7 +8,7 @@ from sweeps.cells import PlannedCell, final_model, judged, no_gc, share_right, u
 from sweeps.driver import Sweep
 from sweeps.study_file import COSTS, Objective
 from w2s_core.cli.render import seconds, size, table
-from w2s_core.engine import Store, plan
+from w2s_core.engine import Store, forecast, plan
 from w2s_core.engine.planning import Estimates
 from w2s_core.errors import UserError
 
@@ -16,7 +16,7 @@ SHOWN_CELLS = 30
 COUNTED_CELLS = 500
 
 
-def render_dry_run(sweep: Sweep, store: Store, workers: int) -> str:
+def render_dry_run(sweep: Sweep, store: Store, workers: int, device: str) -> str:
     """Trials, distinct steps, what is cached, and what the rest should take in time and on disk."""
     settled = sweep.optuna.settled()
     space = sweep.planner.space
@@ -25,7 +25,7 @@ def render_dry_run(sweep: Sweep, store: Store, workers: int) -> str:
         return (
             f"{total} trials chosen by {sweep.study.sampler.name}, {len(settled)} settled; which cells these are, and "
             "so which steps they share, shows as they are chosen. One trial:\n"
-            + _steps([sweep.plan(space.example())], store, workers)
+            + _steps([sweep.plan(space.example())], store, workers, device)
         )
     cells = sweep.plan_all(space.cells())
     listed = "\n".join(f"  {cell.title}" for cell in islice(cells, SHOWN_CELLS))
@@ -34,14 +34,15 @@ def render_dry_run(sweep: Sweep, store: Store, workers: int) -> str:
     seeds = len(sweep.study.seeds)
     return (
         f"{len(cells)} trials x {seeds} seed{'s' * (seeds > 1)}, {done} settled\n{listed}{more}\n"
-        f"{_steps(cells, store, workers)}"
+        f"{_steps(cells, store, workers, device)}"
     )
 
 
-def _steps(cells: Iterable[PlannedCell], store: Store, workers: int) -> str:
+def _steps(cells: Iterable[PlannedCell], store: Store, workers: int, device: str) -> str:
     cells = list(cells)
     with no_gc():
         planned = plan(union(cells, lambda run: run.graph.targets), store)
+        ahead = str(forecast(planned, store, device))
     counted = cells[:: max(1, len(cells) // COUNTED_CELLS)]
     alone = round(
         mean(len(run.steps) for cell in counted for run in cell.runs) * sum(len(cell.runs) for cell in cells)
@@ -56,7 +57,8 @@ def _steps(cells: Iterable[PlannedCell], store: Store, workers: int) -> str:
     duration = f"{seconds(sum(durations) / workers)} with {workers} worker{'s' * (workers > 1)}"
     return (
         f"{len(planned)} distinct steps for {about}{alone} of single runs, {cached} cached, {len(missing)} to compute\n"
-        f"expected: {duration}, {size(sum(sizes))} on disk"
+        + f"{ahead}\n" * bool(ahead)
+        + f"expected: {duration}, {size(sum(sizes))} on disk"
         + (f"; {unknown} steps have never been timed in this store" if unknown else "")
     )
 

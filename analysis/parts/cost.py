@@ -10,6 +10,7 @@ from analysis.reading.frame import Frames
 from analysis.reading.study import Study
 from analysis.writing.notes import run_list
 from analysis.writing.table import Cell, Table, count, percent, words
+from w2s_core.engine.contents import worth_s
 
 CHEAP = "others"
 STEPS = ("sample", "sft", "prefer", "grade")
@@ -24,6 +25,7 @@ class Kind:
         used: how often a run needs one of them, over all runs.
         distinct: how many there are; `done` of them are in the store.
         seconds, tokens: of those in the store, each once; `*_alone` as often as a run needs them.
+        linked, extended: seconds that results of equal content, and parts of earlier results, saved.
         processors: how many of those in the store each kind of processor computed, where that was recorded.
     """
 
@@ -34,6 +36,8 @@ class Kind:
     tokens: int = 0
     seconds_alone: float = 0.0
     tokens_alone: int = 0
+    linked: float = 0.0
+    extended: float = 0.0
     processors: Counter[str] = field(default_factory=Counter)
 
     def add(self, uses: int, manifest: Mapping[str, Any] | None) -> None:
@@ -45,8 +49,12 @@ class Kind:
         tokens = int(manifest.get("summary", {}).get("tokens", 0))
         self.done += 1
         self.seconds, self.tokens = self.seconds + seconds, self.tokens + tokens
-        self.seconds_alone += uses * seconds
+        self.seconds_alone += uses * worth_s(manifest)
         self.tokens_alone += uses * tokens
+        if "same_content_as" in (reused := manifest.get("reused") or {}):
+            self.linked += reused["saved_s"]
+        elif reused:
+            self.extended += reused["saved_s"]
         if name := manifest.get("processor"):
             self.processors[str(name)] += 1
 
@@ -110,6 +118,12 @@ def cost_tables(study: Study) -> list[Table]:
             "prefer) or drawn (sample). A step that was computed again after `gc` counts once."
         ),
     ]
+    by_key = whole.seconds_alone - whole.seconds - whole.linked - whole.extended
+    if whole.linked or whole.extended:
+        table.notes.append(
+            f"saved, seconds: {by_key:,.1f} by steps that several runs share, {whole.linked:,.1f} by steps that were "
+            f"given the same contents as another, {whole.extended:,.1f} by responses that were drawn before."
+        )
     if missing := whole.distinct - whole.done:
         table.notes.append(
             f"{missing:,} distinct steps are not in the store; their seconds and tokens are not known."

@@ -78,7 +78,7 @@ def test_nothing_above_a_result_is_needed(store: Store, log: Path) -> None:
     compute(middle, store, log)
     store.refs.write("keep", {"middle": middle.key})
     (store.folder(number(n=2).key)).rename(store.root / "tmp" / "away")
-    compute(total(parts=[middle]), store, log)
+    compute(total(parts=[middle], scale=2.0), store, log)
     assert executions(log) == ["number2", "total", "total"]
 
 

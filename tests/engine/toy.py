@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from w2s_core.engine import Context, step
+from w2s_core.engine import Context, extending, step
 from w2s_core.errors import StopBranch, UserError
 
 
@@ -150,3 +150,30 @@ def deaf(ctx: Context, *, signal_number: int) -> dict[str, Any]:
     except BaseException:  # noqa: BLE001 - just that
         return put(ctx, 1)
     return put(ctx, 0)
+
+
+@step(version=1, gpu=True)
+def floats(ctx: Context, *, of: Path) -> dict[str, Any]:
+    """Computes in floating point, which another machine rounds otherwise."""
+    note(ctx, "floats")
+    return put(ctx, value(of))
+
+
+@extending("n", "plus")
+@step(version=1)
+def draws(
+    ctx: Context, *, of: Path, n: int = 1, plus: Path | None = None, seconds: float = 0.0
+) -> dict[str, Any]:
+    """The numbers from 0 to n, of which earlier results may hold the first."""
+    lines: list[str] = []
+    for earlier in ctx.earlier:
+        held = (earlier.folder / "value.txt").read_text().split()[:n]
+        if len(held) > len(lines):
+            ctx.taken[earlier.key] = ((len(held) - len(lines)) / n, f"from {len(held)} to {n}")
+            lines = held
+    for number in range(len(lines), n):
+        note(ctx, f"draw{number}")
+        time.sleep(seconds)
+        lines.append(str(number * value(of)))
+    (ctx.out / "value.txt").write_text(" ".join(lines))
+    return {"n": n}

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from w2s_core.cli.render import counted, fields, seconds, table, when
-from w2s_core.engine import Garbage, Handle, Planned, Store, plan
+from w2s_core.engine import Garbage, Handle, Planned, Store, forecast, plan
 from w2s_core.engine.gc import TRASH_DAYS
 from w2s_core.engine.spec import is_earlier_format
 from w2s_core.engine.step import topological
@@ -31,15 +31,19 @@ def find_run(store: Store, name: str) -> str:
     raise UserError(f"no run is named '{name}' in {store.root}{known}")
 
 
-def render_plan(graph: "Graph", store: Store) -> str:
+def render_plan(graph: "Graph", store: Store, device: str) -> str:
     """The graph's steps in order with their state and expected time, and the sum of what is missing."""
     steps = plan(graph.targets, store)
     labels = label_steps(graph.targets)
+    ahead = forecast(steps, store, device)
+    states = dict.fromkeys(ahead.extended, "missing, extends") | dict.fromkeys(ahead.twins, "missing, a twin")
     rows = [
-        (labels[step.handle.key], step.state, seconds(step.expected_s), step.handle.key[:12])
+        (labels[key], states.get(key, step.state), seconds(step.expected_s), key[:12])
         for step in steps
+        for key in [step.handle.key]
     ]
-    return f"{table(('step', 'state', 'expected', 'key'), rows)}\n\n{_sum(steps)}"
+    listed = table(("step", "state", "expected", "key"), rows)
+    return "\n".join([listed, "", _sum(steps), *filter(None, [str(ahead)])])
 
 
 def _sum(steps: Sequence[Planned]) -> str:

@@ -124,7 +124,9 @@ def plan(root: Path, config: Path, overrides: tuple[str, ...], data: Path | None
     from w2s_core.experiment import load_experiment
     from w2s_core.runs import build_graph
 
-    click.echo(render_plan(build_graph(load_experiment(config, overrides, data), device), Store(root)))
+    click.echo(
+        render_plan(build_graph(load_experiment(config, overrides, data), device), Store(root), device)
+    )
 
 
 @w2s.command()

@@ -2,13 +2,27 @@
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from w2s_core.engine import disk
 
 PROGRESS_EVERY_S = 0.25
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """A stored result that differs from the one to be computed in nothing but what its step `extends`.
+
+    Its bytes were checked. `arguments` are those that `extends` names, inputs as folders. `gc` may take it away at any
+    time: a file of it that is missing is no error.
+    """
+
+    key: str
+    folder: Path
+    arguments: Mapping[str, Any]
 
 
 class Context:
@@ -20,6 +34,8 @@ class Context:
         work: a scratch folder of this key that survives a kill and is there again at the next try
             (checkpoints); removed when the result is committed.
         runtime: what may differ between runs without changing a result (device, batch sizes, model folders).
+        earlier: results of which the step may take over what they hold, see `extending`; it notes in `taken`, by their
+            keys, the share of their work that it took over, and in words for people what that was.
     """
 
     def __init__(
@@ -29,8 +45,11 @@ class Context:
         work: Path,
         runtime: Mapping[str, Any],
         report: Callable[[dict[str, Any]], None],
+        earlier: Sequence[Earlier] = (),
     ) -> None:
         self.key, self.out, self.work, self.runtime = key, out, work / "scratch", runtime
+        self.earlier = earlier
+        self.taken: dict[str, tuple[float, str]] = {}
         self._record = work / "progress.json"
         self._report = report
         self._last = 0.0

@@ -233,6 +233,8 @@ def describe(event: Event, tally: Tally) -> str | None:
     label = tally.labels.get(key, key[:12])
     if kind == "started":
         return f"{label}: started"
+    if kind == "finished" and (same := event.get("same_as")):
+        return f"{label}: same content as {same[:12]} ({tally.headline()})"
     if kind == "finished":
         return f"{label}: done in {duration(event['seconds'])} ({tally.headline()})"
     if kind == "found":
@@ -245,7 +247,8 @@ def describe(event: Event, tally: Tally) -> str | None:
         return f"{label}: {kind}: {event['reason']}"
     if kind == "corrupt":
         moved = f"; moved to {event['moved_to']}" if event.get("moved_to") else ""
-        return f"warning: {label} was damaged ({event['problem']}){moved}; making it anew"
+        remedy = "making it anew" if key in tally.labels else "computing what it stood for"
+        return f"warning: {label} was damaged ({event['problem']}){moved}; {remedy}"
     if kind == "worker died":
         place = label or "no step"
         worker = f"worker {event['pid']}" if event.get("pid") else "a worker"

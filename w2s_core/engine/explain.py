@@ -74,11 +74,20 @@ class Explanation:
         if self.manifest:
             manifest = self.manifest
             yield f"hit: made {manifest['started']} on {manifest['host']} in {manifest['duration_s']:.1f} s"
+            yield from reused_lines(manifest)
         else:
             yield "miss: no result has this key"
         if self.other:
             yield f"against {self.other[:12]}:" if self.changes else f"the same key as {self.other[:12]}"
             yield from (f"  {change}" for change in self.changes)
+
+
+def reused_lines(manifest: Mapping[str, Json]) -> Iterator[str]:
+    """What a result took over from others, a line each: `extends 3fa9c1d2e4b5 from 4 to 10`."""
+    reused = manifest.get("reused") or {}
+    if original := reused.get("same_content_as"):
+        yield f"  same content as {original[:12]}, computed {reused['computed']}"
+    yield from (f"  extends {key[:12]} {words}" for key, words in reused.get("extends", {}).items())
 
 
 def explain(explained: Handle | str, store: Store, other: Handle | str | None = None) -> Explanation:

@@ -72,6 +72,8 @@ def collect(store: Store, *, dry_run: bool = False, empty_trash: bool = False) -
                 _remove(leftover)
         if not dry_run:
             _remove_dead_locks(store)
+        if garbage.emptied:
+            _forget_contents(store)
         return garbage
 
 
@@ -247,6 +249,14 @@ def _empty_trash(store: Store, *, everything: bool) -> int:
     return size
 
 
+def _forget_contents(store: Store) -> None:
+    """Remove the names of which no result is left, nor in the trash."""
+    trashed = {path.name for folder in _trashes(store) for path in folder.iterdir()}
+    for path in store.contents.paths():
+        if not any(key in trashed or store.has(key) for key in store.contents.keys(path.name)):
+            path.unlink(missing_ok=True)
+
+
 def _leftovers(store: Store, needed: set[str]) -> Iterator[Path]:
     """Unfinished writes, and scratch folders that nobody needs, without a live owner."""
     for path in (store.root / "tmp").iterdir():
@@ -280,10 +290,13 @@ def _remove(path: Path) -> None:
 
 
 def _size(path: Path) -> int:
-    """Bytes of a file or a folder; what other processes move away meanwhile counts as nothing."""
+    """Bytes of a file or a folder; what other processes move away meanwhile counts as nothing. Of a file that several
+    results share, each counts its part.
+    """
     walked = (f"{place}/{name}" for place, _, names in os.walk(path) for name in names)
     size = 0
     for file in walked if path.is_dir() and not path.is_symlink() else [str(path)]:
         with suppress(FileNotFoundError):
-            size += os.lstat(file).st_size
+            status = os.lstat(file)
+            size += status.st_size // max(1, status.st_nlink)
     return size

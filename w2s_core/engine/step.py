@@ -86,6 +86,22 @@ def step(
     return define
 
 
+def extending(*names: str) -> "Callable[[StepDefinition], StepDefinition]":
+    """Declare above `step` which parameters say how much a result holds, and decide no part of it.
+
+    The function finds the results that differ in nothing else in `ctx.earlier`, and may take over what they hold.
+
+    Raises:
+        ValueError: a name is no keyed parameter.
+    """
+
+    def declare(definition: StepDefinition) -> StepDefinition:
+        definition.declare_extending(names)
+        return definition
+
+    return declare
+
+
 class StepDefinition:
     """A step: its function and what makes up its identity. Call it with keyword arguments to get a handle."""
 
@@ -105,6 +121,7 @@ class StepDefinition:
         self.libraries = libraries
         self._same_code = same_code
         self.cpus, self.gpu = 1, False
+        self.extends: tuple[str, ...] = ()
         self.gives: str | None = None
         self.takes: dict[str, tuple[str, ...]] = {}
         self._defaults, self._required = parameters(function)
@@ -123,6 +140,12 @@ class StepDefinition:
             )
         self.gives = gives
         self.takes = {name: tuple(kinds) for name, kinds in takes.items()}
+
+    def declare_extending(self, names: tuple[str, ...]) -> None:
+        """Say which parameters decide how much a result holds."""
+        if unknown := set(names) - (self._names - self.unkeyed):
+            raise ValueError(f"step {self.name}: no keyed parameter to extend: {', '.join(sorted(unknown))}")
+        self.extends = names
 
     def needs(self, *, gpu: bool) -> tuple[float, float]:
         """The CPUs and GPUs that the step takes, in a run with GPUs or without."""

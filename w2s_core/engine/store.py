@@ -13,6 +13,7 @@ quarantine/<name>.<time>   results whose bytes no longer match their manifest, a
 trash/<time>/<key>/        results that `gc` took out; the folders of a trash go for good after a week
 logs/<key>.txt             the traceback of a step that failed
 history.jsonl              durations, for estimates
+contents/<n[:2]>/<name>    keys of results by what their steps were given (`contents.py`)
 index.json                 what was read of refs and manifests, so that it need not be read again (`index.py`)
 columns.parquet            what tables read of results, likewise (`analysis/reading/columns.py`)
 """
@@ -27,14 +28,17 @@ import secrets
 import shutil
 import socket
 import stat
-from collections.abc import Container, Iterator
+import time
+from collections.abc import Container, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from w2s_core.engine import accepted, disk, locks
 from w2s_core.engine.accepted import Acceptance
 from w2s_core.engine.canonical import Json, digest, normalise
+from w2s_core.engine.contents import Registry
 from w2s_core.engine.index import Index
 from w2s_core.engine.processor import processor_name
 from w2s_core.engine.refs import Refs
@@ -44,10 +48,14 @@ from w2s_core.errors import UserError
 
 FORMAT = 1
 MANIFEST = "manifest.json"
-FOLDERS = ("objects", "refs", "tmp", "work", "locks", "graphs", "sessions", "quarantine", "logs", "trash")
+FOLDERS = (
+    *("objects", "refs", "tmp", "work", "locks", "graphs", "sessions", "quarantine", "logs", "trash"),
+    "contents",
+)
 KEY = re.compile(r"[0-9a-f]{64}")
 DEEPEST = 20  # folders within a result; steps nest two or three
 _AT_ONCE = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # a pipe in a file's place reads as empty
+_POLL_S = 0.05
 _MOST = 1 << 16  # manifests are smaller, and a larger buffer is memory that the system has to clear first
 Stamp = tuple[int, int]  # a folder's inode and time of change
 REFUSED = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".npy", ".npz", ".joblib", ".dill"}
@@ -96,6 +104,7 @@ class Store:
             raise UserError(f"the store {self.root} cannot be opened: {error.strerror}") from None
         self.index = Index(self.root / "index.json")
         self.refs = Refs(self.root / "refs", self.root / "tmp", self.index)
+        self.contents = Registry(self.root / "contents")
         self.read_acceptances()
 
     def _prepare(self) -> None:
@@ -200,6 +209,10 @@ class Store:
         """The lock of a key."""
         return self.root / "locks" / f"{key}.lock"
 
+    def work_lock(self, name: str) -> Path:
+        """The lock of what several keys would compute alike (`contents.Names.work`)."""
+        return self.root / "locks" / f"{name}.work.lock"
+
     def work_folder(self, key: str) -> Path:
         """The scratch folder of a key, with its progress.json."""
         return self.root / "work" / key
@@ -260,13 +273,16 @@ class Store:
         return None
 
     def verify(self, *, quick: bool = False) -> Iterator[Problem]:
-        """Read every result and ref, and yield what is wrong. Changes nothing but the index.
+        """Read every result and ref, and yield what is wrong. Changes nothing but the index and the names of contents.
 
-        `quick`: as in `check`, and refs that have not changed since they were read for the index are not read again.
+        `quick`: as in `check`; names are left as they are, and refs that have not changed since they were read for the
+        index are not read again.
         """
         for key in self.keys():
             if (problem := self.check(key, quick=quick)) and os.path.lexists(self.folder(key)):
                 yield Problem(key, problem)
+            elif not quick and (manifest := self.peek(key)):
+                self.contents.add_all(manifest)
         for path in self.strays():
             yield Problem(str(path.relative_to(self.root)), "it does not belong to the store; delete it")
         for name, problem in self.refs.damaged(quick=quick):
@@ -277,7 +293,11 @@ class Store:
         comes back if another process has moved that one already, and perhaps made the result anew.
         """
         stamp = stamp or _stamp(self.folder(key))
-        with locks.wait_lock(self.lock_path(key)):
+        while (lock := locks.try_lock(self.lock_path(key))) is None:
+            if _stamp(self.folder(key)) != stamp:
+                return None  # without waiting for the lock: its holder may wait for one of this process
+            time.sleep(_POLL_S)
+        with lock:
             if stamp is None or _stamp(self.folder(key)) != stamp:
                 return None
             return disk.set_aside(self.folder(key), self.root / "quarantine")
@@ -315,18 +335,35 @@ class Store:
         for left in (self.root / "tmp").glob(f"{key}.*"):
             shutil.rmtree(left, ignore_errors=True)
 
-    def commit(self, handle: Handle, out: Path, summary: Json, started: float, duration_s: float) -> None:
+    def commit(
+        self,
+        handle: Handle,
+        out: Path,
+        summary: Json,
+        started: float,
+        duration_s: float,
+        record: Mapping[str, Json] = MappingProxyType({}),
+        files: Mapping[str, Json] | None = None,
+    ) -> None:
         """Make `out` the result of the handle: flush its files, write the manifest last, move it into place.
 
+        Args:
+            record: further fields of the manifest.
+            files: what the files must be, as in a manifest; None: anything.
+
         Raises:
-            ValueError: a file that is a pickle by its name, or no plain file; or no JSON as summary.
+            ValueError: a file that is a pickle by its name, or no plain file; or no JSON as summary; or other files.
         """
         where = f"the summary of step {handle.name}"
+        sealed = _seal(out)
+        if files is not None and sealed != files:
+            raise ValueError("the files are not those that were to be taken over")
         manifest = {
+            **record,
             "format": FORMAT,
             "key": handle.key,
             "spec": handle.describe(),
-            "files": _seal(out),
+            "files": sealed,
             "summary": normalise(summary, where),
             "started": datetime.datetime.fromtimestamp(started, datetime.UTC).isoformat(
                 timespec="milliseconds"
@@ -344,6 +381,9 @@ class Store:
         if not shard.is_dir():
             shard.mkdir(exist_ok=True)
             disk.fsync(shard.parent)
+        self.contents.add_all(
+            manifest
+        )  # before the result is in place: a kill in between leaves a name too many
         out.rename(self.folder(handle.key))
         disk.fsync(shard)
         stamp = _stamp(self.folder(handle.key))
@@ -352,6 +392,33 @@ class Store:
         with suppress(OSError):
             shutil.rmtree(self.work_folder(handle.key))
             self.log_path(handle.key).unlink(missing_ok=True)
+
+    def link(self, manifest: Mapping[str, Json], out: Path) -> bool:
+        """Put the files of a result into `out` as well, as links where the file system has them; both results are then
+        whole by themselves. False: it is gone.
+
+        Raises:
+            CorruptObjectError: a file cannot be read; the result was moved to quarantine.
+        """
+        try:
+            for name in manifest["files"]:
+                _link(self.folder(manifest["key"]) / name, out / name)
+        except OSError as error:
+            if disk.disk_full(error):
+                raise
+            self.refuse(manifest["key"])
+            return False
+        return True
+
+    def refuse(self, key: str) -> None:
+        """Check all bytes of a result that turned out to be damaged.
+
+        Raises:
+            CorruptObjectError: it is damaged; it was moved to quarantine.
+        """
+        self._verified.pop(key, None)
+        with suppress(KeyError):
+            self.path(key)
 
     def read_manifest(self, key: str) -> dict[str, Json]:
         """The manifest without quarantine: FileNotFoundError when there is none, ValueError when it is
@@ -423,6 +490,15 @@ def _is_digest(data: bytes, claimed: str) -> bool:
     lines = b"".join(map(bytes.lstrip, data.split(b"\n")))
     canonical = lines.replace(b'": ', b'":').replace(b'"digest":"%b",' % claimed.encode(), b"", 1)
     return hashlib.sha256(canonical).hexdigest() == claimed
+
+
+def _link(source: Path, target: Path) -> None:
+    """Give a file a second name, or copy it where the file system has no links."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError:
+        shutil.copyfile(source, target, follow_symlinks=False)
 
 
 def _stamp(folder: Path) -> Stamp | None:

@@ -9,6 +9,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from w2s_core.engine import locks
@@ -115,16 +116,18 @@ class Walk:
         heap = self._ready.setdefault(self._needs(self.handles[key]), [])
         heapq.heappush(heap, (self._rank[key], -self._urgency[key], key))
 
-    def hold(self, key: str) -> None:
-        """Another live process computes the step. Tells who, and how far it is, once a second at most."""
+    def hold(self, key: str, lock: Path | None = None) -> None:
+        """Another live process computes the step, or the same under another key, whose `lock` it holds. Tells who, and
+        how far it is, once a second at most.
+        """
         self._held.append(key)
         now = time.monotonic()
         if now < self._told.get(key, 0.0) + TELL_EVERY_S:
             return
         self._told[key] = now
-        owner = locks.owner(self._store.lock_path(key))
+        owner = locks.owner(lock or self._store.lock_path(key))
         event = {"event": "waiting", "key": key, "pid": owner.get("pid"), "host": owner.get("host")}
-        self._emit({**event, "progress": read_progress(self._store.work_folder(key))})
+        self._emit({**event, "progress": read_progress(self._store.work_folder(owner.get("key", key)))})
 
     @property
     def waits(self) -> bool:

@@ -158,9 +158,10 @@ class Batch:
         padded = self._tensor([[*ids, *[0] * (longest - len(ids))] for ids in prompts.values()])
         parts = torch.split(padded, max(1, _PREFILL_TOKENS // longest))
         caches = [_prefilled(self.model, part, common) for part in parts]
-        width = self.params.n
+        numbers = [request.number for request in requests]
+        first, width = min(numbers), max(numbers) - min(numbers) + 1
         place = {prompt: index for index, prompt in enumerate(prompts)}
-        seats = [(place[request.prompt], request.number) for request in requests]
+        seats = [(place[request.prompt], request.number - first) for request in requests]
         return shared_from(caches, width, self._tensor(seats) if width > 1 else None)
 
     def _prompted(self, requests: Sequence[Request]) -> Tensor:

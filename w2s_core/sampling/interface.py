@@ -1,6 +1,6 @@
 """The interface of the engines that generate responses."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -66,6 +66,33 @@ class Generation:
     finish: Literal["eos", "stop", "length"]
 
 
+def missing(
+    prompts: int, n: int, known: Sequence[Sequence[Generation]], drawn: Collection[tuple[int, int]]
+) -> dict[int, list[int]]:
+    """The numbers of the responses that are still to be drawn, by the place of their prompt."""
+    numbers = {
+        place: [
+            number for number in range(len(known[place]) if known else 0, n) if (place, number) not in drawn
+        ]
+        for place in range(prompts)
+    }
+    return {place: listed for place, listed in numbers.items() if listed}
+
+
+def together(
+    prompts: int,
+    n: int,
+    known: Sequence[Sequence[Generation]],
+    drawn: Mapping[tuple[int, int], Generation],
+) -> list[list[Generation]]:
+    """All n responses of each prompt: those that were known, then those that were drawn."""
+    before = known or [()] * prompts
+    return [
+        [*first[:n], *(drawn[place, number] for number in range(len(first), n))]
+        for place, first in enumerate(before)
+    ]
+
+
 class SamplingEngine(Protocol):
     """What every engine offers."""
 
@@ -77,11 +104,13 @@ class SamplingEngine(Protocol):
         prefix: str = "",
         progress: Progress | None = None,
         unfinished: Path | None = None,
+        known: Sequence[Sequence[Generation]] = (),
     ) -> list[list[Generation]]:
         """Answer prompts, given as (question id, text): params.n responses each, in the order of the prompts.
 
         `prefix` (the demonstrations) stands before every prompt. A response depends on the model, its
         prompt, the params, its question's id and its number among the n; never on the other prompts, their
         order or the batch. `unfinished` is a file of this sampling's own, from which a killed one goes on.
+        `known`: the first responses of each prompt, where they were drawn before; only the others are drawn.
         """
         ...

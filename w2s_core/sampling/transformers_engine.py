@@ -17,7 +17,7 @@ from w2s_core.errors import UserError
 from w2s_core.prompting import encode_prompt
 from w2s_core.sampling.attention import NAME as SHARED_ATTENTION
 from w2s_core.sampling.decoding import Request, prefill_common, run_batch
-from w2s_core.sampling.interface import Generation, Progress, SamplingParams
+from w2s_core.sampling.interface import Generation, Progress, SamplingParams, missing, together
 from w2s_core.sampling.masks import layer_kinds
 from w2s_core.sampling.stopping import Stopping
 from w2s_core.sampling.unfinished import Unfinished
@@ -61,6 +61,7 @@ class TransformersEngine:
         prefix: str = "",
         progress: Progress | None = None,
         unfinished: Path | None = None,
+        known: Sequence[Sequence[Generation]] = (),
     ) -> list[list[Generation]]:
         """See SamplingEngine. Raises UserError, naming the question, where the model's context is too short."""
         if not prompts:
@@ -70,34 +71,34 @@ class TransformersEngine:
         common = common_length(encoded)
         shared = tuple(encoded[0][:common])
         demonstrations = prefill_common(self.model, shared)
+        journal = Unfinished(unfinished)
+        drawn = journal.read()
+        left = missing(len(prompts), params.n, known, drawn)
         requests = [
             Request(index, number, prompts[index][0], tuple(encoded[index][common:]), shared)
-            for index in sorted(range(len(prompts)), key=lambda i: -len(encoded[i]))  # the longest first
-            for number in range(params.n)
+            for index in sorted(left, key=lambda i: -len(encoded[i]))  # the longest first
+            for number in left[index]
         ]
         stopping = Stopping(self.tokenizer, self._eos(), params.stop, self._outputs(), self.model.device)
-        results: list[list[Generation]] = [[] for _ in prompts]
-        journal = Unfinished(unfinished)
-        before = journal.read(len(requests))
-        for request, generation in zip(requests, before, strict=False):
-            results[request.prompt].append(generation)
-        done = len(before)
+        total = len(prompts) * params.n
+        while requests:
+            chunk = requests[: self.batch_size]
+            before = total - len(requests)
 
-        def finished(count: int) -> None:
-            if progress is not None:
-                progress(done + count, len(requests), "responses")
+            def finished(count: int, before: int = before) -> None:
+                if progress is not None:
+                    progress(before + count, total, "responses")
 
-        while done < len(requests):
-            chunk = requests[done : done + self.batch_size]
             generations = run_batch(self.model, chunk, demonstrations, params, stopping, finished)
             if generations is None:
                 self._halve(len(chunk))
                 continue
-            journal.add(done, generations)
-            for request, generation in zip(chunk, generations, strict=True):
-                results[request.prompt].append(generation)
-            done += len(chunk)
-        return results
+            places = ((request.prompt, request.number) for request in chunk)
+            batch = dict(zip(places, generations, strict=True))
+            journal.add(batch)
+            drawn |= batch
+            requests = requests[len(chunk) :]
+        return together(len(prompts), params.n, known, drawn)
 
     def _check_lengths(self, names: list[str], encoded: list[list[int]], new: int) -> None:
         context = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)

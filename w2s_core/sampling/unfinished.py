@@ -1,18 +1,20 @@
 """The responses that a sampling has drawn so far, on disk: after a kill it goes on from there.
 
-One JSON line a batch, flushed to the disk: [first response's place, [[text, tokens, finish], ...]]. Places follow the
-order in which the engine decodes. A line that a kill tore is left out, and so is all behind it.
+One JSON line a batch, flushed to the disk: [[prompt, number, text, tokens, finish], ...], where `prompt` is a prompt's
+place in the sampling and `number` that of the response among its n. A line that a kill tore is left out, and so is all
+behind it.
 """
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from w2s_core.sampling.interface import Generation
 
 _FINISHES = ("eos", "stop", "length")
+Place = tuple[int, int]
 
 
 class Unfinished:
@@ -21,47 +23,50 @@ class Unfinished:
     def __init__(self, path: Path | None) -> None:
         self._path = path
 
-    def read(self, most: int) -> list[Generation]:
-        """The responses drawn so far, at most `most`: a file that holds more is of something else, and is not used."""
-        responses: list[Generation] = []
+    def read(self) -> dict[Place, Generation]:
+        """The responses drawn so far."""
+        responses: dict[Place, Generation] = {}
         size = 0
         if self._path is None or not self._path.is_file():
             return responses
         with self._path.open("rb") as file:
             for line in file:
-                batch = _batch(line, len(responses))
+                batch = _batch(line)
                 if batch is None:
                     break
-                responses += batch
+                responses |= batch
                 size += len(line)
-        if len(responses) > most:
-            responses, size = [], 0
         os.truncate(self._path, size)  # later batches are appended behind complete lines
         return responses
 
-    def add(self, first: int, batch: Sequence[Generation]) -> None:
-        """Append a batch, whose first response stands at place `first`."""
+    def add(self, batch: Mapping[Place, Generation]) -> None:
+        """Append a batch."""
         if self._path is None:
             return
-        line = (
-            json.dumps([first, [[response.text, response.tokens, response.finish] for response in batch]])
-            + "\n"
-        )
+        rows = [
+            [*place, response.text, response.tokens, response.finish] for place, response in batch.items()
+        ]
         with self._path.open("a", encoding="ascii") as file:
-            file.write(line)
+            file.write(json.dumps(rows) + "\n")
             file.flush()
             os.fsync(file.fileno())
 
 
-def _batch(line: bytes, expected: int) -> list[Generation] | None:
-    """The responses of a whole line at the expected place; None for any other."""
+def _batch(line: bytes) -> dict[Place, Generation] | None:
+    """The responses of a whole line; None for any other."""
     try:
-        first, responses = json.loads(line)
-        if not line.endswith(b"\n") or first != expected:
+        rows = json.loads(line)
+        if not line.endswith(b"\n"):
             return None
-        return [_generation(*response) for response in responses]
+        return {_place(prompt, number): _generation(*response) for prompt, number, *response in rows}
     except (ValueError, TypeError):
         return None
+
+
+def _place(prompt: Any, number: Any) -> Place:
+    if not (isinstance(prompt, int) and isinstance(number, int)):
+        raise ValueError("not a place")
+    return prompt, number
 
 
 def _generation(text: Any, tokens: Any, finish: Any) -> Generation:

@@ -10,7 +10,7 @@ import gc
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -18,8 +18,8 @@ from typing import Any, Literal
 from w2s_core.errors import UserError
 from w2s_core.models import Located
 from w2s_core.prompting import encode_prompt
-from w2s_core.sampling.interface import Generation, Progress, SamplingParams
-from w2s_core.sampling.unfinished import Unfinished
+from w2s_core.sampling.interface import Generation, Progress, SamplingParams, missing, together
+from w2s_core.sampling.unfinished import Place, Unfinished
 from w2s_core.versions import vllm_version
 
 _running: dict[str, Any] = {}
@@ -70,28 +70,45 @@ class VllmEngine:
         prefix: str = "",
         progress: Progress | None = None,
         unfinished: Path | None = None,
+        known: Sequence[Sequence[Generation]] = (),
     ) -> list[list[Generation]]:
         """See SamplingEngine. Raises UserError, naming the question, where the model's context is too short."""
         encoded = [encode_prompt(self._tokenizer, prefix + text) for _, text in prompts]
         self._check_lengths([name for name, _ in prompts], encoded, params.max_new_tokens)
         journal = Unfinished(unfinished)
-        flat = journal.read(len(prompts) * params.n)
-        flat = flat[: len(flat) - len(flat) % params.n]
-        done = len(flat) // params.n
-        for places in _batches(range(done, len(prompts)), _PROMPTS_AT_ONCE):
-            batch = self._batch([prompts[i][0] for i in places], [encoded[i] for i in places], params)
-            journal.add(len(flat), batch)
-            flat += batch
+        drawn = journal.read()
+        left = missing(len(prompts), params.n, known, drawn)
+        for places in _batches(list(left), _PROMPTS_AT_ONCE):
+            batch = self._batch(
+                {i: left[i] for i in places},
+                [prompts[i][0] for i in places],
+                [encoded[i] for i in places],
+                params,
+            )
+            journal.add(batch)
+            drawn |= batch
             if progress is not None:
-                progress(len(flat), len(prompts) * params.n, "responses")
-        return [flat[i * params.n : (i + 1) * params.n] for i in range(len(prompts))]
+                still = missing(len(prompts), params.n, known, drawn)
+                total = len(prompts) * params.n
+                progress(total - sum(map(len, still.values())), total, "responses")
+        return together(len(prompts), params.n, known, drawn)
 
-    def _batch(self, names: list[str], encoded: list[list[int]], params: SamplingParams) -> list[Generation]:
+    def _batch(
+        self,
+        left: Mapping[int, Sequence[int]],
+        names: list[str],
+        encoded: list[list[int]],
+        params: SamplingParams,
+    ) -> dict[Place, Generation]:
+        """The responses whose numbers are left, by prompt. vLLM draws sample i of a request with its seed plus i: so a
+        request for the later ones, with the seed of the first of them, has the draws of a request for all n.
+        """
         import vllm
 
+        firsts = [min(numbers) for numbers in left.values()]
         sampling = [
             vllm.SamplingParams(
-                n=params.n,
+                n=max(numbers) - first + 1,
                 temperature=params.temperature,
                 max_tokens=params.max_new_tokens,
                 stop=list(params.stop),
@@ -99,9 +116,9 @@ class VllmEngine:
                 top_k=params.top_k,
                 top_p=params.top_p,
                 min_p=params.min_p,
-                seed=_seed(params.seed, name),
+                seed=_seed(params.seed, name) + first,
             )
-            for name in names
+            for name, first, numbers in zip(names, firsts, left.values(), strict=True)
         ]
         inputs = [{"prompt_token_ids": ids} for ids in encoded]
         try:
@@ -109,11 +126,11 @@ class VllmEngine:
         except (RuntimeError, ValueError, NotImplementedError) as error:
             shut_down()  # the engine's state is undefined after an error
             raise UserError(f"vLLM cannot sample from this model: {_one_line(error)}") from None
-        return [
-            _generation(completion)
-            for output in outputs
-            for completion in sorted(output.outputs, key=lambda completion: completion.index)
-        ]
+        return {
+            (place, first + completion.index): _generation(completion)
+            for place, first, output in zip(left, firsts, outputs, strict=True)
+            for completion in output.outputs
+        }
 
     def _check_lengths(self, names: list[str], encoded: list[list[int]], new: int) -> None:
         context = self._llm.llm_engine.model_config.max_model_len

@@ -1,10 +1,12 @@
 """Steps that draw responses: demonstrations for a prompt, and answers to every question."""
 
 import random
+from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from w2s_core.engine import Context, step
+from w2s_core.engine import Context, Earlier, extending, step
 from w2s_core.errors import StopBranch
 from w2s_core.rows import Row, read_rows, write_rows
 from w2s_core.steps.common import (
@@ -44,6 +46,7 @@ def demonstrate(ctx: Context, *, questions: Path, responses: Path, rule: str, sh
     return {"ids": [row["id"] for row in chosen], "answered": len(answered)}
 
 
+@extending("questions", "n")
 @step(
     version=1,
     code=("w2s_core.sampling", *MODEL_CODE),
@@ -82,9 +85,16 @@ def sample(
         prefix = few_shot_prefix([(row["question"], row["response"]) for row in shown])
     shape = temperature if isinstance(temperature, dict) else {"temperature": temperature}
     params = SamplingParams(max_new_tokens, n=n, seed=seed, **shape)
-    drawn = _sampling_engine(ctx, model, engine, precision).generate(
-        prompts, params, prefix=prefix, progress=ctx.progress, unfinished=ctx.work / "responses.jsonl"
-    )
+    drawn = _drawn_before(ctx, prompts, n)
+    if any(len(responses) < n for responses in drawn):
+        drawn = _sampling_engine(ctx, model, engine, precision).generate(
+            prompts,
+            params,
+            prefix=prefix,
+            progress=ctx.progress,
+            unfinished=ctx.work / "responses.jsonl",
+            known=drawn,
+        )
     rows = [
         {
             "id": name,
@@ -102,6 +112,47 @@ def sample(
         "tokens": sum(sum(row["tokens"]) for row in rows),
         "truncated": finishes.count("length"),
     }
+
+
+Known = dict[tuple[str, str], list[Any]]
+"""The first responses of each prompt (a question's id and the text), as generations."""
+
+
+def _drawn_before(ctx: Context, prompts: list[tuple[str, str]], n: int) -> list[list[Any]]:
+    """The first responses of each prompt that earlier results hold, at most n.
+
+    A draw depends on its question and its number, and on nothing else in which results of one stream differ.
+    """
+    known: Known = {prompt: [] for prompt in prompts}
+    for earlier in ctx.earlier:
+        if any(len(responses) < n for responses in known.values()):
+            with suppress(FileNotFoundError):  # `gc` took it away
+                _take(ctx, earlier, known, n)
+    return [known[prompt] for prompt in prompts]
+
+
+def _take(ctx: Context, earlier: Earlier, known: Known, n: int) -> None:
+    """Add what an earlier result holds beyond what is known, and note how much of its work that was."""
+    from w2s_core.prompting import zero_shot
+    from w2s_core.sampling import Generation
+
+    asked = read_rows(earlier.arguments["questions"] / "rows.parquet")
+    prompts = {row["id"]: (row["id"], zero_shot(row["question"])) for row in asked}
+    rows = read_rows(earlier.folder / "rows.parquet")
+    taken: Counter[str] = Counter()
+    for row in rows:
+        if (responses := known.get(prompts[row["id"]])) is None:
+            continue
+        fresh = slice(len(responses), n)
+        columns = [row[name][fresh] for name in ("responses", "tokens", "finish")]
+        responses += [Generation(*response) for response in zip(*columns, strict=True)]
+        taken += Counter(responses=len(columns[0]), tokens=sum(columns[1]))
+    if taken:
+        drawn = len(rows[0]["responses"])
+        words = f"from {drawn} to {n}" if drawn < n else f"the first {n} of {drawn}"
+        if len(rows) != len(known) or taken["responses"] != min(drawn, n) * len(known):
+            words = f"{taken['responses']} of its {drawn * len(rows)} responses"
+        ctx.taken[earlier.key] = taken["tokens"] / sum(sum(row["tokens"]) for row in rows), words
 
 
 def _sampling_engine(ctx: Context, model: Path, engine: str, precision: str) -> Any:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from w2s_core.engine import locks
-from w2s_core.engine.executors.attempt import Attempts
+from w2s_core.engine.executors.attempt import Attempts, BusyError
 from w2s_core.engine.session import Session
 from w2s_core.engine.step import Handle
 from w2s_core.engine.store import CorruptObjectError, Store
@@ -79,6 +79,8 @@ class Loop:
             ending = self._attempts.attempt(handle)
         except CorruptObjectError as error:
             self._walk.lose(error)
+        except BusyError as error:
+            self._walk.hold(handle.key, error.lock)
         except KeyError:
             self._walk.lose(None)
         else:

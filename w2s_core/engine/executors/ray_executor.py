@@ -188,7 +188,7 @@ class RayExecutor:
         if kind == "finished":
             self._finish(flight, answer)
         elif kind == "held":
-            self._walk.hold(key)
+            self._walk.hold(key, Path(answer["lock"]) if "lock" in answer else None)
         elif kind in ("corrupt", "lost"):
             moved = Path(answer["moved_to"]) if answer.get("moved_to") else None
             self._walk.lose(
@@ -209,7 +209,7 @@ class RayExecutor:
 
     def _finish(self, flight: "_Flight", answer: Event) -> None:
         self._follow(flight)
-        self._emit({"event": "finished", "key": flight.key, "seconds": answer["seconds"]})
+        self._emit({"same_as": None, **answer, "event": "finished", "key": flight.key})
         self._walk.finish(flight.key)
 
     def _mourn(self, flight: "_Flight", error: Exception) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from w2s_core.engine import accepted, disk, locks
 from w2s_core.engine.disk import DiskFullError
-from w2s_core.engine.executors.attempt import Attempts
+from w2s_core.engine.executors.attempt import Attempts, BusyError
 from w2s_core.engine.executors.imports import import_all
 from w2s_core.engine.executors.loop import terminable
 from w2s_core.engine.session import Session
@@ -25,8 +25,8 @@ from w2s_core.errors import UserError
 
 
 def run_step(text: str) -> str:
-    """Compute one step. The answer's "event" is finished, found, held (a live process computes it), ended (stopped
-    or failed before), stopped, failed, corrupt or lost (an input), or abort: this node cannot work on the run.
+    """Compute one step. The answer's "event" is finished, found, held (a live process computes it, or the same), ended
+    (stopped or failed before), stopped, failed, corrupt or lost (an input), or abort: this node cannot work on the run.
 
     Raises:
         KeyboardInterrupt: the task was cancelled, or its node is being stopped.
@@ -69,6 +69,8 @@ def _attempt(handle: Handle, job: dict[str, Any], store: Store, session: Session
         ending = Attempts(store, session, job["runtime"], tell).attempt(handle)
     except CorruptObjectError as error:
         return corrupt_event(error)
+    except BusyError as error:
+        return {"event": "held", "lock": str(error.lock)}
     except KeyError:
         return {"event": "lost"}
     return {"event": "ended"} if ending else finished[0]
