@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from w2s_core.engine import disk
 from w2s_core.errors import UserError
 from w2s_core.models import load_model
+from w2s_core.models.threads import Threads
 from w2s_core.rows import read_json, write_json
 from w2s_core.training import environment
 from w2s_core.training.examples import BatchPlan, Example, encode_rows, plan_batches
@@ -43,6 +44,7 @@ class Site:
         device: "cpu", or "cuda", where activations are computed again on the way back (gradient checkpointing).
         micro_batch: rows in memory at once; their gradients are added up to a batch.
         checkpoint_s: seconds between checkpoints.
+        threads: of torch, on a CPU; None leaves them as they are.
     """
 
     bases: Mapping[str, str | Path]
@@ -51,6 +53,7 @@ class Site:
     device: str = "cpu"
     micro_batch: int | None = None
     checkpoint_s: float = CHECKPOINT_S
+    threads: Threads | None = None
 
 
 def train(
