@@ -59,7 +59,9 @@ class Machine:
                 threads with Ray.
         """
         if self.threads is not None and self.executor == "ray":
-            raise UserError("--threads: a Ray task has the one CPU that its step reserves: not with --executor ray")
+            raise UserError(
+                "--threads: a Ray task has the one CPU that its step reserves: not with --executor ray"
+            )
         if self.accelerate is not None:
             from w2s_core.training.accelerate_config import check_device, read_accelerate_config
 

@@ -86,8 +86,9 @@ class _ThreadsType(click.ParamType):
 def compute_options(command: F) -> F:
     """Where and how wide steps are computed; none of it changes a result.
 
-    `--workers`, `--threads`, `--executor`, `--address`, `--device`, `--micro-batch`, `--accelerate`, `--tensor-parallel`,
-    `--gpu-memory`. The command gets one argument, `machine: w2s_core.runs.Machine`, which can be had here.
+    `--workers`, `--threads`, `--executor`, `--address`, `--device`, `--micro-batch`, `--accelerate`,
+    `--tensor-parallel`, `--gpu-memory`. The command gets one argument, `machine: w2s_core.runs.Machine`, which can be
+    had here.
     """
     return _machine_options(command, lambda machine: machine.checked())
 

@@ -18,7 +18,7 @@ from w2s_core.files import read_json_object
 from w2s_core.load_errors import reason
 from w2s_core.models.base_files import base_ref as base_ref
 from w2s_core.models.base_files import check_base, check_code, check_config, check_tokenizer_class, is_plain
-from w2s_core.models.resident import resident
+from w2s_core.models.resident import kept_model
 from w2s_core.models.threads import Threads
 
 GPU_DRIVERS = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", "/dev/kfd")
@@ -125,11 +125,11 @@ class _Place:
         return self._threaded(_base(self.source, self.revision, loading, code=runs_code(self.ref)))
 
     def assembled(self, adapters: Sequence[Path]) -> Any:
-        """The base with these adapters merged, each on what the one before it gave. What is kept is not loaded again."""
+        """The base with these adapters merged, each on what the one before it gave; kept ones are not loaded again."""
         name = (self.ref, self.source, self.precision, *map(_digest, adapters))
         if not adapters:
-            return self._threaded(resident(name, self.load))
-        return self._threaded(resident(name, lambda: _merged(self.assembled(adapters[:-1]), adapters[-1])))
+            return self._threaded(kept_model(name, self.load))
+        return self._threaded(kept_model(name, lambda: _merged(self.assembled(adapters[:-1]), adapters[-1])))
 
     def _threaded(self, model: Any) -> Any:
         import torch

@@ -18,7 +18,7 @@ _kept: OrderedDict[Name, Any] = OrderedDict()
 """By what they were loaded from; the one that was used last stands last."""
 
 
-def resident(name: Name, load: Callable[[], Any]) -> Any:
+def kept_model(name: Name, load: Callable[[], Any]) -> Any:
     """A view of the model of this name, which is loaded where it is not kept. One over the limit is not kept."""
     if name in _kept:
         _kept.move_to_end(name)

@@ -13,9 +13,9 @@ from w2s_core.steps.common import (
     MODEL_CODE,
     MODEL_LIBRARIES,
     device_of,
+    rule_name,
     threads_of,
     threads_used,
-    rule_name,
 )
 
 
@@ -125,7 +125,5 @@ def _sampling_engine(ctx: Context, model: Path, engine: str, precision: str) -> 
             memory=ctx.runtime.get("gpu_memory", 0.9),
         )
     bases, device = ctx.runtime["bases"], device_of(ctx)
-    loaded, tokenizer = load_model(
-        model, bases, device=device, precision=precision, threads=threads_of(ctx)
-    )
+    loaded, tokenizer = load_model(model, bases, device=device, precision=precision, threads=threads_of(ctx))
     return TransformersEngine(loaded, tokenizer, batch_size=ctx.runtime.get("batch_size", 256))

@@ -8,7 +8,14 @@ from typing import Any, Literal
 
 from w2s_core.engine import Context, step
 from w2s_core.rows import Row, read_rows
-from w2s_core.steps.common import TRAINING_CODE, TRAINING_LIBRARIES, device_of, read_ids
+from w2s_core.steps.common import (
+    TRAINING_CODE,
+    TRAINING_LIBRARIES,
+    device_of,
+    read_ids,
+    threads_of,
+    threads_used,
+)
 
 Method = Literal["sft", "dpo", "orpo"]
 
@@ -105,10 +112,17 @@ def _train(
     take_out_settings()
     launch = ctx.runtime.get("accelerate")
     compute = partial(train_launched, Path(launch)) if launch else train
-    return compute(
-        model,
-        examples,
-        TrainSettings(method=method, seed=seed, **settings),
-        Site(ctx.runtime["bases"], ctx.out, ctx.work, device_of(ctx), ctx.runtime.get("micro_batch")),
-        ctx.progress,
+    site = Site(
+        ctx.runtime["bases"],
+        ctx.out,
+        ctx.work,
+        device_of(ctx),
+        ctx.runtime.get("micro_batch"),
+        threads=threads_of(ctx),
+        kept=ctx.kept,
+        warn=ctx.warn,
     )
+    trained = compute(
+        model, examples, TrainSettings(method=method, seed=seed, **settings), site, ctx.progress
+    )
+    return trained if launch else trained | threads_used(ctx)

@@ -57,7 +57,17 @@ class Attempts:
         self._emit({"event": "started", "key": key, "pid": os.getpid()})
         try:
             out = self._store.begin(key)
-            context = Context(key, out, self._store.work_folder(key), self._runtime, self._reporter(key))
+            context = Context(
+                key,
+                out,
+                self._store.work_folder(key),
+                self._runtime,
+                self._reporter(key),
+                self._store.kept_folder(handle),
+                lambda message: self._emit(
+                    {"event": "warning", "message": f"warning: {handle.name}: {message}"}
+                ),
+            )
             summary = handle.definition.function(
                 context, **handle.arguments(lambda parent: inputs[parent.key])
             )
