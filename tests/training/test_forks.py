@@ -91,7 +91,7 @@ def test_one_chain_gives_the_results_of_straight_trainings(store: Store, straigh
     store.train("a", job(method, 13))
     steps, summary = store.train("b", job(method, 27))
     assert steps == list(range(11, 28))
-    assert summary["extends"] == {"key": "a", "steps": 13, "from_step": 10}
+    assert summary["extends"] == {"key": "a", "steps": 13, "from_step": 10, "to": 27}
     assert store.out("b") == straight(method)
     steps, summary = store.train("c", job(method, 30))
     assert (steps[0], summary["extends"]["key"]) == (21, "b")

@@ -74,6 +74,9 @@ class Explanation:
         if self.manifest:
             manifest = self.manifest
             yield f"hit: made {manifest['started']} on {manifest['host']} in {manifest['duration_s']:.1f} s"
+            summary = manifest["summary"]
+            if isinstance(summary, dict) and (extends := summary.get("extends")):
+                yield f"extends {extends['key'][:12]} from {extends['steps']} to {extends['to']} steps"
         else:
             yield "miss: no result has this key"
         if self.other:

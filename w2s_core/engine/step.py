@@ -25,6 +25,7 @@ from w2s_core.engine.spec import Structure, leaves, map_leaves
 from w2s_core.engine.syntax import module_file
 from w2s_core.errors import UserError
 
+Length = Callable[[dict[str, Json]], tuple[dict[str, Json], float] | None]
 Call = tuple[bytes, tuple[int, ...]]
 
 _registry: dict[str, "StepDefinition"] = {}
@@ -45,6 +46,8 @@ def step(
     gpu: bool = False,
     gives: str | None = None,
     takes: Mapping[str, Sequence[str]] | None = None,
+    loads: str | None = None,
+    length: Length | None = None,
 ) -> Callable[[Callable[..., Any]], "StepDefinition"]:
     """Declare a function `(ctx, *, ...) -> JSON summary` as a step.
 
@@ -65,6 +68,9 @@ def step(
             whose result is of the kind of its input, says `KindOf("its parameter")`.
         takes: the kinds that a parameter allows, by its name, in no key: {"weak": ("responses",)}. Such a parameter
             must be given handles (or None where that is its default). A handle whose step declares no kind passes.
+        loads: the input whose model the step loads. One process takes steps with the same base in turn.
+        length: gives of the parameters what is left without the result's length, and that length; None where no longer
+            result could start from it. Of steps that differ in it alone the shorter goes first (`chains.py`).
 
     Raises:
         ValueError: the name is taken by another function, the signature is not of that form, `cpus` is below 1, or
@@ -78,6 +84,7 @@ def step(
             function, version, tuple(code), tuple(libraries), frozenset(unkeyed), dict(same_code or {})
         )
         definition.cpus, definition.gpu = cpus, gpu
+        definition.loads, definition.length = loads, length
         definition.declare_kinds(gives, takes or {})
         _register(definition)
         functools.update_wrapper(definition, function)
@@ -105,6 +112,8 @@ class StepDefinition:
         self.libraries = libraries
         self._same_code = same_code
         self.cpus, self.gpu = 1, False
+        self.loads: str | None = None
+        self.length: Length | None = None
         self.gives: str | None = None
         self.takes: dict[str, tuple[str, ...]] = {}
         self._defaults, self._required = parameters(function)
@@ -258,6 +267,15 @@ class Handle:
             source = self.inputs.get(gives)
             return source.kind if isinstance(source, Handle) else None
         return gives
+
+    @property
+    def stream(self) -> tuple[str, float] | None:
+        """A name for the result whatever its length, and its length, by what its step declares."""
+        measured = self.definition.length(self.params) if self.definition.length else None
+        if measured is None:
+            return None
+        rest, length = measured
+        return digest({**self._identity(), "params": rest}), length
 
     @property
     def title(self) -> str:

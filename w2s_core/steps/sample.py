@@ -54,6 +54,7 @@ def demonstrate(ctx: Context, *, questions: Path, responses: Path, rule: str, sh
     unkeyed=("w2s_core.sampling.limits", "w2s_core.sampling.generation_config"),
     gpu=True,
     gives="responses",
+    loads="model",
     takes={"model": ("model",), "questions": ("questions",), "demonstrations": ("demonstrations",)},
 )
 def sample(

@@ -20,6 +20,16 @@ from w2s_core.steps.common import (
 Method = Literal["sft", "dpo", "orpo"]
 
 
+def _length(params: dict[str, Any]) -> tuple[dict[str, Any], float] | None:
+    """A training's parameters without its length, and its length in steps or epochs; None where its schedule ends."""
+    settings = dict(params["settings"])
+    epochs, steps = settings.pop("epochs", None), settings.pop("max_steps", None)
+    if settings.get("scheduler") != "constant":
+        return None
+    settings["unit"] = "epochs" if steps is None else "steps"
+    return params | {"settings": settings}, epochs if steps is None else steps
+
+
 @step(
     version=1,
     code=TRAINING_CODE,
@@ -27,6 +37,8 @@ Method = Literal["sft", "dpo", "orpo"]
     unkeyed=("w2s_core.sampling",),
     gpu=True,
     gives="model",
+    loads="model",
+    length=_length,
     takes={
         "model": ("model",),
         "questions": ("questions",),
@@ -73,6 +85,8 @@ def sft(
     unkeyed=("w2s_core.sampling",),
     gpu=True,
     gives="model",
+    loads="model",
+    length=_length,
     takes={"model": ("model",), "questions": ("questions",), "pairs": ("pairs",)},
 )
 def prefer(

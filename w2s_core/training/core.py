@@ -87,7 +87,7 @@ def train(
     Returns:
         The summary: method, steps, rows, dropped_long, batch_size, tokens (read, padding not counted), seconds,
         loss_first and loss_last (means over a log entry), precision, quantization, processes, and mean completion
-        lengths in tokens; and "extends": whose state it started from, where it did.
+        lengths in tokens; and "extends": {"key", "steps", "from_step", "to"}, where it started from another's state.
 
     Raises:
         StopBranch: there are no rows.
@@ -116,7 +116,7 @@ def train(
         "loss_first": record.log[0]["loss"],
         "loss_last": record.log[-1]["loss"],
         **_mean_lengths(ready.examples),
-        **({"extends": record.origin} if record.origin else {}),
+        **({"extends": record.origin | {"to": ready.plan.steps}} if record.origin else {}),
     }
 
 
