@@ -1,4 +1,4 @@
-"""Trainings that extend each other, preference trainings from one model, threads for a large base: beside another build.
+"""Trainings that extend each other, preference trainings from one model, threads for a large base: beside a build.
 
 python benchmarks/forks.py [OLD] [--part lengths|preferences|threads] [--pairs N]
 
@@ -90,25 +90,16 @@ def graphs(part: str, big: str) -> Iterator[Any]:
 
 def targets(part: str, graph: Any) -> dict[str, Any]:
     """The steps of a graph that are computed, by label."""
-    if part == "lengths":
-        from w2s_core.engine.step import topological
-
-        steps = topological(graph.targets.values())
-        return {"sft": next(s for s in steps if s.params.get("columns") == ["solution"])}
-    if part == "preferences":
-        judged = {name.rpartition("/")[2]: handle for name, handle in graph.targets.items()}
-        return {
-            name: next(iter(handle.parents())).inputs["model"]
-            for name, handle in judged.items()
-            if name in ("dpo", "orpo")
-        }
-    greedy = next(handle for name, handle in graph.targets.items() if name.endswith("/zero_shot"))
-    ceiling = next(handle for name, handle in graph.targets.items() if name.endswith("/ceiling"))
-    sample = next(parent for parent in ceiling.parents() if parent.name == "sample")
-    return {
-        "sample": next(parent for parent in greedy.parents() if parent.name == "sample"),
-        "sft": sample.inputs["model"],
+    samples = {
+        label.rpartition("/")[2]: handle.inputs["responses"]
+        for label, handle in graph.targets.items()
+        if label.startswith("greedy/")
     }
+    if part == "lengths":
+        return {"sft": samples["weak_floor"].inputs["model"]}
+    if part == "preferences":
+        return {name: samples[name].inputs["model"] for name in ("dpo", "orpo") if name in samples}
+    return {"sample": samples["zero_shot"], "sft": samples["ceiling"].inputs["model"]}
 
 
 def compute(part: str, store: Path, big: str) -> None:
@@ -126,13 +117,26 @@ def compute(part: str, store: Path, big: str) -> None:
     if part == "threads":
         runtime["threads"] = [1, os.cpu_count()]
     clock, kept = Clock(), Store(store)
-    import torch
-
-    import w2s_core.training.trainers  # noqa: F401 - libraries are imported before the first step is timed
-
-    torch.set_num_threads(1)
+    warm_up(kept, runtime)
     run_graph(handles, kept, runtime=runtime, display=clock)
     print(json.dumps({label: measured(kept, handle, clock) for label, handle in handles.items()}))
+
+
+def warm_up(store: Any, runtime: dict[str, Any]) -> None:
+    """Have the libraries imported before the first step is timed."""
+    from w2s_core.engine import run_graph
+    from w2s_core.experiment import load_experiment
+    from w2s_core.runs import build_graph
+
+    fields = (
+        "weak_sft.max_steps=1",
+        "evaluation.samples=0",
+        "task.options.train_1=16",
+        "task.options.test=2",
+    )
+    graph = build_graph(load_experiment(EXPERIMENT, (*fields, "max_new_tokens=2")), "cpu")
+    targets = {name: graph.targets[name] for name in graph.targets if name.endswith("/weak_floor")}
+    run_graph(targets, store, runtime=runtime | {"bases": graph.bases}, display=Clock())
 
 
 def measured(store: Any, handle: Any, clock: Clock) -> dict[str, Any]:

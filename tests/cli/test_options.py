@@ -55,7 +55,7 @@ def test_every_option_arrives(machines: list[Machine]) -> None:
 
 def test_threads_are_as_given_or_follow_the_workers() -> None:
     machines: list[Machine] = []
-    command = click.command()(compute_options(machines.append))
+    command = click.command()(compute_options(lambda machine: machines.append(machine)))  # noqa: PLW0108 - by name
     for arguments in (["--threads", "3"], ["--threads", "auto", "--workers", "64"]):
         invoke(command, *arguments)
     assert [machine.runtime["threads"] for machine in machines] == [[3, 3], [1, max(1, cores() // 64)]]
