@@ -87,7 +87,7 @@ class Machine:
             "gpu_memory": self.gpu_memory,
             "accelerate": str(self.accelerate.resolve()) if self.accelerate else None,
         }
-        given = {name: value for name, value in options.items() if value is not None}
+        given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
         if self.executor == "local":
             given["threads"] = list(choose_threads(self.threads, self.workers or 1))
         return {"device": self.device, **given}

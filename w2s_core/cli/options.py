@@ -74,7 +74,7 @@ device_option = click.option(
 )
 
 
-class _ThreadsType(click.ParamType):
+class _ThreadsType(click.ParamType[int | None]):
     """`auto` (None), or a number from 1 to 1,024."""
 
     name = "auto|N"

@@ -46,8 +46,6 @@ def step(
     gpu: bool = False,
     gives: str | None = None,
     takes: Mapping[str, Sequence[str]] | None = None,
-    loads: str | None = None,
-    length: Length | None = None,
 ) -> Callable[[Callable[..., Any]], "StepDefinition"]:
     """Declare a function `(ctx, *, ...) -> JSON summary` as a step.
 
@@ -68,9 +66,6 @@ def step(
             whose result is of the kind of its input, says `KindOf("its parameter")`.
         takes: the kinds that a parameter allows, by its name, in no key: {"weak": ("responses",)}. Such a parameter
             must be given handles (or None where that is its default). A handle whose step declares no kind passes.
-        loads: the input whose model the step loads. One process takes steps with the same base in turn.
-        length: gives of the parameters what is left without the result's length, and that length; None where no longer
-            result could start from it. Of steps that differ in it alone the shorter goes first (`chains.py`).
 
     Raises:
         ValueError: the name is taken by another function, the signature is not of that form, `cpus` is below 1, or
@@ -84,7 +79,6 @@ def step(
             function, version, tuple(code), tuple(libraries), frozenset(unkeyed), dict(same_code or {})
         )
         definition.cpus, definition.gpu = cpus, gpu
-        definition.loads, definition.length = loads, length
         definition.declare_kinds(gives, takes or {})
         _register(definition)
         functools.update_wrapper(definition, function)
@@ -94,7 +88,13 @@ def step(
 
 
 class StepDefinition:
-    """A step: its function and what makes up its identity. Call it with keyword arguments to get a handle."""
+    """A step: its function and what makes up its identity. Call it with keyword arguments to get a handle.
+
+    Two attributes, set where the step is defined, tell the scheduler what goes well together (`chains.py`). loads: the
+    input whose model the step loads; one process takes steps of the same base in turn. length: gives of the parameters
+    what is left without the result's length, and that length, or None where no longer result could start from it; of
+    steps that differ in it alone the shorter goes first.
+    """
 
     def __init__(
         self,

@@ -54,7 +54,6 @@ def demonstrate(ctx: Context, *, questions: Path, responses: Path, rule: str, sh
     unkeyed=("w2s_core.sampling.limits", "w2s_core.sampling.generation_config"),
     gpu=True,
     gives="responses",
-    loads="model",
     takes={"model": ("model",), "questions": ("questions",), "demonstrations": ("demonstrations",)},
 )
 def sample(
@@ -106,6 +105,9 @@ def sample(
         "truncated": finishes.count("length"),
         **threads_used(ctx),
     }
+
+
+sample.loads = "model"
 
 
 def _sampling_engine(ctx: Context, model: Path, engine: str, precision: str) -> Any:

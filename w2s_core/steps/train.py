@@ -37,8 +37,6 @@ def _length(params: dict[str, Any]) -> tuple[dict[str, Any], float] | None:
     unkeyed=("w2s_core.sampling",),
     gpu=True,
     gives="model",
-    loads="model",
-    length=_length,
     takes={
         "model": ("model",),
         "questions": ("questions",),
@@ -85,8 +83,6 @@ def sft(
     unkeyed=("w2s_core.sampling",),
     gpu=True,
     gives="model",
-    loads="model",
-    length=_length,
     takes={"model": ("model",), "questions": ("questions",), "pairs": ("pairs",)},
 )
 def prefer(
@@ -106,6 +102,10 @@ def prefer(
         for row in read_rows(pairs / "rows.parquet")
     ]
     return _train(ctx, model, examples, method, settings, seed)
+
+
+sft.loads = prefer.loads = "model"
+sft.length = prefer.length = _length
 
 
 def _texts(row: Row, columns: Sequence[str]) -> Iterator[str]:

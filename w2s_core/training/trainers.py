@@ -264,7 +264,8 @@ class DPO(MeanOverPairs, DPOTrainer):
         self: Any, used: list[int], progress: Callable[[int, int], None]
     ) -> list[tuple[float, float]]:
         """The reference's log-probabilities of the chosen and the rejected response of these rows."""
-        size, both = self.args.per_device_train_batch_size, []
+        size = self.args.per_device_train_batch_size
+        both: list[tuple[float, float]] = []
         for start in range(0, len(used), size):
             rows = [self.train_dataset.rows[i] for i in used[start : start + size]]
             batch = self._prepare_inputs(self.data_collator(rows))
