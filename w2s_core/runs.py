@@ -12,7 +12,7 @@ from w2s_core.engine import Executor, Handle, Outcome, Store, make_display, run_
 from w2s_core.errors import UserError
 from w2s_core.experiment import Experiment, Split
 from w2s_core.models import base_ref, resolve_device
-from w2s_core.models.threads import choose_threads
+from w2s_core.models.machine import choose_threads
 from w2s_core.plugins import RECIPES, loaded_imports
 from w2s_core.recipes.recipe import Given, Outline, Recipe, outline_entry
 from w2s_core.recipes.record import model_name

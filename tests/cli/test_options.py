@@ -13,7 +13,7 @@ from w2s_core.cli.options import (
     unchecked_compute_options,
 )
 from w2s_core.errors import UserError
-from w2s_core.models.threads import cores
+from w2s_core.models.machine import cores
 from w2s_core.runs import Machine
 
 EVERY_OPTION = [

@@ -177,7 +177,7 @@ def test_only_the_same_training_is_extended(store: Store, change: str) -> None:
 
 
 def test_another_number_of_threads_or_rows_at_once_is_another_training(store: Store) -> None:
-    from w2s_core.models.threads import Threads
+    from w2s_core.models.machine import Threads
 
     store.train("a", job("sft", 13), threads=Threads(1, 1))
     assert store.train("b", job("sft", 14), threads=Threads(2, 2))[0][0] == 1
@@ -277,7 +277,7 @@ def test_threads_follow_the_base_and_what_the_user_gave(start: Start) -> None:
     import torch
 
     from w2s_core.models import load_model
-    from w2s_core.models.threads import LARGE, Threads, choose_threads, cores
+    from w2s_core.models.machine import LARGE, Threads, choose_threads, cores
 
     assert choose_threads(None, 1) == (1, cores())
     assert choose_threads(None, 1000) == (1, 1)

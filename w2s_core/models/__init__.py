@@ -18,8 +18,8 @@ from w2s_core.files import read_json_object
 from w2s_core.load_errors import reason
 from w2s_core.models.base_files import base_ref as base_ref
 from w2s_core.models.base_files import check_base, check_code, check_config, check_tokenizer_class, is_plain
+from w2s_core.models.machine import Threads
 from w2s_core.models.resident import kept_model
-from w2s_core.models.threads import Threads
 
 GPU_DRIVERS = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", "/dev/kfd")
 """A GPU that torch can use shows as one of these; where none is, importing torch to ask would cost seconds."""

@@ -5,13 +5,14 @@ moves or trains a view gives its parameters new storage, so that kept weights ne
 """
 
 import copy
-import os
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
-SHARE = 8
-"""Kept models take at most this part of the machine's memory: one eighth."""
+from w2s_core.models.machine import free_memory
+
+SHARE = 4
+"""A process keeps no more models than fit into this part of the memory that is free: a quarter."""
 
 Name = tuple[str, ...]
 _kept: OrderedDict[Name, Any] = OrderedDict()
@@ -36,8 +37,8 @@ def forget() -> None:
 
 
 def limit() -> int:
-    """The bytes that kept models may take together."""
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // SHARE
+    """The bytes that kept models may take together, now that they are loaded."""
+    return (free_memory() + _size(_kept.values())) // SHARE
 
 
 def _view(model: Any) -> Any:

@@ -5,7 +5,7 @@ from pathlib import Path
 from w2s_core.engine import Context
 from w2s_core.engine.reach import Reach
 from w2s_core.errors import UserError
-from w2s_core.models.threads import Threads
+from w2s_core.models.machine import Threads
 from w2s_core.plugins import RULES
 from w2s_core.rows import Row, read_rows
 

@@ -17,7 +17,7 @@ from w2s_core.engine import disk
 from w2s_core.engine.processor import processor_name
 from w2s_core.errors import UserError
 from w2s_core.models import load_model
-from w2s_core.models.threads import Threads
+from w2s_core.models.machine import Threads
 from w2s_core.rows import read_json, write_json
 from w2s_core.training import environment
 from w2s_core.training.examples import BatchPlan, Example, encode_rows, plan_batches
