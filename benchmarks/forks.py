@@ -4,8 +4,10 @@ python benchmarks/forks.py [OLD] [--part lengths|preferences|threads] [--pairs N
 
 OLD is a folder with that build's tree, or a commit (1b95f0f, where none of it was there). Each build computes the same
 steps with one worker in a process of its own, in turns; results are compared byte by byte where rounding is the same.
-Prints a table and writes benchmarks/forks.txt. `lengths` and `preferences` are processor seconds of the steps,
-`threads` seconds of the clock, which other processes on the machine disturb: its load stands beside them.
+Prints a table and writes benchmarks/forks.txt. `lengths` and `preferences` are processor seconds of the steps. For
+`threads` there are seconds of the clock, which other processes on the machine disturb (its load stands beside them), and
+the processor seconds of the step's main thread alone, its waiting for the others left out: what the clock would show if
+all cores were free and the shares equal.
 """
 
 import argparse
@@ -19,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -39,23 +42,28 @@ BIG |= {"num_key_value_heads": 3, "vocab_size": 49152, "max_position_embeddings"
 
 
 class Clock:
-    """A display that notes how long each step took: seconds of the clock, and of this process on the processor."""
+    """A display that notes how long each step took: on the clock, on the processor, and in the main thread alone."""
 
     def __init__(self) -> None:
-        self.taken: dict[str, tuple[float, float]] = {}
-        self._started: dict[str, tuple[float, float]] = {}
+        self.taken: dict[str, dict[str, float]] = {}
+        self._started: dict[str, dict[str, float]] = {}
 
     def begin(self, planned: Any, workers: int) -> None:
         """Nothing."""
 
     def event(self, event: dict[str, Any]) -> None:
         """A step began, or ended."""
-        now, key = (time.perf_counter(), time.process_time()), event.get("key", "")
+        now = {
+            "wall": time.perf_counter(),
+            "processor": time.process_time(),
+            "main thread": time.thread_time(),
+        }
+        key = event.get("key", "")
         if event["event"] == "started":
             self._started[key] = now
         elif event["event"] == "finished":
             before = self._started[key]
-            self.taken[key] = (now[0] - before[0], now[1] - before[1])
+            self.taken[key] = {name: now[name] - before[name] for name in now}
 
     def end(self, outcome: Any) -> None:
         """All steps have to have a result."""
@@ -141,17 +149,12 @@ def warm_up(store: Any, runtime: dict[str, Any]) -> None:
 
 def measured(store: Any, handle: Any, clock: Clock) -> dict[str, Any]:
     """A result's times, and a digest of its files."""
-    wall, processor = clock.taken[handle.key]
     files = {  # the wall clock stood in the files of some builds
         name: entry["sha256"]
         for name, entry in store.manifest(handle.key)["files"].items()
         if name != "training.json"
     }
-    return {
-        "wall": wall,
-        "processor": processor,
-        "files": hashlib.sha256(json.dumps(files).encode()).hexdigest(),
-    }
+    return clock.taken[handle.key] | {"files": hashlib.sha256(json.dumps(files).encode()).hexdigest()}
 
 
 def child(tree: Path, part: str, scratch: Path) -> dict[str, Any]:
@@ -167,7 +170,7 @@ def child(tree: Path, part: str, scratch: Path) -> dict[str, Any]:
                 str(scratch / "big"),
             ],
             cwd=tree,
-            env={**os.environ, "PYTHONPATH": str(tree), "HF_HUB_OFFLINE": "1"},
+            env={**os.environ, "PYTHONPATH": str(tree), "HF_HUB_OFFLINE": "1", "OMP_WAIT_POLICY": "passive"},
             check=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -189,7 +192,7 @@ def make_big(folder: Path) -> None:
 
 def compare(tree: Path, part: str, pairs: int, scratch: Path) -> Iterator[str]:
     """Lines about a part: for all its steps together, and for threads each kind by itself."""
-    unit = "wall" if part == "threads" else "processor"
+    units = ("wall", "main thread") if part == "threads" else ("processor",)
     runs: list[list[dict[str, Any]]] = [[], []]
     loads = []
     for pair in range(pairs):
@@ -199,11 +202,11 @@ def compare(tree: Path, part: str, pairs: int, scratch: Path) -> Iterator[str]:
     labels = list(runs[0][0])
     groups = {label: [label] for label in labels} if part == "threads" else {"": labels}
     yield PARTS[part]
-    for name, members in groups.items():
+    for (name, members), unit in product(groups.items(), units):
         old, new = ([sum(run[label][unit] for label in members) for run in build] for build in runs)
         ratio = statistics.median(b / a for a, b in zip(old, new, strict=True))
         yield (
-            f"  {name.split(':')[0]:12} {statistics.median(old):8.1f} s {statistics.median(new):8.1f} s"
+            f"  {name.partition(':')[0]:9} {unit:12} {statistics.median(old):8.1f} s {statistics.median(new):8.1f} s"
             f"   ratio {ratio:.3f} ({1 / ratio:.2f}x)"
         )
     if part != "threads":
