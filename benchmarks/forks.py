@@ -5,9 +5,9 @@ python benchmarks/forks.py [OLD] [--part lengths|preferences|threads] [--pairs N
 OLD is a folder with that build's tree, or a commit (1b95f0f, where none of it was there). Each build computes the same
 steps with one worker in a process of its own, in turns; results are compared byte by byte where rounding is the same.
 Prints a table and writes benchmarks/forks.txt. `lengths` and `preferences` are processor seconds of the steps. For
-`threads` there are seconds of the clock, which other processes on the machine disturb (its load stands beside them), and
-the processor seconds of the step's main thread alone, its waiting for the others left out: what the clock would show if
-all cores were free and the shares equal.
+`threads` there are seconds of the clock, which other processes on the machine disturb (its load stands beside them),
+and the processor seconds of the step's main thread alone, its waiting for the others left out: what the clock would
+show if all cores were free and the shares equal.
 """
 
 import argparse
