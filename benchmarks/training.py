@@ -134,7 +134,7 @@ def rows_for(method: str, count: int) -> list[dict[str, str]]:
 def compare(method: str, start: Path, bases: dict[str, Path], steps: int) -> dict[str, float]:
     settings = TrainSettings(method=method, learning_rate=1e-3, batch_size=BATCH, max_steps=steps)  # type: ignore[arg-type]
     with tempfile.TemporaryDirectory() as work, quiet():
-        ready = prepare(start, rows_for(method, 1000), settings, bases=bases, work=Path(work))
+        ready = prepare(start, rows_for(method, 1000), settings, Site(bases, Path(work), Path(work)))
         turns = TakeTurns(Bare(load_model(start, bases)[0], settings, steps), ready)
         ready.trainer.add_callback(turns)
         ready.trainer.train()

@@ -12,6 +12,7 @@ from w2s_core.engine import Executor, Handle, Outcome, Store, make_display, run_
 from w2s_core.errors import UserError
 from w2s_core.experiment import Experiment, Split
 from w2s_core.models import base_ref, resolve_device
+from w2s_core.models.machine import choose_threads
 from w2s_core.plugins import RECIPES, loaded_imports
 from w2s_core.recipes.recipe import Given, Outline, Recipe, outline_entry
 from w2s_core.recipes.record import model_name
@@ -37,6 +38,7 @@ class Machine:
         accelerate: a config of accelerate's, over whose processes trainings run.
         tensor_parallel: GPUs that vLLM spreads a model over.
         gpu_memory: share of each GPU's memory that vLLM may take.
+        threads: of each process on a CPU; None: one for small bases, the worker's share of the cores for large ones.
     """
 
     workers: int | None = None
@@ -47,13 +49,19 @@ class Machine:
     accelerate: Path | None = None
     tensor_parallel: int | None = None
     gpu_memory: float | None = None
+    threads: int | None = None
 
     def checked(self) -> "Machine":
         """The same.
 
         Raises:
-            UserError: an accelerate config that cannot be used: on this machine and device, or together with Ray.
+            UserError: an accelerate config that cannot be used: on this machine and device, or together with Ray; or
+                threads with Ray.
         """
+        if self.threads is not None and self.executor == "ray":
+            raise UserError(
+                "--threads: a Ray task has the one CPU that its step reserves: not with --executor ray"
+            )
         if self.accelerate is not None:
             from w2s_core.training.accelerate_config import check_device, read_accelerate_config
 
@@ -71,15 +79,17 @@ class Machine:
         return self.executor == "ray" or (self.workers or 1) > 1
 
     @property
-    def runtime(self) -> dict[str, int | float | str]:
-        """What steps find in `ctx.runtime`, besides where the base models lie: the device, and what was given."""
+    def runtime(self) -> dict[str, Any]:
+        """What steps find in `ctx.runtime`, besides where the base models lie: device, threads, and what was given."""
         options = {
             "micro_batch": self.micro_batch,
             "tensor_parallel": self.tensor_parallel,
             "gpu_memory": self.gpu_memory,
             "accelerate": str(self.accelerate.resolve()) if self.accelerate else None,
         }
-        given = {name: value for name, value in options.items() if value is not None}
+        given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+        if self.executor == "local":
+            given["threads"] = list(choose_threads(self.threads, self.workers or 1))
         return {"device": self.device, **given}
 
 

@@ -1,4 +1,4 @@
-"""The eight options of a machine reach a command as one value, and those of trackers as another."""
+"""The nine options of a machine reach a command as one value, and those of trackers as another."""
 
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from w2s_core.cli.options import (
     unchecked_compute_options,
 )
 from w2s_core.errors import UserError
+from w2s_core.models.machine import cores
 from w2s_core.runs import Machine
 
 EVERY_OPTION = [
@@ -43,13 +44,26 @@ def test_every_option_arrives(machines: list[Machine]) -> None:
         Machine(device="auto"),
         Machine(3, "ray", "auto", "cpu", 4, None, 2, 0.5),
     ]
-    assert machines[0].runtime == {"device": "auto"}
+    assert machines[0].runtime == {"device": "auto", "threads": [1, cores()]}
     assert machines[1].runtime == {
         "device": "cpu",
         "micro_batch": 4,
         "tensor_parallel": 2,
         "gpu_memory": 0.5,
     }
+
+
+def test_threads_are_as_given_or_follow_the_workers() -> None:
+    machines: list[Machine] = []
+    command = click.command()(compute_options(lambda machine: machines.append(machine)))  # noqa: PLW0108 - by name
+    for arguments in (["--threads", "3"], ["--threads", "auto", "--workers", "64"]):
+        invoke(command, *arguments)
+    assert [machine.runtime["threads"] for machine in machines] == [[3, 3], [1, max(1, cores() // 64)]]
+    for refused, reason in (("0", "0 is not in the range"), ("many", "'many' is not a valid integer")):
+        with pytest.raises(click.BadParameter, match=reason):
+            CliRunner().invoke(command, ["--threads", refused], catch_exceptions=False, standalone_mode=False)
+    with pytest.raises(UserError, match="--threads: a Ray task has the one CPU"):
+        invoke(command, "--threads", "2", "--executor", "ray")
 
 
 def test_a_command_may_take_a_machine_that_cannot_be_had_here(machines: list[Machine]) -> None:
@@ -98,6 +112,15 @@ def test_options_keep_their_order_in_the_help() -> None:
     command = click.command()(compute_options(tracker_options(lambda: None)))
     names = [parameter.name for parameter in command.params]
     assert names == [
-        *("workers", "executor", "address", "device", "micro_batch", "tensor_parallel", "gpu_memory"),
+        *(
+            "workers",
+            "threads",
+            "executor",
+            "address",
+            "device",
+            "micro_batch",
+            "tensor_parallel",
+            "gpu_memory",
+        ),
         *("accelerate", "wandb", "trackio", "online"),
     ]

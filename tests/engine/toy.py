@@ -77,6 +77,27 @@ def resuming(ctx: Context, *, crash: bool = True) -> dict[str, Any]:
     return put(ctx, int(checkpoint.read_text()) + 1)
 
 
+def _to(params: dict[str, Any]) -> tuple[dict[str, Any], float]:
+    return {name: value for name, value in params.items() if name != "to"}, params["to"]
+
+
+@step(version=1)
+def counted(ctx: Context, *, of: Path, to: int, fails: bool = False, seed: int = 0) -> dict[str, Any]:
+    """Counts from the furthest that a kept file says, and keeps where it ended."""
+    start = max((int(path.read_text()) for path in ctx.kept("counts").parent.glob("*/count")), default=0)
+    note(ctx, f"counted{start}-{to}")
+    if fails:
+        raise UserError("it fails")
+    kept = ctx.kept("counts")
+    kept.mkdir(parents=True)
+    (kept / "count").write_text(str(to))
+    ctx.warn(f"from {start}")
+    return put(ctx, to)
+
+
+counted.loads, counted.length = "of", _to
+
+
 @step(version=1)
 def deadly(ctx: Context) -> dict[str, Any]:
     os.kill(os.getpid(), signal.SIGKILL)

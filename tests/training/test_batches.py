@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.training.tiny import make_artifact, make_base, make_tokenizer, rows_for
-from w2s_core.training.core import Prepared, prepare
+from w2s_core.training.core import Prepared, Site, prepare
 from w2s_core.training.settings import TrainSettings
 
 TOKENIZERS = [(False, True), (True, True), (False, False), (True, False)]
@@ -23,7 +23,7 @@ def kind(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 def ready(kind: tuple[Any, ...], method: str, tmp_path: Path) -> Prepared:
     settings = TrainSettings(method=method, learning_rate=1e-2, batch_size=4, epochs=1)  # type: ignore[arg-type]
-    return prepare(kind[1], rows_for(method, 10), settings, bases=kind[2], work=tmp_path)
+    return prepare(kind[1], rows_for(method, 10), settings, Site(kind[2], tmp_path, tmp_path))
 
 
 def expected(bos: bool, row: dict[str, str], side: str) -> tuple[list[int], list[int]]:

@@ -45,7 +45,12 @@ def step_in(start: Start, folder: Path) -> Path:
     """Train as a step does. Returns the folder of the result."""
     (folder / "out").mkdir(parents=True)
     context = Context(
-        "key", folder / "out", folder / "work", {"bases": start[1], "device": "cpu"}, lambda report: None
+        "key",
+        folder / "out",
+        folder / "work",
+        {"bases": start[1], "device": "cpu"},
+        lambda report: None,
+        folder / "kept",
     )
     chosen = settings().model_dump(exclude={"method", "seed", "beta"})
     _train(context, start[0], [dict(row) for row in sums(16)], "sft", chosen, 0)

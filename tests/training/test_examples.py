@@ -120,6 +120,7 @@ def test_fewer_rows_than_a_batch_make_a_batch_of_all() -> None:
         ({"beta": math.inf}, "'beta': should be a finite number"),
         ({"batch_size": -1}, "'batch_size': should be greater than or equal to 1"),
         ({"warmup_ratio": 1.0}, "'warmup_ratio': should be less than 1"),
+        ({"warmup_steps": -1}, "'warmup_steps': should be greater than or equal to 0"),
         ({"weight_decay": -0.1}, "'weight_decay': should be greater than or equal to 0"),
         ({"weight_decay": math.inf}, "'weight_decay': should be a finite number"),
         ({"max_length": 1}, "'max_length': should be greater than or equal to 2"),

@@ -26,6 +26,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "lora_dropout": {"lora_dropout": 0.3},
     "beta": {"method": "dpo", "beta": 0.5},
     "warmup_ratio": {"warmup_ratio": 0.5},
+    "warmup_steps": {"warmup_steps": 3},
     "scheduler": {"scheduler": "linear"},
     "weight_decay": {"weight_decay": 0.1},
     "max_length": {"max_length": 30},

@@ -9,7 +9,7 @@ import torch
 
 from tests.training.tiny import rows_for
 from w2s_core.training import trainers
-from w2s_core.training.core import prepare
+from w2s_core.training.core import Site, prepare
 from w2s_core.training.quicken import Linear, QuickLinear
 from w2s_core.training.settings import TrainSettings
 
@@ -23,7 +23,7 @@ def ready(start: Start, method: str, tmp_path: Path, **change: Any) -> Any:
         **{"method": method, "learning_rate": 1e-2, "batch_size": 4, "epochs": 1, "beta": BETA, "lora_r": 4}
         | change
     )
-    trainer = prepare(start[0], rows_for(method, 4), settings, bases=start[1], work=tmp_path).trainer
+    trainer = prepare(start[0], rows_for(method, 4), settings, Site(start[1], tmp_path, tmp_path)).trainer
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for name, weight in trainer.model.named_parameters():

@@ -74,11 +74,21 @@ device_option = click.option(
 )
 
 
+class _ThreadsType(click.ParamType[int | None]):
+    """`auto` (None), or a number from 1 to 1,024."""
+
+    name = "auto|N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
+        return None if value == "auto" else click.IntRange(1, 1024).convert(value, param, ctx)
+
+
 def compute_options(command: F) -> F:
     """Where and how wide steps are computed; none of it changes a result.
 
-    `--workers`, `--executor`, `--address`, `--device`, `--micro-batch`, `--accelerate`, `--tensor-parallel`,
-    `--gpu-memory`. The command gets one argument, `machine: w2s_core.runs.Machine`, which can be had here.
+    `--workers`, `--threads`, `--executor`, `--address`, `--device`, `--micro-batch`, `--accelerate`,
+    `--tensor-parallel`, `--gpu-memory`. The command gets one argument, `machine: w2s_core.runs.Machine`, which can be
+    had here.
     """
     return _machine_options(command, lambda machine: machine.checked())
 
@@ -98,11 +108,12 @@ def _machine_options(command: F, check: Callable[["Machine"], "Machine"]) -> F:
         accelerate: Path | None,
         tensor_parallel: int | None,
         gpu_memory: float | None,
+        threads: int | None,
     ) -> dict[str, Any]:
         from w2s_core.runs import Machine
 
         machine = Machine(
-            workers, executor, address, device, micro_batch, accelerate, tensor_parallel, gpu_memory
+            workers, executor, address, device, micro_batch, accelerate, tensor_parallel, gpu_memory, threads
         )
         return {"machine": check(machine)}
 
@@ -111,6 +122,13 @@ def _machine_options(command: F, check: Callable[["Machine"], "Machine"]) -> F:
         gather,
         click.option(
             "--workers", type=click.IntRange(1, 64), help="Processes side by side (Ray: CPUs to use)."
+        ),
+        click.option(
+            "--threads",
+            type=_ThreadsType(),
+            default="auto",
+            show_default=True,
+            help="CPU threads of each process; auto: 1 for small bases, cores / workers for large ones.",
         ),
         click.option(
             "--executor",

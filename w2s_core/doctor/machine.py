@@ -21,6 +21,7 @@ from w2s_core.cli.render import size
 from w2s_core.errors import UserError
 from w2s_core.experiment import Experiment
 from w2s_core.models import GPU_DRIVERS, resolve_device
+from w2s_core.models.machine import cores, free_memory
 from w2s_core.plugins import RECIPES
 
 Status = Literal["ok", "missing", "unknown"]
@@ -156,33 +157,6 @@ def _version(name: str) -> str | None:
 def _processor() -> Check:
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return Check("ok", "processor", f"{cores()} cores, {size(free_memory())} of {size(total)} memory free")
-
-
-def cores() -> int:
-    """The CPUs that this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on macOS
-        return os.cpu_count() or 1
-
-
-def free_memory() -> int:
-    """Bytes of memory that a new process can have: what the system calls available, within the container's limit."""
-    free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    for line in _lines("/proc/meminfo"):
-        if line.startswith("MemAvailable:"):
-            free = int(line.split()[1]) * 1024
-    limit, used = _lines("/sys/fs/cgroup/memory.max"), _lines("/sys/fs/cgroup/memory.current")
-    if limit and used and limit[0].isdigit():
-        free = min(free, max(0, int(limit[0]) - int(used[0])))
-    return free
-
-
-def _lines(path: str) -> list[str]:
-    try:
-        return Path(path).read_text().splitlines()
-    except OSError:
-        return []
 
 
 def gpu_checks() -> Iterator[Check]:

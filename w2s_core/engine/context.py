@@ -1,5 +1,6 @@
 """What a step's function gets besides its arguments."""
 
+import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -36,6 +37,7 @@ class Context:
         runtime: what may differ between runs without changing a result (device, batch sizes, model folders).
         earlier: results of which the step may take over what they hold, see `extending`; it notes in `taken`, by their
             keys, the share of their work that it took over, and in words for people what that was.
+        warn: tells the user a line.
     """
 
     def __init__(
@@ -45,15 +47,25 @@ class Context:
         work: Path,
         runtime: Mapping[str, Any],
         report: Callable[[dict[str, Any]], None],
+        kept: Path,
         earlier: Sequence[Earlier] = (),
+        warn: Callable[[str], None] = disk.warn,
     ) -> None:
         self.key, self.out, self.work, self.runtime = key, out, work / "scratch", runtime
         self.earlier = earlier
         self.taken: dict[str, tuple[float, str]] = {}
         self._record = work / "progress.json"
-        self._report = report
+        self._report, self.warn, self._kept = report, warn, kept
         self._last = 0.0
         self.work.mkdir(parents=True, exist_ok=True)
+
+    def kept(self, name: str) -> Path:
+        """A folder for what later steps of the same code may use again; `name` says all else that it stands on.
+
+        It is named after this step's key, and the folders of other keys under the same name lie beside it. What is in
+        them may vanish at any time: `gc` deletes what was kept by keys that nothing needs.
+        """
+        return self._kept / hashlib.sha256(name.encode()).hexdigest()[:32] / self.key
 
     def progress(self, done: float, total: float | None = None, unit: str = "", note: str = "") -> None:
         """Tell how far the step is: `progress(120, 1000, "questions", "loss 0.31")`. Cheap enough to call

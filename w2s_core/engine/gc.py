@@ -72,6 +72,7 @@ def collect(store: Store, *, dry_run: bool = False, empty_trash: bool = False) -
                 _remove(leftover)
         if not dry_run:
             _remove_dead_locks(store)
+            _remove_empty(store.root / "kept")
         if garbage.emptied:
             _forget_contents(store)
         return garbage
@@ -268,6 +269,9 @@ def _leftovers(store: Store, needed: set[str]) -> Iterator[Path]:
         useless = path.name not in needed or store.has(path.name)
         if useless and not locks.is_held(store.lock_path(path.name)):
             yield path
+    for path in (store.root / "kept").glob("*/*/*"):
+        if path.name not in needed and not locks.is_held(store.lock_path(path.name)):
+            yield path
 
 
 def _is_stale(path: Path) -> bool:
@@ -280,6 +284,14 @@ def _remove_dead_locks(store: Store) -> None:
     for path in (store.root / "locks").glob("*.lock"):
         if path != gc_lock(store) and path.is_file() and (lock := locks.try_lock(path)):
             lock.release()
+
+
+def _remove_empty(folder: Path) -> None:
+    """Remove the folders in a folder that hold nothing any more, but for those that were just made."""
+    for path in sorted(folder.rglob("*"), reverse=True):
+        if _is_stale(path):
+            with suppress(OSError):
+                path.rmdir()
 
 
 def _remove(path: Path) -> None:

@@ -150,7 +150,7 @@ class _Means:
             return RayExecutor(targets, store, session, runtime, emit, self.workers, self.imports)
         if self.workers and self.workers > 1:
             return Workers(self.workers, targets, store, session, runtime, emit, self.imports)
-        return Loop(targets, store, session, runtime, emit)
+        return Loop(targets, store, session, runtime, emit, alone=True)
 
 
 def _compute(

@@ -25,6 +25,7 @@ from w2s_core.engine.spec import Structure, leaves, map_leaves
 from w2s_core.engine.syntax import module_file
 from w2s_core.errors import UserError
 
+Length = Callable[[dict[str, Json]], tuple[dict[str, Json], float] | None]
 Call = tuple[bytes, tuple[int, ...]]
 
 _registry: dict[str, "StepDefinition"] = {}
@@ -103,7 +104,13 @@ def extending(*names: str) -> "Callable[[StepDefinition], StepDefinition]":
 
 
 class StepDefinition:
-    """A step: its function and what makes up its identity. Call it with keyword arguments to get a handle."""
+    """A step: its function and what makes up its identity. Call it with keyword arguments to get a handle.
+
+    Two attributes, set where the step is defined, tell the scheduler what goes well together (`chains.py`). loads: the
+    input whose model the step loads; one process takes steps of the same base in turn. length: gives of the parameters
+    what is left without the result's length, and that length, or None where no longer result could start from it; of
+    steps that differ in it alone the shorter goes first.
+    """
 
     def __init__(
         self,
@@ -122,6 +129,8 @@ class StepDefinition:
         self._same_code = same_code
         self.cpus, self.gpu = 1, False
         self.extends: tuple[str, ...] = ()
+        self.loads: str | None = None
+        self.length: Length | None = None
         self.gives: str | None = None
         self.takes: dict[str, tuple[str, ...]] = {}
         self._defaults, self._required = parameters(function)
@@ -281,6 +290,15 @@ class Handle:
             source = self.inputs.get(gives)
             return source.kind if isinstance(source, Handle) else None
         return gives
+
+    @property
+    def stream(self) -> tuple[str, float] | None:
+        """A name for the result whatever its length, and its length, by what its step declares."""
+        measured = self.definition.length(self.params) if self.definition.length else None
+        if measured is None:
+            return None
+        rest, length = measured
+        return digest({**self._identity(), "params": rest}), length
 
     @property
     def title(self) -> str:

@@ -5,6 +5,7 @@ objects/<k[:2]>/<key>/     a result: its files and manifest.json, moved here as 
 accepted/<step>/<new>.json the user's word that results made under older code stand (`accepted.py`)
 refs/<name>.json           a run, say: any JSON; each key in it keeps that result from `gc`
 tmp/<key>.<random>/        a result in the making
+kept/<fingerprint>/<name>/<key>/  what steps of the same code may use again (`Context.kept`): training states
 work/<key>/                scratch (checkpoints) and progress.json of a step; survives a kill, ends with the commit
 locks/<key>.lock           held by the process that computes the step
 graphs/<digest>.json       {key: [input keys]} of runs, so that `gc` knows what an unfinished run still needs
@@ -51,6 +52,7 @@ MANIFEST = "manifest.json"
 FOLDERS = (
     *("objects", "refs", "tmp", "work", "locks", "graphs", "sessions", "quarantine", "logs", "trash"),
     "contents",
+    "kept",
 )
 KEY = re.compile(r"[0-9a-f]{64}")
 DEEPEST = 20  # folders within a result; steps nest two or three
@@ -216,6 +218,10 @@ class Store:
     def work_folder(self, key: str) -> Path:
         """The scratch folder of a key, with its progress.json."""
         return self.root / "work" / key
+
+    def kept_folder(self, handle: Handle) -> Path:
+        """Where steps of this code keep what later ones may use again."""
+        return self.root / "kept" / handle.definition.fingerprint[:32]
 
     def log_path(self, key: str) -> Path:
         """Where the traceback of a failed step goes."""

@@ -7,12 +7,13 @@ tells it how they went.
 import heapq
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from w2s_core.engine import locks
+from w2s_core.engine.chains import base_of, shorter
 from w2s_core.engine.context import read_progress
 from w2s_core.engine.planning import Estimates, distinct, needed
 from w2s_core.engine.session import Ending, Session
@@ -70,12 +71,22 @@ class Walk:
         self._store, self._session, self._emit, self._needs = store, session, emit, needs
         self._urgency = urgencies(self.handles, Estimates(store))
         self._rank = ranks(targets)
+        self._shorter = shorter(self.handles)
+        self._longer = {key: longer for longer, key in self._shorter.items()}
+        for longer in reversed(
+            self._shorter
+        ):  # what a step starts from goes before it, whichever run it is of
+            key = self._shorter[longer]
+            self._rank[key] = min(self._rank[key], self._rank[longer])
+            self._urgency[key] += self._urgency[longer]
+        self._bases = {key: base_of(handle) for key, handle in self.handles.items()}
+        self._base: str | None = None
         self._dependants: dict[str, list[str]] = defaultdict(list)
         for key, handle in self.handles.items():
             for parent in {parent.key for parent in handle.parents()}:
                 self._dependants[parent].append(key)
         self._blocking: dict[str, int] = {}
-        self._ready: dict[Needs, list[tuple[int, float, str]]] = {}
+        self._ready: dict[tuple[Needs, str | None], list[tuple[int, float, str]]] = {}
         self._held: list[str] = []
         self._told: dict[str, float] = {}
 
@@ -91,18 +102,31 @@ class Walk:
         self._ready, self._held = {}, []
         for key in self.open:
             parents = {parent.key for parent in self.handles[key].parents()}
-            self._blocking[key] = len(parents & self.open)
+            self._blocking[key] = len(parents & self.open) + (self._shorter.get(key) in self.open)
         for key in [key for key in self.open if not self._blocking[key]]:
             self.push(key)
         for key in [*self.outcome.failed, *self.outcome.stopped]:
             if key in self.open:
                 self._close(key)
 
-    def next(self, fits: Callable[[Needs], bool] = lambda needs: True) -> str | None:
-        """The most urgent ready step among those whose needs fit; it is taken out. None: there is none."""
-        while heaps := [heap for needs, heap in self._ready.items() if heap and fits(needs)]:
-            key = heapq.heappop(min(heaps, key=lambda heap: heap[0]))[-1]
+    def next(
+        self, fits: Callable[[Needs], bool] = lambda needs: True, *, same_base: bool = False
+    ) -> str | None:
+        """The most urgent ready step among those whose needs fit; it is taken out. None: there is none.
+
+        `same_base`: of the same run's, first those that load what the step before them loaded.
+        """
+
+        def place(entry: tuple[tuple[Needs, str | None], list[tuple[int, float, str]]]) -> Any:
+            (_, base), heap = entry
+            rank, *rest = heap[0]
+            return rank, same_base and base != self._base, *rest
+
+        while heaps := [entry for entry in self._ready.items() if entry[1] and fits(entry[0][0])]:
+            (_, base), heap = min(heaps, key=place)
+            key = heapq.heappop(heap)[-1]
             if key in self.open and not self.settled(key):
+                self._base = base or self._base
                 return key
         return None
 
@@ -113,7 +137,7 @@ class Walk:
 
     def push(self, key: str) -> None:
         """A step is ready."""
-        heap = self._ready.setdefault(self._needs(self.handles[key]), [])
+        heap = self._ready.setdefault((self._needs(self.handles[key]), self._bases[key]), [])
         heapq.heappush(heap, (self._rank[key], -self._urgency[key], key))
 
     def hold(self, key: str, lock: Path | None = None) -> None:
@@ -157,11 +181,20 @@ class Walk:
         if key not in self.open:
             return
         self.open.discard(key)
-        for name in self._dependants[key]:
-            if name in self.open:
-                self._blocking[name] -= 1
-                if not self._blocking[name]:
-                    self.push(name)
+        for name in (*self._dependants[key], *self._follower(key)):
+            self._unblock(name)
+
+    def _follower(self, key: str) -> Iterator[str]:
+        """The step that was to start where this one ends."""
+        if key in self._longer:
+            yield self._longer[key]
+
+    def _unblock(self, key: str) -> None:
+        """What a step waited for came to an end."""
+        if key in self.open:
+            self._blocking[key] -= 1
+            if not self._blocking[key]:
+                self.push(key)
 
     def end(self, key: str, ending: Ending) -> None:
         """Note a step's end without a result, and stop all that need it."""
@@ -185,7 +218,10 @@ class Walk:
         queue = [key]
         while queue:
             closing = queue.pop()
-            self.open.discard(closing)
+            if closing in self.open:
+                self.open.discard(closing)
+                for longer in self._follower(closing):
+                    self._unblock(longer)
             for name in self._dependants[closing]:
                 if name in self.open:
                     self.outcome.stopped[name] = f"{NEEDS}{origin.label}: {reason}"

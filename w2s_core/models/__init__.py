@@ -7,19 +7,25 @@ machine is no part of it. Only safetensors are read. Code of a checkpoint is run
 `trust_remote_code: true`; the base's name then says so too ("sha256+code:", "hub+code:").
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from w2s_core.engine import disk
 from w2s_core.errors import UserError
 from w2s_core.files import read_json_object
 from w2s_core.load_errors import reason
 from w2s_core.models.base_files import base_ref as base_ref
 from w2s_core.models.base_files import check_base, check_code, check_config, check_tokenizer_class, is_plain
+from w2s_core.models.machine import Threads
+from w2s_core.models.resident import kept_model
 
 GPU_DRIVERS = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", "/dev/kfd")
 """A GPU that torch can use shows as one of these; where none is, importing torch to ask would cost seconds."""
+
+
+ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 
 def runs_code(ref: str) -> bool:
@@ -72,12 +78,14 @@ def load_model(
     device: str = "cpu",
     precision: str = "float32",
     quantization: str | None = None,
+    threads: Threads | None = None,
 ) -> tuple[Any, Any]:
     """An artifact's model, all adapters merged, in evaluation mode on `device`, and its tokenizer.
 
     bases: where each base that an artifact may name lies (a folder, or a hub id). precision: the type of the weights
     and of the merging. quantization: None, or "nf4..." for weights of 4 bits, to which adapters are merged by making
-    them whole and rounding again. Raises UserError, one line, for everything that is wrong with the files.
+    them whole and rounding again. threads: what this process goes on with where the device is a CPU. Raises UserError,
+    one line, for everything that is wrong with the files.
     """
     import torch
 
@@ -88,11 +96,52 @@ def load_model(
     source, revision = _source(artifact["base"], bases)
     code = runs_code(artifact["base"])
     tokenizer = _tokenizer(source, revision, code=code)
-    model = _base(source, revision, _loading(precision, device if quantization else None), code=code)
+    place = _Place(artifact["base"], source, revision, precision, device if quantization else None, threads)
+    adapters = [folder / name for name in artifact["adapters"]]
+    if code or quantization or torch.distributed.is_initialized():
+        model = place.load()
+        for adapter in adapters if _has_weights() else ():
+            model = _merged(model, adapter)
+    else:
+        model = place.assembled(adapters)
     _check_vocabulary(source, model.config, tokenizer)
-    for name in artifact["adapters"] if _has_weights() else ():
-        model = _merged(model, folder / name)
     return (model if quantization else model.to(device)).eval(), tokenizer
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A base that is to be loaded, and how."""
+
+    ref: str
+    source: str
+    revision: str | None
+    precision: str
+    quantized_on: str | None
+    threads: Threads | None
+
+    def load(self) -> Any:
+        """The base, from its files."""
+        loading = _loading(self.precision, self.quantized_on)
+        return self._threaded(_base(self.source, self.revision, loading, code=runs_code(self.ref)))
+
+    def assembled(self, adapters: Sequence[Path]) -> Any:
+        """The base with these adapters merged, each on what the one before it gave; kept ones are not loaded again."""
+        name = (self.ref, self.source, self.precision, *map(_digest, adapters))
+        if not adapters:
+            return self._threaded(kept_model(name, self.load))
+        return self._threaded(kept_model(name, lambda: _merged(self.assembled(adapters[:-1]), adapters[-1])))
+
+    def _threaded(self, model: Any) -> Any:
+        import torch
+
+        if self.threads:
+            torch.set_num_threads(self.threads.of(model.num_parameters()))
+        return model
+
+
+def _digest(adapter: Path) -> str:
+    """A name for an adapter by its content."""
+    return "".join(disk.sha256_file(adapter / name) for name in ADAPTER_FILES if (adapter / name).is_file())
 
 
 def _has_weights() -> bool:
@@ -302,7 +351,7 @@ def _merged(model: Any, adapter: Path) -> Any:
     """The model with a LoRA adapter's product added to its weights."""
     from peft import PeftModel
 
-    for name in ("adapter_config.json", "adapter_model.safetensors"):
+    for name in ADAPTER_FILES:
         if not (adapter / name).is_file():
             raise UserError(f"{adapter}: not an adapter, {name} is missing")
     try:

@@ -5,8 +5,9 @@ from pathlib import Path
 from w2s_core.engine import Context
 from w2s_core.engine.reach import Reach
 from w2s_core.errors import UserError
+from w2s_core.models.machine import Threads
 from w2s_core.plugins import RULES
-from w2s_core.rows import read_rows
+from w2s_core.rows import Row, read_rows
 
 Responses = dict[str, list[str]]
 ANSWER_CODE = ("w2s_core.answers",)
@@ -59,12 +60,21 @@ def read_ids(folder: Path) -> set[str]:
 
 
 def device_of(ctx: Context) -> str:
-    """Where to compute. On a CPU one thread a process: then the number of workers cannot change a bit."""
-    import torch
-
+    """Where to compute."""
     from w2s_core.models import resolve_device
 
-    device = resolve_device(str(ctx.runtime.get("device", "auto")))
-    if device == "cpu":
-        torch.set_num_threads(1)
-    return device
+    return resolve_device(str(ctx.runtime.get("device", "auto")))
+
+
+def threads_of(ctx: Context) -> Threads | None:
+    """How many threads torch gets; None on a GPU. A small base has one unless the user says otherwise: then the number
+    of workers cannot change a bit.
+    """
+    return Threads(*ctx.runtime.get("threads", ())) if device_of(ctx) == "cpu" else None
+
+
+def threads_used(ctx: Context) -> Row:
+    """What a summary says of it: rounding follows the number."""
+    import torch
+
+    return {"threads": torch.get_num_threads()} if device_of(ctx) == "cpu" else {}

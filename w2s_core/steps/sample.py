@@ -16,6 +16,8 @@ from w2s_core.steps.common import (
     MODEL_LIBRARIES,
     device_of,
     rule_name,
+    threads_of,
+    threads_used,
 )
 
 
@@ -111,7 +113,11 @@ def sample(
         "responses": len(finishes),
         "tokens": sum(sum(row["tokens"]) for row in rows),
         "truncated": finishes.count("length"),
+        **threads_used(ctx),
     }
+
+
+sample.loads = "model"
 
 
 Known = dict[tuple[str, str], list[Any]]
@@ -173,5 +179,5 @@ def _sampling_engine(ctx: Context, model: Path, engine: str, precision: str) -> 
             memory=ctx.runtime.get("gpu_memory", 0.9),
         )
     bases, device = ctx.runtime["bases"], device_of(ctx)
-    loaded, tokenizer = load_model(model, bases, device=device, precision=precision)
+    loaded, tokenizer = load_model(model, bases, device=device, precision=precision, threads=threads_of(ctx))
     return TransformersEngine(loaded, tokenizer, batch_size=ctx.runtime.get("batch_size", 256))

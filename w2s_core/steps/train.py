@@ -8,9 +8,26 @@ from typing import Any, Literal
 
 from w2s_core.engine import Context, step
 from w2s_core.rows import Row, read_rows
-from w2s_core.steps.common import TRAINING_CODE, TRAINING_LIBRARIES, device_of, read_ids
+from w2s_core.steps.common import (
+    TRAINING_CODE,
+    TRAINING_LIBRARIES,
+    device_of,
+    read_ids,
+    threads_of,
+    threads_used,
+)
 
 Method = Literal["sft", "dpo", "orpo"]
+
+
+def _length(params: dict[str, Any]) -> tuple[dict[str, Any], float] | None:
+    """A training's parameters without its length, and its length in steps or epochs; None where its schedule ends."""
+    settings = dict(params["settings"])
+    epochs, steps = settings.pop("epochs", None), settings.pop("max_steps", None)
+    if settings.get("scheduler") != "constant":
+        return None
+    settings["unit"] = "epochs" if steps is None else "steps"
+    return params | {"settings": settings}, epochs if steps is None else steps
 
 
 @step(
@@ -87,6 +104,10 @@ def prefer(
     return _train(ctx, model, examples, method, settings, seed)
 
 
+sft.loads = prefer.loads = "model"
+sft.length = prefer.length = _length
+
+
 def _texts(row: Row, columns: Sequence[str]) -> Iterator[str]:
     """The training texts that a row gives."""
     for column in columns:
@@ -105,10 +126,20 @@ def _train(
     take_out_settings()
     launch = ctx.runtime.get("accelerate")
     compute = partial(train_launched, Path(launch)) if launch else train
-    return compute(
-        model,
-        examples,
-        TrainSettings(method=method, seed=seed, **settings),
-        Site(ctx.runtime["bases"], ctx.out, ctx.work, device_of(ctx), ctx.runtime.get("micro_batch")),
-        ctx.progress,
+    site = Site(
+        ctx.runtime["bases"],
+        ctx.out,
+        ctx.work,
+        device_of(ctx),
+        ctx.runtime.get("micro_batch"),
+        threads=threads_of(ctx),
+        kept=ctx.kept,
+        warn=ctx.warn,
     )
+    trained = compute(
+        model, examples, TrainSettings(method=method, seed=seed, **settings), site, ctx.progress
+    )
+    if origin := trained.pop("extends", None):
+        share = origin["from_step"] / origin["steps"]
+        ctx.taken[origin["key"]] = share, f"from {origin['steps']} to {origin['to']} steps"
+    return trained if launch else trained | threads_used(ctx)

@@ -1,10 +1,11 @@
 """Checkpoints of a training: one safetensors file and one JSON file, complete or absent.
 
 Transformers would write optimiser, scheduler and random state with torch.save, which pickles. Here they are tensors in
-state.safetensors and plain values in trainer_state.json and checkpoint.json; the latter also holds the digest of the
-tensors, and the digest of what was being trained. A checkpoint is written beside its place and renamed into it.
+state.safetensors and plain values in trainer_state.json and checkpoint.json; the latter also holds digests of all of
+them, and of what was being trained. A checkpoint is written beside its place and renamed into it.
 """
 
+import hashlib
 import json
 import shutil
 from contextlib import suppress
@@ -40,14 +41,18 @@ def save(trainer: Any, folder: Path) -> None:
     fresh.mkdir(parents=True)
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, fresh / TENSORS)
     trainer.state.save_to_json(str(fresh / STATE))
+    step = trainer.state.global_step
     record = {
         "request": trainer.request,
+        "steps": trainer.plan.steps,
+        "past": trainer.plan.past(step),
         "tensors": disk.sha256_file(fresh / TENSORS),
+        "state": disk.sha256_file(fresh / STATE),
         "groups": optimizer["param_groups"],
         "scheduler": trainer.lr_scheduler.state_dict(),
         "record": trainer.record.state(),
     }
-    (fresh / RECORD).write_text(json.dumps(record))
+    (fresh / RECORD).write_text(json.dumps(record | {"digest": _digest(record)}))
     for path in (*fresh.iterdir(), fresh):
         disk.fsync(path)
     fresh.rename(target)
@@ -61,16 +66,34 @@ def latest(folder: Path, request: str) -> tuple[Path, dict[str, Any]] | None:
     """The newest whole checkpoint of this very request, with its record; torn or foreign ones are passed over."""
     candidates = []
     for path in folder.glob("checkpoint-*"):
-        with suppress(OSError, ValueError, KeyError):
-            record = json.loads((path / RECORD).read_text())
-            step = int(path.name.removeprefix("checkpoint-"))
-            if record["request"] == request and record["tensors"] == disk.sha256_file(path / TENSORS):
-                json.loads((path / STATE).read_text())
-                candidates.append((step, path, record["record"]))
+        with suppress(ValueError):  # one that is being written
+            if record := read(path, request):
+                candidates.append((step_of(path), path, record["record"]))
     if not candidates:
         return None
     _, newest, log = max(candidates, key=lambda candidate: candidate[0])
     return newest, log
+
+
+def step_of(path: Path) -> int:
+    """The step that a checkpoint is named after. Raises ValueError for one that is being written."""
+    return int(path.name.removeprefix("checkpoint-"))
+
+
+def read(path: Path, request: str) -> dict[str, Any] | None:
+    """The record of a checkpoint; None where it is torn, damaged or of another request."""
+    with suppress(OSError, ValueError, KeyError, AttributeError, TypeError):
+        record: dict[str, Any] = json.loads((path / RECORD).read_text())
+        if record.pop("digest") == _digest(record) and record["request"] == request:
+            files = {
+                name: disk.sha256_file(path / file) for name, file in (("tensors", TENSORS), ("state", STATE))
+            }
+            return record if files.items() <= record.items() else None
+    return None
+
+
+def _digest(record: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
 
 def load_weights(trainer: Any, path: Path) -> None:

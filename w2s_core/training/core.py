@@ -7,15 +7,17 @@ import math
 import os
 import shutil
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from w2s_core.engine import disk
+from w2s_core.engine.processor import processor_name
 from w2s_core.errors import UserError
 from w2s_core.models import load_model
+from w2s_core.models.machine import Threads
 from w2s_core.rows import read_json, write_json
 from w2s_core.training import environment
 from w2s_core.training.examples import BatchPlan, Example, encode_rows, plan_batches
@@ -43,6 +45,10 @@ class Site:
         device: "cpu", or "cuda", where activations are computed again on the way back (gradient checkpointing).
         micro_batch: rows in memory at once; their gradients are added up to a batch.
         checkpoint_s: seconds between checkpoints.
+        threads: of torch, on a CPU; None leaves them as they are.
+        kept: gives this training's folder, by a name, for what others start from or use again (`Context.kept`); None
+            keeps nothing. Other keys' folders of that name lie beside it. Not used by several processes.
+        warn: takes a line to the user.
     """
 
     bases: Mapping[str, str | Path]
@@ -51,6 +57,9 @@ class Site:
     device: str = "cpu"
     micro_batch: int | None = None
     checkpoint_s: float = CHECKPOINT_S
+    threads: Threads | None = None
+    kept: Callable[[str], Path] | None = None
+    warn: Callable[[str], None] = print
 
 
 def train(
@@ -78,7 +87,7 @@ def train(
     Returns:
         The summary: method, steps, rows, dropped_long, batch_size, tokens (read, padding not counted), seconds,
         loss_first and loss_last (means over a log entry), precision, quantization, processes, and mean completion
-        lengths in tokens.
+        lengths in tokens; and "extends": {"key", "steps", "from_step", "to"}, where it started from another's state.
 
     Raises:
         StopBranch: there are no rows.
@@ -86,18 +95,8 @@ def train(
     """
     environment.set_precision(settings.precision)
     with quiet():
-        ready = prepare(
-            model_dir,
-            rows,
-            settings,
-            bases=site.bases,
-            work=site.work,
-            device=site.device,
-            progress=progress,
-            micro_batch=site.micro_batch,
-            checkpoint_s=site.checkpoint_s,
-        )
-        record = _run(ready.trainer, site.work, ready.plan.batch)
+        ready = prepare(model_dir, rows, settings, site, progress)
+        record = _run(ready.trainer, site, ready.plan.batch)
         trained = {
             "method": settings.method,
             "steps": ready.plan.steps,
@@ -117,6 +116,7 @@ def train(
         "loss_first": record.log[0]["loss"],
         "loss_last": record.log[-1]["loss"],
         **_mean_lengths(ready.examples),
+        **({"extends": record.origin | {"to": ready.plan.steps}} if record.origin else {}),
     }
 
 
@@ -134,27 +134,23 @@ def prepare(
     model_dir: Path,
     rows: Sequence[Mapping[str, Any]],
     settings: TrainSettings,
-    *,
-    bases: Mapping[str, str | Path],
-    work: Path,
-    device: str = "cpu",
+    site: Site,
     progress: "Progress | None" = None,
-    micro_batch: int | None = None,
-    checkpoint_s: float = CHECKPOINT_S,
 ) -> Prepared:
-    """Load the model, encode the rows and build the trainer; as `train` and `Site` have them."""
+    """Load the model, encode the rows and build the trainer; as `train` has them."""
     from peft import LoraConfig
     from transformers import PrinterCallback
 
-    from w2s_core.training import trainers
+    from w2s_core.training import forks, trainers
     from w2s_core.training.watch import Record, Watch
 
     model, tokenizer = load_model(
         model_dir,
-        bases,
-        device=_load_on(device, settings),
+        site.bases,
+        device=_load_on(site.device, settings),
         precision=settings.precision,
         quantization=settings.quantization,
+        threads=site.threads,
     )
     _check_targets(model)
     limit = min(settings.max_length, getattr(model.config, "max_position_embeddings", settings.max_length))
@@ -168,13 +164,21 @@ def prepare(
         task_type="CAUSAL_LM",
     )
     record = Record()
-    watch = Watch(record, examples, order, checkpoint_s, progress)
-    arguments = _arguments(settings, order, work, device, micro_batch)
+    arguments = _arguments(settings, order, site)
+    watch = Watch(record, examples, order, site.checkpoint_s, progress)
     trainer = trainers.build(model, tokenizer, examples, order, settings, arguments, lora, [watch])
     trainer.remove_callback(PrinterCallback)
     trainer.record, trainer.request = record, _request(settings, examples, order, model_dir)
+    keep = site.kept if _processes() == 1 else None
+    if keep and settings.is_open_ended:
+        trainer.kept = keep(f"states of {trainer.request} {_manner(trainer)}")
+        trainer.kept_at = watch.kept_at = forks.kept_at(order.full_steps)
     if settings.method == "dpo":
-        trainer.precompute_reference(watch.on_reference)
+        start = _digest([_start(model_dir), settings.precision, settings.quantization])
+        trainer.precompute_reference(
+            watch.on_reference,
+            lambda rows: keep(f"reference {start} {rows} {_manner(trainer)}") if keep else None,
+        )
     return Prepared(trainer, examples, order, dropped)
 
 
@@ -193,16 +197,17 @@ def _processes() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
-def _run(trainer: Any, work: Path, batch: int) -> "Record":
-    """Train, from the last checkpoint on if there is one."""
+def _run(trainer: Any, site: Site, batch: int) -> "Record":
+    """Train, from the last checkpoint on if there is one, or from another training's kept state."""
     import torch
 
-    from w2s_core.training import checkpoints
+    from w2s_core.training import checkpoints, forks
 
     record: Record = trainer.record
-    checkpoint = checkpoints.latest(work, trainer.request)
+    origin = forks.fork(trainer, site.work, site.warn) if trainer.kept else None
+    checkpoint = checkpoints.latest(site.work, trainer.request)
     if checkpoint:
-        record.restore(checkpoint[1])
+        record.restore(checkpoint[1], origin)
     try:
         trainer.train(resume_from_checkpoint=str(checkpoint[0]) if checkpoint else None)
     except torch.OutOfMemoryError:
@@ -214,27 +219,38 @@ def _run(trainer: Any, work: Path, batch: int) -> "Record":
     return record
 
 
-def _arguments(
-    settings: TrainSettings, order: BatchPlan, work: Path, device: str, micro_batch: int | None
-) -> dict[str, Any]:
+def _manner(trainer: Any) -> str:
+    """What rounding follows: the kind of processor or device, torch's threads there, and the rows at once."""
+    import torch
+
+    if trainer.args.use_cpu:
+        where = f"{processor_name()}, {torch.get_num_threads()} threads"
+    else:
+        where = torch.cuda.get_device_name()
+    return f"{where}, {trainer.args.per_device_train_batch_size} rows at once"
+
+
+def _arguments(settings: TrainSettings, order: BatchPlan, site: Site) -> dict[str, Any]:
     """The settings as TRL's arguments. Logging and saving are off: `Watch` decides about both.
 
     Sharded weights are gathered by hooks, which the older, reentrant kind of checkpointing passes by.
     """
-    gpu = device != "cpu"
+    gpu, micro_batch = site.device != "cpu", site.micro_batch
     processes = _processes()
     share = math.ceil(order.batch / processes)
     at_once = share if micro_batch is None else min(micro_batch, share)
     if at_once < 1 or (processes == 1 and order.batch % at_once):
         raise UserError(f"--micro-batch {at_once} does not divide the batch of {order.batch} rows")
+    warmup = settings.warmup_steps
+    scheduler = "constant_with_warmup" if settings.scheduler == "constant" and warmup else settings.scheduler
     return {
-        "output_dir": str(work),
+        "output_dir": str(site.work),
         "max_steps": order.steps,
         "per_device_train_batch_size": at_once,
         "gradient_accumulation_steps": math.ceil(order.batch / (at_once * processes)),
         "learning_rate": settings.learning_rate,
-        "lr_scheduler_type": settings.scheduler,
-        "warmup_steps": math.ceil(settings.warmup_ratio * order.steps),
+        "lr_scheduler_type": scheduler,
+        "warmup_steps": math.ceil(settings.warmup_ratio * order.steps) if warmup is None else warmup,
         "weight_decay": settings.weight_decay,
         "seed": settings.seed,
         "use_cpu": not gpu,
@@ -263,11 +279,24 @@ def _check_targets(model: Any) -> None:
 
 
 def _request(settings: TrainSettings, examples: Sequence[Example], order: BatchPlan, model_dir: Path) -> str:
-    """A digest of what is trained, from what, on what: a checkpoint of anything else is of no use."""
-    start = {
+    """A digest of what is trained, from what, on what: a checkpoint of anything else is of no use.
+
+    Where the first steps are the same however many follow, the number is no part of it.
+    """
+    chosen, rows = settings.model_dump(), [(row.prompt, row.completions) for row in examples]
+    if settings.is_open_ended:
+        return _digest([chosen | {"epochs": None, "max_steps": None}, _start(model_dir), rows])
+    return _digest([chosen, _start(model_dir), order.order, rows])
+
+
+def _start(model_dir: Path) -> dict[str, str]:
+    """The files of the model that training starts from."""
+    return {
         str(path.relative_to(model_dir)): disk.sha256_file(path) for path in sorted(model_dir.rglob("*.*"))
     }
-    content = [settings.model_dump(), start, order.order, [(row.prompt, row.completions) for row in examples]]
+
+
+def _digest(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

@@ -4,6 +4,8 @@ All three methods encode through `w2s_core.prompting`, so that special tokens an
 them and with sampling. No torch here: these are lists of integers.
 """
 
+import hashlib
+import json
 import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
@@ -88,6 +90,15 @@ class BatchPlan:
     order: list[int]
     batch: int
     steps: int
+
+    @property
+    def full_steps(self) -> int:
+        """The steps with a whole batch: the last one may have less."""
+        return len(self.order) // self.batch
+
+    def past(self, step: int) -> str:
+        """A digest of the rows that the first `step` steps train on, in order."""
+        return hashlib.sha256(json.dumps(self.order[: step * self.batch]).encode()).hexdigest()
 
     def micro_batches(self, at_once: int, rank: int = 0, processes: int = 1) -> list[list[int]]:
         """The row numbers that process `rank` of `processes` reads, at most `at_once` of them together, in order.

@@ -16,6 +16,10 @@ Method = Literal["sft", "dpo", "orpo"]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
+def _is_none(value: object) -> bool:
+    return value is None
+
+
 class Hyperparameters(Section):
     """How an adapter is trained (LoRA on the attention and MLP projections; paper, appendix A).
 
@@ -26,8 +30,10 @@ class Hyperparameters(Section):
         max_steps: optimiser steps.
         lora_r, lora_alpha, lora_dropout: rank, scale (alpha / r) and dropout of the adapter. TRL switches every
             dropout off for DPO and ORPO, whose log ratios it would blur.
-        warmup_ratio: share of the steps in which the rate rises from zero.
-        scheduler: what follows the warm-up: "cosine" or "linear"; "constant" has no warm-up.
+        warmup_ratio: share of the steps in which the rate rises from zero; not used with "constant".
+        warmup_steps: the same as a number of steps, in place of the share.
+        scheduler: what follows the warm-up: "cosine", "linear" or "constant". Under the last one a step's rate does not
+            depend on how many follow, so that a longer training starts from where a shorter one ended.
         weight_decay: of AdamW.
         max_length: tokens of a prompt with its completion. Longer rows are left out and counted, never cut.
     """
@@ -42,6 +48,14 @@ class Hyperparameters(Section):
     lora_alpha: int = Field(default=64, ge=1, le=10**9)
     lora_dropout: float = Field(default=0.0, ge=0, lt=1)
     warmup_ratio: float = Field(default=0.03, ge=0, lt=1)
+    # left out where it is not given, so that keys are as before there was the field
+    warmup_steps: int | None = Field(
+        default=None,
+        ge=0,
+        le=10**9,
+        exclude_if=_is_none,
+        description="steps of warm-up, in place of warmup_ratio; constant alone has none",
+    )
     scheduler: Literal["cosine", "linear", "constant"] = "cosine"
     weight_decay: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     max_length: int = Field(
@@ -53,6 +67,11 @@ class Hyperparameters(Section):
         if (self.epochs is None) == (self.max_steps is None):
             raise ValueError("give exactly one of epochs and max_steps")
         return self
+
+    @property
+    def is_open_ended(self) -> bool:
+        """Whether the first steps are the same however many follow."""
+        return self.scheduler == "constant"
 
 
 class TrainSettings(Hyperparameters):

@@ -5,6 +5,8 @@ pickles; a loss or gradient that is not finite ends the training at once; no tel
 that its class names.
 """
 
+import hashlib
+import json
 import math
 import warnings
 from collections.abc import Callable, Sequence
@@ -17,6 +19,7 @@ from torch.utils.data import DataLoader
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 from trl.trainer.dpo_trainer import DataCollatorForPreference
 
+from w2s_core.engine import disk
 from w2s_core.errors import UserError
 from w2s_core.training import checkpoints
 from w2s_core.training.dropout import RowsInPlay, drop_by_row
@@ -36,6 +39,7 @@ ALMOST_CERTAIN = -1e-6
 """ORPO's odds p / (1 - p) are taken at log p <= this. In float32, exp(x) is 1 from x = -6e-8 on: 1 - p is then 0."""
 
 
+REFERENCE = "reference.json"
 IDLE = "idle"
 """Marks a row, and the micro-batch made of it, that only keeps a process in step with the others."""
 ROW = "row"
@@ -83,6 +87,9 @@ class CommonTrainer:
     """Mixed into each of TRL's trainers: a fixed order, checkpoints without pickle, finite losses, no telemetry."""
 
     plan: BatchPlan
+    kept: Path | None = None
+    """The folder for the state of step `kept_at`, from which longer trainings start."""
+    kept_at: int = 0
     rows_in_play: RowsInPlay | None = None
     """What adapters' dropout draws its masks for; None without dropout."""
 
@@ -144,7 +151,8 @@ class CommonTrainer:
     # Checkpoints: what TRL and transformers would write with torch.save, in formats that cannot run code when read.
 
     def _save_checkpoint(self: Any, model: Any, trial: Any) -> None:
-        checkpoints.save(self, Path(self.args.output_dir))
+        keep = self.kept is not None and self.state.global_step == self.kept_at
+        checkpoints.save(self, self.kept if keep else Path(self.args.output_dir))
 
     def _load_from_checkpoint(self: Any, resume_from_checkpoint: str, model: Any = None) -> None:
         checkpoints.load_weights(self, Path(resume_from_checkpoint))
@@ -211,28 +219,60 @@ def _sequences(inputs: dict[str, Any]) -> int:
     return 0 if IDLE in inputs else len(inputs["input_ids"])
 
 
+def _kept_reference(folder: Path) -> list[tuple[float, float]] | None:
+    """What a training on the same pairs, from the same model, has kept; None where none has."""
+    for path in sorted(folder.parent.glob(f"*/{REFERENCE}")):
+        if (text := disk.read_kept(path)) is not None:
+            return [(chosen, rejected) for chosen, rejected in json.loads(text)]
+    return None
+
+
+def _digest(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
 class DPO(MeanOverPairs, DPOTrainer):
     """DPO (Rafailov et al. 2305.18290, eq. 7); the reference is the model with the new adapter switched off."""
 
-    def precompute_reference(self: Any, progress: Callable[[int, int], None]) -> None:
-        """Compute the reference's log-probabilities once a pair, not once a step: with n epochs, n - 1 passes less.
+    def precompute_reference(
+        self: Any, progress: Callable[[int, int], None], keep: Callable[[str], Path | None]
+    ) -> None:
+        """Compute the reference's log-probabilities once a pair, not once a step: with n epochs, n - 1 passes less; and
+        once for all trainings that differ in beta, rate or schedule.
 
         Only in one process and in float32. Elsewhere TRL runs the reference at each step: sharded models exist no
         sooner than the training does, and in bfloat16 a batch of another shape rounds otherwise, so that policy and
-        reference would differ before the first step. `progress` is called with the pairs done, and with all.
+        reference would differ before the first step. `progress` is called with the pairs done, and with all. `keep`
+        gives the folder, by the digest of the pairs, in which they stay for other trainings; those of others lie beside
+        it. A file of another's that is damaged counts as absent.
         """
         if self.accelerator.num_processes > 1 or self.args.bf16:
             return
         used = sorted(set(self.plan.order), key=lambda i: -len(self.train_dataset.rows[i]["prompt_ids"]))
+        folder = keep(_digest([self.train_dataset.rows[i] for i in used]))
+        kept = _kept_reference(folder) if folder else None
+        if kept is None:
+            kept = self._reference(used, progress)
+            if folder:
+                folder.mkdir(parents=True, exist_ok=True)
+                disk.write_kept(folder / REFERENCE, json.dumps(kept))
+        for i, (chosen, rejected) in zip(used, kept, strict=True):
+            self.train_dataset.rows[i] |= {"ref_chosen_logps": chosen, "ref_rejected_logps": rejected}
+        self.precompute_ref_logps = True
+
+    def _reference(
+        self: Any, used: list[int], progress: Callable[[int, int], None]
+    ) -> list[tuple[float, float]]:
+        """The reference's log-probabilities of the chosen and the rejected response of these rows."""
         size = self.args.per_device_train_batch_size
+        both: list[tuple[float, float]] = []
         for start in range(0, len(used), size):
             rows = [self.train_dataset.rows[i] for i in used[start : start + size]]
             batch = self._prepare_inputs(self.data_collator(rows))
             chosen, rejected = self.compute_ref_log_probs(self.model, batch)
-            for row, logp, other_logp in zip(rows, chosen.tolist(), rejected.tolist(), strict=True):
-                row |= {"ref_chosen_logps": logp, "ref_rejected_logps": other_logp}
-            progress(start + len(rows), len(used))
-        self.precompute_ref_logps = True
+            both += zip(chosen.tolist(), rejected.tolist(), strict=True)
+            progress(len(both), len(used))
+        return both
 
     def _check_loss(self: Any, loss: float) -> None:
         """At the first step the adapter is zero: policy and reference agree, and the loss is ln 2 on any data."""

@@ -36,6 +36,8 @@ class Record:
 
     def __init__(self) -> None:
         self.log: list[dict[str, float]] = []
+        self.origin: dict[str, Any] | None = None
+        """Whose kept state it started from (`forks.fork`)."""
         self.seconds_before = 0.0
         self.started = time.monotonic()
 
@@ -46,15 +48,16 @@ class Record:
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint has to keep of it."""
-        return {"log": self.log, "seconds": self.seconds}
+        return {"log": self.log, "seconds": self.seconds, "origin": self.origin}
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go on after a checkpoint."""
-        self.log, self.seconds_before = list(state["log"]), float(state["seconds"])
+    def restore(self, state: dict[str, Any], origin: dict[str, Any] | None) -> None:
+        """Go on after a checkpoint; with an `origin`, after another training's, whose seconds are its own."""
+        self.log, self.origin = list(state["log"]), origin or state["origin"]
+        self.seconds_before = 0.0 if origin else float(state["seconds"])
 
 
 class Watch(TrainerCallback):
-    """Reports progress, keeps the log, and requests a checkpoint every `checkpoint_s` seconds."""
+    """Reports progress, keeps the log, and requests a checkpoint every `checkpoint_s` seconds and at step `kept_at`."""
 
     def __init__(
         self,
@@ -63,9 +66,10 @@ class Watch(TrainerCallback):
         plan: BatchPlan,
         checkpoint_s: float,
         progress: Progress | None,
+        kept_at: int = 0,
     ) -> None:
         self.record, self.examples, self.plan = record, examples, plan
-        self.checkpoint_s, self.progress = checkpoint_s, progress
+        self.checkpoint_s, self.progress, self.kept_at = checkpoint_s, progress, kept_at
         self.saved = time.monotonic()
 
     def on_reference(self, done: int, pairs: int) -> None:
@@ -78,7 +82,8 @@ class Watch(TrainerCallback):
         step, last = state.global_step, state.global_step == self.plan.steps
         control.should_log = last or step == 1 or step % LOG_EVERY == 0
         due = time.monotonic() - self.saved >= self.checkpoint_s
-        control.should_save = control.should_log and not last and _as_first_process(due, args.device)
+        due = control.should_log and not last and _as_first_process(due, args.device)
+        control.should_save = due or step == self.kept_at
         if control.should_save:
             self.saved = time.monotonic()
         if self.progress:

@@ -122,7 +122,16 @@ class Attempts:
         self._emit({"event": "started", "key": key, "pid": os.getpid()})
         with self._writing(handle) as out:
             context = Context(
-                key, out, self._store.work_folder(key), self._runtime, self._reporter(key), earlier
+                key,
+                out,
+                self._store.work_folder(key),
+                self._runtime,
+                self._reporter(key),
+                self._store.kept_folder(handle),
+                earlier,
+                lambda message: self._emit(
+                    {"event": "warning", "message": f"warning: {handle.name}: {message}"}
+                ),
             )
             summary = handle.definition.function(
                 context, **handle.arguments(lambda parent: inputs[parent.key])

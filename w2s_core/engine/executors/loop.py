@@ -28,7 +28,7 @@ INTERRUPTED = "interrupted; the same command goes on where it stopped"
 
 class Loop:
     """One process's walk over the graph: take the most urgent ready step whose lock is free, compute it,
-    go on.
+    go on. `alone`: no other worker shares the graph.
 
     Raises (from `run`):
         disk.DiskFullError: no space for a result.
@@ -43,10 +43,13 @@ class Loop:
         session: Session,
         runtime: Mapping[str, Any],
         emit: Emit,
+        *,
+        alone: bool = False,
     ) -> None:
         self._store = store
         self._walk = Walk(targets, store, session, emit)
         self._attempts = Attempts(store, session, runtime, emit)
+        self._alone = alone
         self.outcome = self._walk.outcome
 
     def run(self) -> None:
@@ -55,7 +58,8 @@ class Loop:
         while self._walk.open:
             if _asked_to_stop.is_set():
                 raise KeyboardInterrupt
-            if key := self._walk.next():
+            # Beside other workers the longest chain goes first, whatever has to be loaded for it.
+            if key := self._walk.next(same_base=self._alone):
                 self._claim(key)
             elif self._walk.waits:  # live processes hold all that is ready
                 time.sleep(POLL_S)

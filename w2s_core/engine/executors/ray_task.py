@@ -64,6 +64,8 @@ def _attempt(handle: Handle, job: dict[str, Any], store: Store, session: Session
             disk.replace_quickly(Path(job["begun"]), json.dumps(_here()))
         elif event["event"] == "finished":
             finished.append(event)
+        elif event["event"] == "warning":
+            disk.warn(event["message"])
 
     try:
         ending = Attempts(store, session, job["runtime"], tell).attempt(handle)
