@@ -14,7 +14,7 @@ trash/<time>/<key>/        results that `gc` took out; the folders of a trash go
 logs/<key>.txt             the traceback of a step that failed
 history.jsonl              durations, for estimates
 index.json                 what was read of refs and manifests, so that it need not be read again (`index.py`)
-columns.parquet            what tables read of results, likewise (`analysis/reading/columns.py`)
+columns.parquet            what reports read of results, likewise; they write it
 """
 
 import datetime
