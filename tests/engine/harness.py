@@ -1,11 +1,13 @@
 """Processes that die at a chosen moment: at the n-th touch of the store's files, for every n."""
 
 import errno
+import json
 import os
 import signal
 import sys
 import traceback
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -83,3 +85,29 @@ def die() -> None:
 
 def no_space() -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def _strike(code: int | None, marker: Path) -> None:
+    """Kill this process, or fail with an error of the system; once for all processes that have the same marker."""
+    try:
+        marker.touch(exist_ok=False)
+    except FileExistsError:
+        return
+    if code is None:
+        die()
+    else:
+        raise OSError(code, os.strerror(code))
+
+
+STRIKES: dict[str, Callable[[Path], None]] = {
+    "kill": partial(_strike, None),
+    **{errno.errorcode[code]: partial(_strike, code) for code in (errno.EIO, errno.ENOSPC, errno.EACCES)},
+}
+
+
+def results(root: Path) -> dict[str, tuple[object, int]]:
+    """The digests of each result's files, and when it was computed, by key."""
+    stored = {}
+    for path in (root / "objects").rglob("manifest.json"):
+        stored[path.parent.name] = (json.loads(path.read_text())["files"], path.stat().st_mtime_ns)
+    return stored

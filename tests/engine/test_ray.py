@@ -311,10 +311,10 @@ def test_a_head_that_is_gone_ends_the_run_in_a_line(kit: Kit) -> None:
     store, log, _ = kit
     with cluster(2) as nodes:
         process = driver(kit, 60.0, nodes.address)
-        wait_for(lambda: both_run(log), timeout_s=SOON_S)
+        wait_for(lambda: both_run(log), timeout_s=4 * SOON_S)  # Ray starts processes that read all modules
         for node in (nodes.head_node, *nodes.workers):
             node.kill_all_processes(check_alive=False, allow_graceful=False)
-        out, said = process.communicate(timeout=120)
+        _, said = process.communicate(timeout=120)
     assert process.returncode == 1, said[-2000:]
     lines = said.strip().splitlines()
     assert "the Ray cluster ended" in lines[-1], said[-2000:]

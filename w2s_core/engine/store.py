@@ -16,7 +16,7 @@ logs/<key>.txt             the traceback of a step that failed
 history.jsonl              durations, for estimates
 contents/<n[:2]>/<name>    keys of results by what their steps were given (`contents.py`)
 index.json                 what was read of refs and manifests, so that it need not be read again (`index.py`)
-columns.parquet            what tables read of results, likewise (`analysis/reading/columns.py`)
+columns.parquet            what reports read of results, likewise; they write it
 """
 
 import datetime

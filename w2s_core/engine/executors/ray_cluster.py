@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +14,7 @@ from w2s_core.engine.walk import Needs
 from w2s_core.errors import UserError
 
 REACH_S = 5.0
+GONE_S = 15.0  # Ray itself ends the process without a word to it after 60 s
 SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",  # nothing is sent home
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",  # a step without a GPU sees none
@@ -67,12 +69,19 @@ class Capacity:
     def __init__(self, most: int | None = None) -> None:
         self._most = most
         self._nodes: list[Needs] = []
+        self._answered = time.monotonic()
         self.look()
 
     def look(self) -> bool:
-        """See how large the cluster is now, since nodes come and go. Returns whether that has changed."""
+        """See how large the cluster is now, since nodes come and go. Returns whether that has changed.
+
+        Raises:
+            UserError: its head is gone.
+        """
         import ray
 
+        if not self._head_answers(ray.get_runtime_context().gcs_address):
+            return False
         before = self._nodes
         alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         self._nodes = [(node.get("CPU", 0), node.get("GPU", 0)) for node in alive]
@@ -83,6 +92,20 @@ class Capacity:
         """All CPUs that may be used, and all GPUs."""
         cpus, gpus = (sum(node[kind] for node in self._nodes) for kind in (0, 1))
         return (min(cpus, self._most) if self._most else cpus), gpus
+
+    def _head_answers(self, address: str) -> bool:
+        host, _, port = address.rpartition(":")
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=1.0).close()
+        except OSError as error:
+            if time.monotonic() > self._answered + GONE_S:
+                raise UserError(
+                    f"the Ray cluster ended: its head at {address} does not answer ({first_line(error)}). "
+                    "What is computed is kept; the same command goes on"
+                ) from None
+            return False
+        self._answered = time.monotonic()
+        return True
 
     def has_room(self, needs: Needs, used: Iterable[Needs]) -> bool:
         """Whether there is room for a step beside our own. What other drivers use on the cluster, Ray minds."""
