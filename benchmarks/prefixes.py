@@ -2,6 +2,8 @@
 
 python benchmarks/prefixes.py OLD [PART ...]    OLD: a checkout of the commit to compare with; named parts go alone
 
+TRIALS=10 shortens the searches, for a try: then the limits mean nothing, and the bound is what can be met.
+
 Each part is a study over the mini lab with few questions and short trainings. Both builds compute it in one process
 with one worker, one after the other; figures are processor seconds of the steps, so that other work on the machine
 disturbs them little. The results of all trials are compared file by file. The bound is what the older build's steps
@@ -35,19 +37,20 @@ SMALL = {
     "stage2.methods": ["dpo"],
     "evaluation.samples": 0,
 }
-MORE_QUESTIONS = {"task.options": {"train_1": 24, "train_2": 300, "dev": 8, "test": 4, "levels": [1, 2]}}
+MORE_QUESTIONS = {"task.options": {"train_1": 24, "train_2": 120, "dev": 8, "test": 4, "levels": [1, 2]}}
+TRIALS = int(os.environ.get("TRIALS", "60"))
 THRESHOLD = {"low": 0.05, "high": 1.0}
 PARTS: dict[str, tuple[float, dict[str, Any]]] = {
     "three thresholds, TPE": (
         0.4,
         {
             "space": dict.fromkeys(("stage1.consistency", "stage2.keep", "stage2.flip"), THRESHOLD),
-            "sampler": {"name": "tpe", "trials": 60},
+            "sampler": {"name": "tpe", "trials": TRIALS},
         },
     ),
     "consistency, TPE": (
         0.25,
-        {"space": {"stage1.consistency": THRESHOLD}, "sampler": {"name": "tpe", "trials": 60}},
+        {"space": {"stage1.consistency": THRESHOLD}, "sampler": {"name": "tpe", "trials": TRIALS}},
     ),
     "votes, n in 4, 8, 16": (
         0.65,

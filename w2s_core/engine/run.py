@@ -27,11 +27,11 @@ class Display(Protocol):
     """Shows a run. `begin` gets the plan, then come events as they happen, then `end`, always.
 
     Events are dicts with "event" and mostly "key": started (pid), progress (done, total, unit, note,
-    time), finished (seconds), found (another process computed it), waiting (pid, host, progress), stopped
-    and failed (reason; origin: the key of the input that ended, where it was one), corrupt (problem,
-    moved_to), worker died (pid, manner), capacity (workers: how many steps can run side by side now), warning
-    (message), interrupted (message), and what the caller adds: note (message; headline: said before the counts of
-    steps from then on).
+    time), finished (seconds; same_as: the key of the result that was linked, where one was), found (another
+    process computed it), waiting (pid, host, progress), stopped and failed (reason; origin: the key of the
+    input that ended, where it was one), corrupt (problem, moved_to), worker died (pid, manner), capacity
+    (workers: how many steps can run side by side now), warning (message), interrupted (message), and what
+    the caller adds: note (message; headline: said before the counts of steps from then on).
     """
 
     def begin(self, planned: list[Planned], workers: int) -> None:

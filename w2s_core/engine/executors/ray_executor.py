@@ -209,7 +209,8 @@ class RayExecutor:
 
     def _finish(self, flight: "_Flight", answer: Event) -> None:
         self._follow(flight)
-        self._emit({"same_as": None, **answer, "event": "finished", "key": flight.key})
+        same_as = answer.get("same_as")
+        self._emit({"event": "finished", "key": flight.key, "seconds": answer["seconds"], "same_as": same_as})
         self._walk.finish(flight.key)
 
     def _mourn(self, flight: "_Flight", error: Exception) -> None:
