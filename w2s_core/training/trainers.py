@@ -222,8 +222,8 @@ def _sequences(inputs: dict[str, Any]) -> int:
 def _kept_reference(folder: Path) -> list[tuple[float, float]] | None:
     """What a training on the same pairs, from the same model, has kept; None where none has."""
     for path in sorted(folder.parent.glob(f"*/{REFERENCE}")):
-        if (text := disk.read_kept(path)) is not None:
-            return [(chosen, rejected) for chosen, rejected in json.loads(text)]
+        if (data := disk.read_kept(path)) is not None:
+            return [(chosen, rejected) for chosen, rejected in json.loads(data)]
     return None
 
 
@@ -255,7 +255,7 @@ class DPO(MeanOverPairs, DPOTrainer):
             kept = self._reference(used, progress)
             if folder:
                 folder.mkdir(parents=True, exist_ok=True)
-                disk.write_kept(folder / REFERENCE, json.dumps(kept))
+                disk.write_kept(folder / REFERENCE, json.dumps(kept).encode())
         for i, (chosen, rejected) in zip(used, kept, strict=True):
             self.train_dataset.rows[i] |= {"ref_chosen_logps": chosen, "ref_rejected_logps": rejected}
         self.precompute_ref_logps = True
