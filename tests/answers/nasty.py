@@ -1,20 +1,31 @@
 """Answers that are dear to read or to compare, made at random from a fixed seed (`nasty_answers`).
 
-They are built from parts here, and none is known to harm software outside: what was found to is told in words where a
-test needs it.
+`python -m tests.answers.nasty COUNT [CPU_SECONDS]` grades so many of them, each against itself, against an earlier one
+and against 5, and writes as JSON what came of it and what it took.
 """
 
+import json
 import random
+import resource
+import sys
 from collections.abc import Callable, Iterator
-from itertools import count
+from itertools import count, islice
+from typing import Any
+
+from w2s_core.answers.extract import extract
+from w2s_core.answers.grading import Grader
 
 DIGITS = "0123456789", "٠١٢٣٤٥٦٧٨٩", "０１２３４５６７８９", "०१२३४५६७८९", "⁰¹²³⁴⁵⁶⁷⁸⁹"
 SCRIPTS = "abxyzπ", "абвгд", "αβγδ", "甲乙丙", "אבג", "\u200b\u202e\ufeff", "½¾⅓", "𝟏𝟐𝐱", "é̀̂"
 WORDS = (
     "zero one seven twelve twenty ninety hundred thousand million billion trillion and half third dozen minus plus "
     "times point over squared per cent metres cm apples a.m. of the less than"
-).split()
-FUNCTIONS = "sin cos tan log ln exp arctan sinh".split()
+)
+FUNCTIONS = ("sin", "cos", "tan", "log", "ln", "exp", "arctan", "sinh")
+BRACKETS = [
+    ("{", "}"), ("(", ")"), ("[", ")"), ("|", "|"), (r"\sqrt{", "}"), (r"\frac{1}{1+", "}"), (r"\{1,", r"\}"),
+    ("-", ""), ("x^{", "}"), (r"\text{", "}"), (r"\boxed{", "}"), (r"\sin(", ")"), ("2^-", ""),
+]  # fmt: skip
 SIGNS = "+-*/^!_=<>≤≠|,;:()[]{}\\$%&~'\""
 
 
@@ -45,10 +56,7 @@ def factorials(chance: random.Random) -> str:
 def nested(chance: random.Random) -> str:
     """Brackets, fractions and roots inside each other, closed or not."""
     depth = chance.randint(5, 250)
-    opening, closing = chance.choice(
-        [("{", "}"), ("(", ")"), ("[", ")"), ("|", "|"), (r"\sqrt{", "}"), (r"\frac{1}{1+", "}"), (r"\{1,", r"\}")]
-        + [("x^{", "}"), ("-", ""), (r"\text{", "}"), (r"\boxed{", "}"), (r"\sin(", ")"), ("2^-", "")]
-    )
+    opening, closing = chance.choice(BRACKETS)
     return opening * depth + "x" + closing * (depth - chance.choice([0, 0, 1]))
 
 
@@ -64,8 +72,12 @@ def series(chance: random.Random) -> str:
     most = chance.choice(["n", r"\infty", str(10 ** chance.randint(1, 9))])
     body = chance.choice([r"\frac{1}{k^3+1}", "k!", r"\sin(k^2)", "k^{k}", "2^{-k}"])
     return chance.choice(
-        [rf"\sum_{{k=1}}^{{{most}}} {body}", rf"\prod_{{k=1}}^{{{most}}} {body}"]
-        + [rf"\int_0^{{{chance.randint(1, 99)}}} {body.replace('k', 'x')} dx", rf"\lim_{{k\to\infty}} {body}"]
+        [
+            rf"\sum_{{k=1}}^{{{most}}} {body}",
+            rf"\prod_{{k=1}}^{{{most}}} {body}",
+            rf"\int_0^{{{chance.randint(1, 99)}}} {body.replace('k', 'x')} dx",
+            rf"\lim_{{k\to\infty}} {body}",
+        ]
     )
 
 
@@ -86,7 +98,7 @@ def long_number(chance: random.Random) -> str:
 
 def words(chance: random.Random) -> str:
     """Number words, scales and units."""
-    phrase = " ".join(chance.choices(WORDS, k=chance.randint(1, 40)))
+    phrase = " ".join(chance.choices(WORDS.split(), k=chance.randint(1, 40)))
     return f"{chance.randint(0, 99)} {phrase}" if chance.random() < 0.5 else phrase
 
 
@@ -98,7 +110,10 @@ def mixed(chance: random.Random) -> str:
 
 def items(chance: random.Random) -> str:
     """Lists, sets and matrices of formulas."""
-    cells = [f"{chance.randint(1, 9)}^{{{chance.randint(1, 9)}}}x+{place}" for place in range(chance.randint(2, 40))]
+    cells = [
+        f"{chance.randint(1, 9)}^{{{chance.randint(1, 9)}}}x+{place}"
+        for place in range(chance.randint(2, 40))
+    ]
     joined = ", ".join(cells)
     return chance.choice(
         [joined, rf"\{{{joined}\}}", rf"\begin{{pmatrix}}{' & '.join(cells)}\end{{pmatrix}}", f"x = {joined}"]
@@ -114,3 +129,25 @@ def long_line(chance: random.Random) -> str:
 KINDS: list[Callable[[random.Random], str]] = [
     tower, factorials, nested, polynomial, transcendental, long_number, words, mixed, items, long_line,
 ]  # fmt: skip
+
+
+def graded(rows: int, timeout_s: float) -> dict[str, Any]:
+    """Verdicts in their order, and of the grader's processes the largest memory and the processor seconds in all."""
+    answers = list(islice(nasty_answers(), rows))
+    for answer in answers:
+        extract(rf"#### {answer} The answer is {answer}", "math")
+    verdicts: list[str] = []
+    with Grader("math", timeout_s=timeout_s) as grader:
+        for place in range(0, rows, 50):
+            pairs = [
+                (answer, gold)
+                for i, answer in enumerate(answers[place : place + 50], start=place)
+                for gold in (answer, answers[max(0, i - 11 * (i % 7))], "5")
+            ]
+            verdicts += map(str, grader.grade(pairs))
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return {"verdicts": verdicts, "mb": usage.ru_maxrss / 1024, "cpu_s": usage.ru_utime + usage.ru_stime}
+
+
+if __name__ == "__main__":
+    print(json.dumps(graded(int(sys.argv[1]), float(sys.argv[2]) if len(sys.argv) > 2 else 2.0)))

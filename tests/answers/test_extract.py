@@ -242,6 +242,11 @@ def seconds_for(text: str, rule: str, times: int = 1) -> float:
     return min(took)
 
 
+@pytest.mark.parametrize("behind", ["", " #", "####", "#\r", "Question: And then?"])
+def test_a_number_below_its_marker_ends_as_one_beside_it(behind):
+    assert extract(f"####\n5{behind}", "gsm8k") == extract(f"#### 5{behind}", "gsm8k") == "5"
+
+
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("piece", HOSTILE)
 def test_a_million_hostile_characters_take_no_time(piece, rule):

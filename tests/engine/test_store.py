@@ -10,7 +10,7 @@ import pytest
 
 from tests.engine import toy
 from tests.engine.toy import executions, number, total, value, writes
-from w2s_core.engine import CorruptObjectError, Handle, Store, collect, locks, run_graph
+from w2s_core.engine import CorruptObjectError, Handle, Store, collect, disk, locks, run_graph
 from w2s_core.errors import UserError
 
 
@@ -319,3 +319,15 @@ def test_gc_refuses_to_guess(store: Store) -> None:
     (store.root / "refs" / "run.json").write_text("{")
     with pytest.raises(UserError, match="cannot be read"):
         collect(store)
+
+
+def test_what_is_set_aside_within_a_second_has_names_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(disk, "fsync", lambda _: None)
+    monkeypatch.setattr(disk, "time_name", lambda: "20260131T235959")
+    (tmp_path / "aside").mkdir()
+    for _ in range(2_000):
+        (tmp_path / "file").touch()
+        disk.set_aside(tmp_path / "file", tmp_path / "aside")
+    assert len(list((tmp_path / "aside").iterdir())) == 2_000

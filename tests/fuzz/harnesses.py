@@ -34,7 +34,7 @@ from w2s_core.models.base_files import base_ref
 from w2s_core.strict_yaml import read_yaml, validate
 
 LIMIT = 5.0
-"""Processor seconds that an input of a few kilobytes may take under the fuzzer, which makes code several times slower."""
+"""Processor seconds for an input of a few kilobytes, under a fuzzer that makes code several times slower."""
 PART = b"\xff\n"
 """Parts one input into several: no UTF-8 text holds the byte."""
 KEY = "0" * 64
@@ -145,6 +145,8 @@ def records(data: bytes) -> None:
     store.read_spec(KEY)
     with suppress(CorruptObjectError):
         store.manifest(KEY)
+    for path in (store.root / "quarantine").iterdir():
+        shutil.rmtree(path)
     with suppress(UserError):
         store.refs.read("run")
     list(store.refs.scan())
@@ -223,7 +225,9 @@ def base_models() -> Iterator[bytes]:
 def store_files() -> Iterator[bytes]:
     manifest = {"key": KEY, "spec": {"step": "sft", "inputs": [KEY]}, "files": {"a": {"bytes": 1}}}
     yield json.dumps({**manifest, "digest": digest(manifest)}).encode()
-    yield json.dumps({"recipe": "r", "targets": {"weak": KEY}, "started": 1.5, "bases": {"weak": "w"}}).encode()
+    yield json.dumps(
+        {"recipe": "r", "targets": {"weak": KEY}, "started": 1.5, "bases": {"weak": "w"}}
+    ).encode()
     yield b'{"step": "sft", "shape": "x", "seconds": 1, "bytes": 2}\n{"step": 1}\n\xff'
     yield b"[" * 50 + b"]" * 50
 

@@ -2,7 +2,8 @@
 
 Pairs come in on stdin, one JSON list a line. A line goes out as soon as each of the two formulas is read, and then
 `true`, `false`, `"undecided"` or `null` (beyond the bounds of `cost`). When a part of a pair uses up its CPU time the
-kernel ends the process (SIGPROF), whatever code is running then; one that needs too much memory ends with OUT_OF_MEMORY.
+kernel ends the process (SIGPROF), whatever code is running then; one that needs too much memory ends itself
+(OUT_OF_MEMORY).
 """
 
 import json
@@ -29,7 +30,6 @@ def _serve(timeout_s: float) -> None:
     _set_signals()
     try:
         decide = _algebra(timeout_s, lambda: words.write(READ))
-        decide("x+1", "1+x")  # loads what sympy loads late
         _limit_memory()
     except Exception as error:  # noqa: BLE001 - whatever it is, the parent tells it
         words.write(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}\n".encode())
@@ -50,7 +50,9 @@ def _limit_memory() -> None:
 
     _, most = resource.getrlimit(resource.RLIMIT_AS)
     least = _address_space() + MEMORY_LIMIT
-    resource.setrlimit(resource.RLIMIT_AS, (least if most == resource.RLIM_INFINITY else min(least, most), most))
+    resource.setrlimit(
+        resource.RLIMIT_AS, (least if most == resource.RLIM_INFINITY else min(least, most), most)
+    )
 
 
 def _address_space() -> int:
@@ -69,6 +71,7 @@ def _algebra(timeout_s: float, has_read: Callable[[], object]) -> Callable[[str,
     """
     from w2s_core.answers import algebra, cost
 
+    algebra.equal("x+1", "1+x")  # loads what sympy loads late, in its own time
     logging.disable(logging.CRITICAL)  # math-verify warns that its own limits are off, once a process
 
     def timed(part: Callable[[], Any]) -> Any:

@@ -18,8 +18,8 @@ MAX_CHOICES: Final = 2**15
 MAX_TOWER: Final = 8
 """Exponents without an exact value inside each other: from about 14, sympy is lost in what it asks of their signs."""
 LETTER_BITS: Final = 31
-"""Of the values that `algebra` gives to letters: all are fractions below 2^LETTER_SIZE."""
-LETTER_SIZE: Final = 3.0
+"""Of the values that `algebra` gives to letters: fractions, all of them below 2^LETTER_SIZE."""
+LETTER_SIZE: Final = 2.42
 
 
 class TooLarge(Exception):
@@ -70,7 +70,7 @@ def _of_operation(name: str, operands: list[Tree], costs: list[_Cost]) -> _Cost:
         return _power(operands, first, last)
     if name == "root":
         degree = _exact_size(operands[1])
-        return _Cost(*_times(first, 2 ** -degree if degree is not None else 1.0), tower)
+        return _Cost(*_times(first, 2**-degree if degree is not None else 1.0), tower)
     if name in ("exp", "sinh", "cosh"):
         return _Cost(1.5 * _two_to(first.size), bits, tower)
     if name == "factorial":

@@ -2,9 +2,9 @@
 
 Numbers, texts and structures are compared here at once (`comparing`). Formulas go to algebra in processes of its own
 (`pool`), started when the first such pair turns up. A pair may use `timeout_s` seconds of CPU time for each of its
-parts; then the kernel ends the process, and the pair has timed out. So has one that is beyond the bounds of `cost`, or
-needs more memory than a process may have (`child`): it is not decided within the limits. Only CPU time counts, so that a
-loaded machine cannot turn a slow answer into a timeout, nor a timeout into a wrong answer.
+parts; then the kernel ends the process, and the pair has timed out. So has a pair that is beyond the bounds of `cost`,
+or needs more memory than a process may have (`child`): it is not decided within the limits. Only CPU time counts,
+so that a loaded machine cannot turn a slow answer into a timeout, nor a timeout into a wrong answer.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Sequence

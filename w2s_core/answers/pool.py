@@ -78,7 +78,8 @@ class _Worker:
             self.read_sides += words.count(READ)
             return words.replace(READ, b"").decode().strip()
         self.end(patience=10)
-        raise _PastLimits if self._process.returncode in (-signal.SIGPROF, OUT_OF_MEMORY) else _Lost
+        is_past = self.pair is not None and self._process.returncode in (-signal.SIGPROF, OUT_OF_MEMORY)
+        raise _PastLimits if is_past else _Lost
 
     def end(self, patience: float = 0) -> None:
         """Wait for its end as long as `patience` seconds, then kill it."""
@@ -166,11 +167,11 @@ class Pool:
         try:
             word = self._word(worker)
         except _PastLimits:
+            assert worker.pair is not None
             self._workers.remove(worker)
-            if worker.pair is not None:
-                decided[worker.pair] = None
-                self._unreadable.update(worker.pair[worker.read_sides : worker.read_sides + 1])
-                self._pass_over(waiting, decided)
+            decided[worker.pair] = None
+            self._unreadable.update(worker.pair[worker.read_sides : worker.read_sides + 1])
+            self._pass_over(waiting, decided)
         except _Lost:
             self._workers.remove(worker)
             self._retry(worker, decided, losses, waiting)

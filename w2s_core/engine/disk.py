@@ -94,7 +94,7 @@ def time_name(seconds: float | None = None) -> str:
 
 def set_aside(path: Path, folder: Path) -> Path:
     """Move what lies at `path`, whatever it is, into a folder, under a new name. Returns where it lies now."""
-    target = folder / f"{path.name}.{time_name()}.{secrets.token_hex(4)}"
+    target = folder / f"{path.name}.{time_name()}.{secrets.token_hex(6)}"
     path.rename(target)
     fsync(folder)
     fsync(path.parent)
