@@ -83,7 +83,8 @@ def graphs(part: str, big: str) -> Iterator[Any]:
     elif part == "preferences":
         for beta in BETAS:
             methods = "[dpo, orpo]" if beta == BETAS[0] else "[dpo]"
-            fields = (f"stage2.methods={methods}", f"stage2.dpo.beta={beta}")
+            fields = (f"stage2.methods={methods}", f"stage2.dpo.beta={beta}", "weak_sft.max_steps=100")
+            fields += ("task.options.train_1=400", "task.options.train_2=400", "task.options.test=8")
             yield build_graph(load_experiment(EXPERIMENT, (*small[:2], *fields)), "cpu")
     else:
         fields = (f"strong={big}", "max_new_tokens=48", "sft.max_steps=4", "sft.batch_size=8")
@@ -148,13 +149,14 @@ def warm_up(store: Any, runtime: dict[str, Any]) -> None:
 
 
 def measured(store: Any, handle: Any, clock: Clock) -> dict[str, Any]:
-    """A result's times, and a digest of its files."""
-    files = {  # the wall clock stood in the files of some builds
-        name: entry["sha256"]
-        for name, entry in store.manifest(handle.key)["files"].items()
-        if name != "training.json"
-    }
-    return clock.taken[handle.key] | {"files": hashlib.sha256(json.dumps(files).encode()).hexdigest()}
+    """A result's times, and a digest of what was trained."""
+    # Not all files: the name of a base stands in model.json, the clock stood in training.json, and builds differ in both.
+    content = [
+        entry["sha256"] for name, entry in store.manifest(handle.key)["files"].items() if "adapter" in name
+    ]
+    if handle.name != "sample":
+        content += json.loads((store.folder(handle.key) / "training.json").read_text())["log"]
+    return clock.taken[handle.key] | {"files": hashlib.sha256(json.dumps(content).encode()).hexdigest()}
 
 
 def child(tree: Path, part: str, scratch: Path) -> dict[str, Any]:
@@ -213,7 +215,7 @@ def compare(tree: Path, part: str, pairs: int, scratch: Path) -> Iterator[str]:
         equal = all(
             a[label]["files"] == b[label]["files"] for a, b in zip(*runs, strict=True) for label in labels
         )
-        yield f"  models byte for byte equal: {'yes' if equal else 'NO'}"
+        yield f"  adapters and logs byte for byte equal: {'yes' if equal else 'NO'}"
     yield f"  {pairs} pairs; load of the machine {min(loads):.1f} to {max(loads):.1f} on {os.cpu_count()} cores"
 
 
