@@ -150,7 +150,7 @@ def warm_up(store: Any, runtime: dict[str, Any]) -> None:
 
 def measured(store: Any, handle: Any, clock: Clock) -> dict[str, Any]:
     """A result's times, and a digest of what was trained."""
-    # Not all files: the name of a base stands in model.json, the clock stood in training.json, and builds differ in both.
+    # Not all files: builds name a base differently in model.json, and the clock stood in training.json.
     content = [
         entry["sha256"] for name, entry in store.manifest(handle.key)["files"].items() if "adapter" in name
     ]
