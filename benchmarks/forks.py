@@ -31,6 +31,11 @@ ROOT = Path(__file__).resolve().parents[1]
 EXPERIMENT = ROOT / "experiments/mini/paper.yaml"
 LENGTHS = (75, 150, 300)
 BETAS = (0.05, 0.1, 0.5)
+SHORT_STAGES = tuple(
+    "weak_sft.max_steps=20 sft.max_steps=20 stage2.samples=4 stage2.keep=0 stage2.flip=0"
+    " task.options.train_1=160 task.options.train_2=160 task.options.test=2".split()
+)
+"""What gives pairs soon; how good they are does not matter to the time that training on them takes."""
 PARTS = {
     "lengths": f"SFT of {', '.join(map(str, LENGTHS))} steps at a constant rate",
     "preferences": f"DPO with beta {', '.join(map(str, BETAS))} and ORPO from one M_plus",
@@ -83,8 +88,7 @@ def graphs(part: str, big: str) -> Iterator[Any]:
     elif part == "preferences":
         for beta in BETAS:
             methods = "[dpo, orpo]" if beta == BETAS[0] else "[dpo]"
-            fields = (f"stage2.methods={methods}", f"stage2.dpo.beta={beta}", "weak_sft.max_steps=100")
-            fields += ("task.options.train_1=400", "task.options.train_2=400", "task.options.test=8")
+            fields = (f"stage2.methods={methods}", f"stage2.dpo.beta={beta}", *SHORT_STAGES)
             yield build_graph(load_experiment(EXPERIMENT, (*small[:2], *fields)), "cpu")
     else:
         fields = (f"strong={big}", "max_new_tokens=48", "sft.max_steps=4", "sft.batch_size=8")
