@@ -8,7 +8,7 @@ from typing import Any, Final, get_args
 from analysis.dashboard.columns import Metric, is_plain, metrics_of
 from w2s_core.errors import UserError
 from w2s_core.recipes.recipe import ROLES, Kind, Outline
-from w2s_core.recipes.record import model_names, outline, recipe_name
+from w2s_core.recipes.record import model_contents, model_names, outline, recipe_name
 
 OWN_COLUMNS: Final = ("run", "started", "state")
 _OWN_FIELDS: Final = ("study", "recipe")
@@ -67,6 +67,10 @@ class Run:
     def model_path(self, name: str) -> str:
         """What the experiment says of a base model: its folder, or its hub id."""
         return str(self._settings().get(name, ""))
+
+    def model_content(self, name: str) -> str:
+        """What tells a base model from others: its content; where the record has none, what the experiment says."""
+        return model_contents(self.record).get(name) or self.model_path(name)
 
     @cached_property
     def metrics(self) -> dict[str, Metric]:
