@@ -30,7 +30,7 @@ _LABEL: Final = re.compile(r"[\w.@+=-]+(/[\w.@+=-]+)*")
 _TITLE: Final = re.compile(r"[^<>`{}\\$|]{1,120}")
 """Labels and titles that columns are made of: they come from records and end up in templates, which are code."""
 _NUMBERED: Final = re.compile(r"(.+) ([0-9]{1,9})")
-_PALETTE: Final = (
+PALETTE: Final = (
     "#009E73", "#E78AC3", "#4B2E63", "#0072B2", "#D55E00", "#56B4E9", "#E69F00", "#8C6D31",
 )  # fmt: skip
 """Distinct for colour-blind eyes (after Okabe and Ito)."""
@@ -255,5 +255,5 @@ def colours(columns: Mapping[str, Metric]) -> dict[str, str]:
         if metric.role in ("floor", "ceiling")
     }
     others = [title for title in titles if title not in bounds]
-    shades = bounds | {title: _PALETTE[i % len(_PALETTE)] for i, title in enumerate(others)}
+    shades = bounds | {title: PALETTE[i % len(PALETTE)] for i, title in enumerate(others)}
     return {column: shades[metric.title] for column, metric in columns.items()}

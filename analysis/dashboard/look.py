@@ -39,7 +39,12 @@ table.numbers th { font-weight: 600; }
 table.numbers th:first-child, table.numbers td:first-child { text-align: left; padding-left: 0; }
 .quiet { color: #5b6670; } .scroll { overflow-x: auto; }
 .big { font-size: 22px; font-weight: 600; }
-.trouble { color: #9b2c1f; }
+.trouble { color: #9b2c1f; } .right { color: #1b6e4b; }
+.question { border-top: 1px solid #e6e9ed; padding: 6px 0; } .question p { margin: 4px 0; }
+.sides { display: flex; gap: 20px; } .side { flex: 1 1 0; min-width: 0; }
+.mark { margin-right: 14px; white-space: nowrap; }
+.mark i { display: inline-block; width: 18px; height: 4px; margin-right: 5px; vertical-align: middle; }
+pre.scrolls { max-height: 260px; overflow-y: auto; border-left: 3px solid #cfd5db; padding-left: 8px; }
 pre { font-size: 12px; white-space: pre-wrap; overflow-wrap: anywhere; margin: 0; }
 """
 

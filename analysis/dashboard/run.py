@@ -108,6 +108,13 @@ def read_run(name: str, record: Any) -> Run:
     return Run(name, record, usable, trouble if left_out else None)
 
 
+def steps_of(run: Run) -> dict[str, str]:
+    """Keys by label; of a record that lists no steps, those of its targets."""
+    listed = run.record.get("steps")
+    steps = listed if isinstance(listed, dict) else run.targets
+    return {str(label): str(key) for label, key in steps.items()}
+
+
 def _is_outline(entry: Outline) -> bool:
     """Whether the parts have the types that they are declared with: a record is JSON, which may hold anything."""
     return (

@@ -257,7 +257,7 @@ def compare_runs(
     )
     tables = [whole]
     if differing := [result for result in results if not result.same]:
-        last = _detailed(differing)
+        last = detailed(differing)
         tables += [by_level(last.name, pairs[last.name]), changes(store, last, pairs[last.name])]
     tables = [table for table in tables if table.rows]
     saved = ""
@@ -272,7 +272,7 @@ def compare_runs(
     return "\n".join(to_terminal(_trimmed(table, out)) for table in tables) + saved
 
 
-def _detailed(results: Sequence[Compared]) -> Compared:
+def detailed(results: Sequence[Compared]) -> Compared:
     """The last of the models that the recipe proposes; not the ceiling, nor a control."""
     return ([result for result in results if result.proposed] or list(results))[-1]
 
