@@ -14,6 +14,7 @@ from analysis.reading.pair import Pair, Part
 from analysis.writing.notes import ONE_SEED
 
 MOST_RUNS: Final = 60
+_INK: Final = "#2b3238"
 _TOP_PX: Final = 110
 _ROW_PX: Final = 24
 _DOT_PX: Final = 9
@@ -77,6 +78,7 @@ def _figure(rows: Sequence[str], label: str, row_px: int = _ROW_PX) -> Any:
         min_width=300,
     )
     plot.add_tools(HoverTool(tooltips=[("", "@run"), ("@metric", "@value{0.0} [@low{0.0}, @high{0.0}]")]))
+    on_paper(plot)
     plot.ygrid.grid_line_color = None
     plot.xgrid.grid_line_color = "#E6E6E6"
     plot.outline_line_color = None
@@ -90,9 +92,18 @@ def _figure(rows: Sequence[str], label: str, row_px: int = _ROW_PX) -> Any:
     return plot
 
 
+def on_paper(plot: Any) -> None:
+    """Dark on white, also where the page is dark: the colours of methods are chosen for that."""
+    plot.background_fill_color = plot.border_fill_color = "white"
+    plot.title.text_color = _INK
+    for axis in (plot.xaxis, plot.yaxis):
+        axis.major_label_text_color = axis.axis_label_text_color = _INK
+
+
 def _legend_above(plot: Any) -> None:
     legend = plot.legend[0]
     legend.orientation, legend.ncols, legend.location = "horizontal", 4, "left"
+    legend.background_fill_color, legend.label_text_color = "white", _INK
     legend.border_line_alpha, legend.label_text_font_size, legend.click_policy = 0, "12px", "hide"
     plot.add_layout(legend, "above")
 
