@@ -9,7 +9,6 @@ from bokeh.models import ColumnDataSource, HoverTool
 from bokeh.plotting import figure
 
 from analysis.dashboard.columns import PALETTE
-from analysis.dashboard.plots import on_paper
 from analysis.dashboard.run import Run, steps_of
 from w2s_core.engine import Store
 
@@ -75,7 +74,6 @@ def _plot(title: str, names: Sequence[str], trainings: Sequence[Training]) -> An
         toolbar_location=None, tools="",
     )  # fmt: skip
     plot.add_tools(HoverTool(tooltips=[("", "@label"), ("step", "@step"), ("@measure", "@value")]))
-    on_paper(plot)
     for i, training in enumerate(trainings):
         for name in names:
             if name in training.series:

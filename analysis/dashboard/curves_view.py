@@ -80,7 +80,12 @@ class CurvesView:
         if not wanted:
             lines = ["Choose runs: the curves of their finished trainings are drawn over each other."]
         plots = [
-            pn.pane.Bokeh(plot, min_width=280, styles={"flex": "1 1 420px"}) for plot in curve_plots(drawn)
+            pn.Column(
+                pn.pane.Bokeh(plot, sizing_mode="stretch_width"),
+                min_width=280,
+                styles={"flex": "1 1 420px"},
+            )
+            for plot in curve_plots(drawn)
         ]
         self._body[:] = [
             html(f"<p class='quiet'>{' '.join(lines)}</p>" + _legend(drawn)),

@@ -10,10 +10,12 @@ from analysis.dashboard.columns import Metric
 from w2s_core.statistics import Bounds
 
 ACCENT: Final = "#1F4E79"
+DOT: Final = "#2B86D0"
+"""Of plots with one colour: seen on a light and on a dark page."""
 _SHAPES: Final = {"typography": {"fontSize": 13}, "shape": {"borderRadius": 4}}
 THEME: Final = {
     "light": {"palette": {"primary": {"main": ACCENT}}, **_SHAPES},
-    "dark": {"palette": {"primary": {"main": "#7FB8E8"}}, **_SHAPES},
+    "dark": {"palette": {"primary": {"main": "#3F87C2"}}, **_SHAPES},
 }
 _INK: Final = "var(--panel-on-background-color, #1c2126)"
 """The page's text colour: Panel sets it anew when the page is made dark or light, and all others are mixed with it."""

@@ -9,12 +9,11 @@ from bokeh.plotting import figure
 
 from analysis.dashboard.catalogue import Snapshot
 from analysis.dashboard.columns import ACCURACY, COVERAGE, PASS, PRECISION, colours
-from analysis.dashboard.look import ACCENT
+from analysis.dashboard.look import DOT
 from analysis.reading.pair import Pair, Part
 from analysis.writing.notes import ONE_SEED
 
 MOST_RUNS: Final = 60
-_INK: Final = "#2b3238"
 _TOP_PX: Final = 110
 _ROW_PX: Final = 24
 _DOT_PX: Final = 9
@@ -62,7 +61,7 @@ def levels_plot(pair: Pair) -> Any:
         "high": [100 * difference.high for _, difference in resolved],
         "metric": ["B - A"] * len(resolved),
     }
-    _draw(plot, ColumnDataSource(data), ACCENT, "circle", None)
+    _draw(plot, ColumnDataSource(data), DOT, "circle", None)
     plot.add_layout(Span(location=0, dimension="height", line_color="#767676", line_dash="dashed"))
     return plot
 
@@ -78,7 +77,6 @@ def _figure(rows: Sequence[str], label: str, row_px: int = _ROW_PX) -> Any:
         min_width=300,
     )
     plot.add_tools(HoverTool(tooltips=[("", "@run"), ("@metric", "@value{0.0} [@low{0.0}, @high{0.0}]")]))
-    on_paper(plot)
     plot.ygrid.grid_line_color = None
     plot.xgrid.grid_line_color = "#E6E6E6"
     plot.outline_line_color = None
@@ -92,18 +90,9 @@ def _figure(rows: Sequence[str], label: str, row_px: int = _ROW_PX) -> Any:
     return plot
 
 
-def on_paper(plot: Any) -> None:
-    """Dark on white, also where the page is dark: the colours of methods are chosen for that."""
-    plot.background_fill_color = plot.border_fill_color = "white"
-    plot.title.text_color = _INK
-    for axis in (plot.xaxis, plot.yaxis):
-        axis.major_label_text_color = axis.axis_label_text_color = _INK
-
-
 def _legend_above(plot: Any) -> None:
     legend = plot.legend[0]
     legend.orientation, legend.ncols, legend.location = "horizontal", 4, "left"
-    legend.background_fill_color, legend.label_text_color = "white", _INK
     legend.border_line_alpha, legend.label_text_font_size, legend.click_policy = 0, "12px", "hide"
     plot.add_layout(legend, "above")
 

@@ -121,7 +121,7 @@ def test_training_curves_of_several_runs_are_drawn_over_each_other(mixed: Store)
     page = page_of(mixed)
     page.curves.show(["ours", "foreign"])
     assert page.curves.steps.value == ["sft:dpo", "prefer:dpo"]
-    plots = {pane.object.title.text: pane.object for pane in page.curves._body[1]}
+    plots = {pane.object.title.text: pane.object for (pane,) in page.curves._body[1]}
     assert list(plots) == ["loss", "reward margin", "length of completions, tokens", "gradient norm"]
     lines = [line.data_source.data for line in plots["loss"].renderers if hasattr(line.glyph, "line_dash")]
     drawn = {data["label"][0]: list(zip(data["step"], data["value"], strict=True)) for data in lines}
