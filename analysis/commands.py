@@ -7,7 +7,7 @@ import gc
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("run_a")
-@click.argument("run_b")
+@click.argument("run_b", required=False)
 @click.option("--target", help="Compare this result alone, such as ceiling or greedy/dev/ceiling.")
 @click.option("--against", help="RUN_B's result, where it is another than RUN_A's --target.")
 @click.option("--common", is_flag=True, help="Leave out questions that only one of them was graded on.")
@@ -26,28 +26,47 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path, file_okay=False),
     help="Save the tables here too, all changes in CSV.",
 )
+@click.option(
+    "--answers",
+    metavar="SIDE",
+    help="Show questions and responses instead: 'changed sides', 'only A', 'only B', 'both right', 'neither' or 'any'; "
+    "of RUN_A alone 'right', 'not right' or 'any'.",
+)
+@click.option("--level", default="any", help="With --answers: questions of this level.")
+@click.option("--verdict", default="any", help="With --answers: questions with a response of this verdict.")
+@click.option("--page", type=click.IntRange(1), default=1, help="With --answers: ten questions a page.")
 @click.pass_obj
 def compare(
     root: Path,
     run_a: str,
-    run_b: str,
+    run_b: str | None,
     target: str | None,
     against: str | None,
     common: bool,
     out: Path | None,
+    answers: str | None,
+    **shown: Any,
 ) -> None:
     """Compare two runs question by question: difference B - A, its interval and p, by level, and what changed sides.
 
     Without --target, every greedy result that both have, and details of the last model that the recipe proposes. The
-    same run twice with --target and --against compares two of its models.
+    same run twice with --target and --against compares two of its models. With --answers, the questions with what both
+    sides wrote; RUN_B may then be left out.
     """
+    from analysis.parts.answers import render_answers
     from analysis.parts.compare import compare_runs
     from w2s_core.cli.inspection import find_run
     from w2s_core.engine import Store
+    from w2s_core.errors import UserError
 
     store = Store(root)
-    runs = (find_run(store, run_a), find_run(store, run_b))
-    click.echo(compare_runs(store, runs, (target, against), common=common, out=out))
+    first, second = find_run(store, run_a), find_run(store, run_b) if run_b else None
+    if answers is not None:
+        click.echo(render_answers(store, (first, second), (target, against), side=answers, **shown))
+    elif second is None:
+        raise UserError("compare needs two runs; of one, --answers any shows its responses")
+    else:
+        click.echo(compare_runs(store, (first, second), (target, against), common=common, out=out))
 
 
 def quicken() -> None:

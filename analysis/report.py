@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from analysis.parts.general import GENERAL
 from analysis.parts.part import Part, Report, load_report
@@ -17,8 +18,20 @@ from analysis.reading.study import Study, by_companions, by_recipe, check_one_ta
 from analysis.reading.typed import written
 from analysis.writing.figures import save_figure
 from analysis.writing.notes import footer
-from analysis.writing.table import Table, escape, escape_prose, save_tables, to_terminal
+from analysis.writing.table import (
+    MISSING,
+    Cell,
+    Table,
+    escape,
+    escape_prose,
+    save_tables,
+    to_terminal,
+    words,
+)
 from w2s_core.errors import UserError
+
+MANY_MISSING: Final = 3
+"""More rows than that without a number are put together on a terminal."""
 
 
 def report_of(study: Study) -> Report:
@@ -121,7 +134,26 @@ def write_report(study: Study, out: Path, parts: Sequence[Part] = ()) -> str:
 
 
 def _terminal(tables: Sequence[Table]) -> str:
-    return "\n".join(to_terminal(table) for table in tables if table.rows)
+    """Tables for a terminal; rows of nothing but missing results are put together, and tables of such rows left out."""
+    shown = [table for table in tables if not all(map(_is_missing, table.rows))]
+    return "\n".join(to_terminal(_shortened(table)) for table in shown or tables[:1] if table.rows)
+
+
+def _is_missing(row: Mapping[str, Cell]) -> bool:
+    """Whether a row has no number behind its name."""
+    texts = {cell.text for cell in list(row.values())[1:]}
+    return MISSING in texts and texts <= {MISSING, "–", ""}
+
+
+def _shortened(table: Table) -> Table:
+    """The missing rows of a table as one, where they are many. Its notes name what is missing."""
+    missing = [row for row in table.rows if _is_missing(row)]
+    if len(missing) <= MANY_MISSING:
+        return table
+    first, *others = (row[table.columns[0]].text for row in missing)
+    together = {**missing[0], table.columns[0]: words(f"{first} and {len(others)} more")}
+    rows = [row for row in table.rows if row not in missing]
+    return replace(table, rows=[*rows, together])
 
 
 def _remark(study: Study) -> str:

@@ -30,11 +30,11 @@ _LABEL: Final = re.compile(r"[\w.@+=-]+(/[\w.@+=-]+)*")
 _TITLE: Final = re.compile(r"[^<>`{}\\$|]{1,120}")
 """Labels and titles that columns are made of: they come from records and end up in templates, which are code."""
 _NUMBERED: Final = re.compile(r"(.+) ([0-9]{1,9})")
-_PALETTE: Final = (
-    "#009E73", "#E78AC3", "#4B2E63", "#0072B2", "#D55E00", "#56B4E9", "#E69F00", "#8C6D31",
+PALETTE: Final = (
+    "#009E73", "#E78AC3", "#8B5CC7", "#0072B2", "#D55E00", "#56B4E9", "#E69F00", "#8C6D31",
 )  # fmt: skip
-"""Distinct for colour-blind eyes (after Okabe and Ito)."""
-_BOUNDS: Final = {"floor": "#767676", "ceiling": "#000000"}
+"""Distinct for colour-blind eyes (after Okabe and Ito), to be seen on light and dark pages."""
+_BOUNDS: Final = {"floor": "#767676", "ceiling": "#5B7083"}
 
 
 @dataclass(frozen=True)
@@ -242,7 +242,7 @@ def default_columns(columns: Mapping[str, Metric], runs: Iterable[Iterable[Metri
 
 
 def colours(columns: Mapping[str, Metric]) -> dict[str, str]:
-    """A colour a title, the same for all its measures. Floors are grey and ceilings black.
+    """A colour a title, the same for all its measures. Floors are grey and ceilings slate.
 
     Prominent titles are the first to get colours, so that they are distinct; the others may share one.
     """
@@ -255,5 +255,5 @@ def colours(columns: Mapping[str, Metric]) -> dict[str, str]:
         if metric.role in ("floor", "ceiling")
     }
     others = [title for title in titles if title not in bounds]
-    shades = bounds | {title: _PALETTE[i % len(_PALETTE)] for i, title in enumerate(others)}
+    shades = bounds | {title: PALETTE[i % len(PALETTE)] for i, title in enumerate(others)}
     return {column: shades[metric.title] for column, metric in columns.items()}

@@ -1,7 +1,9 @@
 """The frame behind the runs table, and how each of its columns is filtered. Pure: no widget is made here."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from analysis.dashboard.catalogue import Snapshot
@@ -48,17 +50,30 @@ def runs_frame(snapshot: Snapshot, fields: Sequence[str], results: Sequence[str]
 
 
 def settings(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """Each run's fields. Two base models that share a short name are shown by their whole paths."""
+    """Each run's fields. A base model is told by its content; one that lay in several places goes by the latest."""
     fields_by_run = [dict(run.fields) for run in runs]
     for name in dict.fromkeys(name for run in runs for name in run.bases):
-        column = column_name(name)
-        paths: dict[Any, set[str]] = {}
+        places: dict[str, str] = {}
+        for run in runs:
+            if name in run.bases:
+                places.setdefault(run.model_content(name), run.model_path(name) or run.bases[name])
+        ends = _told_apart(places)
         for run, fields in zip(runs, fields_by_run, strict=True):
-            paths.setdefault(fields.get(column), set()).add(run.model_path(name))
-        for run, fields in zip(runs, fields_by_run, strict=True):
-            if name in run.bases and len(paths[fields[column]]) > 1:
-                fields[column] = run.model_path(name)
+            if name in run.bases:
+                fields[column_name(name)] = ends[run.model_content(name)]
     return fields_by_run
+
+
+def _told_apart(places: Mapping[str, str]) -> dict[str, str]:
+    """The ends of paths by content, each as long as it takes; two contents of one path are told by their digests."""
+    parts = {content: Path(place).parts for content, place in places.items()}
+    ends: dict[str, str] = {}
+    for depth in range(1, max(map(len, parts.values()), default=0) + 1):
+        counts = Counter(whole[-depth:] for whole in parts.values())
+        for content, whole in parts.items():
+            if content not in ends and counts[whole[-depth:]] == 1:
+                ends[content] = str(Path(*whole[-depth:]))
+    return {content: ends.get(content) or f"{place} ({content[-8:]})" for content, place in places.items()}
 
 
 def differing(fields: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -1,5 +1,6 @@
 """How the page looks: styles, escaped pieces of HTML, and numbers as words."""
 
+import re
 from collections.abc import Iterable
 from html import escape
 from math import isnan
@@ -9,39 +10,60 @@ from analysis.dashboard.columns import Metric
 from w2s_core.statistics import Bounds
 
 ACCENT: Final = "#1F4E79"
+DOT: Final = "#2B86D0"
+"""Of plots with one colour: seen on a light and on a dark page."""
+_SHAPES: Final = {"typography": {"fontSize": 13}, "shape": {"borderRadius": 4}}
 THEME: Final = {
-    "palette": {"primary": {"main": ACCENT}},
-    "typography": {"fontSize": 13},
-    "shape": {"borderRadius": 4},
+    "light": {"palette": {"primary": {"main": ACCENT}}, **_SHAPES},
+    "dark": {"palette": {"primary": {"main": "#3F87C2"}}, **_SHAPES},
 }
+_INK: Final = "var(--panel-on-background-color, #1c2126)"
+"""The page's text colour: Panel sets it anew when the page is made dark or light, and all others are mixed with it."""
+QUIET: Final = f"color-mix(in srgb, {_INK} 72%, transparent)"
+FAINT: Final = f"color-mix(in srgb, {_INK} 22%, transparent)"
+BAD, GOOD, LINK = (f"color-mix(in srgb, {shade} 65%, {_INK})" for shade in ("#d0402b", "#1fa36b", "#2b86d0"))
 CHOOSER: Final[Any] = {"searchable": True, "dropdown_height": 360, "sizing_mode": "stretch_width"}
 """What all choosers of several things share."""
-TABLE_CSS: Final = """
+
+
+def _coloured(css: str) -> str:
+    """Styles with the colours that they name."""
+    shades = {"QUIET": QUIET, "FAINT": FAINT, "BAD": BAD, "GOOD": GOOD, "LINK": LINK}
+    return re.sub("|".join(shades), lambda match: shades[match[0]], css)
+
+
+TABLE_CSS: Final = _coloured("""
 :host .tabulator, :host .tabulator .tabulator-header, :host .tabulator-row { font-size: 13px; }
 :host .tabulator-row .tabulator-cell:has(input[type=checkbox]) { text-overflow: clip; }
 .tabulator .tabulator-header .tabulator-col { vertical-align: bottom; }
 .tabulator .tabulator-header .tabulator-col .tabulator-col-title { white-space: normal; font-weight: 600; }
-.tabulator .tabulator-header input { font-size: 12px; padding: 2px 4px; border: 1px solid #cfd5db; border-radius: 3px; }
+.tabulator .tabulator-header input { font-size: 12px; padding: 2px 4px; border: 1px solid FAINT; border-radius: 3px; }
 .tabulator-row .tabulator-cell { padding: 5px 8px; }
-.tabulator-row .tabulator-cell .ci { display: block; font-size: 11px; color: #5b6670; line-height: 1.2; }
-.tabulator-row .tabulator-cell .open { color: #1F4E79; cursor: pointer; text-decoration: underline; }
+.tabulator-row .tabulator-cell .ci { display: block; font-size: 11px; color: QUIET; line-height: 1.2; }
+.tabulator-row .tabulator-cell .open { color: LINK; cursor: pointer; text-decoration: underline; }
 .tabulator-row.tabulator-group { font-size: 13px; padding: 5px 8px; }
-"""
-HTML_CSS: Final = """
+""")
+HTML_CSS: Final = _coloured("""
 :host { font-size: 14px; line-height: 1.5; }
 table.facts { border-collapse: collapse; font-size: 13px; }
 table.facts th, table.facts td { text-align: left; padding: 3px 16px 3px 0; vertical-align: top; }
 table.facts th { font-weight: 600; white-space: nowrap; }
 table.facts td { overflow-wrap: anywhere; }
 table.numbers { border-collapse: collapse; font-size: 13px; }
-table.numbers th, table.numbers td { text-align: right; padding: 4px 14px; border-bottom: 1px solid #e6e9ed; }
+table.numbers th, table.numbers td { text-align: right; padding: 4px 14px; border-bottom: 1px solid FAINT; }
 table.numbers th { font-weight: 600; }
 table.numbers th:first-child, table.numbers td:first-child { text-align: left; padding-left: 0; }
-.quiet { color: #5b6670; } .scroll { overflow-x: auto; }
+a { color: LINK; } :focus-visible { outline: 2px solid LINK; outline-offset: 2px; }
+.quiet { color: QUIET; } .scroll { overflow-x: auto; }
 .big { font-size: 22px; font-weight: 600; }
-.trouble { color: #9b2c1f; }
+.trouble { color: BAD; } .right { color: GOOD; }
+.question { border-top: 1px solid FAINT; padding: 6px 0; } .question p { margin: 4px 0; }
+.sides { display: flex; gap: 20px; } .side { flex: 1 1 0; min-width: 0; }
+.mark { margin-right: 14px; white-space: nowrap; }
+.mark i { display: inline-block; width: 18px; height: 4px; margin-right: 5px; vertical-align: middle; }
+pre.scrolls { max-height: 260px; overflow-y: auto; border-left: 3px solid FAINT; padding-left: 8px; }
 pre { font-size: 12px; white-space: pre-wrap; overflow-wrap: anywhere; margin: 0; }
-"""
+""")
 
 
 LEAST_P: Final = 0.001

@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 import panel as pn
 import panel_material_ui as pmui
 
+from analysis.dashboard.curves_view import CurvesView
 from analysis.dashboard.links import Shared
 from analysis.dashboard.look import THEME, html, text
 from analysis.dashboard.pair_view import PairView
@@ -15,7 +16,7 @@ from analysis.dashboard.run_view import RunView
 from analysis.dashboard.runs_view import RunsView
 
 POLL_MS: Final = 1000
-RUNS, PLOT, PAIR, RUN = range(4)
+RUNS, PLOT, PAIR, RUN, CURVES = range(5)
 _NAMES: Final = ("a", "b", "of_a", "of_b")
 
 
@@ -29,12 +30,14 @@ class Page:
         self.pair = PairView(self._catalogue)
         self.run = RunView(self._catalogue, self._links)
         self.plot = PlotView(self._catalogue, self.runs.rows)
+        self.curves = CurvesView(self._catalogue)
         self._state = html("")
         self.tabs = pmui.Tabs(
             ("Runs", self.runs.layout()),
             ("Plot", self.plot.layout()),
             ("Compare two", self.pair.layout()),
             ("One run", self.run.layout()),
+            ("Training", self.curves.layout()),
             sizing_mode="stretch_width",
         )
         self.tabs.param.watch(lambda _: self._tab_changed(), "active")
@@ -62,7 +65,7 @@ class Page:
                 )
             ],
             theme_config=THEME,
-            theme_toggle=False,
+            theme_toggle=True,
             sidebar_variant="temporary",
             busy_indicator=None,
         )
@@ -73,7 +76,7 @@ class Page:
         if snapshot.version == self._version:
             return
         self._version = snapshot.version
-        for view in (self.runs, self.plot, self.pair, self.run):
+        for view in (self.runs, self.plot, self.pair, self.run, self.curves):
             view.refresh(snapshot)
         self._write_state()
         if self.tabs.active == PLOT:
@@ -106,6 +109,8 @@ class Page:
     def _tab_changed(self) -> None:
         if self.tabs.active == PLOT:
             self.plot.draw()
+        elif self.tabs.active == CURVES:
+            self.curves.show(self.runs.selected_names() or [self.run.run.value] * bool(self.run.run.value))
 
     def _write_state(self) -> None:
         snapshot = self._catalogue.snapshot

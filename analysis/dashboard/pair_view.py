@@ -5,12 +5,11 @@ from typing import Any, Final
 import panel as pn
 import panel_material_ui as pmui
 
+from analysis.dashboard.answers_view import AnswersView
 from analysis.dashboard.catalogue import Catalogue, Snapshot
 from analysis.dashboard.columns import ACCURACY, PASS, Metric, in_order
 from analysis.dashboard.look import (
     LEAST_P,
-    TABLE_CSS,
-    as_text,
     bounds,
     html,
     numbers,
@@ -21,7 +20,7 @@ from analysis.dashboard.look import (
     trouble,
 )
 from analysis.dashboard.plots import levels_plot
-from analysis.reading.pair import SIDES, Pair, Part, changed_sides, compare_pair
+from analysis.reading.pair import SIDES, Pair, Part, compare_pair
 from analysis.writing.notes import ONE_SEED
 from analysis.writing.table import MARK, is_wide
 from w2s_core.errors import UserError
@@ -42,6 +41,7 @@ class PairView:
         self.results = [
             pmui.Select(label=f"Result of {side}", sizing_mode="stretch_width", size="small") for side in "AB"
         ]
+        self.answers = AnswersView(catalogue.store)
         self._body = pn.Column(sizing_mode="stretch_width")
         self._setting = False
         for i in (0, 1):
@@ -76,16 +76,24 @@ class PairView:
                 chooser.options = names
 
     def show(self, a: str, b: str, result_a: str | None = None, result_b: str | None = None) -> None:
-        """Compare two runs, each on its first method unless results are named."""
+        """Compare two runs, each on its first method unless results are named; what there is not is said."""
         self._setting = True
+        missing = []
         for i, (run, result) in enumerate(((a, result_a), (b, result_b))):
-            if run in self._catalogue.snapshot.runs:
-                self.runs[i].value = run
-                self._offer(i)
-                if result in self.results[i].options.values():
-                    self.results[i].value = result
+            if run not in self._catalogue.snapshot.runs:
+                missing.append(f"there is no run '{run}' here")
+                continue
+            self.runs[i].value = run
+            self._offer(i)
+            if result in self.results[i].options.values():
+                self.results[i].value = result
+            elif result is not None:
+                missing.append(f"run '{run}' has no result '{result}'")
         self._setting = False
-        self._show()
+        if missing:
+            self._body[:] = [html(trouble(f"{'; '.join(missing)}: choose another above"))]
+        else:
+            self._show()
 
     def chosen(self) -> tuple[str | None, ...]:
         """Run A, run B, result of A, result of B."""
@@ -152,14 +160,15 @@ class PairView:
                 html("<p>A and B are one and the same stored result: there is no difference to test.</p>")
             ]
         names = f"{run_a}, {metrics[0].full_title}", f"{run_b}, {metrics[1].full_title}"
+        self.answers.open(*keys)
         pair = compare_pair(self._catalogue.store, *keys, measure=metrics[0].measure, names=names)
         return [
             html(_headline(pair.whole, names)),
             pn.pane.Bokeh(levels_plot(pair), sizing_mode="stretch_width"),
             html(_by_level(pair)),
             html(f"<p class='quiet'>{_EXPLAINED}</p>"),
-            html("<p><b>Questions that changed sides</b></p>"),
-            _changed(pair),
+            html("<p><b>Questions and responses</b></p>"),
+            self.answers.layout(),
         ]
 
 
@@ -232,26 +241,3 @@ def _by_level(pair: Pair) -> str:
 def _span(limits: Bounds) -> str:
     """A difference from its worst case to its best, with the interval."""
     return f"{100 * limits.lower:+.1f} to {points(limits.upper, limits.low, limits.high)}"
-
-
-def _changed(pair: Pair) -> Any:
-    """The questions where A and B differ, with filters."""
-    table = pair.questions.assign(side=changed_sides(pair.questions))
-    table = table[table["a"] != table["b"]].drop(columns=["a", "b"])
-    frame = table.fillna("").astype({"id": str, "template": str})
-    return pn.widgets.Tabulator(
-        frame,
-        formatters=as_text(frame.columns),
-        header_filters={
-            "id": {"type": "input", "func": "like", "placeholder": "contains"},
-            "template": {"type": "input", "func": "like", "placeholder": "contains"},
-            "side": {"type": "list", "func": "=", "values": ["only A", "only B"], "clearable": True},
-        },
-        titles={"id": "question", "side": "right in"},
-        show_index=False,
-        disabled=True,
-        pagination="local",
-        page_size=10,
-        layout="fit_data",
-        stylesheets=[TABLE_CSS],
-    )

@@ -9,7 +9,7 @@ from bokeh.plotting import figure
 
 from analysis.dashboard.catalogue import Snapshot
 from analysis.dashboard.columns import ACCURACY, COVERAGE, PASS, PRECISION, colours
-from analysis.dashboard.look import ACCENT
+from analysis.dashboard.look import DOT
 from analysis.reading.pair import Pair, Part
 from analysis.writing.notes import ONE_SEED
 
@@ -61,7 +61,7 @@ def levels_plot(pair: Pair) -> Any:
         "high": [100 * difference.high for _, difference in resolved],
         "metric": ["B - A"] * len(resolved),
     }
-    _draw(plot, ColumnDataSource(data), ACCENT, "circle", None)
+    _draw(plot, ColumnDataSource(data), DOT, "circle", None)
     plot.add_layout(Span(location=0, dimension="height", line_color="#767676", line_dash="dashed"))
     return plot
 

@@ -8,7 +8,7 @@ from typing import Any, Final, get_args
 from analysis.dashboard.columns import Metric, is_plain, metrics_of
 from w2s_core.errors import UserError
 from w2s_core.recipes.recipe import ROLES, Kind, Outline
-from w2s_core.recipes.record import model_names, outline, recipe_name
+from w2s_core.recipes.record import model_contents, model_names, outline, recipe_name
 
 OWN_COLUMNS: Final = ("run", "started", "state")
 _OWN_FIELDS: Final = ("study", "recipe")
@@ -68,6 +68,10 @@ class Run:
         """What the experiment says of a base model: its folder, or its hub id."""
         return str(self._settings().get(name, ""))
 
+    def model_content(self, name: str) -> str:
+        """What tells a base model from others: its content; where the record has none, what the experiment says."""
+        return model_contents(self.record).get(name) or self.model_path(name)
+
     @cached_property
     def metrics(self) -> dict[str, Metric]:
         """What can be measured of it, by id."""
@@ -102,6 +106,13 @@ def read_run(name: str, record: Any) -> Run:
     left_out = len(entries) - len(usable)
     trouble = f"run '{name}': {left_out} targets have no column, their labels or titles are no plain words"
     return Run(name, record, usable, trouble if left_out else None)
+
+
+def steps_of(run: Run) -> dict[str, str]:
+    """Keys by label; of a record that lists no steps, those of its targets."""
+    listed = run.record.get("steps")
+    steps = listed if isinstance(listed, dict) else run.targets
+    return {str(label): str(key) for label, key in steps.items()}
 
 
 def _is_outline(entry: Outline) -> bool:

@@ -6,10 +6,11 @@ import panel as pn
 import panel_material_ui as pmui
 from pydantic import ValidationError
 
+from analysis.dashboard.answers_view import AnswersView
 from analysis.dashboard.catalogue import Catalogue, Snapshot
 from analysis.dashboard.links import Links
 from analysis.dashboard.look import TABLE_CSS, as_text, facts, html, text, trouble
-from analysis.dashboard.run import Run
+from analysis.dashboard.run import Run, steps_of
 from w2s_core.cli.inspection import render_explanation
 from w2s_core.cli.render import seconds, when
 from w2s_core.engine import CorruptObjectError, Store
@@ -28,10 +29,14 @@ class RunView:
         self.against = self._chooser("Explain against (optional)")
         self._body = pn.Column(sizing_mode="stretch_width")
         self._explained = html("")
+        self.result = pmui.Select(label="Responses of", options={"–": ""}, width=420, size="small")
+        self.answers = AnswersView(catalogue.store)
+        self._answers = pn.Column(self.answers.layout(), visible=False, sizing_mode="stretch_width")
         self._step: str | None = None
         self._steps: Any = None
         self.run.param.watch(lambda _: self._show(), "value")
         self.against.param.watch(lambda _: self._explain(), "value")
+        self.result.param.watch(lambda _: self._show_answers(), "value")
         self.refresh(catalogue.snapshot)
         self._show()
 
@@ -58,9 +63,11 @@ class RunView:
                 self._steps.value = frame
 
     def show(self, name: str) -> None:
-        """Show a run."""
+        """Show a run, or that there is none of that name."""
         if name in self._catalogue.snapshot.runs:
             self.run.value = name
+        else:
+            self._body[:] = [html(trouble(f"there is no run '{name}' here: choose another above"))]
 
     def _show(self) -> None:
         run = self._catalogue.snapshot.runs.get(self.run.value or "")
@@ -75,7 +82,18 @@ class RunView:
             self._steps,
             self.against,
             self._explained,
+            self.result,
+            self._answers,
         ]
+        present = self._catalogue.snapshot.present
+        graded = {m.full_title: run.targets[m.target] for m in run.metrics.values()}
+        self.result.options = {"–": ""} | {title: key for title, key in graded.items() if key in present}
+        self.result.value = ""
+
+    def _show_answers(self) -> None:
+        self._answers.visible = bool(self.result.value)
+        if self.result.value:
+            self.answers.open(self.result.value)
 
     def _facts(self, run: Run) -> str:
         record = run.record
@@ -152,16 +170,9 @@ def steps_frame(store: Store, run: Run) -> Any:
     """A row a step of a run: step, state, took, seconds, made, key. The dearest first, then what is missing."""
     import pandas as pd
 
-    rows = [_step_row(store, label, key) for label, key in _steps(run).items()]
+    rows = [_step_row(store, label, key) for label, key in steps_of(run).items()]
     frame = pd.DataFrame(rows, columns=["step", "state", "took", "seconds", "made", "key"])
     return frame.sort_values(["seconds", "step"], ascending=[False, True], ignore_index=True)
-
-
-def _steps(run: Run) -> dict[str, str]:
-    """Keys by label; of a record that lists no steps, those of its targets."""
-    listed = run.record.get("steps")
-    steps = listed if isinstance(listed, dict) else run.targets
-    return {str(label): str(key) for label, key in steps.items()}
 
 
 def _step_row(store: Store, label: str, key: str) -> tuple[str, str, str, float, str, str]:

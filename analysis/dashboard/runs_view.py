@@ -127,12 +127,12 @@ class RunsView:
         columns = (*frame.columns, group, *(str(kind) for kind in frame.dtypes))
         if self.table is None or columns != self._columns:
             self._columns = columns
-            selected = self._selected()
+            selected = self.selected_names()
             self.table = self._make(frame, group, extra)
             self._holder[:] = [self.table]
             self._select(selected)
         elif not frame.equals(self.table.value):
-            selected = self._selected()
+            selected = self.selected_names()
             self.table.value = frame
             self._select(selected)
 
@@ -179,7 +179,8 @@ class RunsView:
     def _clicked(self, event: Any) -> None:
         self._on_open(self.table.value["run"].iloc[event.row])
 
-    def _selected(self) -> list[str]:
+    def selected_names(self) -> list[str]:
+        """The runs that are ticked."""
         if self.table is None:
             return []
         names = self.table.value["run"].tolist()
@@ -194,13 +195,13 @@ class RunsView:
         self._show_selected()
 
     def _show_selected(self) -> None:
-        names = self._selected()
+        names = self.selected_names()
         self.compare.disabled = len(names) != 2
         hint = "Select two runs to compare them question by question; click a name to see where its results come from."
         self.selected.object = hint if len(names) != 2 else f"{text(names[0])} and {text(names[1])}"
 
     def _compare(self) -> None:
-        names = self._selected()
+        names = self.selected_names()
         if len(names) == 2:
             self._on_compare(*names)
 

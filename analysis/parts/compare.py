@@ -1,6 +1,6 @@
 """`w2s compare`: two runs, or two methods of one, question by question."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -32,6 +32,7 @@ _SCOPE: Final = (
     f"{ONE_SEED.capitalize()}. p and intervals are over questions alone, of one seed of A and one of B."
 )
 GREEDY: Final = "greedy/"
+_ONE_RESULT: Final = "one result"
 ONLY_A, ONLY_B = SIDES[1], SIDES[2]
 
 
@@ -50,6 +51,11 @@ class Compared:
     key_a: str
     key_b: str
     proposed: bool = False
+
+    @property
+    def same(self) -> bool:
+        """Whether both sides are one stored object."""
+        return self.key_a == self.key_b
 
 
 def find_compared(
@@ -110,8 +116,12 @@ def _names(outline: Mapping[str, Outline]) -> dict[str, str]:
     return distinct(titles)
 
 
-def overview(pairs: Mapping[str, Pair], names: tuple[str, str]) -> Table:
-    """A row a result that both have: shares, their difference with its interval, p, and the changed questions."""
+def overview(pairs: Mapping[str, Pair], names: tuple[str, str], same: Collection[str] = ()) -> Table:
+    """A row a result that both have: shares, their difference with its interval, p, and the changed questions.
+
+    Args:
+        same: the results of which A's and B's are one stored object: they differ in nothing, without an interval.
+    """
     table = Table(
         f"{names[1]} against {names[0]}: right answers, per cent",
         ["result", "A", "B", "B - A, points", "p", "p, McNemar", "only A", "only B", "n"],
@@ -119,8 +129,17 @@ def overview(pairs: Mapping[str, Pair], names: tuple[str, str]) -> Table:
         name="compare",
     )
     for name, pair in pairs.items():
-        table.rows.append({"result": words(name), **_cells(pair.whole)})
-    table.notes = [f"A: {names[0]}. B: {names[1]}.", _method_note(next(iter(pairs.values()))), _SCOPE]
+        untested = {"B - A, points": words(_ONE_RESULT), "p": words("–"), "p, McNemar": words("–")}
+        cells = _cells(pair.whole) | (untested if name in same else {})
+        table.rows.append({"result": words(name), **cells})
+    table.notes = [f"A: {names[0]}. B: {names[1]}."]
+    if same:
+        table.notes.append(
+            f"{_ONE_RESULT}: A's and B's are one stored object; there is no difference to test."
+        )
+    if len(same) == len(pairs):
+        return table
+    table.notes += [_method_note(next(iter(pairs.values()))), _SCOPE]
     if len(pairs) > 1:
         table.notes.append("p is of each row by itself: of many rows, one in twenty is below 0.05 by chance.")
     return table
@@ -232,16 +251,14 @@ def compare_runs(
         )
         for result in results
     }
-    last = _detailed(results)
-    whole = overview(pairs, runs)
+    whole = overview(pairs, runs, [result.name for result in results if result.same])
     whole.notes += accepted_note(
         Results(store).acceptances(key for result in results for key in (result.key_a, result.key_b))
     )
-    tables = [
-        whole,
-        by_level(last.name, pairs[last.name]),
-        changes(store, last, pairs[last.name]),
-    ]
+    tables = [whole]
+    if differing := [result for result in results if not result.same]:
+        last = detailed(differing)
+        tables += [by_level(last.name, pairs[last.name]), changes(store, last, pairs[last.name])]
     tables = [table for table in tables if table.rows]
     saved = ""
     if out is not None:
@@ -255,7 +272,7 @@ def compare_runs(
     return "\n".join(to_terminal(_trimmed(table, out)) for table in tables) + saved
 
 
-def _detailed(results: Sequence[Compared]) -> Compared:
+def detailed(results: Sequence[Compared]) -> Compared:
     """The last of the models that the recipe proposes; not the ceiling, nor a control."""
     return ([result for result in results if result.proposed] or list(results))[-1]
 

@@ -23,7 +23,7 @@ from analysis.reading.recipes import find_recipe
 from analysis.reading.titles import outline_of
 from analysis.reading.typed import written
 from w2s_core.errors import UserError
-from w2s_core.recipes.record import model_names, recipe_name
+from w2s_core.recipes.record import model_contents, model_names, recipe_name
 
 __all__ = [
     "PASS_K",
@@ -80,14 +80,11 @@ def default_split(frames: Frames) -> str:
 
 
 def _identity(record: Mapping[str, Any]) -> str:
-    parts = [
-        recipe_name(record),
-        model_names(record),
-        record.get("task"),
-        _contents(record),
-        _settings(record),
-    ]
-    return json.dumps(parts, sort_keys=True)
+    contents, settings = model_contents(record), _settings(record)
+    for field in contents:  # where a model lies, and what its folder is called, is of one machine
+        settings.pop(field, None)
+    models = contents or [model_names(record), _contents(record)]
+    return json.dumps([recipe_name(record), models, record.get("task"), settings], sort_keys=True)
 
 
 def _contents(record: Mapping[str, Any]) -> dict[str, str]:
@@ -95,9 +92,8 @@ def _contents(record: Mapping[str, Any]) -> dict[str, str]:
 
     Older records name the contents among their steps, without saying which is which.
     """
-    models = record.get("models")
-    if isinstance(models, dict):
-        return {str(field): str(content) for field, content in models.items()}
+    if contents := model_contents(record):
+        return contents
     bases = sorted(label for label in record.get("steps") or {} if label.startswith("base_model:"))
     return dict.fromkeys(model_names(record), " ".join(bases)) if bases else {}
 

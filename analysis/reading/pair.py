@@ -95,7 +95,7 @@ def compare_pair(
     """
     table = _joined(_scores(store, a, measure, names[0]), _scores(store, b, measure, names[1]), names, common)
     levels = [level for level in table["level"].unique() if level is not None]
-    parts = tuple(_part(table[table["level"] == level], level) for level in sorted(levels, key=_level_rank))
+    parts = tuple(_part(table[table["level"] == level], level) for level in sorted(levels, key=level_rank))
     return Pair(_part(table, None), parts, holm({part.level: part.p for part in parts}), table[COLUMNS])
 
 
@@ -202,6 +202,6 @@ def cluster_labels(templates: Iterable[Any]) -> list[Any] | None:
     return [f"#{i}" if template is None else ("template", template) for i, template in enumerate(listed)]
 
 
-def _level_rank(level: Any) -> tuple[bool, float, str]:
+def level_rank(level: Any) -> tuple[bool, float, str]:
     """Numbers in order, then words."""
     return (False, float(level), "") if isinstance(level, int | float) else (True, 0.0, str(level))

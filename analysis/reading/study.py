@@ -18,7 +18,7 @@ from analysis.reading.recipes import find_recipe, model_heading
 from analysis.reading.results import Results
 from w2s_core.engine import disk
 from w2s_core.errors import UserError
-from w2s_core.recipes.record import model_names, recipe_name
+from w2s_core.recipes.record import model_contents, model_names, recipe_name
 
 SHOWN_GROUPS = 12
 """So many settings have tables of their own; of more, those of the base setting."""
@@ -112,6 +112,18 @@ def companions(record: Mapping[str, Any]) -> dict[str, str]:
     return dict(list(model_names(record).items())[1:])
 
 
+def _companions_by_run(frames: Frames) -> dict[str, dict[str, str]]:
+    """The companions of each run. A model that bears several names, as a folder that was moved, goes by the first."""
+    names: dict[tuple[str, str], str] = {}
+    return {
+        run: {
+            field: names.setdefault((field, model_contents(record).get(field, name)), name)
+            for field, name in companions(record).items()
+        }
+        for run, record in frames.records.items()
+    }
+
+
 def by_recipe(frames: Frames) -> dict[str, Frames]:
     """The runs of each recipe, in order of first appearance: no table mixes them."""
     names: dict[str, list[str]] = {}
@@ -123,8 +135,8 @@ def by_recipe(frames: Frames) -> dict[str, Frames]:
 def by_companions(frames: Frames) -> list[tuple[dict[str, str], Frames]]:
     """The runs of each choice of companion models, in order of first appearance: no table but a grid mixes them."""
     names: dict[tuple[tuple[str, str], ...], list[str]] = {}
-    for name, record in frames.records.items():
-        names.setdefault(tuple(companions(record).items()), []).append(name)
+    for name, models in _companions_by_run(frames).items():
+        names.setdefault(tuple(models.items()), []).append(name)
     return [(dict(models), frames.only(part)) for models, part in names.items()]
 
 
@@ -156,10 +168,9 @@ def check_mixable(frames: Frames) -> None:
     records = list(frames.records.values())
     _refuse_several("recipes", map(recipe_name, records))
     check_one_task(frames)
-    for field in dict.fromkeys(field for record in records for field in companions(record)):
-        _refuse_several(
-            f"{model_heading(field)}s", (companions(record).get(field, "?") for record in records)
-        )
+    by_run = _companions_by_run(frames).values()
+    for field in dict.fromkeys(field for models in by_run for field in models):
+        _refuse_several(f"{model_heading(field)}s", (models.get(field, "?") for models in by_run))
 
 
 def check_one_task(frames: Frames) -> None:

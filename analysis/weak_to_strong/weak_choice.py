@@ -223,9 +223,12 @@ _FAINT: Final = "#9FD8C6"
 
 
 def choice_figure(groups: Sequence[Group]) -> "Figure | None":
-    """A panel a property: the gain of M_plus over zero-shot, a point a weak model. None where none has a gain."""
+    """A panel a property: the gain of M_plus over zero-shot, a point a weak model.
+
+    None where no property is known of two models: a panel of one point shows nothing.
+    """
     models = [model for model in measured(groups) if model.gain and not isnan(model.gain.value)]
-    names = property_names(models)
+    names = [name for name in property_names(models) if ranked(models, name)[0] > 1]
     if not names:
         return None
     marks = assigned([model.group.base for model in models], MARKS)
@@ -236,7 +239,8 @@ def choice_figure(groups: Sequence[Group]) -> "Figure | None":
                 if model.gain and name in model.properties:
                     _draw_model(panel, model.properties[name], model.gain, marks[model.group.base])
             size, rho, _ = ranked(models, name)
-            panel.set_title(f"{size} weak models, rho = {rho:+.2f}", fontsize=8, pad=4)
+            correlation = "rho not known" if isnan(rho) else f"rho = {rho:+.2f}"
+            panel.set_title(f"{size} weak models, {correlation}", fontsize=8, pad=4)
             panel.set_xlabel(f"{name}, %", labelpad=2)
             add_grid(panel)
         label_lines(panels[0], "gain over zero-shot, points")

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from math import isnan
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
@@ -54,6 +55,7 @@ _DPI: Final = 200
 _PANEL: Final = (2.35, 2.5)  # inches; one panel alone gets a column's width
 _SINGLE: Final = (3.4, 2.8)
 _ACROSS: Final = 4  # panels; more go into further lines
+_TITLE: Final = 34  # letters of a panel's title that are as wide as the panel
 _LETTER: Final = 0.05  # inches, in a legend; its line and the gaps are as wide as six
 
 
@@ -154,8 +156,9 @@ def arms(estimate: Estimate) -> tuple[float, float]:
 
 
 def panel_title(group: Group) -> str:
-    """A panel's title; a long name is broken at its commas."""
-    return f"{group.lead}: {group.name}".replace(", ", "\n")
+    """A panel's title; a long name is broken at its commas, and where it is wider than the panel."""
+    parts = f"{group.lead}: {group.name}".split(", ")
+    return "\n".join(line for part in parts for line in wrap(part, _TITLE))
 
 
 def assigned(names: Iterable[str], looks: Sequence[str]) -> dict[str, str]:

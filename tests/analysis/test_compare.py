@@ -89,10 +89,20 @@ def test_the_changed_questions_are_listed_with_both_answers(store: Store, tmp_pa
         assert row[wrong] in ("8", "none found")
 
 
-def test_a_run_against_itself_differs_in_nothing(store: Store) -> None:
+def test_one_stored_result_on_both_sides_has_no_interval(store: Store, tmp_path: Path) -> None:
     _, text = call(store, "plain", "plain", "--target", "greedy/test/dpo")
-    assert "+0.0" in text
+    assert "A's and B's are one stored object" in text
+    assert "+0.0" not in text
+    assert "bootstrap" not in text
     assert "changed sides" not in text
+    half = targets_of("better")
+    half["greedy/test/dpo"] = targets_of("plain")["greedy/test/dpo"]
+    add_run(store, "half", seed=3, targets=half)
+    call(store, "plain", "half", "--out", str(tmp_path))
+    rows = {row["result"]: row["B - A, points"] for row in rows_of(tmp_path / "compare.csv")}
+    assert [name for name, cell in rows.items() if cell == "one result"] == ["M_plus + DPO (test)"]
+    levels = rows_of(tmp_path / "compare_levels.csv")
+    assert {row["of"] for row in levels} == {"hybrid-ft 2 (test)"}, "details are of a result that differs"
 
 
 def test_two_methods_of_one_run(store: Store) -> None:

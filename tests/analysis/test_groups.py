@@ -8,6 +8,7 @@ import pytest
 
 from analysis.reading.frame import load_frames
 from analysis.reading.groups import MAX_SUBJECTS, make_groups
+from analysis.reading.study import by_companions, make_study
 from tests.analysis.synthetic import TinyStore, add_run
 from tests.tiny import write_experiment
 from w2s_core.experiment import load_experiment
@@ -31,6 +32,18 @@ def test_the_same_models_in_two_folders_are_one_experiment(store: TinyStore, kno
     add(store, "laptop", 0, "/home/me", **known)
     add(store, "cluster", 1, "/scratch", **known)
     assert grouped(store) == [["laptop", "cluster"]]
+
+
+def test_the_same_models_in_renamed_folders_are_one_experiment(store: TinyStore) -> None:
+    known = {"models": {"weak": "sha256:1", "strong": "sha256:2"}}
+    for seed, names in enumerate((("llama", "strong"), ("llama-moved", "big"))):
+        places = dict(zip(("weak", "strong"), (f"/{seed}/{name}" for name in names), strict=True))
+        add_run(store, f"run-{seed}", seed=seed, n=24, settings=places)
+        store.refs.records[f"run-{seed}"] |= known | dict(zip(("weak", "strong"), names, strict=True))
+    assert grouped(store) == [["run-0", "run-1"]]
+    frames = load_frames(store, ["run-0", "run-1"])
+    assert [models for models, _ in by_companions(frames)] == [{"strong": "strong"}]
+    assert len(make_study(frames).groups) == 1
 
 
 def test_other_models_of_one_name_are_two_experiments_and_told_apart(store: TinyStore) -> None:

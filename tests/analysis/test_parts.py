@@ -16,7 +16,7 @@ from analysis.weak_to_strong.report import PARTS
 from analysis.weak_to_strong.selection import selection_tables
 from analysis.weak_to_strong.stage_two import stage_two_tables
 from analysis.weak_to_strong.thresholds import series_of, threshold_tables
-from analysis.weak_to_strong.weak_choice import error_overlap, weak_choice_tables
+from analysis.weak_to_strong.weak_choice import choice_figure, error_overlap, weak_choice_tables
 from analysis.weak_to_strong.weak_models import weak_model_tables
 from analysis.writing.figures import label_lines, new_figure
 from analysis.writing.table import Cell, Table
@@ -230,6 +230,21 @@ def test_the_property_that_the_gain_follows_is_ranked_highest(store: TinyStore) 
     assert figure is not None
     titles = {panel.get_xlabel(): panel.get_title() for panel in figure.axes}
     assert titles["accuracy, %"] == "6 weak models, rho = +1.00"
+
+
+def test_no_panel_of_weak_models_has_one_point_and_an_undefined_rho_is_said(store: TinyStore) -> None:
+    add_run(store, "r0", weak="a")
+    assert choice_figure(study_of(store).bases) is None, "one weak model shows nothing"
+    without = {name: kept for name, kept in SETS.items() if name != "weak_0"}
+    add_run(store, "r1", weak="b", sets=without)
+    for run in ("r0", "r1"):  # two weak models of one accuracy
+        rows = [{**row, "verdicts": ["right"]} for row in grades(store, "r0-greedy-test-weak_floor")]
+        write_rows(store.path(f"{run}-greedy-test-weak_floor") / GRADES, rows)
+    figure = choice_figure(study_of(store).bases)
+    assert figure is not None
+    titles = {panel.get_xlabel(): panel.get_title() for panel in figure.axes}
+    assert titles["accuracy, %"] == "2 weak models, rho not known"
+    assert "label precision, %" not in titles, "known of one weak model alone"
 
 
 @pytest.mark.parametrize(("panels", "across", "lines"), [(1, 1, 1), (4, 4, 1), (5, 3, 2), (11, 4, 3)])

@@ -4,6 +4,7 @@ import csv
 import io
 import math
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -321,7 +322,8 @@ def test_commands_are_written_relative_to_where_one_stands(
     monkeypatch.chdir(tmp_path)
     command = ["w2s", "run", str(tmp_path / "a b" / "x.yaml"), f"weak={tmp_path}/bases/llama", "seed=1"]
     assert written(command) == "w2s run 'a b/x.yaml' weak=bases/llama seed=1"
-    assert written(["w2s", "--store", "/elsewhere/deep/down/store"]) == "w2s --store down/store"
+    outside = ["w2s", "--store", "/elsewhere/deep/down/store", "strong=/x/y/m", "--out=/x/y o/out", "../z"]
+    assert shlex.split(written(outside)) == outside, "whole, so that it runs wherever it is pasted"
 
 
 def test_grades_that_are_none_are_one_line(tmp_path: Path) -> None:

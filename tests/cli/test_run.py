@@ -161,7 +161,11 @@ def test_an_empty_selection_stops_its_branch_and_says_so(tmp_path: Path) -> None
     done = w2s("run", config, store=tmp_path / "store", cwd=tmp_path, check=False)
     assert done.returncode == 1
     assert "demonstrate: 2 demonstrations wanted, only 0 responses have an answer" in done.stderr
-    assert "could not run for that reason" in done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("w2s: incomplete: demonstrate: 2 demonstrations wanted, only 0 responses")
+    assert "steps could not run for that reason: " in last
+    table = done.stdout[: done.stdout.index("saved:")]
+    assert table.count("missing") <= 6, "rows without a number stand together"
     assert "strong ceiling" in done.stdout.lower(), "the other branches are computed and shown"
 
 

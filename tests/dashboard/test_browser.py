@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
+from tests.analysis.test_answers import fill as fill_with_responses
 from tests.dashboard.conftest import fill
 from tests.dashboard.stores import add_foreign_run, add_run, targets_of
 from tests.dashboard.test_command import fill_beside, started
+from tests.dashboard.test_views import add_training
 from w2s_core.engine import Store
 from w2s_core.rows import read_rows
 
@@ -340,11 +342,78 @@ def test_records_cannot_put_scripts_on_the_page(browser: Any, tmp_path: Path) ->
         visit.page.close()
 
 
+_BACKGROUND = "getComputedStyle(document.documentElement).getPropertyValue('--panel-background-color')"
+
+
+def contrast(page: Any, selector: str) -> float:
+    """Of a text's colour with the page behind it, by the definition of WCAG 2."""
+    shown = page.locator(f"{selector}:visible").first.evaluate(
+        """element => {
+            const canvas = document.createElement("canvas").getContext("2d");
+            const behind = BACKGROUND;
+            const pixel = shades => {
+                for (const shade of shades) { canvas.fillStyle = shade; canvas.fillRect(0, 0, 1, 1); }
+                return Array.from(canvas.getImageData(0, 0, 1, 1).data).slice(0, 3);
+            };
+            return [pixel([behind]), pixel([behind, getComputedStyle(element).color])];
+        }""".replace("BACKGROUND", _BACKGROUND)
+    )
+
+    def luminance(parts: list[int]) -> float:
+        linear = [
+            (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4) for c in (p / 255 for p in parts)
+        ]
+        return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+    low, high = sorted(map(luminance, shown))
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_responses_stand_side_by_side_and_curves_over_each_other(
+    browser: Any, tmp_path: Path, dark: bool
+) -> None:
+    store = fill_with_responses(Store(tmp_path / "store"))
+    for run in ("one", "two"):
+        add_training(store, run, "sft:dpo", [{"step": step, "loss": 1 / step} for step in (1, 10, 20)])
+    with started(store.root) as (_, addresses):
+        visit = Visit(browser)
+        page = visit.page
+        page.goto(addresses["runs"] + "?a=one&b=two")
+        visit.difference()
+        if dark:
+            page.get_by_label("Toggle theme").click()
+            page.wait_for_function(f"{_BACKGROUND} === '#121212'")
+        wait(lambda: page.locator("article").count() == 10, lambda: "no questions")
+        first = page.locator("article").first
+        assert "What is <b>2</b> plus 1?" in first.inner_text()
+        assert "I say 3." in first.inner_text()
+        left, right = (side.bounding_box() for side in first.locator(".side").all())
+        assert left["x"] + left["width"] <= right["x"]
+        page.get_by_label("Right in").focus()
+        page.keyboard.press("Enter")
+        page.get_by_role("option", name="neither").wait_for()
+        for key in ("ArrowDown", "ArrowDown", "ArrowDown", "ArrowDown", "Enter"):
+            page.keyboard.press(key)
+        page.wait_for_selector("text=4 of 24 questions")
+        assert page.locator("img[src=x]").count() == 0
+        for selector in (".quiet", "article .trouble", "article pre"):
+            assert contrast(page, selector) >= 4.5, selector
+        assert page.evaluate("document.documentElement.scrollWidth") <= 1280
+        page.goto(addresses["runs"] + "?run=one")
+        page.wait_for_selector("text=w2s run experiments/mini/paper.yaml")
+        visit.tab("Training")
+        page.wait_for_selector("text=one · sft:dpo")
+        page.wait_for_selector("canvas:visible")
+        assert (visit.outside, visit.errors) == ([], [])
+        page.close()
+
+
 def test_a_narrow_window_scrolls_only_inside_the_table(
     browser: Any, served: tuple[Store, dict[str, str]]
 ) -> None:
     visit = Visit(browser, width=420).open(served[1]["runs"])
-    for tab in ("Runs", "Compare two", "One run", "Plot"):
+    for tab in ("Runs", "Compare two", "One run", "Training", "Plot"):
         visit.tab(tab)
         time.sleep(0.5)
         width = visit.page.evaluate("document.documentElement.scrollWidth")

@@ -100,8 +100,9 @@ def test_values_that_could_be_html_are_not_listed(shown_store: Store) -> None:
     assert header_filter(frame, "weak")["type"] == "input"
 
 
-def _run(field: str, path: str) -> Run:
+def _run(field: str, path: str, content: str | None = None) -> Run:
     record: dict[str, Any] = {"experiment": {field: path}, "bases": {field: path.rsplit("/", 1)[-1]}}
+    record |= {"models": {field: content}} if content else {}
     return read_run(path, {"recipe": "any", "targets": {}, "outline": [], **record})
 
 
@@ -110,7 +111,18 @@ def test_models_of_one_name_in_two_folders_are_told_apart(field: str) -> None:
     apart = settings([_run(field, "/a/llama"), _run(field, "/b/qwen")])
     assert [fields[field] for fields in apart] == ["llama", "qwen"]
     alike = settings([_run(field, "/a/llama"), _run(field, "/b/llama")])
-    assert [fields[field] for fields in alike] == ["/a/llama", "/b/llama"]
+    assert [fields[field] for fields in alike] == ["a/llama", "b/llama"], (
+        "the ends of the paths, which differ"
+    )
+
+
+@pytest.mark.parametrize("field", ["weak", "model"])
+def test_models_are_told_apart_by_content_and_shown_by_path(field: str) -> None:
+    moved = settings([_run(field, "/new/llama-1b", "f:1"), _run(field, "/old/llama", "f:1")])
+    assert [fields[field] for fields in moved] == ["llama-1b", "llama-1b"]
+    assert differing(moved) == []
+    trained_on = settings([_run(field, "/a/llama", "f:11111111"), _run(field, "/a/llama", "f:22222222")])
+    assert [fields[field] for fields in trained_on] == ["/a/llama (11111111)", "/a/llama (22222222)"]
 
 
 def test_a_record_without_an_experiment_is_shown_too(store: Store) -> None:

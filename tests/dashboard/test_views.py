@@ -1,5 +1,6 @@
 """What the tabs are made of, without a browser: runs of recipes that are not installed, and hostile records."""
 
+import hashlib
 from html import escape
 from typing import Any
 
@@ -10,6 +11,7 @@ from analysis.dashboard.links import Links, Shared
 from analysis.dashboard.page import Page
 from tests.dashboard.stores import add_foreign_run, add_run
 from w2s_core.engine import Store
+from w2s_core.rows import write_json
 
 ATTACK = "<img src=x onerror=alert(1)>"
 
@@ -87,6 +89,54 @@ def test_b_follows_a_to_the_same_model_and_not_to_another_of_its_name(mixed: Sto
     shown = html_of(pair.layout())
     assert "A: ours, accuracy, test: M_plus + DPO" in shown
     assert "B: foreign, accuracy, test: last round" in shown
+
+
+def test_a_link_to_what_there_is_not_says_so(mixed: Store) -> None:
+    query = {"a": "ours", "b": "foreign", "of_a": "accuracy/test/dpo", "of_b": "accuracy/test/<b>"}
+    pair = page_of(mixed, query).pair
+    shown = html_of(pair.layout())
+    assert "run &#x27;foreign&#x27; has no result &#x27;accuracy/test/&lt;b&gt;&#x27;" in shown
+    assert "B − A" not in shown
+    pair.results[1].value = "accuracy/test/dpo"
+    assert "B − A" in html_of(pair.layout())
+    gone = html_of(page_of(mixed, {"a": "ours", "b": "gone"}).pair.layout())
+    assert "there is no run &#x27;gone&#x27; here" in gone
+    assert "there is no run &#x27;gone&#x27; here" in html_of(page_of(mixed, {"run": "gone"}).run.layout())
+
+
+def add_training(store: Store, run: str, step: str, log: list[dict[str, float]]) -> None:
+    """Give a run a training whose log is known; the key is made up, since nothing reads more of it."""
+    key = hashlib.sha256(f"{run} {step}".encode()).hexdigest()
+    store.folder(key).mkdir(parents=True)
+    write_json(store.folder(key) / "training.json", {"log": log})
+    record = store.refs.read(run)
+    store.refs.write(run, {**record, "steps": {**record["steps"], step: key}})
+
+
+def test_training_curves_of_several_runs_are_drawn_over_each_other(mixed: Store) -> None:
+    both = [{"step": 1, "loss": 2.0, "grad_norm": 1.5}, {"step": 10, "loss": 1.0, "grad_norm": 0.5}]
+    add_training(mixed, "ours", "sft:dpo", both)
+    margins = [{"step": 1, "loss": 0.7, "rewards/margins": 0.1, "lengths/chosen": 9, "lengths/rejected": 12}]
+    add_training(mixed, "foreign", "prefer:dpo", margins)
+    page = page_of(mixed)
+    page.curves.show(["ours", "foreign"])
+    assert page.curves.steps.value == ["sft:dpo", "prefer:dpo"]
+    plots = {pane.object.title.text: pane.object for (pane,) in page.curves._body[1]}
+    assert list(plots) == ["loss", "reward margin", "length of completions, tokens", "gradient norm"]
+    lines = [line.data_source.data for line in plots["loss"].renderers if hasattr(line.glyph, "line_dash")]
+    drawn = {data["label"][0]: list(zip(data["step"], data["value"], strict=True)) for data in lines}
+    assert drawn == {"ours · sft:dpo": [(1, 2.0), (10, 1.0)], "foreign · prefer:dpo": [(1, 0.7)]}
+    page.curves.steps.value = ["prefer:dpo"]
+    assert "ours" not in html_of(page.curves._body)
+
+
+def test_a_training_whose_log_is_damaged_is_one_line(mixed: Store) -> None:
+    add_training(mixed, "ours", "sft:dpo", ["<b>", {"step": "1"}])  # type: ignore[list-item]
+    add_training(mixed, "foreign", "sft:b", [{"step": 1, "loss": 2.0}])
+    page = page_of(mixed)
+    page.curves.show(["ours", "foreign"])
+    assert "holds no log of a training" in html_of(page.curves.layout())
+    assert len(page.curves._body[1]) == 1, "the other one is drawn"
 
 
 def test_the_columns_of_the_table_are_called_by_the_outlines(mixed: Store) -> None:

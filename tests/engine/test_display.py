@@ -9,7 +9,7 @@ from rich.console import Console
 
 from tests.engine import toy
 from tests.engine.toy import number, slow, total
-from w2s_core.engine import Handle, Outcome, Planned, Store, make_display, run_graph
+from w2s_core.engine import DiskFullError, Handle, Outcome, Planned, Store, make_display, run_graph
 from w2s_core.engine.display import PlainDisplay, RichDisplay, Tally, closing, duration
 
 
@@ -109,7 +109,7 @@ def test_plain_lines() -> None:
         f"{C.label}: waiting for pid 7 on host h",
         f"{C.label}: waiting for pid 8 on host h",
         f"{C.label}: stopped: nothing left",
-        "incomplete: 1 computed, 1 cached, 1 stopped",
+        "incomplete: 1 computed, 1 cached, 1 stopped: nothing left",
     ]
 
 
@@ -132,7 +132,7 @@ def test_bars_on_a_terminal() -> None:
     shown = stream.getvalue()
     assert "failed: ValueError: [red]no markup[/red]" in shown
     assert f"warning: {A.label} was damaged (one bit); moved to quarantine/a; making it anew" in shown
-    assert shown.rstrip().endswith("incomplete: 0 computed, 0 cached, 1 failed")
+    assert shown.rstrip().endswith("incomplete: 0 computed, 0 cached, 1 failed: x")
 
 
 def test_a_real_run_with_bars(tmp_path: Path) -> None:
@@ -143,8 +143,30 @@ def test_a_real_run_with_bars(tmp_path: Path) -> None:
     run_graph(targets, store, workers=2, display=display)
     shown = stream.getvalue()
     assert f"{targets['b'].label}: stopped: nothing was left of 12 questions" in shown
-    assert shown.rstrip().endswith("incomplete: 3 computed, 0 cached, 1 stopped")
+    last = "incomplete: 3 computed, 0 cached, 1 stopped: nothing was left of 12 questions"
+    assert shown.rstrip().endswith(last)
     assert "naps" in shown
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_after_a_full_disk_what_was_computed_before_is_counted(tmp_path: Path, workers: int) -> None:
+    stream, store = io.StringIO(), Store(tmp_path / "store")
+    run_graph({"a": A}, store)
+    with pytest.raises(DiskFullError):
+        run_graph(
+            {"b": toy.without_space(of=total(parts=[A, B, C]))},
+            store,
+            workers=workers,
+            display=PlainDisplay(stream),
+        )
+    assert stream.getvalue().splitlines()[-1] == "incomplete: 3 computed, 1 cached"
+
+
+def test_the_last_line_names_one_reason_and_counts_the_others() -> None:
+    stopped = {A.key: "no question is left", B.key: f"needs {A.label}: no question is left"}
+    assert closing(Outcome(stopped=stopped)).endswith("0 cached, 2 stopped: no question is left")
+    outcome = Outcome(failed={C.key: "ValueError: x"}, stopped=stopped)
+    assert closing(outcome).endswith("1 failed, 2 stopped: ValueError: x (other reasons, above: 1)")
 
 
 def test_the_stream_decides() -> None:

@@ -1,5 +1,6 @@
 """Small steps for the engine's tests. They stand in a module of their own so that worker processes can import them."""
 
+import errno
 import mmap
 import os
 import re
@@ -112,6 +113,11 @@ def empty(ctx: Context, *, of: Path) -> dict[str, Any]:
 @step(version=1)
 def misused(ctx: Context) -> dict[str, Any]:
     raise UserError("the folder models/x has no tokenizer")
+
+
+@step(version=1)
+def without_space(ctx: Context, *, of: Path) -> dict[str, Any]:
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 @step(version=1)

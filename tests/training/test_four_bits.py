@@ -1,5 +1,7 @@
 """QLoRA: frozen weights in 4 bits, rounded as the paper says (2305.14314), under a whole two-stage training."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,13 @@ NF4 = torch.tensor([*BELOW, 0.0, *ABOVE])
 """The sixteen values of 4-bit normal floats, to four digits (the paper's appendix E)."""
 BLOCK = 64
 """Weights that share a scale (the paper's section 4)."""
+
+
+def test_nothing_is_said_of_kernels_when_peft_imports_it() -> None:
+    """It warns on processors with AVX512-BF16; elsewhere this holds of itself."""
+    code = "import w2s_core, peft.tuners.lora, bitsandbytes"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
 
 
 @pytest.fixture(scope="module")

@@ -103,11 +103,11 @@ def run(
     outcome = runs.run_experiment(graph, store, machine, name=name, command=command_line())
     if outcome.interrupted:
         sys.exit(INTERRUPTED)
-    _say_stopped(outcome, label_steps(graph.targets))
     _mirror(store, name, root, trackers)
     if save_report := hook("save_report"):
         click.echo(save_report(store, [name], out / name, command_line()))
     if outcome.failed or outcome.stopped:
+        _say_stopped(outcome, label_steps(graph.targets))
         sys.exit(FAILED)
 
 
@@ -227,15 +227,12 @@ def _say_duplicates(graph: Any) -> None:
 
 
 def _say_stopped(outcome: Any, labels: dict[str, str]) -> None:
-    """One line for all steps that could not run because another failed; the display has reported that one."""
-    names = sorted(
-        labels.get(key, key[:12]) for key, reason in outcome.stopped.items() if reason.startswith("needs ")
-    )
-    if names:
-        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-        click.echo(
-            f"w2s: {len(names)} steps could not run for that reason: {', '.join(names[:3])}{more}", err=True
-        )
+    """The last line of a run that is not complete: why, and how many steps could not run because of it."""
+    reasons = list(dict.fromkeys(outcome.reasons.values()))
+    names = sorted(labels.get(key, key[:12]) for key in outcome.stopped.keys() - outcome.reasons.keys())
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    waiting = f"; {len(names)} steps could not run for that reason: {', '.join(names[:3])}{more}"
+    _say_error(f"incomplete: {'; '.join(reasons)}{waiting if names else ''}")
 
 
 def _mirror(store: Any, name: str, root: Path, trackers: TrackerChoice) -> None:

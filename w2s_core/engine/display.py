@@ -211,7 +211,7 @@ class RichDisplay:
         """Take the bars away and say how it ended."""
         if self._progress is not None:
             self._progress.stop()
-        self._console.print(closing(outcome), markup=False, highlight=False)
+        self._console.print(closing(outcome), markup=False, highlight=False, soft_wrap=True)
 
     def _move(self, key: str, prefix: str) -> None:
         assert self._progress is not None
@@ -257,12 +257,14 @@ def describe(event: Event, tally: Tally) -> str | None:
 
 
 def closing(outcome: Outcome) -> str:
-    """The last line: `done: 12 computed, 28 cached`."""
+    """The last line: `done: 12 computed, 28 cached`; with the first reason where steps ended without a result."""
     counts = [f"{len(outcome.done)} computed", f"{len(outcome.cached)} cached"]
     counts += [f"{len(outcome.failed)} failed"] * bool(outcome.failed)
     counts += [f"{len(outcome.stopped)} stopped"] * bool(outcome.stopped)
     state = "done" if outcome.complete else "interrupted" if outcome.interrupted else "incomplete"
-    return f"{state}: {', '.join(counts)}"
+    reasons = list(dict.fromkeys(outcome.reasons.values()))
+    more = f" (other reasons, above: {len(reasons) - 1})" if len(reasons) > 1 else ""
+    return f"{state}: {', '.join(counts)}" + (f": {reasons[0]}{more}" if reasons else "")
 
 
 def duration(seconds: float) -> str:

@@ -120,7 +120,7 @@ def _run(
         for error in damaged:
             display.event(corrupt_event(error))
         if missing:
-            outcome = _compute(targets, store, means, runtime, display.event)
+            _compute(outcome, targets, store, means, runtime, display.event)
     finally:
         display.end(outcome)
     return outcome
@@ -154,19 +154,27 @@ class _Means:
 
 
 def _compute(
-    targets: Mapping[str, Handle], store: Store, means: _Means, runtime: Mapping[str, Any], emit: Emit
-) -> Outcome:
-    outcome = Outcome()
+    outcome: Outcome,
+    targets: Mapping[str, Handle],
+    store: Store,
+    means: _Means,
+    runtime: Mapping[str, Any],
+    emit: Emit,
+) -> None:
+    """Compute what is missing; `outcome` holds what was done however it ends, with the disk full too."""
     with terminable(), disk.full_is_user_error(store.root, "preparing the run"):
         try:
+            outcome.broken_off = True
             with means.cluster(), Session.open(store, distinct(targets.values()).values()) as session:
                 computer = means.computer(targets, store, session, runtime, emit)
-                outcome = computer.outcome
-                computer.run()
+                try:
+                    computer.run()
+                finally:
+                    outcome.take(computer.outcome)
+            outcome.broken_off = False
         except KeyboardInterrupt:
             outcome.interrupted = True
             emit({"event": "interrupted", "message": INTERRUPTED})
-    return outcome
 
 
 def _screen(targets: Mapping[str, Handle], store: Store) -> list[CorruptObjectError]:

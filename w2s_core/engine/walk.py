@@ -35,7 +35,8 @@ class Outcome:
     """What a run did. All keys are of steps; `failed` and `stopped` give the reason, one line each.
 
     `failed`: steps that raised, their log named in the reason. `stopped`: steps that raised a UserError,
-    and those that could not run because an input failed or stopped.
+    and those that could not run because an input failed or stopped. `broken_off`: an error ended the whole run, such as
+    a full disk.
     """
 
     done: set[str] = field(default_factory=set)
@@ -43,11 +44,23 @@ class Outcome:
     failed: dict[str, str] = field(default_factory=dict)
     stopped: dict[str, str] = field(default_factory=dict)
     interrupted: bool = False
+    broken_off: bool = False
 
     @property
     def complete(self) -> bool:
         """Whether every target has its result."""
-        return not (self.failed or self.stopped or self.interrupted)
+        return not (self.failed or self.stopped or self.interrupted or self.broken_off)
+
+    @property
+    def reasons(self) -> dict[str, str]:
+        """Why steps ended by themselves, by key; those that could not run because of another are left out."""
+        ended = {**self.failed, **self.stopped}
+        return {key: reason for key, reason in ended.items() if not reason.startswith(NEEDS)}
+
+    def take(self, other: "Outcome") -> None:
+        """Hold what another one holds of steps."""
+        self.done, self.cached = other.done, other.cached
+        self.failed, self.stopped = other.failed, other.stopped
 
 
 class Walk:

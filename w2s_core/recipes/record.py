@@ -37,6 +37,14 @@ def model_names(record: Record) -> dict[str, str]:
     return {field: names[field] for field in [*order, *names] if field in names}
 
 
+def model_contents(record: Record) -> dict[str, str]:
+    """The names of the base models' contents by field; empty in older records, which do not tell them apart."""
+    contents = record.get("models")
+    if not isinstance(contents, dict):
+        return {}
+    return {str(field): content for field, content in contents.items() if isinstance(content, str)}
+
+
 def outline(record: Record) -> "list[Outline]":
     """The targets of a run, in the order in which its recipe lists them."""
     from w2s_core.recipes.recipe import Outline  # heavy, and `w2s gc` needs none of it
