@@ -12,17 +12,23 @@ from typing import Any
 from w2s_core.errors import UserError
 
 REFUSED = 2
+PAGE = 8
+"""Questions of each split with their solutions, which a tokenizer has to give back."""
 
 
 @dataclass(frozen=True)
 class BaseUse:
-    """A base model and its longest inputs: prompts as (split, id, text), and tokens of a response."""
+    """A base model and its longest inputs: prompts as (split, id, text), and tokens of a response.
+
+    page: texts of the task that its tokenizer has to give back.
+    """
 
     side: str
     ref: str
     source: str
     prompts: tuple[tuple[str, str, str], ...]
     new_tokens: int
+    page: tuple[str, ...] = ()
 
 
 def check_graphs(graphs: Iterable[Any], store: Any, *, apart: bool) -> None:
@@ -49,7 +55,7 @@ def _missing(graphs: Iterable[Any], store: Any) -> bool:
 
 def base_uses(graph: Any) -> list[BaseUse]:
     """The bases of a graph (`runs.Graph`), with the longest question of each split that they answer."""
-    from w2s_core.prompting import zero_shot
+    from w2s_core.prompting import completion, zero_shot
 
     prompts = []
     for split, problems in graph.splits.problems.items():
@@ -57,8 +63,14 @@ def base_uses(graph: Any) -> list[BaseUse]:
             longest = max(problems, key=lambda problem: len(problem.question))
             prompts.append((split, longest.id, zero_shot(longest.question)))
     tokens = graph.experiment.max_new_tokens
+    page = tuple(
+        zero_shot(problem.question) + completion(problem.solution)
+        for problems in graph.splits.problems.values()
+        for problem in problems[:PAGE]
+    )
     return [
-        BaseUse(side, ref, graph.bases[ref], tuple(prompts), tokens) for side, ref in graph.models.items()
+        BaseUse(side, ref, graph.bases[ref], tuple(prompts), tokens, page)
+        for side, ref in graph.models.items()
     ]
 
 
@@ -82,10 +94,11 @@ def check_models(models: Iterable[BaseUse], *, apart: bool) -> None:
 
 def check_model(use: BaseUse) -> None:
     """Load what is small of a model. Raises UserError, naming the side."""
-    from w2s_core.models import open_base
+    from w2s_core.models import check_round_trip, open_base
 
     try:
         config, tokenizer = open_base(use.ref, {use.ref: use.source})
+        check_round_trip(use.source, tokenizer, use.page)
         _check_context(use, config, tokenizer)
     except UserError as error:
         raise UserError(f"{use.side}: {error}") from None
@@ -110,7 +123,7 @@ def _main() -> int:
     for fields in listed:
         prompts = tuple((split, name, text) for split, name, text in fields["prompts"])
         try:
-            check_model(BaseUse(**{**fields, "prompts": prompts}))
+            check_model(BaseUse(**{**fields, "prompts": prompts, "page": tuple(fields["page"])}))
         except UserError as error:
             sys.stdout.write(str(error))
             return REFUSED

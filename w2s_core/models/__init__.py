@@ -17,6 +17,8 @@ from w2s_core.files import read_json_object
 from w2s_core.load_errors import reason
 from w2s_core.models.base_files import base_ref as base_ref
 from w2s_core.models.base_files import check_base, check_code, check_config, check_tokenizer_class, is_plain
+from w2s_core.models.tokenizer import as_its_file_says
+from w2s_core.models.tokenizer import check_round_trip as check_round_trip
 
 GPU_DRIVERS = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", "/dev/kfd")
 """A GPU that torch can use shows as one of these; where none is, importing torch to ask would cost seconds."""
@@ -168,6 +170,8 @@ def _tokenizer(source: str, revision: str | None, *, code: bool = False) -> Any:
     tokenizer_class = PreTrainedTokenizerFast if _stands_by_itself(Path(source)) else AutoTokenizer
     try:
         tokenizer = tokenizer_class.from_pretrained(source, revision=revision, trust_remote_code=code)
+        if not code:
+            tokenizer = as_its_file_says(tokenizer, source, revision)
     except Exception as error:  # noqa: BLE001 - from json, tokenizers, sentencepiece and the hub client alike
         raise UserError(f"{source}: its tokenizer cannot be loaded: {reason(error)}") from None
     if revision is None:
