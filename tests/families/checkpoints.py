@@ -86,14 +86,17 @@ def _sentencepiece(prefix_space: bool, bos: str, eos: str, pad: str | None) -> A
     )
 
 
-def _bytes(special: list[str], bos: str | None, eos: str, pad: str | None) -> Any:
-    """BPE over bytes, as Llama 3 and Qwen have it."""
+def _bytes(special: list[str], bos: str | None, eos: str, pad: str | None, *, digits: bool = False) -> Any:
+    """BPE over bytes, as Llama 3 and Qwen have it; with `digits` as SmolLM2 has it."""
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.normalizer = normalizers.NFC()
     split = pre_tokenizers.Split(Regex(_SPLIT), "isolated")
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+        if digits
+        else [split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
     )
+    if not digits:
+        tokenizer.normalizer = normalizers.NFC()
     tokenizer.decoder = decoders.ByteLevel()
     _train(tokenizer, [], texts(), VOCABULARY, pre_tokenizers.ByteLevel.alphabet())
     tokenizer.add_special_tokens([AddedToken(one, special=True, normalized=False) for one in special])
@@ -151,6 +154,11 @@ FAMILIES = {
         Qwen3Config, {"num_key_value_heads": 2, "head_dim": 16},
         lambda: _bytes(_QWEN, None, "<|im_end|>", "<|endoftext|>"),
         "Qwen2Tokenizer", bos=False, pad=True, chat=True,
+    ),
+    "smollm2": Family(
+        LlamaConfig, {"num_key_value_heads": 2, "tie_word_embeddings": True},
+        lambda: _bytes(_QWEN, None, "<|im_end|>", "<|im_end|>", digits=True),
+        "GPT2Tokenizer", bos=False, pad=True, chat=True,
     ),
 }  # fmt: skip
 
