@@ -12,7 +12,14 @@ from w2s_core.errors import UserError
 from w2s_core.models import check_round_trip
 from w2s_core.models.tokenizer import as_its_file_says
 
-NAMES = ("LlamaTokenizerFast", "LlamaTokenizer", "GemmaTokenizer", "GPT2Tokenizer", "Qwen2Tokenizer", "TokenizersBackend")
+NAMES = (
+    "LlamaTokenizerFast",
+    "LlamaTokenizer",
+    "GemmaTokenizer",
+    "GPT2Tokenizer",
+    "Qwen2Tokenizer",
+    "TokenizersBackend",
+)
 
 
 def saved(folder: Path, family: str, name: str, **fields: Any) -> Path:
@@ -36,7 +43,10 @@ def test_the_file_counts_and_not_the_class(tmp_path: Path, family: str, name: st
     folder = saved(tmp_path, family, name)
     tokenizer, stated = loaded(folder), Tokenizer.from_file(str(folder / "tokenizer.json"))
     for text in (*texts()[:3], "a\n\n12  and 345"):
-        assert tokenizer(text, add_special_tokens=False).input_ids == stated.encode(text, add_special_tokens=False).ids
+        assert (
+            tokenizer(text, add_special_tokens=False).input_ids
+            == stated.encode(text, add_special_tokens=False).ids
+        )
     check_round_trip("base", tokenizer, texts()[:3])
 
 
@@ -44,7 +54,9 @@ def test_special_tokens_that_only_the_class_names_are_kept(tmp_path: Path) -> No
     folder = saved(tmp_path, "llama-2", "LlamaTokenizer")
     path = folder / "tokenizer_config.json"
     fields = json.loads(path.read_text())
-    path.write_text(json.dumps({name: fields[name] for name in fields if name not in ("bos_token", "eos_token")}))
+    path.write_text(
+        json.dumps({name: fields[name] for name in fields if name not in ("bos_token", "eos_token")})
+    )
     assert (loaded(folder).bos_token, loaded(folder).eos_token) == ("<s>", "</s>")
     path.write_text(json.dumps(fields | {"bos_token": None}))
     assert loaded(folder).bos_token is None
@@ -54,7 +66,9 @@ def test_text_that_does_not_come_back_is_named_with_its_ids() -> None:
     tokenizer = FAMILIES["llama-3"].tokenizer()
     check_round_trip("base", tokenizer, texts()[:2])
     tokenizer.backend_tokenizer.decoder = decoders.Fuse()  # the bytes' stand-ins are not turned back
-    with pytest.raises(UserError, match=r"base: its tokenizer loses text: .* comes back as .* \(ids \[\d+") as caught:
+    with pytest.raises(
+        UserError, match=r"base: its tokenizer loses text: .* comes back as .* \(ids \[\d+"
+    ) as caught:
         check_round_trip("base", tokenizer, texts()[:2])
     assert "\n" not in str(caught.value)
 

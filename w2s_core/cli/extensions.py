@@ -20,6 +20,7 @@ HOOKS = "w2s.hooks"
 OWN_COMMANDS = {
     "data": "w2s_core.data.commands:data",
     "accept": "w2s_core.cli.accept:accept",
+    "import-model": "w2s_core.cli.import_model:import_model",
     "doctor": "w2s_core.doctor.command:doctor",
     "recipes": "w2s_core.cli.listing:recipes",
     "tasks": "w2s_core.cli.listing:tasks",

@@ -21,7 +21,9 @@ def as_its_file_says(tokenizer: Any, source: str, revision: str | None) -> Any:
     from transformers import PreTrainedTokenizerFast
     from transformers.utils import cached_file
 
-    file = cached_file(source, "tokenizer.json", revision=revision, _raise_exceptions_for_missing_entries=False)
+    file = cached_file(
+        source, "tokenizer.json", revision=revision, _raise_exceptions_for_missing_entries=False
+    )
     if file is None or type(tokenizer) is PreTrainedTokenizerFast:
         return tokenizer
     stated = PreTrainedTokenizerFast.from_pretrained(source, revision=revision)
@@ -39,7 +41,10 @@ def check_round_trip(source: str, tokenizer: Any, texts: Iterable[str]) -> None:
         UserError: what does not come back, with its ids.
     """
     for text in (*texts, *FIXED_PAGE):
-        wanted, decoded = _comparable(text), _comparable(tokenizer.decode(_ids(tokenizer, text), **_AS_RESPONSE))
+        wanted, decoded = (
+            _comparable(text),
+            _comparable(tokenizer.decode(_ids(tokenizer, text), **_AS_RESPONSE)),
+        )
         if wanted != decoded:
             pairs = enumerate(zip(wanted, decoded, strict=False))
             at = max(0, next((i for i, (a, b) in pairs if a != b), min(len(wanted), len(decoded))) - 1)

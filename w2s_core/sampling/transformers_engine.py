@@ -55,7 +55,7 @@ class TransformersEngine:
     @torch.inference_mode()
     def generate(
         self,
-        prompts: Sequence[tuple[str, str]],
+        prompts: Sequence[tuple[str, str | Sequence[int]]],
         params: SamplingParams,
         *,
         prefix: str = "",
@@ -65,7 +65,7 @@ class TransformersEngine:
         """See SamplingEngine. Raises UserError, naming the question, where the model's context is too short."""
         if not prompts:
             return []
-        encoded = [encode_prompt(self.tokenizer, prefix + text) for _, text in prompts]
+        encoded = [encode_prompt(self.tokenizer, text, prefix) for _, text in prompts]
         self._check_lengths([name for name, _ in prompts], encoded, params.max_new_tokens)
         common = common_length(encoded)
         shared = tuple(encoded[0][:common])
@@ -75,7 +75,13 @@ class TransformersEngine:
             for index in sorted(range(len(prompts)), key=lambda i: -len(encoded[i]))  # the longest first
             for number in range(params.n)
         ]
-        stopping = Stopping(self.tokenizer, self._eos(), params.stop, self._outputs(), self.model.device)
+        stopping = Stopping(
+            self.tokenizer,
+            {*self._eos(), *params.end_tokens},
+            params.stop,
+            self._outputs(),
+            self.model.device,
+        )
         results: list[list[Generation]] = [[] for _ in prompts]
         journal = Unfinished(unfinished)
         before = journal.read(len(requests))

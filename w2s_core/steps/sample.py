@@ -66,24 +66,29 @@ def sample(
     seed: int = 0,
     engine: str = "transformers",
     precision: str = "float32",
+    shots: str = "turns",
 ) -> Row:
     """Answer every question n times: rows of id, and the lists responses, tokens, finish (eos, stop or length).
 
     `engine`: transformers, or vllm with its version. `precision`: float32 or bfloat16. `temperature`: a number; with
-    settings that the model's base ships, all of them by name, {"temperature": 0.7, "top_k": 20}.
+    settings that the model's base ships, all of them by name, {"temperature": 0.7, "top_k": 20}. `shots`: whether
+    demonstrations are earlier "turns" of a chat or "text" in its question.
     """
-    from w2s_core.prompting import few_shot_prefix, zero_shot
+    from w2s_core.models import encoder_of, load_tokenizer, read_prompt
     from w2s_core.sampling import SamplingParams
 
-    prompts = [(row["id"], zero_shot(row["question"])) for row in read_rows(questions / "rows.parquet")]
-    prefix = ""
-    if demonstrations is not None:
-        shown = read_rows(demonstrations / "rows.parquet")
-        prefix = few_shot_prefix([(row["question"], row["response"]) for row in shown])
+    shown = read_rows(demonstrations / "rows.parquet") if demonstrations is not None else []
+    pairs = [(row["question"], row["response"]) for row in shown]
+    tokenizer = load_tokenizer(model, ctx.runtime["bases"])
+    encoder = encoder_of(tokenizer, read_prompt(model), shots=shots, turns=len(pairs))
+    asked = read_rows(questions / "rows.parquet")
+    prompts = [(row["id"], encoder.prompt(row["question"], pairs)) for row in asked]
     shape = temperature if isinstance(temperature, dict) else {"temperature": temperature}
-    params = SamplingParams(max_new_tokens, n=n, seed=seed, **shape)
+    params = SamplingParams(
+        max_new_tokens, n=n, seed=seed, stop=encoder.stop, end_tokens=encoder.end_tokens, **shape
+    )
     drawn = _sampling_engine(ctx, model, engine, precision).generate(
-        prompts, params, prefix=prefix, progress=ctx.progress, unfinished=ctx.work / "responses.jsonl"
+        prompts, params, progress=ctx.progress, unfinished=ctx.work / "responses.jsonl"
     )
     rows = [
         {
