@@ -165,10 +165,11 @@ FAMILIES = {
 }  # fmt: skip
 
 
-def write_checkpoint(name: str, folder: Path, seed: int = 0, steps: int = 0) -> Path:
+def write_checkpoint(name: str, folder: Path, seed: int = 0, steps: int = 0, *, chat: bool = False) -> Path:
     """A family's checkpoint as a hub repository has it: sharded safetensors, config and tokenizer files.
 
-    Random, or pretrained for some steps on `texts`, so that it answers in the task's form at times.
+    Random, or pretrained for some steps on `texts`, so that it answers in the task's form at times; with `chat` on the
+    same as conversations.
     """
     from transformers import AutoModelForCausalLM
 
@@ -183,7 +184,7 @@ def write_checkpoint(name: str, folder: Path, seed: int = 0, steps: int = 0) -> 
     )  # fmt: skip
     model = AutoModelForCausalLM.from_config(config)
     if steps:
-        _pretrain(model, tokenizer, steps)
+        _pretrain(model, tokenizer, _conversations(tokenizer) if chat else _documents(tokenizer), steps)
     model.save_pretrained(folder, max_shard_size="40KB")
     tokenizer.save_pretrained(folder)
     path = folder / "tokenizer_config.json"
@@ -194,9 +195,23 @@ def write_checkpoint(name: str, folder: Path, seed: int = 0, steps: int = 0) -> 
     return folder
 
 
-def _pretrain(model: Any, tokenizer: Any, steps: int) -> None:
+def _documents(tokenizer: Any) -> list[list[int]]:
+    return [[*tokenizer(text.rstrip()).input_ids, tokenizer.eos_token_id] for text in texts()]
+
+
+def _conversations(tokenizer: Any) -> list[list[int]]:
+    parts = [text.removeprefix("Question: ").rstrip().partition("\nAnswer: ") for text in texts()]
+    return [
+        tokenizer.apply_chat_template(
+            [{"role": "user", "content": question}, {"role": "assistant", "content": answer}],
+            return_dict=False,
+        )
+        for question, _, answer in parts
+    ]
+
+
+def _pretrain(model: Any, tokenizer: Any, ids: list[list[int]], steps: int) -> None:
     """The plain loop: whole texts with their special tokens, one batch of 16 after the other."""
-    ids = [[*tokenizer(text.rstrip()).input_ids, tokenizer.eos_token_id] for text in texts()]
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
     model.train()
     for step in range(steps):

@@ -19,7 +19,7 @@ CPU_S = 5
 MEMORY = 512 * 2**20
 LONGEST = 100_000
 """Characters of a rendered conversation; its texts are a line each."""
-WAIT_S = 120.0
+WAIT_S = 600.0
 REFUSED = 2
 TODAY = datetime.date(2024, 7, 26)
 """What a template that asks for the date gets: a prompt that changed with the day would be another in each step."""

@@ -24,6 +24,7 @@ Precision = Literal["float32", "bfloat16"]
 DIGITS_FIRST = ("smollm", "starcoder", "refact", "command-r")
 """Names whose rule is llama.cpp's "single digits, then GPT-2's expression" (llama-vocab.cpp)."""
 AS_GPT_2 = ("gpt-2",)
+DIGITS = tuple("0123456789")
 CONTROL = 3
 """The type of special tokens in tokenizer.ggml.token_type."""
 
@@ -212,12 +213,12 @@ def _check_ids(path: Path, stated: Stated, tokenizer: Any) -> None:
         raise UserError(
             f"{path}: EOS is {stated.get('eos_token_id')} in the file, {tokenizer.eos_token_id} here"
         )
+    boundary = tokenizer.get_vocab().get("\u2581", -1)  # that SentencePiece sets before a text
     types = stated.get("token_type") or [1] * len(stated.tokens)
     for number, (token, kind) in enumerate(zip(stated.tokens, types, strict=False)):
-        if kind != CONTROL and not (len(token) == 1 and token.isdigit()):
+        if kind != CONTROL and token not in DIGITS:
             continue
         ids = tokenizer(token, add_special_tokens=False).input_ids
-        boundary = tokenizer.convert_tokens_to_ids("\u2581")
         if (ids[1:] if ids[:1] == [boundary] else ids) != [number]:
             sort = "special token" if kind == CONTROL else "digit"
             raise UserError(f"{path}: its {sort} {token!r} has the id {number} in the file, and here {ids}")
