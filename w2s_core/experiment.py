@@ -9,19 +9,32 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import Field, PrivateAttr
+from pydantic import Field, PrivateAttr, model_validator
 
 from w2s_core.errors import UserError
 from w2s_core.plugins import RECIPES, RULES, TASKS
+from w2s_core.prompting import QA, QUESTION
 from w2s_core.sampling.generation_config import Setting, Shipped
 from w2s_core.sampling.limits import faults
-from w2s_core.strict_yaml import Lines, Loader, Place, Section, field_position, read_yaml, set_field, validate
+from w2s_core.strict_yaml import (
+    Lines,
+    Loader,
+    Misplaced,
+    Place,
+    Section,
+    field_position,
+    read_yaml,
+    set_field,
+    validate,
+)
 from w2s_core.tasks import load_task
 from w2s_core.training.settings import Hyperparameters, Positive
 from w2s_core.versions import bitsandbytes_version, vllm_version
 
 MAX_SAMPLES = 100_000
 """Responses a question: beyond it a setting is a slip, and no machine holds them."""
+MAX_PROMPT = 10_000
+"""Characters of a prompt's own texts."""
 Split = Literal["dev", "test"]
 """A split that models are judged on."""
 
@@ -58,6 +71,43 @@ class Evaluation(Section):
     temperature: float = Field(default=1.0, gt=0)
 
 
+class Prompt(Section):
+    """How a model is asked: `qa`, plain text; `chat`, by the tokenizer's own chat template; or with these fields."""
+
+    form: Literal["qa", "chat"] = "qa"
+    system: str = Field(default="", max_length=MAX_PROMPT, description="text before all else")
+    user: str = Field(
+        default="",
+        max_length=MAX_PROMPT,
+        description="a question's text, with {question} in its place; by default Question: and Answer:, or in a chat "
+        "the question alone",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, value: Any) -> Any:
+        return {"form": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _checked(self) -> "Prompt":
+        if self.user and self.user.count(QUESTION) != 1:
+            raise Misplaced(("user",), f"should hold {QUESTION} once, where the question stands")
+        if self.form == "qa" and self.user != self.user.rstrip():
+            raise Misplaced(
+                ("user",), "should not end in a space or a new line: an answer brings its own space"
+            )
+        return self
+
+    @property
+    def asked(self) -> dict[str, str] | None:
+        """What changes the prompt, as a base's artifact and keys hold it; None is the plain form."""
+        plain = QA if self.form == "qa" else QUESTION
+        fields = {"form": self.form, "system": self.system.strip(), "user": self.user}
+        defaults = {"form": "qa", "system": "", "user": plain}
+        changed = {name: value for name, value in fields.items() if value and value != defaults[name]}
+        return changed or None
+
+
 class Experiment(Section):
     """Everything that decides a run's result: what every recipe has. A recipe adds its own fields in a subclass."""
 
@@ -80,6 +130,19 @@ class Experiment(Section):
         exclude_if=operator.not_,
         description="settings of each base's generation_config.json that sampling applies; end tokens always count",
     )
+    prompt: Prompt = Field(
+        default=Prompt(),
+        exclude_if=Prompt().__eq__,
+        description="how models are asked: qa, chat, or {form, system, user}",
+    )
+    prompts: dict[str, Prompt] = Field(
+        default={}, exclude_if=operator.not_, description="the same for single base models, by their field"
+    )
+    demonstrations: Literal["turns", "text"] = Field(
+        default="turns",
+        exclude_if="turns".__eq__,
+        description="in a chat: as earlier turns, or as text in the question",
+    )
     evaluation: Evaluation = Evaluation()
     duplicates: Literal["report", "drop", "refuse"] = "report"
     _shipped: Shipped = PrivateAttr(default={})
@@ -94,6 +157,10 @@ class Experiment(Section):
         settled = self.model_copy()
         settled._shipped = shipped
         return settled
+
+    def prompt_of(self, field: str) -> dict[str, str] | None:
+        """How the base model that a field names is asked, as steps take it."""
+        return self.prompts.get(field, self.prompt).asked
 
     @property
     def digest(self) -> str:
@@ -177,6 +244,10 @@ def build_experiment(
     experiment: Experiment = validate(recipe.fields, tree, path, lines)
     for place, words in faults(experiment.engine, experiment.model_dump(mode="json")):
         raise UserError(f"{field_position(path, lines, place)} {words}")
+    for name in experiment.prompts:
+        if name not in recipe.models:
+            where = field_position(path, lines, ("prompts", name))
+            raise UserError(f"{where} names no base model of the recipe: {', '.join(recipe.models)}")
     _check_task(experiment.task, path, lines)
     located = {name: locate_model(getattr(experiment, name), folders[name]) for name in recipe.models}
     return experiment.model_copy(update=located)

@@ -5,7 +5,7 @@ config, tokenizer, code, tensors and context, by the same calls that a step make
 import json
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,17 +13,26 @@ from w2s_core.errors import UserError
 
 REFUSED = 2
 LIMIT_S = 600.0
+PAGE = 8
+"""Questions of each split with their solutions, which a tokenizer has to give back."""
 
 
 @dataclass(frozen=True)
 class BaseUse:
-    """A base model and its longest inputs: prompts as (split, id, text), and tokens of a response."""
+    """A base model and its longest inputs: questions as (split, id, text), and tokens of a response.
+
+    page: texts of the task that its tokenizer has to give back. prompt: how it is asked, as name and value. turns:
+    whether demonstrations are earlier turns of a chat.
+    """
 
     side: str
     ref: str
     source: str
     prompts: tuple[tuple[str, str, str], ...]
     new_tokens: int
+    page: tuple[str, ...] = ()
+    prompt: tuple[tuple[str, str], ...] = ()
+    turns: bool = False
 
 
 def check_graphs(graphs: Iterable[Any], store: Any, *, apart: bool) -> None:
@@ -37,7 +46,8 @@ def check_graphs(graphs: Iterable[Any], store: Any, *, apart: bool) -> None:
     """
     alike: dict[tuple[Any, ...], list[Any]] = {}  # a sweep's thousands of graphs ask the same of a few models
     for graph in graphs:
-        questions = (*graph.models.values(), graph.experiment.max_new_tokens, id(graph.splits))
+        prompts = tuple(_prompt(graph, side) for side in graph.models)
+        questions = (*graph.models.values(), prompts, graph.experiment.max_new_tokens, id(graph.splits))
         alike.setdefault(questions, []).append(graph)
     models = [use for same in alike.values() if _missing(same, store) for use in base_uses(same[0])]
     check_models(models, apart=apart)
@@ -50,17 +60,49 @@ def _missing(graphs: Iterable[Any], store: Any) -> bool:
 
 def base_uses(graph: Any) -> list[BaseUse]:
     """The bases of a graph (`runs.Graph`), with the longest question of each split that they answer."""
-    from w2s_core.prompting import zero_shot
-
     prompts = []
     for split, problems in graph.splits.problems.items():
         if split != "train_1":
             longest = max(problems, key=lambda problem: len(problem.question))
-            prompts.append((split, longest.id, zero_shot(longest.question)))
-    tokens = graph.experiment.max_new_tokens
-    return [
-        BaseUse(side, ref, graph.bases[ref], tuple(prompts), tokens) for side, ref in graph.models.items()
+            prompts.append((split, longest.id, longest.question))
+    tokens, shown = graph.experiment.max_new_tokens, _shown_turns(graph)
+    uses = []
+    for side, ref in graph.models.items():
+        prompt = _prompt(graph, side)
+        page = task_page(graph.splits.problems, dict(prompt))
+        uses.append(BaseUse(side, ref, graph.bases[ref], tuple(prompts), tokens, page, prompt, side in shown))
+    return uses
+
+
+def task_page(problems: Mapping[str, Sequence[Any]], prompt: Mapping[str, str] | None) -> tuple[str, ...]:
+    """Texts of a task (`w2s_core.tasks.Problem`), the first of each split, in the words of a prompt."""
+    from w2s_core.prompting import QA, QUESTION, completion
+
+    words = dict(prompt or {})
+    user = words.get("user", QUESTION if words.get("form") == "chat" else QA)
+    return words.get("system", ""), *(
+        user.replace(QUESTION, problem.question) + completion(problem.solution)
+        for rows in problems.values()
+        for problem in rows[:PAGE]
+    )
+
+
+def _shown_turns(graph: Any) -> set[str]:
+    """The sides that demonstrations are shown to as turns of a chat."""
+    from w2s_core.engine.step import topological
+    from w2s_core.models import base_of
+
+    shown = [
+        base_of(handle).params
+        for handle in topological(graph.targets.values())
+        if "demonstrations" in handle.inputs and handle.params.get("shots") != "text"
     ]
+    asked = {side: {"ref": ref, "prompt": dict(_prompt(graph, side))} for side, ref in graph.models.items()}
+    return {side for side, params in asked.items() if params["prompt"] and params in shown}
+
+
+def _prompt(graph: Any, side: str) -> tuple[tuple[str, str], ...]:
+    return tuple((graph.experiment.prompt_of(side) or {}).items())
 
 
 def check_models(models: Iterable[BaseUse], *, apart: bool) -> None:
@@ -91,21 +133,27 @@ def check_models(models: Iterable[BaseUse], *, apart: bool) -> None:
 
 def check_model(use: BaseUse) -> None:
     """Load what is small of a model. Raises UserError, naming the side."""
-    from w2s_core.models import open_base
+    from w2s_core.models import check_round_trip, open_base
 
     try:
         config, tokenizer = open_base(use.ref, {use.ref: use.source})
+        check_round_trip(use.source, tokenizer, use.page)
         _check_context(use, config, tokenizer)
     except UserError as error:
         raise UserError(f"{use.side}: {error}") from None
 
 
 def _check_context(use: BaseUse, config: Any, tokenizer: Any) -> None:
-    from w2s_core.prompting import encode_prompt
+    from w2s_core.models import encoder_of
 
+    try:
+        encoder_of(tokenizer, dict(use.prompt), turns=int(use.turns))
+        encoder = encoder_of(tokenizer, dict(use.prompt))
+    except UserError as error:
+        raise UserError(f"{use.source}: {error}") from None
     context = getattr(config.get_text_config(), "max_position_embeddings", None) or sys.maxsize
     for split, name, text in use.prompts:
-        tokens = len(encode_prompt(tokenizer, text))
+        tokens = len(encoder.prompt(text))
         if tokens + use.new_tokens > context:
             raise UserError(
                 f"{use.source}: its context of {context} tokens is too short for max_new_tokens = "
@@ -117,9 +165,9 @@ def _main() -> int:
     """Check the models that stand on stdin as JSON."""
     listed: list[Mapping[str, Any]] = json.load(sys.stdin)
     for fields in listed:
-        prompts = tuple((split, name, text) for split, name, text in fields["prompts"])
+        pairs = {name: tuple(map(tuple, fields[name])) for name in ("prompts", "prompt")}
         try:
-            check_model(BaseUse(**{**fields, "prompts": prompts}))
+            check_model(BaseUse(**{**fields, **pairs, "page": tuple(fields["page"])}))
         except UserError as error:
             sys.stdout.write(str(error))
             return REFUSED

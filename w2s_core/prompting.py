@@ -5,18 +5,21 @@ BOS stands once at the very start, where the tokenizer's own configuration adds 
 completion. Prompt and completion are tokenised apart: no token can straddle their boundary.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from w2s_core.errors import UserError
 
 STOP = ("\nQuestion:",)
 """Where a response ends if the model goes on to write the next question by itself."""
+QUESTION = "{question}"
+"""Where a question stands in a template of the user's own."""
+QA = f"Question: {QUESTION}\nAnswer:"
 
 
 def zero_shot(question: str) -> str:
     """The prompt of a question without demonstrations. It ends where the answer, with its space, begins."""
-    return f"Question: {question}\nAnswer:"
+    return QA.replace(QUESTION, question)
 
 
 def completion(response: str) -> str:
@@ -31,10 +34,42 @@ def few_shot_prefix(demonstrations: Iterable[tuple[str, str]]) -> str:
     )
 
 
-def encode_prompt(tokenizer: Any, text: str) -> list[int]:
-    """Token ids of a prompt (its prefix included): [BOS] + text, with BOS only if the tokenizer adds it
-    itself.
+class TextEncoder:
+    """Encodes prompts in plain text: a template with a place for the question, after a system text if there is any.
+
+    Attributes:
+        stop: what the model writes where it goes on to the next question.
+        end_tokens: tokens that end a response besides EOS.
     """
+
+    end_tokens: tuple[int, ...] = ()
+
+    def __init__(self, tokenizer: Any, *, system: str = "", user: str = QA) -> None:
+        self._tokenizer, self._user = tokenizer, user
+        self._before = f"{system}\n\n" if system else ""
+        head = user.partition(QUESTION)[0].strip()
+        self.stop = (f"\n{head}",) if head else ()
+
+    def prompt(self, question: str, shown: Sequence[tuple[str, str]] = ()) -> list[int]:
+        """Token ids of a question; `shown`: (question, response) each, before it."""
+        turns = "".join(f"{self._asked(earlier)}{completion(response)}\n\n" for earlier, response in shown)
+        return encode_prompt(self._tokenizer, self._before + turns + self._asked(question))
+
+    def completion(self, response: str) -> list[int]:
+        """Token ids of a response, closed by EOS."""
+        return encode_completion(self._tokenizer, response)
+
+    def _asked(self, question: str) -> str:
+        return self._user.replace(QUESTION, question)
+
+
+def encode_prompt(tokenizer: Any, text: str | Sequence[int], prefix: str = "") -> list[int]:
+    """Token ids of a prompt: [BOS] + prefix + text, with BOS only if the tokenizer adds it itself. Ids stay as they
+    are.
+    """
+    if not isinstance(text, str):
+        return list(text)
+    text = prefix + text
     ids = _plain_ids(tokenizer, text)
     return [tokenizer.bos_token_id, *ids] if adds_bos(tokenizer) else ids
 

@@ -129,7 +129,7 @@ class GraphBuilder:
     def __init__(self, device: str = "auto") -> None:
         self._device = resolve_device(device)
         self._data: dict[str, _Data] = {}
-        self._bases: dict[tuple[str, bool], tuple[str, str, Handle]] = {}
+        self._bases: dict[tuple[str, bool], tuple[str, str]] = {}
 
     def build(self, experiment: Experiment, judged_on: tuple[Split, ...] | None = None) -> Graph:
         """Plan one experiment, see `build_graph`. `judged_on`: grade on these of its evaluation splits only."""
@@ -140,13 +140,16 @@ class GraphBuilder:
             experiment = experiment.model_copy(update={"evaluation": judged})
         recipe: Recipe[Any] = RECIPES.get(experiment.recipe)
         bases = {
-            field: self._base(getattr(experiment, field), experiment.trust_remote_code)
+            field: (
+                *self._base(getattr(experiment, field), experiment.trust_remote_code),
+                experiment.prompt_of(field),
+            )
             for field in recipe.models
         }
         if names := experiment.generation_config:
             shipped = {ref: read_settings(ref, source, names) for ref, source, _ in bases.values()}
             experiment = experiment.with_shipped(shipped)
-        handles = {field: handle for field, (_, _, handle) in bases.items()}
+        handles = {field: base_model(ref=ref, prompt=prompt) for field, (ref, _, prompt) in bases.items()}
         targets = recipe.targets(experiment, Given(data.questions, data.gold, handles, data.answer_rule))
         return Graph(
             experiment,
@@ -169,10 +172,9 @@ class GraphBuilder:
             self._data[known] = _read_data(source)
         return self._data[known]
 
-    def _base(self, model: str, code: bool) -> tuple[str, str, Handle]:
+    def _base(self, model: str, code: bool) -> tuple[str, str]:
         if (model, code) not in self._bases:
-            ref, source = resolve_base(model, code=code)
-            self._bases[model, code] = ref, source, base_model(ref=ref)
+            self._bases[model, code] = resolve_base(model, code=code)
         return self._bases[model, code]
 
 

@@ -33,9 +33,10 @@ from transformers import (
     Qwen3Config,
 )
 
+from tests.families.templates import CHATML, GEMMA, INST, LLAMA_3, THINKING
+
 VOCABULARY = 600
 BOUNDARY = "\u2581"
-CHAT = "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}{% endfor %}"
 _SPLIT = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
     r"|\s+(?!\S)|\s+"
@@ -54,7 +55,7 @@ class Family:
     tokenizer_class: str
     bos: bool
     pad: bool
-    chat: bool
+    chat: str | None
 
 
 @lru_cache(maxsize=1)
@@ -77,7 +78,8 @@ def _sentencepiece(prefix_space: bool, bos: str, eos: str, pad: str | None) -> A
         + ([decoders.Strip(" ", 1, 0)] if prefix_space else [])
     )
     # Gemma's class adds <mask> behind the embeddings where the vocabulary lacks it; the released one has it.
-    special = ["<unk>", bos, eos, *([pad, "<mask>"] if pad else []), *_BYTES]
+    gemma = [pad, "<mask>", "<start_of_turn>", "<end_of_turn>"] if pad else []
+    special = ["<unk>", bos, eos, *gemma, *_BYTES]
     words = (word for text in texts() for word in text.replace(" ", f" {BOUNDARY}").split(" "))
     _train(tokenizer, special, words, VOCABULARY)
     tokenizer.post_processor = _with_bos(tokenizer, bos)
@@ -86,14 +88,17 @@ def _sentencepiece(prefix_space: bool, bos: str, eos: str, pad: str | None) -> A
     )
 
 
-def _bytes(special: list[str], bos: str | None, eos: str, pad: str | None) -> Any:
-    """BPE over bytes, as Llama 3 and Qwen have it."""
+def _bytes(special: list[str], bos: str | None, eos: str, pad: str | None, *, digits: bool = False) -> Any:
+    """BPE over bytes, as Llama 3 and Qwen have it; with `digits` as SmolLM2 has it."""
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.normalizer = normalizers.NFC()
     split = pre_tokenizers.Split(Regex(_SPLIT), "isolated")
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+        if digits
+        else [split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
     )
+    if not digits:
+        tokenizer.normalizer = normalizers.NFC()
     tokenizer.decoder = decoders.ByteLevel()
     _train(tokenizer, [], texts(), VOCABULARY, pre_tokenizers.ByteLevel.alphabet())
     tokenizer.add_special_tokens([AddedToken(one, special=True, normalized=False) for one in special])
@@ -115,57 +120,62 @@ def _with_bos(tokenizer: Any, bos: str) -> Any:
     )
 
 
-_LLAMA_3 = ["<|begin_of_text|>", "<|end_of_text|>", "<|eot_id|>"]
+_LLAMA_3 = ["<|begin_of_text|>", "<|end_of_text|>", "<|eot_id|>", "<|start_header_id|>", "<|end_header_id|>"]
 _QWEN = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 FAMILIES = {
     "llama-2": Family(
         LlamaConfig, {"num_key_value_heads": 4}, lambda: _sentencepiece(True, "<s>", "</s>", None),
-        "LlamaTokenizer", bos=True, pad=False, chat=False,
+        "LlamaTokenizer", bos=True, pad=False, chat=INST,
     ),
     "llama-3": Family(
         LlamaConfig, {"num_key_value_heads": 2, "rope_theta": 500_000.0},
         lambda: _bytes(_LLAMA_3, "<|begin_of_text|>", "<|end_of_text|>", None),
-        "PreTrainedTokenizerFast", bos=True, pad=False, chat=True,
+        "PreTrainedTokenizerFast", bos=True, pad=False, chat=LLAMA_3,
     ),
     "gemma": Family(
         GemmaConfig, {"num_key_value_heads": 1, "head_dim": 16, "hidden_activation": "gelu_pytorch_tanh"},
         lambda: _sentencepiece(False, "<bos>", "<eos>", "<pad>"),
-        "GemmaTokenizer", bos=True, pad=True, chat=False,
+        "GemmaTokenizer", bos=True, pad=True, chat=None,
     ),
     "gemma-2": Family(
         Gemma2Config, {"num_key_value_heads": 2, "head_dim": 16, "sliding_window": 64},
         lambda: _sentencepiece(False, "<bos>", "<eos>", "<pad>"),
-        "GemmaTokenizer", bos=True, pad=True, chat=True,
+        "GemmaTokenizer", bos=True, pad=True, chat=GEMMA,
     ),
     "mistral": Family(
         MistralConfig, {"num_key_value_heads": 2, "sliding_window": 64},
         lambda: _sentencepiece(True, "<s>", "</s>", None),
-        "LlamaTokenizer", bos=True, pad=False, chat=False,
+        "LlamaTokenizer", bos=True, pad=False, chat=INST,
     ),
     "qwen-2": Family(
         Qwen2Config, {"num_key_value_heads": 2, "tie_word_embeddings": True},
         lambda: _bytes(_QWEN, None, "<|endoftext|>", "<|endoftext|>"),
-        "Qwen2Tokenizer", bos=False, pad=True, chat=True,
+        "Qwen2Tokenizer", bos=False, pad=True, chat=CHATML,
     ),
     "qwen-3": Family(
         Qwen3Config, {"num_key_value_heads": 2, "head_dim": 16},
         lambda: _bytes(_QWEN, None, "<|im_end|>", "<|endoftext|>"),
-        "Qwen2Tokenizer", bos=False, pad=True, chat=True,
+        "Qwen2Tokenizer", bos=False, pad=True, chat=THINKING,
+    ),
+    "smollm2": Family(
+        LlamaConfig, {"num_key_value_heads": 2, "tie_word_embeddings": True},
+        lambda: _bytes(_QWEN, None, "<|im_end|>", "<|im_end|>", digits=True),
+        "GPT2Tokenizer", bos=False, pad=True, chat=CHATML,
     ),
 }  # fmt: skip
 
 
-def write_checkpoint(name: str, folder: Path, seed: int = 0, steps: int = 0) -> Path:
+def write_checkpoint(name: str, folder: Path, seed: int = 0, steps: int = 0, *, chat: bool = False) -> Path:
     """A family's checkpoint as a hub repository has it: sharded safetensors, config and tokenizer files.
 
-    Random, or pretrained for some steps on `texts`, so that it answers in the task's form at times.
+    Random, or pretrained for some steps on `texts`, so that it answers in the task's form at times; with `chat` on the
+    same as conversations.
     """
     from transformers import AutoModelForCausalLM
 
     family = FAMILIES[name]
     tokenizer = family.tokenizer()
-    if family.chat:
-        tokenizer.chat_template = CHAT
+    tokenizer.chat_template = family.chat
     torch.manual_seed(seed)
     config = family.config(
         **SIZE, **family.options, vocab_size=len(tokenizer), max_position_embeddings=1024,
@@ -174,7 +184,7 @@ def write_checkpoint(name: str, folder: Path, seed: int = 0, steps: int = 0) -> 
     )  # fmt: skip
     model = AutoModelForCausalLM.from_config(config)
     if steps:
-        _pretrain(model, tokenizer, steps)
+        _pretrain(model, tokenizer, _conversations(tokenizer) if chat else _documents(tokenizer), steps)
     model.save_pretrained(folder, max_shard_size="40KB")
     tokenizer.save_pretrained(folder)
     path = folder / "tokenizer_config.json"
@@ -185,9 +195,23 @@ def write_checkpoint(name: str, folder: Path, seed: int = 0, steps: int = 0) -> 
     return folder
 
 
-def _pretrain(model: Any, tokenizer: Any, steps: int) -> None:
+def _documents(tokenizer: Any) -> list[list[int]]:
+    return [[*tokenizer(text.rstrip()).input_ids, tokenizer.eos_token_id] for text in texts()]
+
+
+def _conversations(tokenizer: Any) -> list[list[int]]:
+    parts = [text.removeprefix("Question: ").rstrip().partition("\nAnswer: ") for text in texts()]
+    return [
+        tokenizer.apply_chat_template(
+            [{"role": "user", "content": question}, {"role": "assistant", "content": answer}],
+            return_dict=False,
+        )
+        for question, _, answer in parts
+    ]
+
+
+def _pretrain(model: Any, tokenizer: Any, ids: list[list[int]], steps: int) -> None:
     """The plain loop: whole texts with their special tokens, one batch of 16 after the other."""
-    ids = [[*tokenizer(text.rstrip()).input_ids, tokenizer.eos_token_id] for text in texts()]
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
     model.train()
     for step in range(steps):

@@ -19,16 +19,21 @@ PAIRS = {name: name for name in FAMILIES} | {"llama-2": "qwen-3"}
 """The strong model's family by the weak one's; one pair mixes tokenizers."""
 
 
+CASES = [("qa", name) for name in PAIRS] + [
+    ("chat", name) for name in PAIRS if FAMILIES[name].chat and FAMILIES[PAIRS[name]].chat
+]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("weak", PAIRS)
-def test_the_method_runs_on_every_family(weak: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("prompt", "weak"), CASES)
+def test_the_method_runs_on_every_family(prompt: str, weak: str, tmp_path: Path) -> None:
+    chat = prompt == "chat"
     bases = {
-        "weak": write_checkpoint(weak, tmp_path / "weak", seed=1, steps=STEPS),
-        "strong": write_checkpoint(PAIRS[weak], tmp_path / "strong", seed=2, steps=STEPS),
+        "weak": write_checkpoint(weak, tmp_path / "weak", seed=1, steps=STEPS, chat=chat),
+        "strong": write_checkpoint(PAIRS[weak], tmp_path / "strong", seed=2, steps=STEPS, chat=chat),
     }
-    path = write_experiment(
-        tmp_path, task=TASK, stage1=AGREEING, **{side: str(one) for side, one in bases.items()}
-    )
+    folders = {side: str(folder) for side, folder in bases.items()}
+    path = write_experiment(tmp_path, task=TASK, stage1=AGREEING, prompt=prompt, **folders)
     arguments = ["--store", str(tmp_path / "store"), "run", str(path), "--name", "one", "--device", "cpu"]
     done = CliRunner().invoke(w2s, [*arguments, "--out", str(tmp_path / "out")], catch_exceptions=False)
     assert done.exit_code == 0, done.output
@@ -36,6 +41,10 @@ def test_the_method_runs_on_every_family(weak: str, tmp_path: Path) -> None:
     targets = store.refs.read("one")["targets"]
     for label in ("greedy/test/weak_floor", "greedy/test/hybrid_ft_1", "greedy/test/ceiling"):
         assert store.has(targets[label]), f"{label} is missing: {done.output}"
-    steps = [store.manifest(key)["spec"]["step"] for key in sorted(store.keys())]
-    assert steps.count("sft") >= 3
+    manifests = [store.manifest(key) for key in sorted(store.keys())]
+    assert [manifest["spec"]["step"] for manifest in manifests].count("sft") >= 3
+    finishes = [manifest["summary"] for manifest in manifests if manifest["spec"]["step"] == "sample"]
+    assert any(summary["truncated"] < summary["responses"] for summary in finishes), (
+        "responses end by themselves"
+    )
     assert json.loads((bases["strong"] / "model.safetensors.index.json").read_text())["weight_map"]

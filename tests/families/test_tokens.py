@@ -10,7 +10,14 @@ import torch
 
 from tests.families.checkpoints import FAMILIES, texts, write_checkpoint
 from w2s_core.models import base_ref, load_model
-from w2s_core.prompting import adds_bos, encode_completion, encode_prompt, few_shot_prefix, zero_shot
+from w2s_core.prompting import (
+    TextEncoder,
+    adds_bos,
+    encode_completion,
+    encode_prompt,
+    few_shot_prefix,
+    zero_shot,
+)
 from w2s_core.sampling import SamplingParams, TransformersEngine
 from w2s_core.training.examples import encode_rows
 
@@ -42,7 +49,7 @@ def test_special_tokens_are_the_familys(loaded: tuple[str, Path, Any, Any]) -> N
     family = FAMILIES[name]
     assert adds_bos(tokenizer) == family.bos
     assert (tokenizer.pad_token_id is not None) == family.pad
-    assert (tokenizer.chat_template is not None) == family.chat
+    assert tokenizer.chat_template == family.chat
 
 
 def test_a_prompt_begins_with_bos_once_and_a_completion_ends_with_eos_once(
@@ -73,7 +80,7 @@ def test_training_and_sampling_see_the_same_prompt(loaded: tuple[str, Path, Any,
     """What the engine feeds to the model is what the trainer calls the prompt, with and without demonstrations."""
     _, _, model, tokenizer = loaded
     asked = rows(6)
-    examples, dropped = encode_rows(tokenizer, asked, "sft", 1000)
+    examples, dropped = encode_rows(TextEncoder(tokenizer), asked, "sft", 1000)
     assert dropped == 0
     seen: list[list[int]] = []
     forward = type(model).forward

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.training.tiny import make_tokenizer, pairs, sums
 from w2s_core.errors import StopBranch, UserError
-from w2s_core.prompting import encode_completion, encode_prompt, zero_shot
+from w2s_core.prompting import TextEncoder, encode_completion, encode_prompt, zero_shot
 from w2s_core.training.examples import Example, encode_rows, plan_batches
 from w2s_core.training.settings import TrainSettings
 
@@ -24,9 +24,9 @@ def changed(settings: TrainSettings, **change: Any) -> TrainSettings:
 def test_long_rows_are_left_out_whole_and_counted() -> None:
     tokenizer = make_tokenizer(bos=True)
     rows = sums(30)
-    whole, none = encode_rows(tokenizer, rows, "sft", 1000)
+    whole, none = encode_rows(TextEncoder(tokenizer), rows, "sft", 1000)
     limit = sorted(one.longest for one in whole)[10]
-    kept, dropped = encode_rows(tokenizer, rows, "sft", limit)
+    kept, dropped = encode_rows(TextEncoder(tokenizer), rows, "sft", limit)
     assert none == 0
     assert dropped == sum(one.longest > limit for one in whole) > 0
     assert kept == [one for one in whole if one.longest <= limit]
@@ -40,9 +40,9 @@ def test_a_pair_is_as_long_as_its_longer_side() -> None:
 
 def test_all_rows_too_long_is_an_error_and_none_at_all_stops_the_branch() -> None:
     with pytest.raises(UserError, match="all 3 rows are longer than 4 tokens .* raise max_length"):
-        encode_rows(make_tokenizer(bos=False), sums(3), "sft", 4)
+        encode_rows(TextEncoder(make_tokenizer(bos=False)), sums(3), "sft", 4)
     with pytest.raises(StopBranch, match="dpo: nothing to train on"):
-        encode_rows(make_tokenizer(bos=False), [], "dpo", 100)
+        encode_rows(TextEncoder(make_tokenizer(bos=False)), [], "dpo", 100)
 
 
 @pytest.mark.parametrize("broken", [{"chosen": None}, {"rejected": 3}, {"question": None}])
@@ -50,13 +50,13 @@ def test_a_row_without_text_is_named(broken: dict[str, Any]) -> None:
     rows = pairs(3)
     rows[1] |= broken
     with pytest.raises(UserError, match=f"row 'q1': '{next(iter(broken))}' has to be text"):
-        encode_rows(make_tokenizer(bos=False), rows, "dpo", 100)
+        encode_rows(TextEncoder(make_tokenizer(bos=False)), rows, "dpo", 100)
 
 
 def test_pairs_are_encoded_as_for_sampling() -> None:
     tokenizer = make_tokenizer(bos=True)
     row = pairs(1)[0]
-    (one,), _ = encode_rows(tokenizer, [row], "orpo", 100)
+    (one,), _ = encode_rows(TextEncoder(tokenizer), [row], "orpo", 100)
     assert one.prompt == encode_prompt(tokenizer, zero_shot(row["question"]))
     assert one.completions == tuple(
         encode_completion(tokenizer, row[side]) for side in ("chosen", "rejected")

@@ -21,6 +21,7 @@ OWN_COMMANDS = {
     "data": "w2s_core.data.commands:data",
     "accept": "w2s_core.cli.accept:accept",
     "delete": "w2s_core.cli.housekeeping:delete",
+    "import-model": "w2s_core.cli.import_model:import_model",
     "doctor": "w2s_core.doctor.command:doctor",
     "note": "w2s_core.cli.housekeeping:note",
     "recipes": "w2s_core.cli.listing:recipes",

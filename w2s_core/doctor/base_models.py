@@ -3,7 +3,7 @@
 import json
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
@@ -13,8 +13,10 @@ from w2s_core.cli.render import size
 from w2s_core.doctor import memory
 from w2s_core.doctor.machine import Asked, Check, free_disk, one_line
 from w2s_core.errors import UserError
+from w2s_core.experiment import Experiment
 from w2s_core.load_errors import hub_reason
 from w2s_core.models.base_files import check_files
+from w2s_core.tasks import Problem
 
 ALIKE = ("llama", "mistral", "gemma", "gemma2", "qwen2", "qwen3")
 """Kinds of models whose layers all hold the same tensors."""
@@ -31,6 +33,7 @@ class Model:
     shape: memory.Shape | None = None
     parameters: int = 0
     why: str = "its config is not here"
+    folder: Path | None = None
 
 
 def model_checks(field: str, model: str, *, code: bool = False) -> tuple[Model, list[Check]]:
@@ -96,9 +99,11 @@ def folder_checks(field: str, folder: Path, command: str, code: bool) -> tuple[M
     except UserError as error:
         return _from_config(field, folder), [Check("missing", field, str(error), command, needed=True)]
     try:
-        model = Model(field, memory.Shape.of(config, folder / "config.json"), weights.parameters)
+        model = Model(
+            field, memory.Shape.of(config, folder / "config.json"), weights.parameters, folder=folder
+        )
     except UserError as error:
-        model = Model(field, why=str(error))
+        model = Model(field, why=str(error), folder=folder)
     detail = f"{folder}: {_count(weights.parameters)} parameters, {size(weights.size)} of safetensors"
     return model, [Check("ok", field, detail), _tokenizer_check(field, folder, model.shape, command)]
 
@@ -158,6 +163,26 @@ def _tokenizer_check(field: str, folder: Path, shape: memory.Shape | None, comma
         mend = f"set eos_token in {folder / 'tokenizer_config.json'}"
         return Check("missing", topic, detail, mend, needed=True)
     return Check("ok", topic, f"EOS {token} ({number})")
+
+
+def prompt_check(
+    field: str, experiment: Experiment, folder: Path, problems: Mapping[str, Sequence[Problem]]
+) -> Check:
+    """The first prompt as text and ids, after the tokenizer gave a page of the task back."""
+    from w2s_core.models import check_round_trip, encoder_of
+    from w2s_core.preflight import task_page
+
+    topic = f"{field} prompt"
+    try:
+        tokenizer = _load_tokenizer(folder)
+        prompt = experiment.prompt_of(field)
+        check_round_trip(str(folder), tokenizer, task_page(problems, prompt))
+        encoder = encoder_of(tokenizer, prompt)
+    except UserError as error:
+        return Check("missing", topic, str(error), needed=True)
+    ids = encoder.prompt(next(rows[0].question for rows in problems.values() if rows))
+    text = json.dumps(tokenizer.decode(ids, clean_up_tokenization_spaces=False), ensure_ascii=False)
+    return Check("ok", topic, f"{text} = {' '.join(map(str, ids))}")
 
 
 def _named_eos(folder: Path) -> tuple[str, int] | None:

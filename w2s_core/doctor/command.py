@@ -10,7 +10,7 @@ import click
 from w2s_core.cli.options import data_option, unchecked_compute_options
 from w2s_core.cli.render import size
 from w2s_core.doctor import memory
-from w2s_core.doctor.base_models import Model, model_checks
+from w2s_core.doctor.base_models import Model, model_checks, prompt_check
 from w2s_core.doctor.fit import Resources, memory_checks
 from w2s_core.doctor.machine import (
     MEND,
@@ -109,12 +109,15 @@ def experiment_checks(experiment: Experiment, store: Path, machine: "Machine") -
         yield _accelerate_check(machine.accelerate, shared, resolve_device(machine.device))
     experiment = experiment.on(resolve_device(machine.device))
     yield Check("ok", "experiment", f"{experiment.run_name} (task {experiment.task.name})")
-    questions, line = data_check(experiment)
+    problems, line = data_check(experiment)
     yield line
+    questions = {split: len(rows) for split, rows in problems.items()} if problems else None
     models = {}
     for field in RECIPES.get(experiment.recipe).models:
         models[field], lines = _checked_model(field, experiment)
         yield from lines
+        if models[field].folder and problems and not any(check.status == "missing" for check in lines):
+            yield prompt_check(field, experiment, models[field].folder, problems)
     device = find_device(machine.device)
     if device is None:
         yield Check("missing", "device", "torch sees no GPU for --device cuda", "w2s doctor", needed=True)

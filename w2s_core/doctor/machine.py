@@ -23,6 +23,7 @@ from w2s_core.experiment import Experiment
 from w2s_core.models import GPU_DRIVERS, resolve_device
 from w2s_core.models.machine import cores, free_memory
 from w2s_core.plugins import RECIPES
+from w2s_core.tasks import Problem
 
 Status = Literal["ok", "missing", "unknown"]
 T = TypeVar("T")
@@ -296,7 +297,7 @@ def _chromium() -> Check:
     return Check("missing", "chromium", "optional, for the dashboard's tests", "apt install chromium")
 
 
-def data_check(experiment: Experiment) -> tuple[dict[str, int] | None, Check]:
+def data_check(experiment: Experiment) -> tuple[dict[str, tuple[Problem, ...]] | None, Check]:
     """Questions by split, None where they cannot be read from here, and the line about them."""
     from w2s_core.data.splits import load_splits
     from w2s_core.tasks import load_task
@@ -320,7 +321,9 @@ def data_check(experiment: Experiment) -> tuple[dict[str, int] | None, Check]:
     except (UserError, OSError, ValueError) as error:
         return None, Check("missing", "data", one_line(error), needed=True)
     counts = {split: len(splits.problems[split]) for split in names}
-    return counts, Check("ok", "data", ", ".join(f"{split} {count:,}" for split, count in counts.items()))
+    return splits.problems, Check(
+        "ok", "data", ", ".join(f"{split} {count:,}" for split, count in counts.items())
+    )
 
 
 def _hub_data(task: Any, revision: str) -> Check:

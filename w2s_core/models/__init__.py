@@ -1,10 +1,11 @@
 """Model artifacts: what a trained model is on disk, and how it is loaded.
 
 An artifact is a folder with model.json, such as {"base": "sha256:...", "adapters": ["adapters/0"]}, and one
-PEFT LoRA save per adapter. Loading it is: the base, then each adapter merged in turn. A base is named by
-its content (`base_ref`) or by its pinned place on a hub ("hub:<id>@<commit>"); where it lies on this
-machine is no part of it. Only safetensors are read. Code of a checkpoint is run only where the experiment said
-`trust_remote_code: true`; the base's name then says so too ("sha256+code:", "hub+code:").
+PEFT LoRA save per adapter; "prompt" says how the model is asked, where that is not the plain form. Loading it is: the
+base, then each adapter merged in turn. A base is named by its content (`base_ref`) or by its pinned place on a hub
+("hub:<id>@<commit>"); where it lies on this machine is no part of it. Only safetensors are read. Code of a checkpoint
+is run only where the experiment said `trust_remote_code: true`; the base's name then says so too ("sha256+code:",
+"hub+code:").
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,20 +13,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from w2s_core.engine import disk
+from w2s_core.engine import Handle, disk
 from w2s_core.errors import UserError
 from w2s_core.files import read_json_object
 from w2s_core.load_errors import reason
 from w2s_core.models.base_files import base_ref as base_ref
 from w2s_core.models.base_files import check_base, check_code, check_config, check_tokenizer_class, is_plain
+from w2s_core.models.chat import encoder_of as encoder_of
 from w2s_core.models.machine import Threads
 from w2s_core.models.resident import kept_model
+from w2s_core.models.tokenizer import as_its_file_says
+from w2s_core.models.tokenizer import check_round_trip as check_round_trip
 
 GPU_DRIVERS = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", "/dev/kfd")
 """A GPU that torch can use shows as one of these; where none is, importing torch to ask would cost seconds."""
 
 
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+
+
+def base_of(model: Handle) -> Handle:
+    """What a planned model was trained from, at any remove."""
+    while isinstance(parent := model.inputs.get("model"), Handle):
+        model = parent
+    return model
 
 
 def runs_code(ref: str) -> bool:
@@ -66,10 +77,21 @@ def locate(model_dir: str | Path, bases: Mapping[str, str | Path]) -> Located:
     return Located(source, revision, adapters, runs_code(artifact["base"]))
 
 
+def read_prompt(model_dir: str | Path) -> dict[str, str] | None:
+    """How an artifact's model is asked, for `encoder_of`."""
+    prompt: dict[str, str] | None = _artifact(Path(model_dir))["prompt"]
+    return prompt
+
+
 def load_tokenizer(model_dir: str | Path, bases: Mapping[str, str | Path]) -> Any:
     """The tokenizer of an artifact's base. Raises UserError if there is none, or if it has no EOS token."""
     ref = _artifact(Path(model_dir))["base"]
     return _tokenizer(*_source(ref, bases), code=runs_code(ref))
+
+
+def folder_tokenizer(folder: Path) -> Any:
+    """The tokenizer of a local base. Raises UserError as `load_tokenizer`."""
+    return _tokenizer(str(folder), None)
 
 
 def load_model(
@@ -178,10 +200,11 @@ def _artifact(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"{folder}: not a model artifact, model.json is missing")
     content = read_json_object(path)
-    base, adapters = content.get("base"), content.get("adapters")
-    if not isinstance(adapters, list) or not isinstance(base, str) or not all(map(_is_inside, adapters)):
+    base, adapters, prompt = content.get("base"), content.get("adapters"), content.get("prompt")
+    sound = isinstance(adapters, list) and isinstance(base, str) and isinstance(prompt, dict | None)
+    if not sound or not all(map(_is_inside, adapters)):
         raise UserError(f'{path}: expected {{"base": "<ref>", "adapters": ["<folder inside>", ...]}}')
-    return {"base": base, "adapters": adapters}
+    return {"base": base, "adapters": adapters, "prompt": prompt}
 
 
 def _is_inside(name: Any) -> bool:
@@ -217,6 +240,8 @@ def _tokenizer(source: str, revision: str | None, *, code: bool = False) -> Any:
     tokenizer_class = PreTrainedTokenizerFast if _stands_by_itself(Path(source)) else AutoTokenizer
     try:
         tokenizer = tokenizer_class.from_pretrained(source, revision=revision, trust_remote_code=code)
+        if not code:
+            tokenizer = as_its_file_says(tokenizer, source, revision)
     except Exception as error:  # noqa: BLE001 - from json, tokenizers, sentencepiece and the hub client alike
         raise UserError(f"{source}: its tokenizer cannot be loaded: {reason(error)}") from None
     if revision is None:

@@ -7,6 +7,7 @@ from typing import Any, Generic, Literal, TypeVar
 from w2s_core.engine import Handle
 from w2s_core.errors import UserError
 from w2s_core.experiment import Experiment
+from w2s_core.models import base_of
 from w2s_core.plugins import NAME, RECIPES
 from w2s_core.recipes.unused_fields import check_fields_are_read
 from w2s_core.sampling.generation_config import applied
@@ -207,7 +208,9 @@ def answer(
     check_sampling(
         experiment.engine, answerer.model, n=n, temperature=temperature, generation=settings.keys()
     )
-    drawn = {"n": n, "seed": experiment.seed} if n > 1 else {}
+    drawn: dict[str, Any] = {"n": n, "seed": experiment.seed} if n > 1 else {}
+    if answerer.demonstrations and experiment.demonstrations == "text" and chats(answerer.model):
+        drawn["shots"] = "text"
     return sample(
         model=answerer.model,
         questions=questions,
@@ -218,6 +221,11 @@ def answer(
         temperature={"temperature": temperature, **settings} if settings else temperature,
         **drawn,
     )
+
+
+def chats(model: Handle) -> bool:
+    """Whether a planned model is asked by its chat template."""
+    return (base_of(model).params.get("prompt") or {}).get("form") == "chat"
 
 
 @dataclass(frozen=True)

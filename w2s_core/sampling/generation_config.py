@@ -13,6 +13,7 @@ from w2s_core.engine import Handle
 from w2s_core.errors import UserError
 from w2s_core.files import read_json_object
 from w2s_core.load_errors import reason
+from w2s_core.models import base_of
 from w2s_core.sampling.interface import SamplingParams
 
 Setting = Literal["repetition_penalty", "top_k", "top_p", "min_p"]
@@ -49,10 +50,7 @@ def applied(model: Handle, shipped: Shipped, *, greedy: bool) -> dict[str, float
     Raises:
         UserError: the model stands on no base whose settings were read.
     """
-    base = model
-    while isinstance(parent := base.inputs.get("model"), Handle):
-        base = parent
-    ref = str(base.params.get("ref"))
+    ref = str(base_of(model).params.get("ref"))
     if ref not in shipped:
         raise UserError(
             f"generation_config: {model.title} stands on none of the experiment's base models, so its settings are "

@@ -17,8 +17,9 @@ class SamplingParams:
     """What decides a sample, beside the model and the prompt. Raises UserError on values that make no sense.
 
     max_new_tokens: limit in tokens; n: samples a prompt; temperature: 0 is greedy; seed: any integer;
-    stop: strings before which a response is cut. repetition_penalty, top_k, top_p, min_p: as in transformers'
-    GenerationConfig, with the values that change nothing as defaults (top_k: 0); the last three are for sampling.
+    stop: strings before which a response is cut; end_tokens: tokens that end one, besides EOS. repetition_penalty,
+    top_k, top_p, min_p: as in transformers' GenerationConfig, with the values that change nothing as defaults (top_k:
+    0); the last three are for sampling.
     """
 
     max_new_tokens: int
@@ -26,6 +27,7 @@ class SamplingParams:
     temperature: float = 0.0
     seed: int = 0
     stop: tuple[str, ...] = STOP
+    end_tokens: tuple[int, ...] = ()
     repetition_penalty: float = 1.0
     top_k: int = 0
     top_p: float = 1.0
@@ -98,7 +100,7 @@ class SamplingEngine(Protocol):
 
     def generate(
         self,
-        prompts: Sequence[tuple[str, str]],
+        prompts: Sequence[tuple[str, str | Sequence[int]]],
         params: SamplingParams,
         *,
         prefix: str = "",
@@ -106,9 +108,9 @@ class SamplingEngine(Protocol):
         unfinished: Path | None = None,
         known: Sequence[Sequence[Generation]] = (),
     ) -> list[list[Generation]]:
-        """Answer prompts, given as (question id, text): params.n responses each, in the order of the prompts.
+        """Answer prompts, given as (question id, text or ids): params.n responses each, in the order of the prompts.
 
-        `prefix` (the demonstrations) stands before every prompt. A response depends on the model, its
+        `prefix` (the demonstrations) stands before every text. A response depends on the model, its
         prompt, the params, its question's id and its number among the n; never on the other prompts, their
         order or the batch. `unfinished` is a file of this sampling's own, from which a killed one goes on.
         `known`: the first responses of each prompt, where they were drawn before; only the others are drawn.

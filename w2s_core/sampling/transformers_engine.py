@@ -55,7 +55,7 @@ class TransformersEngine:
     @torch.inference_mode()
     def generate(
         self,
-        prompts: Sequence[tuple[str, str]],
+        prompts: Sequence[tuple[str, str | Sequence[int]]],
         params: SamplingParams,
         *,
         prefix: str = "",
@@ -66,7 +66,7 @@ class TransformersEngine:
         """See SamplingEngine. Raises UserError, naming the question, where the model's context is too short."""
         if not prompts:
             return []
-        encoded = [encode_prompt(self.tokenizer, prefix + text) for _, text in prompts]
+        encoded = [encode_prompt(self.tokenizer, text, prefix) for _, text in prompts]
         self._check_lengths([name for name, _ in prompts], encoded, params.max_new_tokens)
         common = common_length(encoded)
         shared = tuple(encoded[0][:common])
@@ -79,7 +79,13 @@ class TransformersEngine:
             for index in sorted(left, key=lambda i: -len(encoded[i]))  # the longest first
             for number in left[index]
         ]
-        stopping = Stopping(self.tokenizer, self._eos(), params.stop, self._outputs(), self.model.device)
+        stopping = Stopping(
+            self.tokenizer,
+            {*self._eos(), *params.end_tokens},
+            params.stop,
+            self._outputs(),
+            self.model.device,
+        )
         total = len(prompts) * params.n
         while requests:
             chunk = requests[: self.batch_size]

@@ -64,7 +64,7 @@ class VllmEngine:
 
     def generate(
         self,
-        prompts: Sequence[tuple[str, str]],
+        prompts: Sequence[tuple[str, str | Sequence[int]]],
         params: SamplingParams,
         *,
         prefix: str = "",
@@ -73,7 +73,7 @@ class VllmEngine:
         known: Sequence[Sequence[Generation]] = (),
     ) -> list[list[Generation]]:
         """See SamplingEngine. Raises UserError, naming the question, where the model's context is too short."""
-        encoded = [encode_prompt(self._tokenizer, prefix + text) for _, text in prompts]
+        encoded = [encode_prompt(self._tokenizer, text, prefix) for _, text in prompts]
         self._check_lengths([name for name, _ in prompts], encoded, params.max_new_tokens)
         journal = Unfinished(unfinished)
         drawn = journal.read()
@@ -112,6 +112,7 @@ class VllmEngine:
                 temperature=params.temperature,
                 max_tokens=params.max_new_tokens,
                 stop=list(params.stop),
+                stop_token_ids=list(params.end_tokens),
                 repetition_penalty=params.repetition_penalty,
                 top_k=params.top_k,
                 top_p=params.top_p,

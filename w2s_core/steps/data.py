@@ -24,9 +24,13 @@ def gold(ctx: Context, *, source: dict[str, Any], split: str, digest: str) -> Ro
 
 
 @step(version=1, gives="model")
-def base_model(ctx: Context, *, ref: str) -> Row:
-    """A pretrained model, named by its content (`sha256:...`) or by its pinned revision on a hub."""
-    write_json(ctx.out / "model.json", {"base": ref, "adapters": []})
+def base_model(ctx: Context, *, ref: str, prompt: dict[str, str] | None = None) -> Row:
+    """A pretrained model, named by its content (`sha256:...`) or by its pinned revision on a hub.
+
+    `prompt`: how it and all that is trained from it is asked (`w2s_core.models.encoder_of`).
+    """
+    asked = {"prompt": prompt} if prompt else {}
+    write_json(ctx.out / "model.json", {"base": ref, "adapters": [], **asked})
     return {"base": ref}
 
 

@@ -71,40 +71,44 @@ def sample(
     seed: int = 0,
     engine: str = "transformers",
     precision: str = "float32",
+    shots: str = "turns",
 ) -> Row:
     """Answer every question n times: rows of id, and the lists responses, tokens, finish (eos, stop or length).
 
     `engine`: transformers, or vllm with its version. `precision`: float32 or bfloat16. `temperature`: a number; with
-    settings that the model's base ships, all of them by name, {"temperature": 0.7, "top_k": 20}.
+    settings that the model's base ships, all of them by name, {"temperature": 0.7, "top_k": 20}. `shots`: whether
+    demonstrations are earlier "turns" of a chat or "text" in its question.
     """
-    from w2s_core.prompting import few_shot_prefix, zero_shot
+    from w2s_core.models import encoder_of, load_tokenizer, read_prompt
     from w2s_core.sampling import SamplingParams
 
-    prompts = [(row["id"], zero_shot(row["question"])) for row in read_rows(questions / "rows.parquet")]
-    prefix = ""
-    if demonstrations is not None:
-        shown = read_rows(demonstrations / "rows.parquet")
-        prefix = few_shot_prefix([(row["question"], row["response"]) for row in shown])
+    shown = read_rows(demonstrations / "rows.parquet") if demonstrations is not None else []
+    pairs = [(row["question"], row["response"]) for row in shown]
+    tokenizer = load_tokenizer(model, ctx.runtime["bases"])
+    encoder = encoder_of(tokenizer, read_prompt(model), shots=shots, turns=len(pairs))
+    asked = read_rows(questions / "rows.parquet")
     shape = temperature if isinstance(temperature, dict) else {"temperature": temperature}
-    params = SamplingParams(max_new_tokens, n=n, seed=seed, **shape)
-    drawn = _drawn_before(ctx, prompts, n)
+    drawn = _drawn_before(ctx, [(row["id"], row["question"]) for row in asked], n)
     if any(len(responses) < n for responses in drawn):
+        prompts = [(row["id"], encoder.prompt(row["question"], pairs)) for row in asked]
+        params = SamplingParams(
+            max_new_tokens, n=n, seed=seed, stop=encoder.stop, end_tokens=encoder.end_tokens, **shape
+        )
         drawn = _sampling_engine(ctx, model, engine, precision).generate(
             prompts,
             params,
-            prefix=prefix,
             progress=ctx.progress,
             unfinished=ctx.work / "responses.jsonl",
             known=drawn,
         )
     rows = [
         {
-            "id": name,
+            "id": row["id"],
             "responses": [one.text for one in responses],
             "tokens": [one.tokens for one in responses],
             "finish": [one.finish for one in responses],
         }
-        for (name, _), responses in zip(prompts, drawn, strict=True)
+        for row, responses in zip(asked, drawn, strict=True)
     ]
     write_rows(ctx.out / "rows.parquet", rows)
     finishes = [finish for row in rows for finish in row["finish"]]
@@ -121,33 +125,32 @@ sample.loads = "model"
 
 
 Known = dict[tuple[str, str], list[Any]]
-"""The first responses of each prompt (a question's id and the text), as generations."""
+"""The first responses to each question (its id and text), as generations."""
 
 
-def _drawn_before(ctx: Context, prompts: list[tuple[str, str]], n: int) -> list[list[Any]]:
-    """The first responses of each prompt that earlier results hold, at most n.
+def _drawn_before(ctx: Context, questions: list[tuple[str, str]], n: int) -> list[list[Any]]:
+    """The first responses to each question that earlier results hold, at most n.
 
     A draw depends on its question and its number, and on nothing else in which results of one stream differ.
     """
-    known: Known = {prompt: [] for prompt in prompts}
+    known: Known = {question: [] for question in questions}
     for earlier in ctx.earlier:
         if any(len(responses) < n for responses in known.values()):
             with suppress(FileNotFoundError):  # `gc` took it away
                 _take(ctx, earlier, known, n)
-    return [known[prompt] for prompt in prompts]
+    return [known[question] for question in questions]
 
 
 def _take(ctx: Context, earlier: Earlier, known: Known, n: int) -> None:
     """Add what an earlier result holds beyond what is known, and note how much of its work that was."""
-    from w2s_core.prompting import zero_shot
     from w2s_core.sampling import Generation
 
     asked = read_rows(earlier.arguments["questions"] / "rows.parquet")
-    prompts = {row["id"]: (row["id"], zero_shot(row["question"])) for row in asked}
+    texts = {row["id"]: row["question"] for row in asked}
     rows = read_rows(earlier.folder / "rows.parquet")
     taken: Counter[str] = Counter()
     for row in rows:
-        if (responses := known.get(prompts[row["id"]])) is None:
+        if (responses := known.get((row["id"], texts[row["id"]]))) is None:
             continue
         fresh = slice(len(responses), n)
         columns = [row[name][fresh] for name in ("responses", "tokens", "finish")]

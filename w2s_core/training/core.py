@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from w2s_core.engine import disk
 from w2s_core.engine.processor import processor_name
 from w2s_core.errors import UserError
-from w2s_core.models import load_model
+from w2s_core.models import encoder_of, load_model, read_prompt
 from w2s_core.models.machine import Threads
 from w2s_core.rows import read_json, write_json
 from w2s_core.training import environment
@@ -154,7 +154,8 @@ def prepare(
     )
     _check_targets(model)
     limit = min(settings.max_length, getattr(model.config, "max_position_embeddings", settings.max_length))
-    examples, dropped = encode_rows(tokenizer, rows, settings.method, limit)
+    encoder = encoder_of(tokenizer, read_prompt(model_dir))
+    examples, dropped = encode_rows(encoder, rows, settings.method, limit)
     order = plan_batches([example.longest for example in examples], settings)
     lora = LoraConfig(
         r=settings.lora_r,
@@ -330,7 +331,7 @@ def _save(trainer: Any, model_dir: Path, out: Path, trained: dict[str, Any]) -> 
     written |= {"target_modules": sorted(written["target_modules"]), "base_model_name_or_path": None}
     write_json(new / "adapter_config.json", written)
     write_json(out / "training.json", trained)
-    write_json(out / "model.json", {"base": start["base"], "adapters": names})
+    write_json(out / "model.json", start | {"adapters": names})
 
 
 def _mean_lengths(examples: Sequence[Example]) -> dict[str, float]:

@@ -1,7 +1,7 @@
 """From rows of text to token ids, and the order in which they are trained on.
 
-All three methods encode through `w2s_core.prompting`, so that special tokens and completion masks agree between
-them and with sampling. No torch here: these are lists of integers.
+All three methods encode through an encoder of `w2s_core.models`, so that special tokens and completion masks agree
+between them and with sampling. No torch here: these are lists of integers.
 """
 
 import hashlib
@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from w2s_core.errors import StopBranch, UserError
-from w2s_core.prompting import encode_completion, encode_prompt, zero_shot
 from w2s_core.training.settings import Method, TrainSettings
 
 IGNORED = -100
@@ -53,9 +52,11 @@ class Example:
 
 
 def encode_rows(
-    tokenizer: Any, rows: Sequence[Mapping[str, Any]], method: Method, limit: int
+    encoder: Any, rows: Sequence[Mapping[str, Any]], method: Method, limit: int
 ) -> tuple[list[Example], int]:
     """The rows as token ids, and how many were left out because they are longer than `limit` tokens.
+
+    encoder: how the model is asked, as in sampling (`w2s_core.models.encoder_of`).
 
     Raises:
         StopBranch: there are no rows.
@@ -64,7 +65,7 @@ def encode_rows(
     if not rows:
         raise StopBranch(f"{method}: nothing to train on, the set is empty")
     fields = ("response",) if method == "sft" else ("chosen", "rejected")
-    encoded = [_encode(tokenizer, row, fields) for row in rows]
+    encoded = [_encode(encoder, row, fields) for row in rows]
     examples = [example for example in encoded if example.longest <= limit]
     if not examples:
         shortest = min(example.longest for example in encoded)
@@ -75,12 +76,12 @@ def encode_rows(
     return examples, len(rows) - len(examples)
 
 
-def _encode(tokenizer: Any, row: Mapping[str, Any], fields: Sequence[str]) -> Example:
+def _encode(encoder: Any, row: Mapping[str, Any], fields: Sequence[str]) -> Example:
     for name in ("question", *fields):
         if not isinstance(row.get(name), str):
             raise UserError(f"training row {row.get('id')!r}: '{name}' has to be text, got {row.get(name)!r}")
-    prompt = encode_prompt(tokenizer, zero_shot(row["question"]))
-    return Example(prompt, tuple(encode_completion(tokenizer, row[name]) for name in fields))
+    prompt = encoder.prompt(row["question"])
+    return Example(prompt, tuple(encoder.completion(row[name]) for name in fields))
 
 
 @dataclass(frozen=True)

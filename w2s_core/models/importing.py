@@ -1,0 +1,224 @@
+"""A GGUF file or a Hugging Face folder as a base model: safetensors, and a tokenizer that was checked.
+
+A GGUF names how its tokenizer splits text ("tokenizer.ggml.pre") and does not hold the rule. transformers knows some of
+the names and ignores others, so that "smollm" would lose its split into single digits: names that neither it nor this
+module knows are refused.
+"""
+
+import importlib.util
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from w2s_core.errors import UserError
+from w2s_core.load_errors import reason
+from w2s_core.models.base_files import base_ref
+from w2s_core.models.tokenizer import check_round_trip
+
+Precision = Literal["float32", "bfloat16"]
+DIGITS_FIRST = ("smollm", "starcoder", "refact", "command-r")
+"""Names whose rule is llama.cpp's "single digits, then GPT-2's expression" (llama-vocab.cpp)."""
+AS_GPT_2 = ("gpt-2",)
+DIGITS = tuple("0123456789")
+CONTROL = 3
+"""The type of special tokens in tokenizer.ggml.token_type."""
+
+
+def import_model(source: Path, out: Path, precision: Precision) -> str:
+    """Write a base model to `out`, which is there whole or not at all, and return its name by content.
+
+    Raises:
+        UserError: `out` is there, the source cannot be read, or its tokenizer or head would not be what it says.
+    """
+    if out.exists() or out.is_symlink():
+        raise UserError(f"{out}: there is something of that name already: name a new folder")
+    with _whole(out) as folder:
+        if source.is_dir():
+            _import_folder(source, folder, precision)
+        else:
+            _import_gguf(source, folder, precision)
+        return base_ref(folder)
+
+
+@contextmanager
+def _whole(out: Path) -> Iterator[Path]:
+    """A folder beside `out` that takes its name when all is written, and is removed on an error."""
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    except OSError as error:
+        raise UserError(f"{out}: cannot be written: {error.strerror}") from None
+    try:
+        yield folder
+        for path in folder.rglob("*"):
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+        folder.chmod(0o755)
+        folder.rename(out)
+    except OSError as error:
+        raise UserError(f"{out}: cannot be written: {error.strerror}") from None
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _import_folder(source: Path, out: Path, precision: Precision) -> None:
+    from w2s_core.models import folder_tokenizer
+
+    if not (source / "config.json").is_file():
+        raise UserError(f"{source}: neither a GGUF file nor a model folder, config.json is missing")
+    tokenizer = folder_tokenizer(source)
+    check_round_trip(str(source), tokenizer, ())
+    _save(source, _load(source, precision), tokenizer, out)
+
+
+def _import_gguf(source: Path, out: Path, precision: Precision) -> None:
+    stated = read_gguf(source)
+    tokenizer = gguf_tokenizer(source, stated)
+    from transformers import GgufConfig
+
+    model = _load(
+        source.parent, precision, gguf_file=source.name, quantization_config=GgufConfig(dequantize=True)
+    )
+    rows = model.get_input_embeddings().weight.shape[0]
+    if rows < len(stated.tokens):
+        raise UserError(f"{source}: {len(stated.tokens)} tokens, and embeddings of {rows}")
+    for config in (model.config, model.generation_config):
+        config.bos_token_id, config.eos_token_id = tokenizer.bos_token_id, tokenizer.eos_token_id
+        config.pad_token_id = tokenizer.pad_token_id
+    _save(source, model, tokenizer, out)
+
+
+def _load(folder: Path, precision: Precision, **options: Any) -> Any:
+    """The model of a folder, or of a GGUF in it, with all its weights."""
+    import torch
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    place = folder / options.get("gguf_file", "")
+    try:
+        model, info = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=getattr(torch, precision), output_loading_info=True, **options
+        )
+    except Exception as error:  # noqa: BLE001 - from gguf, json, safetensors and torch alike
+        raise UserError(f"{place}: the model cannot be loaded: {reason(error)}") from None
+    if missing := sorted(info["missing_keys"]):
+        raise UserError(f"{place}: it lacks {len(missing)} tensors, {missing[0]} among them")
+    for name, weight in model.named_parameters():
+        if not bool(torch.isfinite(weight).all()):
+            raise UserError(f"{place}: {name} holds numbers that are not finite")
+    head = model.get_output_embeddings().weight
+    if not bool(head.any(dim=1).any()):
+        raise UserError(f"{place}: its head is all zeros: the quantisation lost it")
+    return model
+
+
+def _save(source: Path, model: Any, tokenizer: Any, out: Path) -> None:
+    try:
+        model.save_pretrained(out)
+        tokenizer.save_pretrained(out)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UserError(f"{source}: the model cannot be saved: {reason(error)}") from None
+
+
+@dataclass(frozen=True)
+class Stated:
+    """What a GGUF says of its tokenizer."""
+
+    fields: Mapping[str, Any]
+    tokens: list[str]
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """A field under tokenizer.ggml."""
+        return self.fields.get(f"tokenizer.ggml.{name}", default)
+
+
+def read_gguf(path: Path) -> Stated:
+    """The fields of a GGUF file. Raises UserError for what is none, or of an architecture that cannot be read."""
+    if importlib.util.find_spec("gguf") is None:
+        raise UserError("reading a GGUF needs the package gguf: pip install 'gguf==0.19.0'")
+    from gguf import GGUFReader
+    from transformers.modeling_gguf_pytorch_utils import GGUF_SUPPORTED_ARCHITECTURES
+
+    try:
+        fields = {name: field.contents() for name, field in GGUFReader(path).fields.items()}
+    except Exception as error:  # noqa: BLE001 - numpy's and struct's errors on what is no GGUF
+        raise UserError(f"{path}: not a whole GGUF file: {reason(error)}") from None
+    kind = fields.get("general.architecture")
+    if kind not in GGUF_SUPPORTED_ARCHITECTURES:
+        raise UserError(f"{path}: a GGUF of the architecture {kind!r}, which transformers cannot read")
+    return Stated(fields, fields.get("tokenizer.ggml.tokens") or [])
+
+
+def gguf_tokenizer(path: Path, stated: Stated) -> Any:
+    """The tokenizer of a GGUF, split as the file says, and checked against it.
+
+    Raises:
+        UserError: it splits text in a way that is not known here, or gives other ids than the file.
+    """
+    from transformers import PreTrainedTokenizerFast
+    from transformers.integrations.gguf import convert_gguf_tokenizer, get_gguf_tokenizer
+
+    try:
+        architecture, parts, config = get_gguf_tokenizer(str(path))
+        backend, _ = convert_gguf_tokenizer(architecture, parts)
+    except Exception as error:  # noqa: BLE001 - from transformers' conversion, on fields that are missing or wrong
+        raise UserError(f"{path}: its tokenizer cannot be built: {reason(error)}") from None
+    _split_as_stated(path, stated, backend)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, **config)
+    _open_with_bos(stated, tokenizer)
+    _check_ids(path, stated, tokenizer)
+    check_round_trip(str(path), tokenizer, ())
+    return tokenizer
+
+
+def _split_as_stated(path: Path, stated: Stated, backend: Any) -> None:
+    from tokenizers import pre_tokenizers
+    from transformers.integrations.gguf.gguf_tokenizer_mapping import GGUF_PRE_TOKENIZER_SPLITS
+
+    if stated.get("model") != "gpt2":  # of SentencePiece's kind: the vocabulary is the whole rule
+        return
+    name = stated.get("pre")
+    if name in DIGITS_FIRST:
+        digits = pre_tokenizers.Digits(individual_digits=True)
+        backend.pre_tokenizer = pre_tokenizers.Sequence(
+            [digits, pre_tokenizers.ByteLevel(add_prefix_space=False)]
+        )
+    elif name not in (*AS_GPT_2, *GGUF_PRE_TOKENIZER_SPLITS):
+        raise UserError(
+            f"{path}: it splits text by the rule {name!r} (tokenizer.ggml.pre), which is not known here: take the "
+            "model's Hugging Face folder, whose tokenizer.json holds the rule"
+        )
+
+
+def _open_with_bos(stated: Stated, tokenizer: Any) -> None:
+    """Put BOS before a text where the file says so; without a word, llama.cpp does for SentencePiece and Llama 3."""
+    from tokenizers.processors import TemplateProcessing
+
+    assumed = stated.get("model") == "llama" or stated.get("pre") in ("llama3", "llama-v3", "llama-bpe")
+    if stated.get("add_bos_token", assumed) and (bos := tokenizer.bos_token):
+        tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+            single=f"{bos} $A", special_tokens=[(bos, tokenizer.bos_token_id)]
+        )
+
+
+def _check_ids(path: Path, stated: Stated, tokenizer: Any) -> None:
+    """Special tokens and digits have the file's ids."""
+    if tokenizer.eos_token_id is None or tokenizer.eos_token_id != stated.get("eos_token_id"):
+        raise UserError(
+            f"{path}: EOS is {stated.get('eos_token_id')} in the file, {tokenizer.eos_token_id} here"
+        )
+    boundary = tokenizer.get_vocab().get("\u2581", -1)  # that SentencePiece sets before a text
+    types = stated.get("token_type") or [1] * len(stated.tokens)
+    for number, (token, kind) in enumerate(zip(stated.tokens, types, strict=False)):
+        if kind != CONTROL and token not in DIGITS:
+            continue
+        ids = tokenizer(token, add_special_tokens=False).input_ids
+        if (ids[1:] if ids[:1] == [boundary] else ids) != [number]:
+            sort = "special token" if kind == CONTROL else "digit"
+            raise UserError(f"{path}: its {sort} {token!r} has the id {number} in the file, and here {ids}")
