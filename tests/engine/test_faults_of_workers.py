@@ -67,6 +67,7 @@ def test_a_fault_at_some_touches_of_a_file(tmp_path: Path, where: str, strike: s
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("strike", STRIKES)
 @pytest.mark.parametrize("where", TOUCHES)
 def test_a_fault_at_every_touch_of_a_file(tmp_path: Path, where: str, strike: str) -> None:

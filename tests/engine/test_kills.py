@@ -1,0 +1,70 @@
+"""Whole process groups killed at random moments, again and again on one store: nothing lost, wrong, redone or stuck."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tests.engine.harness import results
+from tests.engine.toy import executions, slow, total
+from w2s_core.engine import Handle, Store, run_graph
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
+KILLS, ROUND = 200, 10
+DRIVER = """
+import sys
+from pathlib import Path
+from tests.engine.test_kills import run
+run(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))
+"""
+
+
+def targets() -> dict[str, Handle]:
+    leaves = [slow(seconds=0.1 + i / 100, name=f"leaf{i}", naps=2) for i in range(12)]
+    return {str(i): total(parts=leaves[i : i + 4], seed=i) for i in range(8)}
+
+
+def run(root: Path, log: Path, workers: int) -> None:
+    assert run_graph(targets(), Store(root), workers=workers, runtime={"log": str(log)}).complete
+
+
+def start(root: Path, log: Path, workers: int) -> "subprocess.Popen[bytes]":
+    """In a process group of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-c", DRIVER, str(root), str(log), str(workers)], start_new_session=True
+    )
+
+
+def test_process_groups_killed_at_random_moments(tmp_path: Path) -> None:
+    """A store gets ROUND kills, with two workers and with none in turns; then the command runs to its end."""
+    moments = random.Random(1)
+    run(tmp_path / "undisturbed", tmp_path / "undisturbed.txt", 1)
+    expected = {key: files for key, (files, _) in results(tmp_path / "undisturbed").items()}
+    struck = 0
+    for number in range(KILLS // ROUND):
+        root, log = tmp_path / str(number), tmp_path / f"{number}.txt"
+        before: dict[str, tuple[object, int]] = {}
+        for kill in range(ROUND):
+            process = start(root, log, 1 + kill % 2)
+            time.sleep(moments.uniform(0.2, 2.0))
+            struck += process.poll() is None
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            after = results(root)
+            assert before.items() <= after.items(), "nothing is lost or computed again"
+            before = after
+        assert start(root, log, 2).wait(timeout=120) == 0
+        after = results(root)
+        assert before.items() <= after.items()
+        assert {key: files for key, (files, _) in after.items()} == expected
+        assert list(Store(root).verify()) == []
+        assert set(executions(log)) == set(executions(tmp_path / "undisturbed.txt"))
+    print(f"{struck} of {KILLS} kills met a living command")
+    assert struck > KILLS / 2

@@ -1,0 +1,105 @@
+"""A sweep killed or refused at a touch of a file of its store: the same command goes on, to the same trials."""
+
+import shutil
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+
+from sweeps import driver
+from sweeps.cells import CellPlanner
+from sweeps.driver import How, Sweep
+from sweeps.storage import default_url, open_storage
+from sweeps.study_file import LoadedStudy, load_study
+from tests.engine.harness import STRIKES, Fault, in_child, results
+from tests.sweeps.conftest import Writer
+from w2s_core import steps
+from w2s_core.engine import Context, Store
+from w2s_core.engine.step import StepDefinition
+from w2s_core.errors import UserError
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
+EVERY = {"kill": 6, "EIO": 12, "ENOSPC": 12, "EACCES": 12}
+TOUCHES = 300
+
+
+@pytest.fixture
+def loaded(write_plain_study: Writer) -> LoadedStudy:
+    """A study of two cells, one after the other."""
+    sampler = {"name": "tpe", "trials": 2, "batch": 1}
+    study = load_study(write_plain_study(space={"rounds": [1, 2]}, sampler=sampler))
+    planner = CellPlanner(study)
+    planner.plan(planner.space.example())  # so that what it imports and reads, children need not
+    return study
+
+
+def load_no_model() -> None:
+    """From now on in this process, steps write a line instead of computing, under the same keys."""
+    driver.check_graphs = lambda *_, **__: None
+    for definition in vars(steps).values():
+        if isinstance(definition, StepDefinition):
+            assert definition.code_fingerprint, "read before the function is another"
+            definition.function = writes_a_line
+
+
+def writes_a_line(ctx: Context, **arguments: Any) -> dict[str, Any]:
+    (ctx.out / "line.txt").write_text(ctx.key)
+    return {"right": int(ctx.key[0], 16), "graded": 16, "questions": 16}
+
+
+def sweep(loaded: LoadedStudy, root: Path) -> None:
+    """As the command does; that it stops with a line, or with what the command makes a line of, is no fault."""
+    load_no_model()
+    with suppress(UserError, OSError):
+        Sweep(loaded, Store(root), How()).run()
+
+
+def faulty(loaded: LoadedStudy, root: Path, marker: Path, strike: str, n: int) -> None:
+    Fault(root, n, partial(STRIKES[strike], marker)).arm()
+    sweep(loaded, root)
+
+
+def trials(root: Path) -> list[tuple[Any, ...]]:
+    study = optuna.load_study(study_name="plain-study", storage=open_storage(default_url(root)))
+    return [(trial.number, trial.state.name, trial.params, trial.values) for trial in study.trials]
+
+
+def assert_survives(loaded: LoadedStudy, folder: Path, strike: str, n: int) -> bool:
+    """Returns whether there was such a touch."""
+    root, marker, undisturbed = (
+        folder / f"{strike}-{n}",
+        folder / f"{strike}-{n}.struck",
+        folder / "undisturbed",
+    )
+    if not undisturbed.exists():
+        assert in_child(partial(sweep, loaded, undisturbed)) == 0
+    Store(root)
+    code = in_child(partial(faulty, loaded, root, marker, strike, n))
+    assert code == 0 or strike == "kill", (strike, n)
+    assert list(Store(root).verify()) == [], (strike, n)
+    before = results(root)
+    assert in_child(partial(sweep, loaded, root)) == 0, (strike, n)
+    after = results(root)
+    assert before.items() <= after.items(), "no finished step is computed again"
+    assert {key: files for key, (files, _) in after.items()} == {
+        key: files for key, (files, _) in results(undisturbed).items()
+    }, (strike, n)
+    assert [t for t in trials(root) if t[1] != "FAIL"] == trials(undisturbed), (strike, n)
+    shutil.rmtree(root)
+    return marker.exists()
+
+
+@pytest.mark.parametrize(("strike", "n"), [("kill", 40), ("EIO", 120)])
+def test_a_fault_at_some_touches_of_a_file(loaded: LoadedStudy, tmp_path: Path, strike: str, n: int) -> None:
+    assert assert_survives(loaded, tmp_path, strike, n)
+
+
+@pytest.mark.parametrize("strike", STRIKES)
+def test_a_fault_at_every_few_touches_of_a_file(loaded: LoadedStudy, tmp_path: Path, strike: str) -> None:
+    n = 1
+    while assert_survives(loaded, tmp_path, strike, n):
+        n += EVERY[strike]
+    assert n > TOUCHES, "there should have been more touches"
