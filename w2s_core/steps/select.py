@@ -143,7 +143,7 @@ def keep_right(ctx: Context, *, responses: Path, gold: Path, rule: str) -> Row:
     from w2s_core.answers.grading import Grader
     from w2s_core.answers.verdicts import RIGHT
 
-    truth = {row["id"]: row["gold"] for row in read_rows(gold / "rows.parquet")}
+    truth = {row["id"]: row.get("entry") or row["gold"] for row in read_rows(gold / "rows.parquet")}
     rows = []
     samples = read_responses(responses)
     with Grader(rule) as grader:
