@@ -178,7 +178,7 @@ def test_the_shipped_experiment_runs_from_end_to_end(tmp_path: Path) -> None:
         side: write_checkpoint("llama-3", tmp_path / side, seed=seed, steps=150)
         for seed, side in enumerate(("weak", "strong"), 1)
     }
-    tuning = "{learning_rate: 3e-3, max_steps: 2, batch_size: 4}"
+    tuning = "{learning_rate: 1e-2, max_steps: 40, batch_size: 4}"
     changes = [f"{side}={folder}" for side, folder in bases.items()]
     changes += [f"task.options.{split}={n}" for split, n in (SIZES | {"train_2": 30}).items()]
     changes += [f"{name}={tuning}" for name in ("weak_sft", "sft", "stage2.dpo", "stage2.orpo")]
