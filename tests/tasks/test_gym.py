@@ -183,7 +183,13 @@ def test_the_shipped_experiment_runs_from_end_to_end(tmp_path: Path) -> None:
     changes += [f"task.options.{split}={n}" for split, n in (SIZES | {"train_2": 30}).items()]
     changes += [f"{name}={tuning}" for name in ("weak_sft", "sft", "stage2.dpo", "stage2.orpo")]
     changes += ["task.options.dataset=chain_sum", "task.options.config={max_terms: 2, max_digits: 1}"]
-    changes += ["shots=1", "max_new_tokens=48", "evaluation.samples=2", "stage1.iterations=1"]
+    changes += [
+        "shots=1",
+        "max_new_tokens=24",
+        "evaluation.samples=0",
+        "stage2.methods=[dpo]",
+        "stage1.iterations=1",
+    ]
     changes += [
         "stage1.samples=4",
         "stage1.consistency=0.05",

@@ -70,6 +70,9 @@ class Attempts:
         finally:
             self._store.abandon(key)
         remember(self._store, handle, seconds, disk.size(self._store.folder(key)))
+        if isinstance(summary, dict) and summary.get("warning"):
+            message = f"warning: {handle.label}: {summary['warning']}"
+            self._emit({"event": "warning", "key": key, "message": message})
         self._emit({"event": "finished", "key": key, "seconds": seconds})
 
     def _reporter(self, key: str) -> Callable[[dict[str, Any]], None]:
