@@ -24,13 +24,15 @@ ALIKE = ("llama", "mistral", "gemma", "gemma2", "qwen2", "qwen3")
 class Model:
     """What is known of the base model that a field of the experiment names.
 
-    `shape` is None where its memory cannot be estimated, and `why` gives the reason.
+    `shape` is None where its memory cannot be estimated, and `why` gives the reason. `folder`: its files,
+    if all are here.
     """
 
     field: str
     shape: memory.Shape | None = None
     parameters: int = 0
     why: str = "its config is not here"
+    folder: Path | None = None
 
 
 def model_checks(field: str, model: str, *, code: bool = False) -> tuple[Model, list[Check]]:
@@ -96,7 +98,9 @@ def folder_checks(field: str, folder: Path, command: str, code: bool) -> tuple[M
     except UserError as error:
         return _from_config(field, folder), [Check("missing", field, str(error), command, needed=True)]
     try:
-        model = Model(field, memory.Shape.of(config, folder / "config.json"), weights.parameters)
+        model = Model(
+            field, memory.Shape.of(config, folder / "config.json"), weights.parameters, folder=folder
+        )
     except UserError as error:
         model = Model(field, why=str(error))
     detail = f"{folder}: {_count(weights.parameters)} parameters, {size(weights.size)} of safetensors"
