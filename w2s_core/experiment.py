@@ -224,11 +224,12 @@ def load_experiment(path: Path, overrides: tuple[str, ...] = (), data: Path | No
 
 
 def _use_local_data(tree: dict[str, Any], data: Path) -> None:
-    """Read the task's splits from a folder; the commit of a hub data set then says nothing any more."""
+    """Read the task's splits from a folder; what names a data set of the hub then says nothing any more."""
     if not data.is_dir():
         raise UserError(f"--data {data}: there is no such folder")
     set_field(tree, "task.options.data", str(data.resolve()))
-    tree["task"]["options"].pop("revision", None)
+    for name in ("id", "revision", "config"):
+        tree["task"]["options"].pop(name, None)
 
 
 def build_experiment(

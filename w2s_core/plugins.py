@@ -191,6 +191,8 @@ TASKS: Registry[Callable[[dict[str, Any]], Any]] = Registry(
         "math": "w2s_core.tasks.math:MathTask.from_options",
         "olympicarena": "w2s_core.tasks.olympicarena:OlympicArenaTask.from_options",
         "jsonl": "w2s_core.tasks.jsonl:JsonlTask.from_options",
+        "dataset": "w2s_core.tasks.jsonl:JsonlTask.from_dataset_options",
+        "reasoning_gym": "w2s_core.tasks.gym:GymTask.from_options",
     },
 )
 """Functions from a task's options to the task, by name."""
@@ -204,6 +206,7 @@ RULES: Registry[Callable[[str], str | None]] = Registry(
         "gsm8k": "w2s_core.answers.extract:_gsm8k",
         "math": "w2s_core.answers.extract:_math",
         "choice": "w2s_core.answers.extract:_choice",
+        "reasoning_gym": "w2s_core.answers.extract:_block",
     },
 )
 """Functions from a response to the final answer in it (None where there is none), by name."""

@@ -29,6 +29,18 @@ def bitsandbytes_version() -> str:
     )
 
 
+def reasoning_gym_version() -> str:
+    """The version of reasoning-gym that is installed here; it decides items and verdicts.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    return _version(
+        ("reasoning-gym",),
+        "task 'reasoning_gym' needs reasoning-gym, which is not installed: pip install 'w2s[gym]'",
+    )
+
+
 def _version(names: tuple[str, ...], otherwise: str) -> str:
     from importlib.metadata import PackageNotFoundError, version
 

@@ -63,12 +63,21 @@ def _over_fitting(case: Case) -> Measured:
 
 STAGE_ONE_RULES: Final[tuple[Rule[Case], ...]] = (
     Rule(
+        "the strong model cannot answer in context", "the share of train_2 that D_icl answers right",
+        Limit(0.10, "percent", above=False, why="agreement then keeps next to nothing, and that by chance"),
+        lambda case: _noted(measures.in_context(case.group), measures.unread_in_context(case.group)),
+        family=STAGE_ONE, needs=("labels/icl_0",), empty="no question was asked",
+        advice="the method elicits what the strong model can do already: take another strong model (strong), warm it "
+        "up on texts of this kind first, or show more (shots); see whether its answers are cut off (max_new_tokens). "
+        "Another weak model does not help here",
+    ),
+    Rule(
         "agreement is too rare", "the share of train_2 that the last agreement ({agreed}) keeps",
         Limit(0.15, "percent", above=False, why="fewer rows than that teach little"),
         lambda case: measures.agreement(case.group), family=STAGE_ONE,
         needs=("labels/{agreed}", "labels/{side}"), empty="no question was asked",
-        advice="lower stage1.consistency with more answers a side (stage1.samples), or take a better weak model "
-        "(weak)",
+        advice="lower stage1.consistency with more answers a side (stage1.samples), or, where the strong "
+        "model does answer in context, take a better weak model (weak)",
     ),
     Rule(
         "agreement is precise on easy questions only",

@@ -58,6 +58,23 @@ def agreement(group: Group) -> Estimate | None:
     return score(last[1], last[0].clusters) if last else None
 
 
+def in_context(group: Group) -> Estimate | None:
+    """The share of train_2 whose first in-context answer (D_icl) is right."""
+    members = runs_with_sets(group, "icl_0")
+    if not members:
+        return None
+    tables = label_tables(group, ["icl_0"], members)
+    return score(tables.right["icl_0"], tables.clusters)
+
+
+def unread_in_context(group: Group) -> str:
+    """How many of these answers cannot be read, for the evidence; empty without them."""
+    members = runs_with_sets(group, "icl_0")
+    if not members:
+        return ""
+    return f"{label_tables(group, ['icl_0'], members).unparsed['icl_0'].mean():.0%} of them cannot be read"
+
+
 def purity_gap(group: Group) -> Estimate | None:
     """Precision of the last agreed set on the easier half of the levels, minus that on the harder half."""
     last = _last_agreed(group, with_side=False)

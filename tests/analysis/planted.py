@@ -25,6 +25,7 @@ SHIFTED = {
     "elicited": {"weak_icl": 0.9},
 }
 FAULTS = {
+    "clueless": "the strong model cannot answer in context",
     "rare": "agreement is too rare",
     "impure": "agreement is precise on easy questions only",
     "easy": "agreement keeps easy questions only",
@@ -88,7 +89,10 @@ def labels(store: TinyStore, name: str, fault: str, rng: np.random.Generator) ->
     weak, icl, agreed = [], [], []
     for i in range(N):
         hard = 1 + i % 6 > 3
-        right_weak, right_icl = bool(rng.random() < 0.5), bool(rng.random() < 0.6)
+        right_weak, right_icl = (
+            bool(rng.random() < 0.5),
+            bool(rng.random() < (0.02 if fault == "clueless" else 0.6)),
+        )
         same = fault == "shared" and rng.random() < 0.6
         weak.append(row(i, ["7" if right_weak else f"same {i}" if same else f"weak {i}"], [right_weak]))
         icl.append(row(i, ["7" if right_icl else f"same {i}" if same else f"icl {i}"], [right_icl]))

@@ -37,7 +37,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> TinyStore:
 
 def test_a_healthy_run_shows_nothing_and_every_rule_is_applied(store: TinyStore) -> None:
     results = diagnose(store, "healthy")
-    assert len(results) == len(RULES) == 14
+    assert len(results) == len(RULES) == 15
     assert {finding.outcome for finding in results} <= {"fails", "not resolved"}
     assert sum(finding.outcome == "fails" for finding in results) >= len(RULES) - 2
 
@@ -132,7 +132,7 @@ def test_a_loss_too_small_to_matter_is_bounded(tmp_path: Path, dpo: float, outco
 def test_verdicts_of_one_run_are_marked_as_of_one_seed(store: TinyStore) -> None:
     findings = diagnose(store, "healthy")
     assert {finding.scope for finding in findings} == {"one seed: these models only"}
-    assert render("healthy", findings).startswith("healthy: 14 not shown (one seed: these models only)\n")
+    assert render("healthy", findings).startswith("healthy: 15 not shown (one seed: these models only)\n")
     assert {record["scope"] for record in records(findings)} == {"one seed: these models only"}
 
 
@@ -228,7 +228,7 @@ def test_a_run_without_stage_two_says_so_and_judges_stage_one(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("label", "silent"),
     [
-        ("labels/icl_0", {"both sides make the same errors"}),
+        ("labels/icl_0", {"both sides make the same errors", "the strong model cannot answer in context"}),
         ("labels/pairs_rejected", {"the rejected side is often right"}),
         ("greedy/test/weak_icl", {"training falls behind prompting"}),
         ("greedy/test/dpo", {"DPO: responses change in length", "DPO: over-fitting"}),

@@ -159,9 +159,8 @@ def test_choice_takes_letters(response, letters):
 
 
 def test_an_unknown_rule_is_one_clear_line():
-    with pytest.raises(
-        UserError, match=r"unknown answer rule 'gsm9k'; did you mean 'gsm8k'\? known: choice, gsm8k, math "
-    ) as told:
+    words = r"unknown answer rule 'gsm9k'; did you mean 'gsm8k'\? known: choice, gsm8k, math, reasoning_gym "
+    with pytest.raises(UserError, match=words) as told:
         extract("#### 5", "gsm9k")
     assert "\n" not in str(told.value)
 

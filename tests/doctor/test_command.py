@@ -115,7 +115,7 @@ def test_a_smaller_micro_batch_is_named_and_then_fits(
     w2s_doctor: Type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = write_experiment(tmp_path, sft={"learning_rate": 1e-3, "max_steps": 2, "batch_size": 64})
-    on(monkeypatch, Device("cpu", "1 core", 1_400_000_000))
+    on(monkeypatch, Device("cpu", "1 core", 900_000_000))
     done = w2s_doctor(config)
     assert done.exit_code == 0
     check = line(done.stdout, "strong sft")
@@ -289,7 +289,7 @@ def test_a_recipe_of_the_users_own_is_checked_by_its_graph(w2s_doctor: Type, pla
     assert "train_1" not in done.stdout
     assert "458 k parameters" in line(done.stdout, "model")
     assert "256 responses of 48 tokens" in line(done.stdout, "model sampling")
-    assert "4 rows of 640 tokens" in line(done.stdout, "model sft")
+    assert "4 rows of 49 tokens" in line(done.stdout, "model sft")
     assert "for 2 adapters" in line(done.stdout, "store")
     topics = done.stdout[done.stdout.index("  experiment  ") :]
     assert "weak" not in topics

@@ -77,7 +77,7 @@ def changed_experiment(recipe: str, base: Mapping[str, Any], field: str, value: 
     branch = tree
     *parents, last = field.split(".")
     for parent in parents:
-        branch = branch[parent]
+        branch = branch.setdefault(parent, {})  # a section that is left out where it is the default
     if last in ("epochs", "max_steps"):
         branch |= {"epochs": None, "max_steps": None}
     branch[last] = value
@@ -148,6 +148,11 @@ def expected_weak_to_strong(table: Mapping[str, Any]) -> dict[str, tuple[Any, Ch
         "stage2.keep": (0.4, {"pairs": {"keep"}}),
         "stage2.flip": (0.7, {"pairs": {"flip"}}),
         "stage2.per_question": (3, {"pairs": {"per_question"}}),
+        # a warning changes no result, so its limits are in no key; see test_minimums
+        "minimums.agreed": (50, {}),
+        "minimums.parsed": (0.9, {}),
+        "minimums.pairs": (50, {}),
+        "minimums.on_too_few": ("stop", {key: {"stop_below"} for key in ("a1", "a2", "pairs")}),
         "evaluation.splits": (("dev",), gone_split(JUDGED, SAMPLED)),
         "evaluation.samples": (8, {key: {"n"} for key in judged_samples}),
         "evaluation.temperature": (0.5, {key: {"temperature"} for key in judged_samples}),
@@ -330,6 +335,10 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "stage2.keep": 0.6,
         "stage2.flip": 0.8,
         "stage2.per_question": 1,
+        "minimums.agreed": 20,
+        "minimums.parsed": 0.5,
+        "minimums.pairs": 20,
+        "minimums.on_too_few": "warn",
         "controls": False,
     }
     | {
@@ -398,6 +407,9 @@ EDGES: dict[str, dict[str, tuple[list[Any], list[Any]]]] = {
         "stage2.keep": ([-0.1, 1.1], [0.0, 1.0]),
         "stage2.flip": ([-0.1, 1.1], [0.0, 1.0]),
         "stage2.per_question": ([0], [1]),
+        "minimums.agreed": ([0], [1]),
+        "minimums.parsed": ([-0.1, 1.1], [0, 1]),
+        "minimums.pairs": ([0], [1]),
         "evaluation.samples": ([-1], [0]),
         "evaluation.temperature": ([0.0], [0.1]),
         "evaluation.splits": ([("train_1",)], [("dev",), ("dev", "test")]),

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from w2s_core.answers.extract import RULES, extract
+from w2s_core.answers.reading import SCORED
 from w2s_core.data.splits import load_splits
 from w2s_core.errors import UserError
 from w2s_core.experiment import load_experiment
@@ -39,6 +40,7 @@ def _olympicarena(split: str, i: int) -> dict[str, Any]:
 ROWS: dict[str, Callable[[str, int], dict[str, Any]]] = {
     "gsm8k": _gsm8k,
     "jsonl": _gsm8k,
+    "dataset": _gsm8k,
     "math": _math,
     "olympicarena": _olympicarena,
 }
@@ -48,16 +50,19 @@ def _options(name: str, folder: Path) -> dict[str, Any]:
     """Options for about a dozen problems a split, from files made here where the task reads files."""
     if name in GENERATED:
         return {"train_1": 12, "train_2": 12, "dev": 12, "test": 12, "levels": [2, 3]}
+    if name == "reasoning_gym":
+        pytest.importorskip("reasoning_gym", reason="reasoning-gym is not installed: pip install 'w2s[gym]'")
+        return {"train_1": 12, "train_2": 12, "dev": 12, "test": 12, "dataset": "gsm_symbolic"}
     names = {"train_2": "test", "test": "val"} if name == "olympicarena" else {}
     for split in FILES:
         rows = [json.dumps(_row(name, split, i)) for i in range(12)]
         (folder / f"{names.get(split, split)}.jsonl").write_text("\n".join(rows))
-    return {"data": str(folder)} | ({"answer": "gsm8k"} if name == "jsonl" else {})
+    return {"data": str(folder)} | ({"answer": "gsm8k"} if name in ("jsonl", "dataset") else {})
 
 
 def _row(name: str, split: str, i: int) -> dict[str, Any]:
     row = ROWS[name](split, i)
-    if name == "jsonl":
+    if name in ("jsonl", "dataset"):
         row["solution"] = row.pop("answer")
     return row
 
@@ -74,7 +79,7 @@ def task(name: str, tmp_path: Path) -> Task:
 
 def test_a_task_says_who_it_is_and_how_it_is_read(task: Task, name: str) -> None:
     assert task.name == name
-    assert task.answer_rule in RULES
+    assert task.answer_rule in (*RULES, SCORED)
     assert set(FILES) <= set(task.splits)
 
 
@@ -160,9 +165,10 @@ def test_presets_can_be_planned_where_models_and_data_are(
     for number, model in enumerate(sorted(set(re.findall(r"(?<=\.\./)models/[\w.-]+", path.read_text())))):
         shutil.copytree(EXPERIMENTS / "mini" / "bases" / ("llama", "qwen2")[number], tmp_path / model)
     (tmp_path / "data" / kind).mkdir(parents=True)
-    _options(kind, tmp_path / "data" / kind)
+    given = _options(kind, tmp_path / "data" / kind)
     monkeypatch.chdir(tmp_path)
-    graph = build_graph(load_experiment(Path(copy)))
+    sizes = tuple(f"task.options.{split}={given[split]}" for split in FILES if split in given)
+    graph = build_graph(load_experiment(Path(copy), sizes))
     tuned = f"hybrid_ft_{graph.experiment.stage1.iterations}"
     assert {f"greedy/test/{name}" for name in ("weak_floor", tuned, "dpo", "orpo", "ceiling")} <= set(
         graph.targets

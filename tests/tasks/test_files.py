@@ -106,12 +106,12 @@ def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
 
 
 def test_a_hub_that_says_no_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    import datasets
+    import huggingface_hub
 
     def refuse(*_: Any, **__: Any) -> None:
         raise ConnectionError("offline mode is enabled\nand more")
 
-    monkeypatch.setattr(datasets, "load_dataset", refuse)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", refuse)
     with pytest.raises(
         UserError, match=r"cannot get openai/gsm8k at abc from the hub \(offline mode is enabled\)"
     ):
@@ -120,21 +120,25 @@ def test_a_hub_that_says_no_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_the_hub_splits_are_disjoint_and_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     import datasets
+    import huggingface_hub
 
     rows = questions(200)
     calls = []
 
-    def serve(name: str, config: str, *, revision: str, split: str) -> list[dict[str, str]]:
-        calls.append((name, config, revision, split))
+    def serve(folder: str, config: str, *, split: str) -> list[dict[str, str]]:
+        calls.append((*folder.split("@"), config, split))
         return rows
 
+    monkeypatch.setattr(
+        huggingface_hub, "snapshot_download", lambda name, *, repo_type, revision: f"{name}@{revision}"
+    )
     monkeypatch.setattr(datasets, "load_dataset", serve)
     task = load_task("gsm8k", {"revision": "def", "dev": 20})
     parts = {split: {one.question for one in task.load(split)} for split in ("train_1", "train_2", "dev")}
     assert sum(map(len, parts.values())) == 200
     assert set.union(*parts.values()) == {row["question"] for row in rows}
     assert len(parts["dev"]) == 20
-    assert set(calls) == {("openai/gsm8k", "main", "def", "train")}
+    assert set(calls) == {("openai/gsm8k", "def", "main", "train")}
     with pytest.raises(UserError, match="has no dev set"):
         load_task("gsm8k", {"revision": "def"}).load("dev")
 

@@ -191,13 +191,17 @@ def test_a_row_without_a_subject_cannot_be_selected_by_one(tmp_path: Path) -> No
 
 def test_the_hub_is_halved_too_and_has_no_dev_set(monkeypatch: pytest.MonkeyPatch) -> None:
     import datasets
+    import huggingface_hub
 
     calls = []
 
-    def serve(name: str, *, revision: str, split: str) -> list[dict[str, Any]]:
-        calls.append((name, revision, split))
+    def serve(folder: str, config: None, *, split: str) -> list[dict[str, Any]]:
+        calls.append((*folder.split("@"), split))
         return problems(50) if split == "train" else problems(5, start=900)
 
+    monkeypatch.setattr(
+        huggingface_hub, "snapshot_download", lambda name, *, repo_type, revision: f"{name}@{revision}"
+    )
     monkeypatch.setattr(datasets, "load_dataset", serve)
     hub = load_task("math", {"revision": "halves", "dev": 5})
     parts = {split: {p.question for p in hub.load(split)} for split in ("train_1", "train_2", "dev", "test")}
@@ -214,12 +218,12 @@ def test_the_hub_is_halved_too_and_has_no_dev_set(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_hub_that_says_no_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    import datasets
+    import huggingface_hub
 
     def refuse(*_: Any, **__: Any) -> None:
         raise ConnectionError("offline mode is enabled\nand more")
 
-    monkeypatch.setattr(datasets, "load_dataset", refuse)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", refuse)
     with pytest.raises(
         UserError, match=r"task 'math': cannot get .* from the hub \(offline mode is enabled\)"
     ):

@@ -1,9 +1,9 @@
-"""One process of `grading_pool` (`python -m w2s_core.answers.child SECONDS`).
+"""One process of `pool` (`python -m w2s_core.answers.child SECONDS KIND`).
 
-Pairs come in on stdin, one JSON list a line. A line goes out as soon as each of the two formulas is read, and then
+Pairs come in on stdin, one JSON list a line. A line goes out as soon as each of the two sides is read, and then
 `true`, `false`, `"undecided"` or `null` (beyond the bounds of `cost`). When a part of a pair uses up its CPU time the
 kernel ends the process (SIGPROF), whatever code is running then; one that needs too much memory ends itself
-(OUT_OF_MEMORY).
+(OUT_OF_MEMORY). `KIND` says what decides: `algebra` two formulas, `scorer` an answer and the entry that scores it.
 """
 
 import json
@@ -23,13 +23,14 @@ OUT_OF_MEMORY = 9
 READ = b"read\n"
 
 
-def _serve(timeout_s: float) -> None:
+def _serve(timeout_s: float, kind: str) -> None:
     """Answer pairs until stdin ends. What a library prints cannot get between the words."""
     words = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     _set_signals()
     try:
-        decide = _algebra(timeout_s, lambda: words.write(READ))
+        make = {"algebra": _algebra, "scorer": _scorer}[kind]
+        decide = make(timeout_s, lambda: words.write(READ))
         _limit_memory()
     except Exception as error:  # noqa: BLE001 - whatever it is, the parent tells it
         words.write(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}\n".encode())
@@ -63,6 +64,27 @@ def _address_space() -> int:
         return 0
 
 
+def _timed(timeout_s: float, part: Callable[[], Any]) -> Any:
+    """What a part of a decision gives within its CPU time; None where it raises.
+
+    Raises:
+        cost.TooLarge: it is beyond the bounds.
+    """
+    from w2s_core.answers import cost
+
+    signal.setitimer(signal.ITIMER_PROF, timeout_s)
+    try:
+        return part()
+    except MemoryError:
+        os._exit(OUT_OF_MEMORY)  # nothing can be trusted to work any more
+    except cost.TooLarge:
+        raise
+    except Exception:  # noqa: BLE001 - sympy raises dozens of types on formulas that it cannot compute
+        return None
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+
+
 def _algebra(timeout_s: float, has_read: Callable[[], object]) -> Callable[[str, str], bool | str | None]:
     """A function that says whether two formulas are the same, "undecided", or None for what is beyond the bounds.
 
@@ -74,25 +96,12 @@ def _algebra(timeout_s: float, has_read: Callable[[], object]) -> Callable[[str,
     algebra.equal("x+1", "1+x")  # loads what sympy loads late, in its own time
     logging.disable(logging.CRITICAL)  # math-verify warns that its own limits are off, once a process
 
-    def timed(part: Callable[[], Any]) -> Any:
-        signal.setitimer(signal.ITIMER_PROF, timeout_s)
-        try:
-            return part()
-        except MemoryError:
-            os._exit(OUT_OF_MEMORY)  # nothing can be trusted to work any more
-        except cost.TooLarge:
-            raise
-        except Exception:  # noqa: BLE001 - sympy raises dozens of types on formulas that it cannot compute
-            return None
-        finally:
-            signal.setitimer(signal.ITIMER_PROF, 0)
-
     def decide(first: str, second: str) -> bool | str | None:
         try:
             for text in (first, second):
-                timed(partial(algebra.prepare, text))
+                _timed(timeout_s, partial(algebra.prepare, text))
                 has_read()
-            same = timed(partial(algebra.equal, first, second))
+            same = _timed(timeout_s, partial(algebra.equal, first, second))
         except cost.TooLarge:
             return None
         return "undecided" if same is None else bool(same)
@@ -100,5 +109,26 @@ def _algebra(timeout_s: float, has_read: Callable[[], object]) -> Callable[[str,
     return decide
 
 
+def _scorer(timeout_s: float, has_read: Callable[[], object]) -> Callable[[str, str], bool | str]:
+    """A function that says whether an answer is right by the scorer of its entry (see `scorer`).
+
+    Both sides count as read before they are scored: that an answer is past the limits with one entry says nothing of it
+    with another.
+    """
+    from w2s_core.answers import scorer
+
+    logging.disable(logging.CRITICAL)
+    scorer.load()
+
+    def decide(answer: str, entry: str) -> bool | str:
+        scorer.prepare(entry)
+        has_read()
+        has_read()
+        right = _timed(timeout_s, partial(scorer.is_right, answer, entry))
+        return "undecided" if right is None else bool(right)
+
+    return decide
+
+
 if __name__ == "__main__":
-    _serve(float(sys.argv[1]))
+    _serve(float(sys.argv[1]), sys.argv[2])

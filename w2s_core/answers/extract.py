@@ -6,6 +6,8 @@ Characters that are no text are removed first (`characters.clean`); then a rule 
 * `gsm8k`: the rest of the line after the last `####`.
 * `math`: what follows the last `The answer is`; without one, the content of the last `\boxed{}`. Boxes that only commas
   or "and" part (`\boxed{3}, \boxed{5}`) are one answer, a list.
+* `reasoning_gym`: all that follows the last `####`, line ends included. Which answers are right says the data set's
+  own scorer (`scorer`); which are the same, their texts.
 * `choice`: the letter or letters after either marker (`The answer is`, `####`), or a response of nothing but letters.
 
 Further rules are plug-ins (`w2s_core.plugins.RULES`): trusted code of the user's, run without a time limit.
@@ -23,7 +25,7 @@ from w2s_core import plugins
 from w2s_core.answers.characters import END_OF_TURN, clean, has_special_token
 from w2s_core.answers.letters import letters_of
 from w2s_core.answers.limits import MAX_ANSWER
-from w2s_core.answers.reading import canonical
+from w2s_core.answers.reading import SCORED, canonical
 from w2s_core.errors import UserError
 
 
@@ -255,14 +257,26 @@ def _choice(text: str) -> str | None:
     return None
 
 
+# Scored answers ----------------------------------------------------------------------------------------------------
+
+
+def _block(text: str) -> str | None:
+    """What follows the last `####` that has something behind it; it may be a grid of several lines."""
+    for tail in reversed(text.split("####")[1:]):
+        if block := _before_word_question(tail).strip("# \t\r\n"):
+            return block
+    return None
+
+
 _RULES: dict[str, tuple[Callable[[str], str | None], Callable[[str], int]]] = {
     "gsm8k": (_gsm8k, _gsm8k_marker),
     "math": (_math, _math_marker),
     "choice": (_choice, _choice_marker),
+    SCORED: (_block, _gsm8k_marker),
 }
 """How each rule reads an answer, and where the first place for one is (-1: nowhere)."""
-RULES = tuple(_RULES)
-"""The built-in rules."""
+RULES = tuple(name for name in _RULES if name != SCORED)
+"""The built-in rules that hold an answer against another one."""
 
 
 def _rule(name: str) -> tuple[Callable[[str], str | None], Callable[[str], int]]:

@@ -17,12 +17,18 @@ from w2s_core.answers.comparing import Decide, LeafPair
 from w2s_core.answers.extract import Verdict, check_rule
 from w2s_core.answers.forms import Answer
 from w2s_core.answers.pool import Decision, Pool
-from w2s_core.answers.reading import canonical
+from w2s_core.answers.reading import SCORED, canonical
 from w2s_core.errors import UserError
 
 MEMO_LIMIT = 1_000_000
 """Pairs of formulas that a grader remembers; and answers, of which it remembers a tenth as many."""
 
+_SCORES: dict[Decision, Verdict] = {
+    True: Verdict.RIGHT,
+    False: Verdict.WRONG,
+    "undecided": Verdict.UNDECIDED,
+    None: Verdict.TIMED_OUT,
+}
 Key = Answer | str
 """An answer's form, or its normalised string where strings are compared."""
 T = TypeVar("T", bound=Hashable)
@@ -60,6 +66,8 @@ class Grader:
         self.match = match
         self.undecided = 0
         self._pool = Pool(workers, timeout_s, wall_s or 60 + 30 * timeout_s)
+        self._scorers = Pool(workers, timeout_s, wall_s or 60 + 30 * timeout_s, "scorer")
+        self._scored: dict[tuple[str, str], Decision] = {}
         self._keys: dict[str, Key | None] = {}
         self._decided: dict[LeafPair, Decision] = {}
 
@@ -74,9 +82,15 @@ class Grader:
     def close(self) -> None:
         """End the processes, if any were started."""
         self._pool.close()
+        self._scorers.close()
 
     def grade(self, pairs: Iterable[tuple[str | None, str]]) -> list[Verdict]:
-        """One verdict for each (answer, gold answer); None, or an answer with nothing readable, is unparsed."""
+        """One verdict for each (answer, gold answer); None, or an answer with nothing readable, is unparsed.
+
+        Under the rule `reasoning_gym` the second of a pair is the entry that the answer is scored by.
+        """
+        if self.rule == SCORED:
+            return self._score(list(pairs))
         keys = [(self._key(answer), self._key(gold)) for answer, gold in pairs]
         quick = [None if answer is None else self._quick(answer, gold) for answer, gold in keys]
         doubtful = [pair for pair, result in zip(keys, quick, strict=True) if pair[0] and result is None]
@@ -85,6 +99,17 @@ class Grader:
         )
         return [
             self._verdict(answer, gold, result) for (answer, gold), result in zip(keys, quick, strict=True)
+        ]
+
+    def _score(self, pairs: list[tuple[str | None, str]]) -> list[Verdict]:
+        if len(self._scored) > MEMO_LIMIT // 10:
+            self._scored.clear()
+        asked = dict.fromkeys((answer, entry) for answer, entry in pairs if answer is not None)
+        if new := [pair for pair in asked if pair not in self._scored]:
+            self._scored |= self._scorers.decide(new)
+        return [
+            Verdict.UNPARSED if answer is None else _SCORES[self._scored[answer, entry]]
+            for answer, entry in pairs
         ]
 
     def same(self, first: str | None, second: str | None) -> bool | None:

@@ -1,4 +1,4 @@
-"""Processes that run algebra for `grading`: as many as there is work for, each replaced when it is lost."""
+"""Processes that run algebra, or scorers, for `grading`: as many as there is work for, each replaced when lost."""
 
 import contextlib
 import json
@@ -38,14 +38,14 @@ class _Worker:
     decision.
     """
 
-    def __init__(self, timeout_s: float, wall_s: float) -> None:
+    def __init__(self, timeout_s: float, wall_s: float, kind: str) -> None:
         self._wall_s = wall_s
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", f"{__package__}.child", str(timeout_s)],
+            [sys.executable, "-P", "-m", f"{__package__}.child", str(timeout_s), kind],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env=_environment(),
+            env=environment(),
             close_fds=True,
         )
         self.pair: Pair | None = None
@@ -94,17 +94,18 @@ class _Worker:
             self._process.wait()
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """The same modules as here, whatever the current folder holds; sets in one order, so that verdicts repeat."""
-    package = str(Path(__file__).resolve().parent.parent)
+    package = str(Path(__file__).resolve().parents[2])
     path = os.pathsep.join(dict.fromkeys([package, *filter(None, sys.path)]))
     return os.environ | {"PYTHONPATH": path, "PYTHONHASHSEED": "0"}
 
 
 class Pool:
-    """As many processes as there is work for, at most `limit`; each is replaced when it is lost."""
+    """As many processes as there is work for, at most `limit`; each is replaced when lost. `kind`: see `child`."""
 
-    def __init__(self, limit: int, timeout_s: float, wall_s: float) -> None:
+    def __init__(self, limit: int, timeout_s: float, wall_s: float, kind: str = "algebra") -> None:
+        self._kind = kind
         self._limit = max(1, limit)
         self._timeout_s = timeout_s
         self._wall_s = wall_s
@@ -144,7 +145,7 @@ class Pool:
 
     def _hand_out(self, waiting: deque[Pair], left: int) -> None:
         while len(self._workers) < min(self._limit, left):
-            self._workers.append(_Worker(self._timeout_s, self._wall_s))
+            self._workers.append(_Worker(self._timeout_s, self._wall_s, self._kind))
         for worker in self._workers:
             if waiting and worker.ready and worker.pair is None:
                 worker.send(waiting.popleft())

@@ -31,9 +31,13 @@ def find_run(store: Store, name: str) -> str:
     raise UserError(f"no run is named '{name}' in {store.root}{known}")
 
 
-def render_plan(graph: "Graph", store: Store, device: str) -> str:
+def render_plan(graph: "Graph", store: Store, device: str = "auto", *, measure: bool = False) -> str:
     """The graph's steps in order with their state and expected time, and the sum of what is missing."""
-    steps = plan(graph.targets, store)
+    from w2s_core.models import resolve_device
+    from w2s_core.speed import estimated, speeds
+
+    from_store = plan(graph.targets, store)
+    steps = estimated(from_store, graph, speeds(graph, resolve_device(device), measured=measure))
     labels = label_steps(graph.targets)
     ahead = forecast(steps, store, device)
     states = dict.fromkeys(ahead.extended, "missing, extends") | dict.fromkeys(ahead.twins, "missing, a twin")
@@ -43,7 +47,27 @@ def render_plan(graph: "Graph", store: Store, device: str) -> str:
         for key in [step.handle.key]
     ]
     listed = table(("step", "state", "expected", "key"), rows)
-    return "\n".join([listed, "", _sum(steps), *filter(None, [str(ahead)])])
+    return "\n".join([listed, "", _sum(steps) + _basis(from_store, steps), *filter(None, [str(ahead)])])
+
+
+def _basis(from_store: Sequence[Planned], steps: Sequence[Planned]) -> str:
+    """What the estimate stands on, where not on the store alone: one line."""
+    new = [
+        step.expected_s
+        for known, step in zip(from_store, steps, strict=True)
+        if step.state == "missing" and known.expected_s is None and step.expected_s is not None
+    ]
+    if new:
+        basis = (
+            "a short measurement of this machine: one worker, responses as long as gold, all questions kept"
+        )
+        return f"\n{seconds(sum(new))} of it by {basis}"
+    if any(
+        step.state == "missing" and step.expected_s is None and "model" in step.handle.inputs
+        for step in steps
+    ):
+        return "\n`w2s plan CONFIG --measure` times this machine on the base models"
+    return ""
 
 
 def _sum(steps: Sequence[Planned]) -> str:

@@ -116,17 +116,25 @@ def run(
 @click.argument("overrides", nargs=-1)
 @data_option
 @device_option
+@click.option(
+    "--measure", is_flag=True, help="Time a few steps of each base model here first: seconds to a minute."
+)
 @click.pass_obj
-def plan(root: Path, config: Path, overrides: tuple[str, ...], data: Path | None, device: str) -> None:
-    """Show the graph of an experiment: each step, cached or not, and the time it is expected to take."""
+def plan(
+    root: Path, config: Path, overrides: tuple[str, ...], data: Path | None, device: str, measure: bool
+) -> None:
+    """Show the graph of an experiment: each step, cached or not, and the time it is expected to take.
+
+    Times are those of alike steps in the store. Where it has none, --measure times this machine on the base models;
+    later plans use what was measured.
+    """
     from w2s_core.cli.inspection import render_plan
     from w2s_core.engine import Store
     from w2s_core.experiment import load_experiment
     from w2s_core.runs import build_graph
 
-    click.echo(
-        render_plan(build_graph(load_experiment(config, overrides, data), device), Store(root), device)
-    )
+    graph = build_graph(load_experiment(config, overrides, data), device)
+    click.echo(render_plan(graph, Store(root), device, measure=measure))
 
 
 @w2s.command()

@@ -111,6 +111,7 @@ def gold_rows(problems: Sequence[Problem]) -> list[Row]:
     """The gold side of a split: for grading, for the weak model's training, and for the ceiling."""
     return [
         {"id": p.id, "gold": p.gold, "solution": p.solution, "level": p.level, "template": p.template}
+        | ({"entry": p.entry} if p.entry else {})
         for p in problems
     ]
 

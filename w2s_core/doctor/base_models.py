@@ -26,7 +26,8 @@ ALIKE = ("llama", "mistral", "gemma", "gemma2", "qwen2", "qwen3")
 class Model:
     """What is known of the base model that a field of the experiment names.
 
-    `shape` is None where its memory cannot be estimated, and `why` gives the reason.
+    `shape` is None where its memory cannot be estimated, and `why` gives the reason. `folder`: its files,
+    if all are here.
     """
 
     field: str

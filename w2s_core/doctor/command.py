@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from w2s_core.cli.render import size
 from w2s_core.doctor import memory
 from w2s_core.doctor.base_models import Model, model_checks, prompt_check
 from w2s_core.doctor.fit import Resources, memory_checks
+from w2s_core.doctor.lengths import Lengths, longest
 from w2s_core.doctor.machine import (
     MEND,
     Check,
@@ -130,8 +132,21 @@ def experiment_checks(experiment: Experiment, store: Path, machine: "Machine") -
     if device is not None:
         resources = Resources(device, workers, machine.micro_batch, shared)
         for model in models.values():
-            yield from memory_checks(experiment, model, trainings, samplings, resources)
+            lengths = task_lengths(experiment, model) if questions is not None else None
+            yield from memory_checks(experiment, model, trainings, samplings, resources, lengths)
     yield disk_check(models, trainings, _response_bytes(samplings, questions), store, workers)
+
+
+def task_lengths(experiment: Experiment, model: Model) -> Lengths | None:
+    """The task's longest rows in the model's tokens; None where its files are not here."""
+    from w2s_core.data.splits import load_splits
+
+    if model.folder is None:
+        return None
+    names = [*RECIPES.get(experiment.recipe).splits, *experiment.evaluation.splits]
+    task = experiment.task
+    splits = load_splits(task.name, task.options, experiment.duplicates, names)  # read before, and kept
+    return longest(model.folder, chain.from_iterable(splits.problems.values()))
 
 
 def _checked_model(field: str, experiment: Experiment) -> tuple[Model, list[Check]]:

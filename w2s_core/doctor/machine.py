@@ -306,13 +306,14 @@ def data_check(experiment: Experiment) -> tuple[dict[str, tuple[Problem, ...]] |
     name, options = experiment.task.name, experiment.task.options
     try:
         task = load_task(name, options)
-        folder, revision = getattr(task, "folder", None), getattr(task, "revision", None)
+        folder = getattr(task, "folder", None)
+        revision = getattr(getattr(task, "hub", task), "revision", None)
         if folder is None and revision is not None:
             return None, _hub_data(task, str(revision))
         if folder is not None and not folder.is_dir():
             detail, mend = f"{folder.absolute()}: there is no such folder", "w2s doctor CONFIG --data DIR"
             return None, Check("missing", "data", detail, mend, needed=True)
-        files = folder.glob("*.jsonl*") if folder else ()
+        files = [*folder.glob("*.jsonl*"), *folder.glob("*.parquet")] if folder else []
         total = sum(file.stat().st_size for file in files if file.is_file())
         if total > READ_AT_ONCE:
             detail = f"{folder}: {size(total)} of JSONL, not read here"
@@ -331,7 +332,8 @@ def _hub_data(task: Any, revision: str) -> Check:
     from huggingface_hub import constants, is_offline_mode
 
     # A task that reads a data set of the hub names it in its module.
-    name = str(getattr(sys.modules[type(task).__module__], "DATASET", task.name))
+    module = sys.modules[type(task).__module__]
+    name = str(getattr(getattr(task, "hub", None), "id", None) or getattr(module, "DATASET", task.name))
     files = Path(constants.HF_HUB_CACHE) / f"datasets--{name.replace('/', '--')}" / "snapshots" / revision
     if files.is_dir():
         return Check("ok", "data", f"{name}@{revision[:12]} in {files.parents[2]}")

@@ -1,6 +1,6 @@
 """How large a model is, and how much memory its training and sampling take: from headers and configs, never tensors.
 
-Sizes are in bytes. Estimates are for rows of the greatest length; tests/doctor holds each part against what a real
+Sizes are in bytes. Estimates are for rows of one length; tests/doctor holds each part against what a real
 model takes. Sources of the formulas: LoRA (Hu et al. 2106.09685), AdamW (Loshchilov and Hutter 1711.05101),
 activations as counted by Korthikanti et al. 2205.05198 (section 4) for what PyTorch keeps of a gated layer.
 """

@@ -43,7 +43,7 @@ class DigestCache:
 
     def __init__(self, place: str, identity: str) -> None:
         self._identity = f"{place} {identity}"
-        folder = _folder()
+        folder = cache_folder()
         self._path = folder / f"digests-{sha(place)[:2]}.json" if folder else None
 
     def read(self) -> Digests:
@@ -89,7 +89,7 @@ def _is_table(value: Any) -> bool:
     return isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
 
 
-def _folder() -> Path | None:
+def cache_folder() -> Path | None:
     """The folder for caches of this program; None where the user has no home."""
     with suppress(RuntimeError):
         for base in (Path(os.environ.get("XDG_CACHE_HOME", "")), Path.home() / ".cache"):

@@ -47,6 +47,20 @@ class StageTwo(Section):
     orpo: Preference
 
 
+class Minimums(Section):
+    """Below which sizes and shares a branch is not worth training; all are measured without gold answers."""
+
+    agreed: int = Field(default=20, ge=1, description="agreed questions, in each iteration of Stage I")
+    parsed: float = Field(default=0.5, ge=0, le=1, description="share of in-context answers that can be read")
+    pairs: int = Field(default=20, ge=1, description="contrastive pairs of Stage II")
+    on_too_few: Literal["warn", "stop"] = Field(default="warn", description="stop ends the branch")
+
+    def of(self, *names: str) -> dict[str, dict[str, float]]:
+        """Some of them as a step takes them: those that it stops below, which are in its key, or warns below."""
+        limits = {name: getattr(self, name) for name in names}
+        return {f"{self.on_too_few}_below": limits}
+
+
 class WeakToStrong(Experiment):
     """The fields of the method."""
 
@@ -57,6 +71,8 @@ class WeakToStrong(Experiment):
     sft: Training
     stage1: StageOne = StageOne()
     stage2: StageTwo
+    # left out of records and digests where it is the default, so that these are as before there was the field
+    minimums: Minimums = Field(default=Minimums(), exclude_if=Minimums().__eq__)
     controls: bool = Field(default=False, description="add the comparisons at matched steps")
 
 
@@ -98,7 +114,13 @@ def weak_to_strong(x: WeakToStrong, given: Given, targets: Targets) -> None:
             side: answer(x, answerer, questions, n=x.stage1.samples, temperature=x.stage1.temperature)
             for side, answerer in sides.items()
         }
-        agreed = agree(**responses, exclude=demonstrations, rule=given.rule, consistency=x.stage1.consistency)
+        agreed = agree(
+            **responses,
+            exclude=demonstrations,
+            rule=given.rule,
+            consistency=x.stage1.consistency,
+            **x.minimums.of("agreed", *(["parsed"] if i == 1 else [])),
+        )
         tuned = {side: Answerer(tune(responses=agreed, columns=columns)) for side, columns in SIDES.items()}
         for side, answerer in tuned.items():
             judge(f"{side}_ft_{i}", answerer)
@@ -120,6 +142,7 @@ def weak_to_strong(x: WeakToStrong, given: Given, targets: Targets) -> None:
         flip=x.stage2.flip,
         per_question=x.stage2.per_question,
         seed=x.seed,
+        **x.minimums.of("pairs"),
     )
     train = partial(prefer, model=m_plus.model, questions=questions, pairs=pairs, seed=x.seed)
     for method in x.stage2.methods:

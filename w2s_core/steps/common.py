@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+from w2s_core.answers.reading import SCORED
 from w2s_core.engine import Context
 from w2s_core.engine.reach import Reach
 from w2s_core.errors import UserError
 from w2s_core.models.machine import Threads
 from w2s_core.plugins import RULES
 from w2s_core.rows import Row, read_rows
+from w2s_core.versions import reasoning_gym_version
 
 Responses = dict[str, list[str]]
 ANSWER_CODE = ("w2s_core.answers",)
@@ -19,11 +21,14 @@ TRAINING_LIBRARIES = (*MODEL_LIBRARIES, "trl", "accelerate", "datasets")
 
 
 def rule_key(name: str) -> str:
-    """An answer rule as steps take it: a plug-in's with a digest of its code, which decides results.
+    """An answer rule as steps take it: a plug-in's with a digest of its code, which decides results; that of
+    reasoning-gym's scorers with the package's version.
 
     Raises:
         UserError: there is no rule of that name, or it is no plain function, so that its code has no digest.
     """
+    if name == SCORED:
+        return f"{name} {reasoning_gym_version()}"
     if RULES.is_builtin(name):  # their code is in every key that stands on answers, see ANSWER_CODE
         return name
     function = RULES.get(name)

@@ -28,6 +28,7 @@ def grade(ctx: Context, *, responses: Path, gold: Path, rule: str, column: str =
             texts = [row[column]] if isinstance(row[column], str) else row[column]
             answers = [extract(text, rule) for text in texts]
             known = truth[row["id"]]
+            reference = known.get("entry") or known["gold"]
             rows.append(
                 {
                     "id": row["id"],
@@ -35,7 +36,7 @@ def grade(ctx: Context, *, responses: Path, gold: Path, rule: str, column: str =
                     "template": known["template"],
                     "answers": answers,
                     "verdicts": [
-                        str(one) for one in grader.grade([(answer, known["gold"]) for answer in answers])
+                        str(one) for one in grader.grade([(answer, reference) for answer in answers])
                     ],
                     "tokens": row.get("tokens", []),
                     "finish": row.get("finish", []),

@@ -2,7 +2,7 @@
 
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from w2s_core.engine import Context, KindOf, step
@@ -18,6 +18,14 @@ from w2s_core.steps.common import (
 )
 
 Classes = list[int | None]
+Minimums = dict[str, float]
+"""Least rows, or least share of readable answers, by name: a key of MEASURED."""
+MEASURED = {
+    "agreed": "{:g} questions are agreed on",
+    "parsed": "{:.1%} of the in-context answers can be read",
+    "pairs": "{:g} pairs",
+}
+"""What a set is measured by; no gold answer is needed for it."""
 ROW_SETS = ("responses", "agreed", "pairs")
 """Kinds of artefacts whose rows are of training questions."""
 
@@ -26,17 +34,30 @@ ROW_SETS = ("responses", "agreed", "pairs")
     version=1,
     code=(*ANSWER_CODE, "w2s_core.selection"),
     libraries=ANSWER_LIBRARIES,
+    unkeyed=("warn_below",),
     gives="agreed",
     takes={"weak": ("responses",), "icl": ("responses",), "exclude": ("demonstrations",)},
 )
-def agree(ctx: Context, *, weak: Path, icl: Path, exclude: Path, rule: str, consistency: float = 1.0) -> Row:
+def agree(
+    ctx: Context,
+    *,
+    weak: Path,
+    icl: Path,
+    exclude: Path,
+    rule: str,
+    consistency: float = 1.0,
+    stop_below: Minimums | None = None,
+    warn_below: Minimums | None = None,
+) -> Row:
     """Keep the questions on which both sides agree (section 3.1): rows of id, weak, icl (two responses), share."""
     from w2s_core.selection import agree_question
 
     weak_side, icl_side, barred = read_responses(weak), read_responses(icl), read_ids(exclude)
     kept = []
     counts = Counter({"kept": 0, "disagree": 0, "demonstrations": 0})
+    parsed: Counter[bool] = Counter()
     for name, (left, right) in _classes(weak_side, icl_side, rule):
+        parsed.update(answer is not None for answer in right)
         found = agree_question(left, right, consistency)
         if name in barred:
             counts["demonstrations"] += 1
@@ -51,14 +72,17 @@ def agree(ctx: Context, *, weak: Path, icl: Path, exclude: Path, rule: str, cons
             f"agree: the two sides agree on none of {len(weak_side)} questions at consistency {consistency}: "
             "nothing to fine-tune on"
         )
+    measured = {"agreed": len(kept), "parsed": parsed[True] / max(1, parsed.total())}
+    warning = _held_to(measured, stop_below, warn_below)
     write_rows(ctx.out / "rows.parquet", kept)
-    return {"questions": len(weak_side), **counts}
+    return {"questions": len(weak_side), **counts, **warning}
 
 
 @step(
     version=1,
     code=(*ANSWER_CODE, "w2s_core.selection"),
     libraries=ANSWER_LIBRARIES,
+    unkeyed=("warn_below",),
     gives="pairs",
     takes={"weak": ("responses",), "samples": ("responses",), "exclude": ("demonstrations",)},
 )
@@ -73,6 +97,8 @@ def contrast(
     flip: float = 0.8,
     per_question: int = 1,
     seed: int = 0,
+    stop_below: Minimums | None = None,
+    warn_below: Minimums | None = None,
 ) -> Row:
     """Contrastive pairs by the strong model's confidence (section 3.2): rows of id, chosen, rejected, kind."""
     from w2s_core.selection import PairRule, contrast_texts
@@ -96,9 +122,27 @@ def contrast(
         raise StopBranch(
             f"contrast: no question gives a pair ({_listed(counts)}): Stage II has nothing to train on"
         )
+    warning = _held_to({"pairs": len(rows)}, stop_below, warn_below)
     write_rows(ctx.out / "rows.parquet", rows)
     kinds = Counter(row["kind"] for row in rows)
-    return {"questions": len(weak_side), "pairs": len(rows), **kinds, **counts}
+    return {"questions": len(weak_side), "pairs": len(rows), **kinds, **counts, **warning}
+
+
+def _held_to(measured: Mapping[str, float], stop_below: Minimums | None, warn_below: Minimums | None) -> Row:
+    """A warning for the summary where something lies below its minimum, else nothing.
+
+    Raises:
+        StopBranch: something lies below the minimum at which a branch stops.
+    """
+    limits = stop_below or warn_below or {}
+    short = "; ".join(
+        f"{MEASURED[name].format(measured[name])}, minimums.{name} is {limit:g}"
+        for name, limit in limits.items()
+        if measured[name] < limit
+    )
+    if short and stop_below:
+        raise StopBranch(f"{short}: too little to train on")
+    return {"warning": short} if short else {}
 
 
 @step(
@@ -143,7 +187,7 @@ def keep_right(ctx: Context, *, responses: Path, gold: Path, rule: str) -> Row:
     from w2s_core.answers.grading import Grader
     from w2s_core.answers.verdicts import RIGHT
 
-    truth = {row["id"]: row["gold"] for row in read_rows(gold / "rows.parquet")}
+    truth = {row["id"]: row.get("entry") or row["gold"] for row in read_rows(gold / "rows.parquet")}
     rows = []
     samples = read_responses(responses)
     with Grader(rule) as grader:

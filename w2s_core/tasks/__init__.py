@@ -21,6 +21,7 @@ class Problem:
         solution: the gold chain of thought, in the format that the models are trained on.
         level: difficulty; on the mini task the number of operations.
         template: questions that share it are alike, and form one cluster in the statistics.
+        entry: what the task's scorer is handed beside an answer, where a scorer says what is right; else empty.
     """
 
     id: str
@@ -29,6 +30,7 @@ class Problem:
     solution: str
     level: int
     template: str
+    entry: str = ""
 
 
 class Task(Protocol):

@@ -43,9 +43,12 @@ def read_options(
         if name not in names:
             raise UserError(f"task '{task}': {unknown('option', str(name), names)}")
     return Generated(
-        {name: _whole(task, name, options.get(name, size), 1, MAX_SIZE) for name, size in sizes.items()},
+        {
+            name: whole_option(task, name, options.get(name, size), 1, MAX_SIZE)
+            for name, size in sizes.items()
+        },
         _levels(task, options.get("levels", levels), known_levels),
-        _whole(task, "seed", options.get("seed", 0)),
+        whole_option(task, "seed", options.get("seed", 0)),
     )
 
 
@@ -60,7 +63,8 @@ def apportion(size: int, levels: Mapping[int, float]) -> dict[int, int]:
     return counts
 
 
-def _whole(task: str, name: str, value: object, least: int = 0, most: int = 2**63 - 1) -> int:
+def whole_option(task: str, name: str, value: object, least: int = 0, most: int = 2**63 - 1) -> int:
+    """A whole number within bounds. Raises UserError for anything else."""
     if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
         bounds = f"at least {least}" + (
             f" and at most {most}" if isinstance(value, int) and value > most else ""

@@ -9,7 +9,6 @@ paper's size. Neither has a dev set: `dev: N` takes N questions out of train_1.
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,8 @@ from w2s_core.answers.extract import extract
 from w2s_core.errors import UserError
 from w2s_core.jsonl import JsonRow, read_jsonl
 from w2s_core.tasks import Problem, unknown
-from w2s_core.tasks.jsonl import SPLITS, check_options, find_file
+from w2s_core.tasks.jsonl import SPLITS, check_options
+from w2s_core.tasks.sources import Hub, download, find_file
 
 DATASET = "openai/gsm8k"
 HARDEST = 8
@@ -100,28 +100,14 @@ def _problem(name: str, fields: dict[str, Any], place: str) -> Problem:
 
 
 def _hub_rows(revision: str, split: str) -> list[tuple[str, dict[str, Any], str]]:
-    place = f"{DATASET} at {revision}"
+    place, hub = f"{DATASET} at {revision}", Hub(DATASET, revision, "main")
     if split == "test":
-        return [(f"test-{i:05d}", row, place) for i, row in enumerate(_download(revision, "test"))]
+        return [(f"test-{i:05d}", row, place) for i, row in enumerate(download(hub, "test", "gsm8k"))]
     half = {"train_1": 0, "train_2": 1}.get(split)
     if half is None:
         raise UserError(f"task 'gsm8k': {DATASET} has no {split} set; dev: 500 takes one out of train_1")
-    rows = enumerate(_download(revision, "train"))
+    rows = enumerate(download(hub, "train", "gsm8k"))
     return [(f"train-{i:05d}", row, place) for i, row in rows if _hash(row["question"]) % 2 == half]
-
-
-@lru_cache(maxsize=4)
-def _download(revision: str, split: str) -> list[dict[str, Any]]:
-    """Rows of the hub's data set, from its cache where they are there. Whatever the hub says against it is one line."""
-    import datasets
-
-    try:
-        return list(datasets.load_dataset(DATASET, "main", revision=revision, split=split))
-    except Exception as error:  # noqa: BLE001 - the hub's client raises dozens of types
-        complaint = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise UserError(
-            f"task 'gsm8k': cannot get {DATASET} at {revision} from the hub ({complaint}); local files: data: FOLDER"
-        ) from None
 
 
 def _hash(question: str) -> int:

@@ -1,9 +1,11 @@
-"""Anyone's data: a folder with train_1.jsonl, train_2.jsonl, dev.jsonl and test.jsonl (or .jsonl.gz).
+"""Anyone's data: a folder with train_1.jsonl, train_2.jsonl, dev.jsonl and test.jsonl (or .jsonl.gz, .parquet), or a
+data set of the hub (`sources`). The task has two names, `jsonl` and `dataset`, and the same options under either.
 
 Fields of a row: `question`; `answer` (the final answer) or `solution` (a worked answer that ends in it; train_1 must
 have it, since the weak model learns from it); where there are any, `id`, `level` (a whole number) and `template`.
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +14,20 @@ from w2s_core.answers.comparing import compare
 from w2s_core.answers.extract import check_rule, extract, reference_answer
 from w2s_core.answers.reading import canonical
 from w2s_core.errors import UserError
-from w2s_core.jsonl import JsonRow, read_jsonl, written
+from w2s_core.jsonl import JsonRow, written
 from w2s_core.tasks import Problem, unknown
+from w2s_core.tasks.sources import Hub, Source
 
+HUB_ID = re.compile(r"(?:[A-Za-z0-9_][\w.-]*/)?[A-Za-z0-9_][\w.-]*", re.ASCII)
+OPTIONS = {
+    "data": str,
+    "id": str,
+    "revision": str,
+    "config": str,
+    "columns": dict,
+    "splits": dict,
+    "answer": str,
+}
 SPLITS = ("train_1", "train_2", "dev", "test")
 MARKERS = {"gsm8k": "#### ", "math": "The answer is: ", "choice": "The answer is: "}
 """What stands before a final answer in a solution, by answer rule."""
@@ -24,44 +37,72 @@ ANSWERS = {"number": "gsm8k", "text": "gsm8k", "expression": "math", "choice": "
 
 @dataclass(frozen=True)
 class JsonlTask:
-    """Rows of files in `folder`.
+    """Rows of files in a folder, or of a data set of the hub.
 
     Attributes:
         answer_rule: `gsm8k` for numbers or words after ####, `math` for expressions, `choice` for letters.
     """
 
-    folder: Path
+    source: Source
     answer_rule: str
     name: str = "jsonl"
     splits: tuple[str, ...] = SPLITS
 
     @classmethod
-    def from_options(cls, options: dict[str, Any]) -> "JsonlTask":
-        """Read `data` (the folder) and `answer` (number, text, expression or choice; or an answer rule by its name)."""
-        check_options("jsonl", options, {"data": str, "answer": str})
-        for name in ("data", "answer"):
-            if name not in options:
-                raise UserError(
-                    f"task 'jsonl': option '{name}' is missing; give data: FOLDER and answer: {'|'.join(ANSWERS)}"
-                )
+    def from_options(cls, options: dict[str, Any], name: str = "jsonl") -> "JsonlTask":
+        """Read `data` (a folder), or `id`, `revision` and `config` of the hub; `columns` and `splits` (see `Source`);
+        `answer` (number, text, expression or choice; or an answer rule by its name).
+        """
+        check_options(name, options, OPTIONS)
+        if ("data" in options) == ("id" in options):
+            raise UserError(
+                f"task '{name}': option 'data' is missing; give data: FOLDER, or id: ORG/NAME and revision: COMMIT of "
+                f"a data set on the hub (one of the two), and answer: {'|'.join(ANSWERS)}"
+            )
+        if "answer" not in options:
+            raise UserError(f"task '{name}': option 'answer' is missing; give answer: {'|'.join(ANSWERS)}")
+        of_hub = {part for part in ("revision", "config") if part in options}
+        if "data" in options and of_hub:
+            raise UserError(f"task '{name}': option '{min(of_hub)}' belongs to id: ORG/NAME, not to a folder")
         rule = ANSWERS.get(options["answer"], options["answer"])
         check_rule(rule)
-        return cls(Path(options["data"]).expanduser(), rule)
+        place = Path(options["data"]).expanduser() if "data" in options else _hub(options, name)
+        source = Source(place, options.get("columns", {}), options.get("splits", {}))
+        source.check(name, SPLITS)
+        return cls(source, rule, name)
+
+    @classmethod
+    def from_dataset_options(cls, options: dict[str, Any]) -> "JsonlTask":
+        """See `from_options`: the task under its other name."""
+        return cls.from_options(options, "dataset")
+
+    @property
+    def folder(self) -> Path | None:
+        """Where its files lie; None on the hub."""
+        return self.source.place if isinstance(self.source.place, Path) else None
+
+    @property
+    def hub(self) -> Hub | None:
+        """Its data set on the hub."""
+        return self.source.place if isinstance(self.source.place, Hub) else None
 
     def load(self, split: str) -> list[Problem]:
         """The problems of one split. Raises UserError for a file that is missing, or a row that cannot be used."""
         if split not in SPLITS:
             raise UserError(f"task '{self.name}': {unknown('split', split, list(SPLITS))}")
-        rows = read_jsonl(find_file(self.folder, split, self.name))
+        rows = self.source.rows(split, self.name)
         return [problem_of(row, f"{split}-{i:05d}", split, self.answer_rule) for i, row in enumerate(rows)]
 
 
-def find_file(folder: Path, split: str, task: str) -> Path:
-    """The split's file, plain or gzip. Raises UserError where there is none."""
-    for ending in (".jsonl", ".jsonl.gz"):
-        if (path := folder / f"{split}{ending}").is_file():
-            return path
-    raise UserError(f"task '{task}': no {split}.jsonl (or .jsonl.gz) in {folder}")
+def _hub(options: dict[str, Any], task: str) -> Hub:
+    if not HUB_ID.fullmatch(options["id"]):
+        raise UserError(f"task '{task}': option 'id' must be ORG/NAME of the hub (given: {options['id']!r})")
+    if not options.get("revision"):
+        raise UserError(
+            f"task '{task}': option 'revision' is missing: the commit of {options['id']} that is meant; a name without "
+            "one may stand for other rows tomorrow"
+        )
+    return Hub(options["id"], options["revision"], options.get("config", ""))
 
 
 def problem_of(row: JsonRow, name: str, split: str, rule: str) -> Problem:

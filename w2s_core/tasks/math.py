@@ -13,7 +13,6 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,8 @@ from w2s_core.answers.reading import canonical
 from w2s_core.errors import UserError
 from w2s_core.jsonl import read_jsonl
 from w2s_core.tasks import Problem, unknown
-from w2s_core.tasks.jsonl import MARKERS, SPLITS, check_options, find_file
+from w2s_core.tasks.jsonl import MARKERS, SPLITS, check_options
+from w2s_core.tasks.sources import Hub, download, find_file
 
 DATASET = "nlile/hendrycks-MATH-benchmark"
 """12,000 training and 500 test problems, with problem, solution, answer, subject, level and unique_id."""
@@ -95,7 +95,7 @@ class MathTask:
         if split == "dev":
             raise UserError(f"task 'math': {DATASET} has no dev set; dev: 500 takes one out of train_1")
         part = "test" if split == "test" else "train"
-        rows = download(self.name, DATASET, str(self.revision), part)
+        rows = download(Hub(DATASET, str(self.revision)), part, self.name)
         placed = ((f"{part}-{i:05d}", row, f"{DATASET}, row {i}") for i, row in enumerate(rows))
         return placed if split == "test" else _half(placed, split)
 
@@ -230,17 +230,3 @@ def check_subjects(task: str, subjects: list[object], known_subjects: Sequence[s
         if subject not in known_subjects:
             raise UserError(f"task '{task}': {unknown('subject', str(subject), list(known_subjects))}")
     return tuple(str(subject) for subject in subjects)
-
-
-@lru_cache(maxsize=4)
-def download(task: str, dataset: str, revision: str, split: str) -> list[dict[str, Any]]:
-    """Rows of a data set on the hub, from its cache where it holds them. What the hub says against it is one line."""
-    import datasets
-
-    try:
-        return list(datasets.load_dataset(dataset, revision=revision, split=split))
-    except Exception as error:  # noqa: BLE001 - the hub's client raises dozens of types
-        complaint = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise UserError(
-            f"task '{task}': cannot get {dataset} at {revision} from the hub ({complaint}); local files: data: FOLDER"
-        ) from None

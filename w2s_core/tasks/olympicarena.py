@@ -21,8 +21,9 @@ from typing import Any
 from w2s_core.errors import UserError
 from w2s_core.jsonl import JsonRow, read_jsonl
 from w2s_core.tasks import Problem, unknown
-from w2s_core.tasks.jsonl import SPLITS, check_options, find_file
+from w2s_core.tasks.jsonl import SPLITS, check_options
 from w2s_core.tasks.math import check_dev, check_subjects, held_out, read_back, with_answer
+from w2s_core.tasks.sources import find_file
 
 SUBJECTS = ("Math", "Physics", "Chemistry", "Biology", "Geography", "Astronomy")
 """The paper's six; OlympicArena's seventh, CS, is programs."""

@@ -9,6 +9,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -129,9 +130,7 @@ class Attempts:
                 self._reporter(key),
                 self._store.kept_folder(handle),
                 earlier,
-                lambda message: self._emit(
-                    {"event": "warning", "message": f"warning: {handle.name}: {message}"}
-                ),
+                partial(self._warn, handle),
             )
             summary = handle.definition.function(
                 context, **handle.arguments(lambda parent: inputs[parent.key])
@@ -143,7 +142,12 @@ class Attempts:
             self._store.commit(handle, out, summary, started, seconds, record)
         if not context.taken:  # a part of the work tells nothing of how long the whole takes
             remember(self._store, handle, seconds, disk.size(self._store.folder(key)))
+        if warning := (summary or {}).get("warning"):
+            self._warn(handle, str(warning))
         self._emit({"event": "finished", "key": key, "seconds": seconds})
+
+    def _warn(self, handle: Handle, message: str) -> None:
+        self._emit({"event": "warning", "key": handle.key, "message": f"warning: {handle.label}: {message}"})
 
     @contextmanager
     def _writing(self, handle: Handle) -> Iterator[Path]:
