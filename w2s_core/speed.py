@@ -57,7 +57,7 @@ def speeds(graph: "Graph", device: str, *, measured: bool) -> dict[str, Speed]:
             if path:
                 with contextlib.suppress(OSError):
                     path.parent.mkdir(parents=True, exist_ok=True)
-                write_kept(path, json.dumps(asdict(known[ref])), title)
+                write_kept(path, json.dumps(asdict(known[ref])).encode(), title)
     return known
 
 

@@ -45,7 +45,7 @@ WATCH_S = 2.0
 @click.option("--json", "as_json", is_flag=True, help="A JSON list of objects in place of the table.")
 @click.option("--watch", is_flag=True, help="Show it again whenever it changes, until Ctrl-C.")
 @click.pass_obj
-def runs(root: Path, where: tuple[str, ...], as_json: bool, watch: bool, **choice: Any) -> None:
+def runs(root: Path, /, where: tuple[str, ...], as_json: bool, watch: bool, **choice: Any) -> None:
     """List the runs in the store: those that pass every filter, with results beside them."""
     from w2s_core.engine import Store
     from w2s_core.experiment import parse_override

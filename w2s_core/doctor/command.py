@@ -118,8 +118,9 @@ def experiment_checks(experiment: Experiment, store: Path, machine: "Machine") -
     for field in RECIPES.get(experiment.recipe).models:
         models[field], lines = _checked_model(field, experiment)
         yield from lines
-        if models[field].folder and problems and not any(check.status == "missing" for check in lines):
-            yield prompt_check(field, experiment, models[field].folder, problems)
+        folder = models[field].folder
+        if folder and problems and not any(check.status == "missing" for check in lines):
+            yield prompt_check(field, experiment, folder, problems)
     device = find_device(machine.device)
     if device is None:
         yield Check("missing", "device", "torch sees no GPU for --device cuda", "w2s doctor", needed=True)

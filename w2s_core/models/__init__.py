@@ -201,8 +201,8 @@ def _artifact(folder: Path) -> dict[str, Any]:
         raise UserError(f"{folder}: not a model artifact, model.json is missing")
     content = read_json_object(path)
     base, adapters, prompt = content.get("base"), content.get("adapters"), content.get("prompt")
-    sound = isinstance(adapters, list) and isinstance(base, str) and isinstance(prompt, dict | None)
-    if not sound or not all(map(_is_inside, adapters)):
+    listed = isinstance(adapters, list) and all(map(_is_inside, adapters))
+    if not (listed and isinstance(base, str) and isinstance(prompt, dict | None)):
         raise UserError(f'{path}: expected {{"base": "<ref>", "adapters": ["<folder inside>", ...]}}')
     return {"base": base, "adapters": adapters, "prompt": prompt}
 

@@ -141,7 +141,7 @@ class Stated:
 def read_gguf(path: Path) -> Stated:
     """The fields of a GGUF file. Raises UserError for what is none, or of an architecture that cannot be read."""
     if importlib.util.find_spec("gguf") is None:
-        raise UserError("reading a GGUF needs the package gguf: pip install 'gguf==0.19.0'")
+        raise UserError("reading a GGUF needs the package gguf: pip install 'w2s[gguf]'")
     from gguf import GGUFReader
     from transformers.modeling_gguf_pytorch_utils import GGUF_SUPPORTED_ARCHITECTURES
 

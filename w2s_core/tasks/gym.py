@@ -174,7 +174,7 @@ def _items(request: str, wanted: int) -> list[tuple[int, dict[str, Any]]]:
     if path:
         with contextlib.suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
-        write_kept(path, json.dumps(items), title)
+        write_kept(path, json.dumps(items).encode(), title)
     return items
 
 

@@ -40,8 +40,8 @@ class Source:
     """
 
     place: Path | Hub
-    columns: Mapping[str, str]
-    splits: Mapping[str, str]
+    columns: Mapping[str, Any]
+    splits: Mapping[str, Any]
 
     def check(self, task: str, splits: tuple[str, ...]) -> None:
         """Raise UserError for a split or column that is none of ours, or that says nothing."""
