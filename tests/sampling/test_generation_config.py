@@ -260,9 +260,11 @@ def test_vllm_gets_the_settings_or_they_are_refused(lab: Path, monkeypatch: Any)
     monkeypatch.setitem(sys.modules, "vllm", SimpleNamespace(SamplingParams=lambda **given: given))
     engine = object.__new__(VllmEngine)
     engine._request = None
-    engine._llm = SimpleNamespace(generate=lambda inputs, sampling, **_: asked.extend(sampling) or [])
+    engine._llm = SimpleNamespace(
+        generate=lambda inputs, sampling, **_: asked.extend(sampling) or [SimpleNamespace(outputs=[])]
+    )
     settings = {"repetition_penalty": 1.3, "top_k": 7, "top_p": 0.9, "min_p": 0.1}
-    engine._batch(["q"], [[1]], SamplingParams(5, **settings))  # type: ignore[arg-type]
+    engine._batch({0: [0]}, ["q"], [[1]], SamplingParams(5, **settings))  # type: ignore[arg-type]
     assert {name: asked[0][name] for name in settings} == settings
 
 
