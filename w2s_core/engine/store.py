@@ -49,13 +49,13 @@ FOLDERS = (
     "refs",
     "tmp",
     "work",
+    "kept",
     "locks",
     "graphs",
     "sessions",
     "quarantine",
     "logs",
     "trash",
-    "kept",
 )
 KEY = re.compile(r"[0-9a-f]{64}")
 DEEPEST = 20  # folders within a result; steps nest two or three
