@@ -31,17 +31,9 @@ ROOT = Path(__file__).resolve().parents[1]
 EXPERIMENT = ROOT / "experiments/mini/paper.yaml"
 LENGTHS = (75, 150, 300)
 BETAS = (0.05, 0.1, 0.5)
-SHORT_STAGES = tuple(
-    [
-        "weak_sft.max_steps=20",
-        "sft.max_steps=20",
-        "stage2.samples=4",
-        "stage2.keep=0",
-        "stage2.flip=0",
-        "task.options.train_1=160",
-        "task.options.train_2=160",
-        "task.options.test=2",
-    ]
+SHORT_STAGES = (
+    *("weak_sft.max_steps=20", "sft.max_steps=20", "stage2.samples=4", "stage2.keep=0", "stage2.flip=0"),
+    *("task.options.train_1=160", "task.options.train_2=160", "task.options.test=2"),
 )
 """What gives pairs soon; how good they are does not matter to the time that training on them takes."""
 PARTS = {

@@ -86,9 +86,8 @@ class Walk:
         self._rank = ranks(targets)
         self._shorter = shorter(self.handles)
         self._longer = {key: longer for longer, key in self._shorter.items()}
-        for longer in reversed(
-            self._shorter
-        ):  # what a step starts from goes before it, whichever run it is of
+        # What a step starts from goes before it, whichever run it is of.
+        for longer in reversed(self._shorter):
             key = self._shorter[longer]
             self._rank[key] = min(self._rank[key], self._rank[longer])
             self._urgency[key] += self._urgency[longer]
@@ -129,15 +128,14 @@ class Walk:
 
         `same_base`: of the same run's, first those that load what the step before them loaded.
         """
-
-        def place(entry: tuple[tuple[Needs, str | None], list[tuple[int, float, str]]]) -> Any:
-            (_, base), heap = entry
-            rank, *rest = heap[0]
-            return rank, same_base and base != self._base, *rest
-
-        while heaps := [entry for entry in self._ready.items() if entry[1] and fits(entry[0][0])]:
-            (_, base), heap = min(heaps, key=place)
-            key = heapq.heappop(heap)[-1]
+        while heads := [
+            ((rank, same_base and base != self._base, urgency, key), needs, base)
+            for (needs, base), heap in self._ready.items()
+            if heap and fits(needs)
+            for rank, urgency, key in heap[:1]
+        ]:
+            (*_, key), needs, base = min(heads, key=lambda head: head[0])
+            heapq.heappop(self._ready[needs, base])
             if key in self.open and not self.settled(key):
                 self._base = base or self._base
                 return key
