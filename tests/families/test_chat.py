@@ -110,7 +110,7 @@ BAD = {
     "drops the text of an answer": templates.CHATML.replace(
         "m['content'] }}", "m['content'].split('\n')[0] }}"
     ),
-    "repeats the question": "{% for m in messages %}{{ m['content'] + m['content'] }}{% endfor %}",
+    "repeats the system text": "{% for m in messages %}{{ m['content'] + m['content'] }}{% endfor %}",
     "drops the question": "{{ messages[0]['content'] }}",
     "which is no special token": "{% for m in messages %}{{ m['content'] }}### end{% endfor %}",
     "writes more than 100,000": "{% for i in range(99999) %}ab{% endfor %}{{ messages[0]['content'] }}",
