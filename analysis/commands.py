@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 @click.pass_obj
 def compare(
     root: Path,
+    /,
     run_a: str,
     run_b: str | None,
     target: str | None,
