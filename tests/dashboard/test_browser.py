@@ -390,9 +390,8 @@ def test_responses_stand_side_by_side_and_curves_over_each_other(
         assert "I say 3." in first.inner_text()
         left, right = (side.bounding_box() for side in first.locator(".side").all())
         assert left["x"] + left["width"] <= right["x"]
-        page.get_by_label("Right in").focus()
-        page.keyboard.press("Enter")
-        page.get_by_role("option", name="neither").wait_for()
+        page.get_by_label("Right in").click()
+        page.get_by_role("menuitem", name="neither").wait_for()
         for key in ("ArrowDown", "ArrowDown", "ArrowDown", "ArrowDown", "Enter"):
             page.keyboard.press(key)
         page.wait_for_selector("text=4 of 24 questions")
