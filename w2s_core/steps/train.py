@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from w2s_core.engine import Context, step
 from w2s_core.rows import Row, read_rows
-from w2s_core.steps.common import TRAINING_CODE, TRAINING_LIBRARIES, device_of, read_ids
+from w2s_core.steps.common import TRAINING_CODE, TRAINING_LIBRARIES, Minimums, device_of, held_to, read_ids
 
 Method = Literal["sft", "dpo", "orpo"]
 
@@ -63,7 +63,7 @@ def sft(
     version=1,
     code=TRAINING_CODE,
     libraries=TRAINING_LIBRARIES,
-    unkeyed=("w2s_core.sampling",),
+    unkeyed=("w2s_core.sampling", "warn_below"),
     gpu=True,
     gives="model",
     takes={"model": ("model",), "questions": ("questions",), "pairs": ("pairs",)},
@@ -77,6 +77,8 @@ def prefer(
     method: Method,
     settings: dict[str, Any],
     seed: int,
+    stop_below: Minimums | None = None,
+    warn_below: Minimums | None = None,
 ) -> Row:
     """Stage II training on pairs, by DPO or ORPO, starting from `model`."""
     asked = {row["id"]: row["question"] for row in read_rows(questions / "rows.parquet")}
@@ -84,7 +86,8 @@ def prefer(
         {"id": row["id"], "question": asked[row["id"]], "chosen": row["chosen"], "rejected": row["rejected"]}
         for row in read_rows(pairs / "rows.parquet")
     ]
-    return _train(ctx, model, examples, method, settings, seed)
+    warning = held_to({"pairs": len(examples)}, stop_below, warn_below)
+    return _train(ctx, model, examples, method, settings, seed) | warning
 
 
 def _texts(row: Row, columns: Sequence[str]) -> Iterator[str]:
