@@ -6,6 +6,7 @@ have it, since the weak model learns from it); where there are any, `id`, `level
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -170,7 +171,7 @@ def _stated(row: JsonRow, rule: str) -> str:
     return answer
 
 
-def check_options(task: str, options: dict[str, Any], known: dict[str, type]) -> None:
+def check_options(task: str, options: dict[str, Any], known: Mapping[str, type]) -> None:
     """Raise UserError for an option that the task does not have, or of the wrong type."""
     for name, value in options.items():
         if name not in known:
