@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.tiny import write_experiment
-from w2s_core import speed
+from w2s_core.cli import speed
 from w2s_core.cli.main import w2s
 from w2s_core.experiment import load_experiment
 from w2s_core.models import base_ref

@@ -152,7 +152,7 @@ def expected_weak_to_strong(table: Mapping[str, Any]) -> dict[str, tuple[Any, Ch
         "minimums.agreed": (50, {}),
         "minimums.parsed": (0.9, {}),
         "minimums.pairs": (50, {}),
-        "minimums.on_too_few": ("stop", {key: {"stop_below"} for key in ("a1", "a2", "pairs")}),
+        "minimums.on_too_few": ("stop", {key: {"stop_below"} for key in ("a1", "a2", "dpo", "orpo")}),
         "evaluation.splits": (("dev",), gone_split(JUDGED, SAMPLED)),
         "evaluation.samples": (8, {key: {"n"} for key in judged_samples}),
         "evaluation.temperature": (0.5, {key: {"temperature"} for key in judged_samples}),

@@ -1,5 +1,6 @@
 """Sets that are too small to train on: a branch stops or warns, by the experiment's choice, and gold is never read."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ from tests.recipes.placeholders import experiment, handles_of, walk
 from w2s_core.engine import Context
 from w2s_core.errors import StopBranch
 from w2s_core.rows import write_rows
-from w2s_core.steps.select import agree, contrast
+from w2s_core.steps.select import agree
+from w2s_core.steps.train import prefer
 
 LIMITS = {"agreed": 3, "parsed": 0.5}
 
@@ -62,15 +64,19 @@ def test_what_reaches_its_minimum_neither_stops_nor_warns(tmp_path: Path) -> Non
     assert "warning" not in run(agree, tmp_path, **given, warn_below=LIMITS)
 
 
-def test_too_few_pairs_stop_or_warn(tmp_path: Path) -> None:
-    weak = responses(tmp_path / "weak", [["#### 1"]] * 3)
-    samples = responses(tmp_path / "samples", [["#### 1", "#### 1", "#### 2"]] * 2 + [["#### 1"] * 3])
-    given = {"weak": weak, "samples": samples, "keep": 0.5, "flip": 0.5}
-    summary = run(contrast, tmp_path, **given, warn_below={"pairs": 3})
-    assert summary["warning"] == "2 pairs, minimums.pairs is 3"
-    with pytest.raises(StopBranch, match="minimums.pairs is 3"):
-        run(contrast, tmp_path, **given, stop_below={"pairs": 3})
-    assert "warning" not in run(contrast, tmp_path, **given, stop_below={"pairs": 2})
+def test_too_few_pairs_stop_before_the_training_or_warn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("w2s_core.steps.train._train", lambda *_: {"steps": 1})
+    for name, fields in (("questions", {"question": "1?"}), ("pairs", {"chosen": "1", "rejected": "2"})):
+        (tmp_path / name).mkdir()
+        write_rows(tmp_path / name / "rows.parquet", [{"id": str(i), **fields} for i in range(2)])
+    given = {name: tmp_path / name for name in ("questions", "pairs")}
+    train = partial(prefer.function, None, model=tmp_path, method="dpo", settings={}, seed=0, **given)
+    assert train(warn_below={"pairs": 3}) == {"steps": 1, "warning": "2 pairs, minimums.pairs is 3"}
+    with pytest.raises(StopBranch, match="2 pairs, minimums.pairs is 3: too little to train on"):
+        train(stop_below={"pairs": 3})
+    assert train(stop_below={"pairs": 2}) == {"steps": 1}
 
 
 def test_only_limits_that_stop_are_in_keys() -> None:

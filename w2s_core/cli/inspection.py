@@ -33,8 +33,8 @@ def find_run(store: Store, name: str) -> str:
 
 def render_plan(graph: "Graph", store: Store, device: str = "auto", *, measure: bool = False) -> str:
     """The graph's steps in order with their state and expected time, and the sum of what is missing."""
+    from w2s_core.cli.speed import estimated, speeds
     from w2s_core.models import resolve_device
-    from w2s_core.speed import estimated, speeds
 
     from_store = plan(graph.targets, store)
     steps = estimated(from_store, graph, speeds(graph, resolve_device(device), measured=measure))

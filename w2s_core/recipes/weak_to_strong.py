@@ -142,9 +142,10 @@ def weak_to_strong(x: WeakToStrong, given: Given, targets: Targets) -> None:
         flip=x.stage2.flip,
         per_question=x.stage2.per_question,
         seed=x.seed,
-        **x.minimums.of("pairs"),
     )
-    train = partial(prefer, model=m_plus.model, questions=questions, pairs=pairs, seed=x.seed)
+    train = partial(
+        prefer, model=m_plus.model, questions=questions, pairs=pairs, seed=x.seed, **x.minimums.of("pairs")
+    )
     for method in x.stage2.methods:
         judge(method, Answerer(train(method=method, settings=x.training(getattr(x.stage2, method)))))
 

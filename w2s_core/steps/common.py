@@ -1,17 +1,26 @@
 """What the steps share: the code and libraries that decide their results, and how they read folders."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from w2s_core.answers.reading import SCORED
 from w2s_core.engine import Context
 from w2s_core.engine.reach import Reach
-from w2s_core.errors import UserError
+from w2s_core.errors import StopBranch, UserError
 from w2s_core.models.machine import Threads
 from w2s_core.plugins import RULES
 from w2s_core.rows import Row, read_rows
 from w2s_core.versions import reasoning_gym_version
 
 Responses = dict[str, list[str]]
+Minimums = dict[str, float]
+"""Least rows, or least share of readable answers, by name: a key of MEASURED."""
+MEASURED = {
+    "agreed": "{:g} questions are agreed on",
+    "parsed": "{:.1%} of the in-context answers can be read",
+    "pairs": "{:g} pairs",
+}
+"""What a set is measured by; no gold answer is needed for it."""
 ANSWER_CODE = ("w2s_core.answers",)
 ANSWER_LIBRARIES = ("math-verify", "sympy")
 MODEL_CODE = ("w2s_core.models", "w2s_core.prompting")
@@ -52,6 +61,23 @@ def rule_name(key: str) -> str:
             f"the code of answer rule '{name}' changed since this command started: start it again"
         )
     return name
+
+
+def held_to(measured: Mapping[str, float], stop_below: Minimums | None, warn_below: Minimums | None) -> Row:
+    """A warning for the summary where something lies below its minimum, else nothing.
+
+    Raises:
+        StopBranch: something lies below the minimum at which a branch stops.
+    """
+    limits = stop_below or warn_below or {}
+    short = "; ".join(
+        f"{MEASURED[name].format(measured[name])}, minimums.{name} is {limit:g}"
+        for name, limit in limits.items()
+        if measured[name] < limit
+    )
+    if short and stop_below:
+        raise StopBranch(f"{short}: too little to train on")
+    return {"warning": short} if short else {}
 
 
 def read_responses(folder: Path) -> Responses:

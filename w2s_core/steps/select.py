@@ -2,7 +2,7 @@
 
 import random
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 from w2s_core.engine import Context, KindOf, step
@@ -11,21 +11,15 @@ from w2s_core.rows import Row, read_rows, write_rows
 from w2s_core.steps.common import (
     ANSWER_CODE,
     ANSWER_LIBRARIES,
+    Minimums,
     Responses,
+    held_to,
     read_ids,
     read_responses,
     rule_name,
 )
 
 Classes = list[int | None]
-Minimums = dict[str, float]
-"""Least rows, or least share of readable answers, by name: a key of MEASURED."""
-MEASURED = {
-    "agreed": "{:g} questions are agreed on",
-    "parsed": "{:.1%} of the in-context answers can be read",
-    "pairs": "{:g} pairs",
-}
-"""What a set is measured by; no gold answer is needed for it."""
 ROW_SETS = ("responses", "agreed", "pairs")
 """Kinds of artefacts whose rows are of training questions."""
 
@@ -73,7 +67,7 @@ def agree(
             "nothing to fine-tune on"
         )
     measured = {"agreed": len(kept), "parsed": parsed[True] / max(1, parsed.total())}
-    warning = _held_to(measured, stop_below, warn_below)
+    warning = held_to(measured, stop_below, warn_below)
     write_rows(ctx.out / "rows.parquet", kept)
     return {"questions": len(weak_side), **counts, **warning}
 
@@ -82,7 +76,6 @@ def agree(
     version=1,
     code=(*ANSWER_CODE, "w2s_core.selection"),
     libraries=ANSWER_LIBRARIES,
-    unkeyed=("warn_below",),
     gives="pairs",
     takes={"weak": ("responses",), "samples": ("responses",), "exclude": ("demonstrations",)},
 )
@@ -97,8 +90,6 @@ def contrast(
     flip: float = 0.8,
     per_question: int = 1,
     seed: int = 0,
-    stop_below: Minimums | None = None,
-    warn_below: Minimums | None = None,
 ) -> Row:
     """Contrastive pairs by the strong model's confidence (section 3.2): rows of id, chosen, rejected, kind."""
     from w2s_core.selection import PairRule, contrast_texts
@@ -122,27 +113,9 @@ def contrast(
         raise StopBranch(
             f"contrast: no question gives a pair ({_listed(counts)}): Stage II has nothing to train on"
         )
-    warning = _held_to({"pairs": len(rows)}, stop_below, warn_below)
     write_rows(ctx.out / "rows.parquet", rows)
     kinds = Counter(row["kind"] for row in rows)
-    return {"questions": len(weak_side), "pairs": len(rows), **kinds, **counts, **warning}
-
-
-def _held_to(measured: Mapping[str, float], stop_below: Minimums | None, warn_below: Minimums | None) -> Row:
-    """A warning for the summary where something lies below its minimum, else nothing.
-
-    Raises:
-        StopBranch: something lies below the minimum at which a branch stops.
-    """
-    limits = stop_below or warn_below or {}
-    short = "; ".join(
-        f"{MEASURED[name].format(measured[name])}, minimums.{name} is {limit:g}"
-        for name, limit in limits.items()
-        if measured[name] < limit
-    )
-    if short and stop_below:
-        raise StopBranch(f"{short}: too little to train on")
-    return {"warning": short} if short else {}
+    return {"questions": len(weak_side), "pairs": len(rows), **kinds, **counts}
 
 
 @step(

@@ -11,7 +11,9 @@ from w2s_core.rows import Row, read_rows
 from w2s_core.steps.common import (
     TRAINING_CODE,
     TRAINING_LIBRARIES,
+    Minimums,
     device_of,
+    held_to,
     read_ids,
     threads_of,
     threads_used,
@@ -80,7 +82,7 @@ def sft(
     version=1,
     code=TRAINING_CODE,
     libraries=TRAINING_LIBRARIES,
-    unkeyed=("w2s_core.sampling",),
+    unkeyed=("w2s_core.sampling", "warn_below"),
     gpu=True,
     gives="model",
     takes={"model": ("model",), "questions": ("questions",), "pairs": ("pairs",)},
@@ -94,6 +96,8 @@ def prefer(
     method: Method,
     settings: dict[str, Any],
     seed: int,
+    stop_below: Minimums | None = None,
+    warn_below: Minimums | None = None,
 ) -> Row:
     """Stage II training on pairs, by DPO or ORPO, starting from `model`."""
     asked = {row["id"]: row["question"] for row in read_rows(questions / "rows.parquet")}
@@ -101,7 +105,8 @@ def prefer(
         {"id": row["id"], "question": asked[row["id"]], "chosen": row["chosen"], "rejected": row["rejected"]}
         for row in read_rows(pairs / "rows.parquet")
     ]
-    return _train(ctx, model, examples, method, settings, seed)
+    warning = held_to({"pairs": len(examples)}, stop_below, warn_below)
+    return _train(ctx, model, examples, method, settings, seed) | warning
 
 
 sft.loads = prefer.loads = "model"

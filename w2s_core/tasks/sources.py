@@ -45,7 +45,11 @@ class Source:
 
     def check(self, task: str, splits: tuple[str, ...]) -> None:
         """Raise UserError for a split or column that is none of ours, or that says nothing."""
-        for option, known, values in (("columns", FIELDS, self.columns), ("splits", splits, self.splits)):
+        given: tuple[tuple[str, tuple[str, ...], Mapping[str, object]], ...] = (
+            ("columns", FIELDS, self.columns),
+            ("splits", splits, self.splits),
+        )
+        for option, known, values in given:
             for name, value in values.items():
                 if name not in known:
                     raise UserError(
