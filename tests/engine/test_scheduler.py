@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from tests.engine.test_crashes import alive, wait_for
 from tests.engine.test_store import Events
 from tests.engine.toy import executions, number, resuming, slow, total, value
 from w2s_core.engine import Handle, Outcome, Store, collect, locks, plan, run_graph
+from w2s_core.engine.gc import restore
 from w2s_core.engine.planning import Estimates, distinct
 from w2s_core.engine.session import gc_lock
 from w2s_core.engine.walk import urgencies
@@ -429,3 +431,22 @@ def test_a_worker_that_is_stuck_without_address_space_is_named(kit: Kit) -> None
 def test_a_silent_worker_is_not_taken_for_dead(kit: Kit) -> None:
     """No thread of it gets its turn for longer than a driver waits, with a limit that leaves room and without one."""
     assert limited(kit[0], 500_000, "toy.holds(fills=False, depth=23 + i)") == "True\n"
+
+
+def test_a_clock_that_is_set_back_changes_no_duration_and_empties_no_trash(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each look at the clock is a day before the last."""
+    store, _, events = kit
+    days, real = count(), time.time
+    monkeypatch.setattr(time, "time", lambda: real() - next(days) * 86400)
+    assert run(kit, {"it": slow(of=number(n=1), seconds=0.1)}).complete
+    assert all(0 <= store.manifest(key)["duration_s"] < 10 for key in list(store.keys()))
+    assert all(0 <= event["seconds"] < 10 for event in events.of("finished"))
+    assert 0 < (Estimates(store).seconds(slow(seconds=0.1)) or 0) < 10
+    (store.root / "tmp" / "unfinished").write_text("x")
+    assert len(collect(store).objects) == 2
+    collect(store)
+    assert (store.root / "tmp" / "unfinished").exists(), "it may be another process's"
+    assert restore(store) == 2
+    assert list(store.verify()) == []
