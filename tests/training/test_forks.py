@@ -120,7 +120,9 @@ def test_a_killed_one_goes_on(store: Store, straight: Any, stop: int) -> None:
     if stop > 13:
         with pytest.raises(Stopped):
             store.train("b", job("sft", 27), progress=stop_at(stop), checkpoint_s=0.0)
-    (store.root / "b/work/checkpoint-10.writing").mkdir(parents=True, exist_ok=True)  # a copy that a kill tore
+    (store.root / "b/work/checkpoint-10.writing").mkdir(
+        parents=True, exist_ok=True
+    )  # a copy that a kill tore
     (store.root / "b/work/checkpoint-10.writing/checkpoint.json").write_text("{")
     steps, summary = store.train("b", job("sft", 27))
     assert steps[0] == (21 if stop == 23 else 11)
