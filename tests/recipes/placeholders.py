@@ -42,7 +42,7 @@ def given(experiment: Experiment, gold_digests: dict[str, str] | None = None) ->
         questions={s: questions(source=SOURCE, split=s, digest=f"q-{s}") for s in SPLITS},
         gold={s: gold(source=SOURCE, split=s, digest=f"g-{s}-{digests.get(s, 'a')}") for s in SPLITS},
         base={
-            field: base_model(ref=f"sha256:{getattr(experiment, field)}")
+            field: base_model(ref=f"sha256:{getattr(experiment, field)}", prompt=experiment.prompt_of(field))
             for field in RECIPES.get(experiment.recipe).models
         },
         rule="gsm8k",

@@ -37,6 +37,7 @@ ELSEWHERE = {
     "task.name": "splits are named by the content of their rows",
     "task.options": "likewise",
     "duplicates": "takes rows out of splits, which are named by content",
+    "demonstrations": "changes chats alone, see test_prompt_fields",
     "trust_remote_code": "stands in the name of the base model's content",
 }
 """Fields that a recipe does not read: they act on what it starts from."""
@@ -129,6 +130,7 @@ def expected_weak_to_strong(table: Mapping[str, Any]) -> dict[str, tuple[Any, Ch
     rows: dict[str, tuple[Any, Changes]] = {
         "weak": ("other", {"weak": {"ref"}}),
         "strong": ("other", {"strong": {"ref"}}),
+        **prompt_rows("weak", "strong"),
         "seed": (6, {key: {"seed"} for key in drawn | trained | {"shown", "pairs", "random"}}),
         "shots": (2, {"shown": {"shots"}}),
         "max_new_tokens": (78, {key: {"max_new_tokens"} for key in samples}),
@@ -174,6 +176,7 @@ def expected_self_training(table: Mapping[str, Any]) -> dict[str, tuple[Any, Cha
     judged_samples = {f"samples:{split}:{name}" for split in ("dev", "test") for name in sampled}
     rows: dict[str, tuple[Any, Changes]] = {
         "model": ("other", {"model": {"ref"}}),
+        **prompt_rows("model"),
         "seed": (6, {key: {"seed"} for key in drawn | trained}),
         "max_new_tokens": (78, {key: {"max_new_tokens"} for key in samples}),
         "engine": ("vllm", {key: {"engine"} for key in samples}),
@@ -190,6 +193,16 @@ def expected_self_training(table: Mapping[str, Any]) -> dict[str, tuple[Any, Cha
         "evaluation.temperature": (0.5, {key: {"temperature"} for key in judged_samples}),
     }
     return rows | training_rows("sft", trained)
+
+
+def prompt_rows(*models: str) -> dict[str, tuple[Any, Changes]]:
+    asked: Changes = {name: {"prompt"} for name in models}
+    return {
+        "prompt.form": ("chat", asked),
+        "prompt.system": ("Think.", asked),
+        "prompt.user": ("Q: {question}\nA:", asked),
+        "prompts": ({models[0]: {"form": "chat"}}, {models[0]: {"prompt"}}),
+    }
 
 
 def training_rows(section: str, steps: set[str], beta: bool = False) -> dict[str, tuple[Any, Changes]]:
@@ -315,6 +328,11 @@ COMMON_DEFAULTS: dict[str, Any] = {
     "max_new_tokens": 512,
     "engine": "transformers",
     "precision": "auto",
+    "prompt.form": "qa",
+    "prompt.system": "",
+    "prompt.user": "",
+    "prompts": {},
+    "demonstrations": "turns",
     "generation_config": (),
     "evaluation.splits": ("test",),
     "evaluation.samples": 10,
