@@ -95,7 +95,8 @@ def _shown_turns(graph: Any) -> set[str]:
     shown = [
         base_of(handle).params
         for handle in topological(graph.targets.values())
-        if "demonstrations" in handle.inputs and handle.params.get("shots") != "text"
+        if "model" in handle.inputs
+        and getattr(handle.inputs.get("demonstrations"), "name", "") == "demonstrate"
     ]
     asked = {side: {"ref": ref, "prompt": dict(_prompt(graph, side))} for side, ref in graph.models.items()}
     return {side for side, params in asked.items() if params["prompt"] and params in shown}

@@ -83,8 +83,8 @@ def test_data_of_files(w2s_doctor: Type, tmp_path: Path, monkeypatch: pytest.Mon
     folder.mkdir()
     done = w2s_doctor(config)
     assert "no train_1.jsonl" in line(done.stdout, "data")
-    for split in ("train_1", "train_2", "test"):
-        row = {"question": f"How many, {split}?", "answer": "Two and two.\n#### 4"}
+    for number, split in enumerate(("train_1", "train_2", "test")):  # in words that the shipped bases know
+        row = {"question": f"Jack had {number} books. How many books?", "answer": f"{number}\n#### {number}"}
         (folder / f"{split}.jsonl").write_text(json.dumps(row) + "\n")
     (folder / "gone.jsonl").symlink_to(folder / "nowhere")
     done = w2s_doctor(config)

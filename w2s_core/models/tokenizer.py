@@ -51,7 +51,8 @@ def check_round_trip(source: str, tokenizer: Any, texts: Iterable[str]) -> None:
             lost, back = (part[at : at + _EXCERPT] for part in (wanted, decoded))
             raise UserError(
                 f"{source}: its tokenizer loses text: {lost!r} comes back as {back!r} (ids "
-                f"{_ids(tokenizer, lost)}): take the tokenizer.json that the model was trained with"
+                f"{_ids(tokenizer, lost)}): take the tokenizer.json that the model was trained with, or a model "
+                "whose vocabulary has the task's words"
             )
     for name in ("bos_token", "eos_token"):
         token, number = getattr(tokenizer, name), getattr(tokenizer, f"{name}_id")

@@ -13,7 +13,7 @@ from w2s_core.recipes.unused_fields import check_fields_are_read
 from w2s_core.sampling.generation_config import applied
 from w2s_core.sampling.limits import check_sampling
 from w2s_core.steps.grade import grade
-from w2s_core.steps.sample import sample
+from w2s_core.steps.sample import as_text, sample
 
 Kind = Literal["greedy", "samples", "labels", "data"]
 Role = Literal["floor", "ceiling", "baseline", "control", "variant", "method"]
@@ -208,13 +208,14 @@ def answer(
     check_sampling(
         experiment.engine, answerer.model, n=n, temperature=temperature, generation=settings.keys()
     )
-    drawn: dict[str, Any] = {"n": n, "seed": experiment.seed} if n > 1 else {}
-    if answerer.demonstrations and experiment.demonstrations == "text" and chats(answerer.model):
-        drawn["shots"] = "text"
+    drawn = {"n": n, "seed": experiment.seed} if n > 1 else {}
+    demonstrations = answerer.demonstrations
+    if demonstrations and experiment.demonstrations == "text" and chats(answerer.model):
+        demonstrations = as_text(demonstrations=demonstrations)
     return sample(
         model=answerer.model,
         questions=questions,
-        demonstrations=answerer.demonstrations,
+        demonstrations=demonstrations,
         max_new_tokens=experiment.max_new_tokens,
         engine=experiment.sampling_engine,
         precision=experiment.precision,

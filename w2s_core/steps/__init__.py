@@ -7,12 +7,13 @@ Importing this package registers every step by its name.
 
 from w2s_core.steps.data import base_model, gold, questions
 from w2s_core.steps.grade import grade
-from w2s_core.steps.sample import demonstrate, sample
+from w2s_core.steps.sample import as_text, demonstrate, sample
 from w2s_core.steps.select import agree, contrast, keep_majority, keep_right, on_same_questions, random_subset
 from w2s_core.steps.train import prefer, sft
 
 __all__ = [
     "agree",
+    "as_text",
     "base_model",
     "contrast",
     "demonstrate",

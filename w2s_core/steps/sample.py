@@ -48,6 +48,14 @@ def demonstrate(ctx: Context, *, questions: Path, responses: Path, rule: str, sh
     return {"ids": [row["id"] for row in chosen], "answered": len(answered)}
 
 
+@step(version=1, gives="demonstrations", takes={"demonstrations": ("demonstrations",)})
+def as_text(ctx: Context, *, demonstrations: Path) -> Row:
+    """The same demonstrations, which a chat holds as text in its question and not as earlier turns."""
+    shown = read_rows(demonstrations / "rows.parquet")
+    write_rows(ctx.out / "rows.parquet", [row | {"as": "text"} for row in shown])
+    return {"demonstrations": len(shown)}
+
+
 @extending("questions", "n")
 @step(
     version=1,
@@ -71,13 +79,11 @@ def sample(
     seed: int = 0,
     engine: str = "transformers",
     precision: str = "float32",
-    shots: str = "turns",
 ) -> Row:
     """Answer every question n times: rows of id, and the lists responses, tokens, finish (eos, stop or length).
 
     `engine`: transformers, or vllm with its version. `precision`: float32 or bfloat16. `temperature`: a number; with
-    settings that the model's base ships, all of them by name, {"temperature": 0.7, "top_k": 20}. `shots`: whether
-    demonstrations are earlier "turns" of a chat or "text" in its question.
+    settings that the model's base ships, all of them by name, {"temperature": 0.7, "top_k": 20}.
     """
     from w2s_core.models import encoder_of, load_tokenizer, read_prompt
     from w2s_core.sampling import SamplingParams
@@ -85,6 +91,7 @@ def sample(
     shown = read_rows(demonstrations / "rows.parquet") if demonstrations is not None else []
     pairs = [(row["question"], row["response"]) for row in shown]
     tokenizer = load_tokenizer(model, ctx.runtime["bases"])
+    shots = "text" if shown and shown[0].get("as") == "text" else "turns"
     encoder = encoder_of(tokenizer, read_prompt(model), shots=shots, turns=len(pairs))
     asked = read_rows(questions / "rows.parquet")
     shape = temperature if isinstance(temperature, dict) else {"temperature": temperature}
