@@ -59,7 +59,7 @@ class Grader:
         self.rule = rule
         self.match = match
         self.undecided = 0
-        self._pool = Pool(workers, timeout_s, wall_s or 60 + 30 * timeout_s)
+        self._pool = Pool(workers, timeout_s, wall_s or 300 + 30 * timeout_s)
         self._keys: dict[str, Key | None] = {}
         self._decided: dict[LeafPair, Decision] = {}
 
