@@ -64,9 +64,9 @@ def burdened(processes: int) -> Iterator[None]:
 
 @pytest.mark.slow
 def test_load_changes_no_verdict() -> None:
-    alone = graded(240, within=600)
+    alone = graded(120, within=600)
     with burdened(16):
-        assert graded(240, within=2400)["verdicts"] == alone["verdicts"]
+        assert graded(120, within=2400)["verdicts"] == alone["verdicts"]
 
 
 # The bounds --------------------------------------------------------------------------------------------------------

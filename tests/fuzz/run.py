@@ -17,6 +17,8 @@ MEMORY_MB = 3_000
 STUCK_S = 30
 """Wall seconds for one input; a harness's own limit counts processor time."""
 LONGEST = 8_192
+_INTERRUPTED = 72
+"""The exit status of libFuzzer after Ctrl-C, which both processes get."""
 _EXECUTED = re.compile(r"stat::number_of_executed_units:\s*(\d+)|^#(\d+)\s", re.MULTILINE)
 
 
@@ -75,6 +77,8 @@ def fuzz(name: str, seconds: int, findings: Path) -> tuple[int, list[Path]]:
                 process.wait()
                 raise
     new = sorted(set(findings.iterdir()) - before - {log})
+    if status == _INTERRUPTED:
+        raise KeyboardInterrupt
     if status and not new:
         raise SystemExit(f"{name} ended with {status}: see {log}")
     counts = [int(match[1] or match[2]) for match in _EXECUTED.finditer(log.read_text(errors="replace"))]

@@ -65,8 +65,8 @@ class Grader:
         self.rule = rule
         self.match = match
         self.undecided = 0
-        self._pool = Pool(workers, timeout_s, wall_s or 60 + 30 * timeout_s)
-        self._scorers = Pool(workers, timeout_s, wall_s or 60 + 30 * timeout_s, "scorer")
+        self._pool = Pool(workers, timeout_s, wall_s or 300 + 30 * timeout_s)
+        self._scorers = Pool(workers, timeout_s, wall_s or 300 + 30 * timeout_s, "scorer")
         self._scored: dict[tuple[str, str], Decision] = {}
         self._keys: dict[str, Key | None] = {}
         self._decided: dict[LeafPair, Decision] = {}
