@@ -187,6 +187,8 @@ class Lab:
         Raises:
             UserError: as `w2s compare`.
         """
+        import pandas as pd
+
         from analysis.parts.compare import find_compared, overview
         from analysis.reading.pair import compare_pair
 
@@ -202,9 +204,12 @@ class Lab:
             )
             for result in results
         }
-        return Comparison(
-            frame_of(overview(pairs, (a, b))), {name: pair.questions for name, pair in pairs.items()}
-        )
+        same = [result.name for result in results if result.same]
+        frame = frame_of(overview(pairs, (a, b), same))
+        for column in frame.columns.drop("result"):  # words stand where there is nothing to test
+            frame[column] = pd.to_numeric(frame[column], errors="coerce")
+        frame["one_result"] = frame["result"].isin(same)
+        return Comparison(frame, {name: pair.questions for name, pair in pairs.items()})
 
     def _study(self, runs: Sequence[str], study: str | None) -> "Study":
         from analysis.reading.study import make_study, open_frames
@@ -296,7 +301,8 @@ class Comparison:
     """Two runs, question by question.
 
     Attributes:
-        overview: a row a result: shares, difference B - A with its interval, p, questions that changed sides.
+        overview: a row a result: shares, difference B - A with its interval, p, questions that changed sides; nan where
+            both sides are one stored result (`one_result`), which leaves nothing to test.
         questions: by result, a row a question: id, level, template, a, b (scores).
     """
 

@@ -72,12 +72,16 @@ def trainer_of(
     )
     with core.quiet():
         if not like_a_gpu:
-            ready = core.prepare(work / "model", data, settings, bases={ref: base}, work=work / "w")
+            ready = core.prepare(
+                work / "model", data, settings, core.Site({ref: base}, work / "out", work / "w")
+            )
             return ready.trainer, ready.examples[0].longest
         arguments = core._arguments
         core._arguments = lambda *a: arguments(*a) | {"gradient_checkpointing": True}
         try:
-            ready = core.prepare(work / "model", data, settings, bases={ref: base}, work=work / "w")
+            ready = core.prepare(
+                work / "model", data, settings, core.Site({ref: base}, work / "out", work / "w")
+            )
         finally:
             core._arguments = arguments
         return ready.trainer, ready.examples[0].longest

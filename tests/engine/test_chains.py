@@ -85,8 +85,10 @@ def test_gc_takes_what_was_kept_with_its_result(store: Store) -> None:
 
 def test_a_warning_of_a_step_reaches_the_display(store: Store) -> None:
     events = Events()
-    run_graph(lengths(5), store, display=events)
-    assert [event["message"] for event in events.of("warning")] == ["warning: counted: from 0"]
+    targets = lengths(5)
+    run_graph(targets, store, display=events)
+    label = targets["to5: it"].label
+    assert [event["message"] for event in events.of("warning")] == [f"warning: {label}: from 0"]
 
 
 def test_explain_names_what_was_extended(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

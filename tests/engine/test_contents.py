@@ -203,7 +203,7 @@ def test_a_cpu_and_a_gpu_and_two_kinds_of_gpu_are_different_machines(
         shutil.rmtree(tmp_path, ignore_errors=True)
         for place, model in enumerate(models):
             (tmp_path / str(place)).mkdir(parents=True)
-            (tmp_path / str(number) / "information").write_text(f"Model: \t\t {model}\nIRQ: 7\n")
+            (tmp_path / str(place) / "information").write_text(f"Model: \t\t {model}\nIRQ: 7\n")
         processor._gpu_names.cache_clear()
         return {processor.machine_name(device) for device in ("cpu", "cuda")}
 

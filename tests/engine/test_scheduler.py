@@ -448,5 +448,5 @@ def test_a_clock_that_is_set_back_changes_no_duration_and_empties_no_trash(
     assert len(collect(store).objects) == 2
     collect(store)
     assert (store.root / "tmp" / "unfinished").exists(), "it may be another process's"
-    assert restore(store) == 2
+    assert restore(store) == (2, 0)
     assert list(store.verify()) == []

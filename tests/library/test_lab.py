@@ -70,7 +70,11 @@ def test_compare_is_the_comparison_of_the_command(lab: w2s.Lab, folder: Path, tm
     with (tmp_path / "compare.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert comparison.overview["result"].tolist() == [row["result"] for row in rows]
-    assert comparison.overview["B - A, points"].tolist() == [float(row["B - A, points"]) for row in rows]
+    shown = [row["B - A, points"] for row in rows]
+    assert comparison.overview["one_result"].tolist() == [text == "one result" for text in shown]
+    assert {*comparison.overview["one_result"]} == {True, False}
+    computed = comparison.overview["B - A, points"].dropna().tolist()
+    assert computed == [float(text) for text in shown if text != "one result"]
     result = rows[-1]["result"]
     scores = comparison.questions[result]
     assert 100 * scores["b"].mean() == pytest.approx(float(rows[-1]["B"]))
