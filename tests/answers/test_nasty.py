@@ -146,7 +146,8 @@ def test_a_process_that_needs_too_much_memory_ends_and_the_next_pair_is_answered
     start = subprocess.Popen
 
     def small(command: list[str], **options: Any) -> Any:
-        script = f"from w2s_core.answers import child; child.MEMORY_LIMIT = 2**22; child._serve({command[-2]}, 'algebra')"
+        served = f"child._serve({command[-2]}, 'algebra')"
+        script = f"from w2s_core.answers import child; child.MEMORY_LIMIT = 2**22; {served}"
         begun.append(start([command[0], "-P", "-c", script], **options))
         return begun[-1]
 
