@@ -56,7 +56,7 @@ class Lab:
 
         Args:
             study, tags: only runs of that study, with all these tags.
-            where: only runs whose experiment has these values, by dotted field: {"stage1.consistency": 0.8}.
+            where: only runs whose experiment has these values, by dotted field: {"evaluation.samples": 0}.
             accuracy: graded targets, such as `greedy/test/dpo`, whose share of right answers is a column.
 
         Raises:
@@ -64,7 +64,7 @@ class Lab:
         """
         import pandas as pd
 
-        from w2s_core.run_list import RunFilter, list_runs
+        from w2s_core.cli.run_list import RunFilter, list_runs
 
         chosen = RunFilter(study=study, tags=tags, where=where or {}, accuracy=accuracy)
         rows = []
@@ -104,7 +104,7 @@ class Lab:
 
         Args:
             experiment: an experiment's YAML file.
-            overrides: values by dotted field: {"stage1.consistency": 0.8}.
+            overrides: values by dotted field: {"evaluation.samples": 0}.
             name: of the run; by default the experiment's name and a digest of its fields.
             workers: processes side by side.
             executor: "local" or "ray".
@@ -152,7 +152,7 @@ class Lab:
         return {name: frame_of(*tables) for name, tables in by_name.items()}
 
     def figure(self, part: str, *runs: str, study: str | None = None) -> "Figure":
-        """The figure of one part of a report (`stage1`, `levels`, ...), over some runs, those of a study, or all.
+        """The figure of one part of a report (`levels`, `cost`, ...), over some runs, those of a study, or all.
 
         Raises:
             UserError: a part that does not exist, or has nothing to draw.
@@ -265,8 +265,8 @@ class Run:
         """A row a graded target: target, kind, split, model, role, accuracy, questions, and responses by verdict."""
         import pandas as pd
 
+        from w2s_core.cli.run_list import accuracy_of
         from w2s_core.recipes.record import outline
-        from w2s_core.run_list import accuracy_of
 
         rows = []
         for entry in outline(self.record):

@@ -10,9 +10,9 @@ from click.testing import CliRunner, Result
 
 from tests.engine.test_damage import TARGETS, run
 from w2s_core.cli.main import w2s
+from w2s_core.cli.run_list import RunFilter, accuracy_of, list_runs
 from w2s_core.engine import Store, collect
 from w2s_core.errors import UserError
-from w2s_core.run_list import RunFilter, accuracy_of, list_runs
 
 Call = Callable[..., Result]
 

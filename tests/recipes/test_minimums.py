@@ -26,7 +26,7 @@ def responses(folder: Path, texts: list[list[str]]) -> Path:
 
 def run(step: Any, folder: Path, **inputs: Any) -> dict[str, Any]:
     """The summary of a step on these inputs."""
-    context = Context("0" * 64, folder, folder / "work", {}, lambda _: None)
+    context = Context("0" * 64, folder, folder / "work", {}, lambda _: None, folder / "kept")
     (folder / "shown").mkdir(exist_ok=True)
     write_rows(folder / "shown" / "rows.parquet", [{"id": "none", "question": "", "response": ""}])
     summary: dict[str, Any] = step.function(context, exclude=folder / "shown", rule="gsm8k", **inputs)

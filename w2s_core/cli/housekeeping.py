@@ -11,8 +11,8 @@ import click
 from w2s_core.errors import UserError
 
 if TYPE_CHECKING:
+    from w2s_core.cli.run_list import RunFilter
     from w2s_core.engine import Store
-    from w2s_core.run_list import RunFilter
 
 WATCH_S = 2.0
 
@@ -27,7 +27,7 @@ WATCH_S = 2.0
     "--where",
     metavar="FIELD=VALUE",
     multiple=True,
-    help="Only runs whose experiment has this value, such as weak=llama or stage1.consistency=0.8.",
+    help="Only runs whose experiment has this value, such as seed=1 or evaluation.samples=0.",
 )
 @click.option(
     "--accuracy",
@@ -47,9 +47,9 @@ WATCH_S = 2.0
 @click.pass_obj
 def runs(root: Path, /, where: tuple[str, ...], as_json: bool, watch: bool, **choice: Any) -> None:
     """List the runs in the store: those that pass every filter, with results beside them."""
+    from w2s_core.cli.run_list import RunFilter
     from w2s_core.engine import Store
     from w2s_core.experiment import parse_override
-    from w2s_core.run_list import RunFilter
 
     if as_json and watch:
         raise UserError("--watch shows a table: not with --json")
@@ -69,7 +69,7 @@ def runs(root: Path, /, where: tuple[str, ...], as_json: bool, watch: bool, **ch
 
 def _listed(store: "Store", chosen: "RunFilter", as_json: bool) -> str:
     from w2s_core.cli.inspection import render_runs
-    from w2s_core.run_list import RunFilter, list_runs
+    from w2s_core.cli.run_list import RunFilter, list_runs
 
     if not as_json:
         return render_runs(store, None if chosen == RunFilter() else chosen)

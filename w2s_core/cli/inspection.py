@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from w2s_core.cli.render import counted, fields, seconds, table, when
+from w2s_core.cli.run_list import RunFilter, RunRow, list_runs
 from w2s_core.engine import Garbage, Handle, Planned, Store, forecast, plan
 from w2s_core.engine.gc import TRASH_DAYS
 from w2s_core.engine.spec import is_earlier_format
 from w2s_core.engine.step import topological
 from w2s_core.errors import UserError, one_line
 from w2s_core.recipes.record import outline
-from w2s_core.run_list import RunFilter, RunRow, list_runs
 from w2s_core.step_labels import closest, label_steps
 
 if TYPE_CHECKING:
