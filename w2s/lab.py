@@ -189,23 +189,13 @@ class Lab:
         """
         import pandas as pd
 
-        from analysis.parts.compare import find_compared, overview
-        from analysis.reading.pair import compare_pair
+        from analysis.parts.compare import compare_results, find_compared, overview
 
-        a, b = self[run_a].name, self[run_b].name
-        results = find_compared(self.store, a, b, target, against)
-        pairs = {
-            result.name: compare_pair(
-                self.store,
-                result.key_a,
-                result.key_b,
-                common=common,
-                names=(f"{a}:{result.label_a}", f"{b}:{result.label_b}"),
-            )
-            for result in results
-        }
+        runs = self[run_a].name, self[run_b].name
+        results = find_compared(self.store, *runs, target, against)
+        pairs = compare_results(self.store, results, runs, common=common)
         same = [result.name for result in results if result.same]
-        frame = frame_of(overview(pairs, (a, b), same))
+        frame = frame_of(overview(pairs, runs, same))
         for column in frame.columns.drop("result"):  # words stand where there is nothing to test
             frame[column] = pd.to_numeric(frame[column], errors="coerce")
         frame["one_result"] = frame["result"].isin(same)
@@ -265,13 +255,13 @@ class Run:
         """A row a graded target: target, kind, split, model, role, accuracy, questions, and responses by verdict."""
         import pandas as pd
 
-        from w2s_core.cli.run_list import accuracy_of
+        from w2s_core.cli.run_list import right_share
         from w2s_core.recipes.record import outline
 
         rows = []
         for entry in outline(self.record):
             manifest = self.lab.store.peek(self.targets[entry.label])
-            share = accuracy_of(manifest)
+            share = right_share(manifest)
             if manifest and share is not None:
                 graded = {
                     "target": entry.label,

@@ -227,6 +227,22 @@ def _short(answer: Any) -> str:
     return text if len(text) <= 24 else f"{text[:23]}…"
 
 
+def compare_results(
+    store: Store, results: Sequence[Compared], runs: tuple[str, str], *, common: bool = False
+) -> dict[str, Pair]:
+    """The comparisons of some results by name. Raises UserError as `compare_pair`."""
+    return {
+        result.name: compare_pair(
+            store,
+            result.key_a,
+            result.key_b,
+            common=common,
+            names=(f"{runs[0]}:{result.label_a}", f"{runs[1]}:{result.label_b}"),
+        )
+        for result in results
+    }
+
+
 def compare_runs(
     store: Store,
     runs: tuple[str, str],
@@ -241,16 +257,7 @@ def compare_runs(
         UserError: as `find_compared`; or results on different questions, unless `common`.
     """
     results = find_compared(store, *runs, *targets)
-    pairs = {
-        result.name: compare_pair(
-            store,
-            result.key_a,
-            result.key_b,
-            common=common,
-            names=(f"{runs[0]}:{result.label_a}", f"{runs[1]}:{result.label_b}"),
-        )
-        for result in results
-    }
+    pairs = compare_results(store, results, runs, common=common)
     whole = overview(pairs, runs, [result.name for result in results if result.same])
     whole.notes += accepted_note(
         Results(store).acceptances(key for result in results for key in (result.key_a, result.key_b))

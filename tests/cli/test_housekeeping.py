@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from tests.engine.test_damage import TARGETS, run
 from w2s_core.cli.main import w2s
-from w2s_core.cli.run_list import RunFilter, accuracy_of, list_runs
+from w2s_core.cli.run_list import RunFilter, list_runs, right_share
 from w2s_core.engine import Store, collect
 from w2s_core.errors import UserError
 
@@ -111,7 +111,7 @@ def test_accuracy_is_a_column_and_an_order(store: Store, monkeypatch: pytest.Mon
     ],
 )
 def test_accuracy_by_manifest(manifest: dict[str, Any] | None, share: float | None) -> None:
-    assert accuracy_of(manifest) == share
+    assert right_share(manifest) == share
 
 
 def test_tags_and_note_stay_when_a_run_is_recorded_again(call: Call, store: Store) -> None:

@@ -72,11 +72,16 @@ def test_too_few_pairs_stop_before_the_training_or_warn(
         (tmp_path / name).mkdir()
         write_rows(tmp_path / name / "rows.parquet", [{"id": str(i), **fields} for i in range(2)])
     given = {name: tmp_path / name for name in ("questions", "pairs")}
-    train = partial(prefer.function, None, model=tmp_path, method="dpo", settings={}, seed=0, **given)
+    warned: list[str] = []
+    ctx = Context(
+        "0" * 64, tmp_path, tmp_path / "work", {}, lambda _: None, tmp_path / "kept", warn=warned.append
+    )
+    train = partial(prefer.function, ctx, model=tmp_path, method="dpo", settings={}, seed=0, **given)
     assert train(warn_below={"pairs": 3}) == {"steps": 1, "warning": "2 pairs, minimums.pairs is 3"}
     with pytest.raises(StopBranch, match="2 pairs, minimums.pairs is 3: too little to train on"):
         train(stop_below={"pairs": 3})
     assert train(stop_below={"pairs": 2}) == {"steps": 1}
+    assert warned == ["2 pairs, minimums.pairs is 3"]
 
 
 def test_only_limits_that_stop_are_in_keys() -> None:

@@ -95,7 +95,7 @@ def _rows(store: Store, chosen: RunFilter) -> Iterator[RunRow]:
         for name, content in store.refs.contents():
             yield _row(name, content.head, content.targets, has)
         return
-    share = cache(lambda key: accuracy_of(store.peek(key)))
+    share = cache(lambda key: right_share(store.peek(key)))
     known: dict[str, int] = dict.fromkeys([*chosen.where, *chosen.accuracy], 0)
     for name, record in store.refs.readable():
         targets = record.get("targets")
@@ -168,7 +168,7 @@ def _sort_value(row: RunRow, name: str) -> Any:
     return row.accuracy[name] if name in row.accuracy else getattr(row, name, None)
 
 
-def accuracy_of(manifest: Record | None) -> float | None:
+def right_share(manifest: Record | None) -> float | None:
     """The share of right answers of a graded set, by its manifest; None where it is none, or graded nothing."""
     summary = manifest.get("summary", {}) if manifest else {}
     counts = {verdict: summary.get(verdict, 0) for verdict in VERDICTS}

@@ -63,8 +63,10 @@ def rule_name(key: str) -> str:
     return name
 
 
-def held_to(measured: Mapping[str, float], stop_below: Minimums | None, warn_below: Minimums | None) -> Row:
-    """A warning for the summary where something lies below its minimum, else nothing.
+def held_to(
+    ctx: Context, measured: Mapping[str, float], stop_below: Minimums | None, warn_below: Minimums | None
+) -> Row:
+    """Warn where something lies below its minimum. Returns the warning for the summary, or nothing.
 
     Raises:
         StopBranch: something lies below the minimum at which a branch stops.
@@ -77,6 +79,8 @@ def held_to(measured: Mapping[str, float], stop_below: Minimums | None, warn_bel
     )
     if short and stop_below:
         raise StopBranch(f"{short}: too little to train on")
+    if short:
+        ctx.warn(short)
     return {"warning": short} if short else {}
 
 

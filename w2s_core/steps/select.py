@@ -67,7 +67,7 @@ def agree(
             "nothing to fine-tune on"
         )
     measured = {"agreed": len(kept), "parsed": parsed[True] / max(1, parsed.total())}
-    warning = held_to(measured, stop_below, warn_below)
+    warning = held_to(ctx, measured, stop_below, warn_below)
     write_rows(ctx.out / "rows.parquet", kept)
     return {"questions": len(weak_side), **counts, **warning}
 

@@ -105,7 +105,7 @@ def prefer(
         {"id": row["id"], "question": asked[row["id"]], "chosen": row["chosen"], "rejected": row["rejected"]}
         for row in read_rows(pairs / "rows.parquet")
     ]
-    warning = held_to({"pairs": len(examples)}, stop_below, warn_below)
+    warning = held_to(ctx, {"pairs": len(examples)}, stop_below, warn_below)
     return _train(ctx, model, examples, method, settings, seed) | warning
 
 

@@ -142,8 +142,6 @@ class Attempts:
             self._store.commit(handle, out, summary, started, seconds, record)
         if not context.taken:  # a part of the work tells nothing of how long the whole takes
             remember(self._store, handle, seconds, disk.size(self._store.folder(key)))
-        if warning := (summary or {}).get("warning"):
-            self._warn(handle, str(warning))
         self._emit({"event": "finished", "key": key, "seconds": seconds})
 
     def _warn(self, handle: Handle, message: str) -> None:
