@@ -18,7 +18,7 @@ help: ## List the targets
 
 setup: $(STAMP) ## Make .venv with the pinned versions (the other targets do it too)
 
-# W&B's schema of sweep files comes in a package named like ours, so it lies apart; tests read the schema there.
+# W&B's schema of sweep files comes in a package that asks for numpy < 2, so it lies apart; tests read it there.
 $(STAMP): pyproject.toml constraints.txt
 	@if [ -z "$(PYTHON)" ]; then echo "make: no Python 3.11 found; give one with PYTHON=/path/to/python3.11" >&2; exit 1; fi
 	[ -x $(BIN)/python ] || $(PYTHON) -m venv .venv
@@ -42,7 +42,7 @@ tables: $(STAMP) ## Make every table and figure of the runs in the store (STUDY=
 	$(BIN)/w2s tables $(if $(STUDY),--study $(STUDY)) --out results/$(or $(STUDY),tables)
 
 notebooks: $(STAMP) ## Execute the notebooks into HTML on the runs in the store (STUDY=name for one study's)
-	$(BIN)/python -m analysis.notebooks --out out/notebooks $(if $(STUDY),--study $(STUDY))
+	$(BIN)/python -m w2s_analysis.notebooks --out out/notebooks $(if $(STUDY),--study $(STUDY))
 
 test: export HF_HUB_OFFLINE = 1
 test: export OMP_NUM_THREADS = 1

@@ -27,18 +27,18 @@ from scipy import stats
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from analysis.parts.accuracy import group_recovery  # noqa: E402
-from analysis.parts.levels import level_scores  # noqa: E402
-from analysis.parts.rules import ONE_SEED  # noqa: E402
-from analysis.reading.contrasts import between_groups, difference, precision_gain  # noqa: E402
-from analysis.reading.groups import Group, Member, accuracy_bounds, accuracy_estimate  # noqa: E402
-from analysis.reading.labels import label_quality_over_seeds  # noqa: E402
-from analysis.reading.results import Graded, Pairs, Questions, Results, Vote  # noqa: E402
-from analysis.weak_to_strong import diagnose_measures as measures  # noqa: E402
-from analysis.weak_to_strong.calibration import SHOWN, atoms_of, change_of, interval_of, votes_of  # noqa: E402
-from analysis.weak_to_strong.labels import quality_of_set  # noqa: E402
-from analysis.weak_to_strong.stage_two import side_right  # noqa: E402
-from analysis.weak_to_strong.weak_choice import properties  # noqa: E402
+from w2s_analysis.parts.accuracy import group_recovery  # noqa: E402
+from w2s_analysis.parts.levels import level_scores  # noqa: E402
+from w2s_analysis.parts.rules import ONE_SEED  # noqa: E402
+from w2s_analysis.reading.contrasts import between_groups, difference, precision_gain  # noqa: E402
+from w2s_analysis.reading.groups import Group, Member, accuracy_bounds, accuracy_estimate  # noqa: E402
+from w2s_analysis.reading.labels import label_quality_over_seeds  # noqa: E402
+from w2s_analysis.reading.results import Graded, Pairs, Questions, Results, Vote  # noqa: E402
+from w2s_analysis.weak_to_strong import diagnose_measures as measures  # noqa: E402
+from w2s_analysis.weak_to_strong.calibration import SHOWN, atoms_of, change_of, interval_of, votes_of  # noqa: E402
+from w2s_analysis.weak_to_strong.labels import quality_of_set  # noqa: E402
+from w2s_analysis.weak_to_strong.stage_two import side_right  # noqa: E402
+from w2s_analysis.weak_to_strong.weak_choice import properties  # noqa: E402
 from w2s_core.answers.verdicts import VERDICTS  # noqa: E402
 from w2s_core.recipes.recipe import Outline, Role  # noqa: E402
 from w2s_core.rows import write_rows  # noqa: E402

@@ -96,9 +96,9 @@ def measure(study: Path, root: Path) -> dict[str, Any]:
     """Compute a study with the build that is imported: processor seconds by key, and the files of all targets."""
     import w2s_core.sampling
     import w2s_core.training  # noqa: F401 - loaded here, so that no step pays for it
-    from sweeps.driver import How, Sweep
-    from sweeps.study_file import load_study
     from w2s_core.engine import Store
+    from w2s_sweeps.driver import How, Sweep
+    from w2s_sweeps.study_file import load_study
 
     try:
         from w2s_core.engine.executors.attempt import Attempts

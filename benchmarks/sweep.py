@@ -22,11 +22,11 @@ from pathlib import Path
 
 import yaml
 
-from sweeps.driver import How, Sweep
-from sweeps.optuna_study import OptunaStudy
-from sweeps.study_file import load_study
 from w2s_core.engine import Store, run_graph
 from w2s_core.runs import Machine
+from w2s_sweeps.driver import How, Sweep
+from w2s_sweeps.optuna_study import OptunaStudy
+from w2s_sweeps.study_file import load_study
 
 HERE = Path(__file__).resolve().parent
 STUDY = HERE.parent / "sweeps" / "mini_ablation.yaml"

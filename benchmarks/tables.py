@@ -163,7 +163,7 @@ def measure(folder: Path, out: Path, *, figures: bool) -> dict[str, float]:
 
     CPU seconds too: on a machine that others use, the clock counts their work.
     """
-    from analysis.commands import quicken
+    from w2s_analysis.commands import quicken
 
     quicken()
     started = time.perf_counter()
@@ -176,8 +176,8 @@ def measure(folder: Path, out: Path, *, figures: bool) -> dict[str, float]:
     import pyarrow.parquet  # noqa: F401
     import scipy.special  # noqa: F401
 
-    from analysis.reading.study import make_study, open_frames
-    from analysis.report import report_of, write_report
+    from w2s_analysis.reading.study import make_study, open_frames
+    from w2s_analysis.report import report_of, write_report
     from w2s_core.engine import Store
 
     ready, cpu = time.perf_counter(), time.process_time()

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.study_file import Study
 from tests.tiny import write_experiment
 from w2s_core.errors import UserError
 from w2s_core.experiment import load_experiment
 from w2s_core.strict_yaml import read_yaml, validate
 from w2s_core.tasks import load_task
+from w2s_sweeps.study_file import Study
 
 
 def refusal(path: Path, *overrides: str) -> str:

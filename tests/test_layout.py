@@ -50,7 +50,7 @@ def test_help_loads_nothing_slow() -> None:
 
 
 def sources() -> Iterator[Path]:
-    for room in ("w2s", "w2s_core", "analysis", "sweeps"):
+    for room in ("w2s", "w2s_core", "analysis/w2s_analysis", "sweeps/w2s_sweeps"):
         yield from sorted((ROOT / room).rglob("*.py"))
 
 
@@ -81,7 +81,7 @@ def imports(path: Path) -> Iterator[str]:
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
     """Imports inside functions count: a circle that is hidden there is still one to whoever reads the code."""
-    graph = grimp.build_graph("w2s", "w2s_core", "analysis", "sweeps")
+    graph = grimp.build_graph("w2s", "w2s_core", "w2s_analysis", "w2s_sweeps")
     imported = {name: graph.find_modules_directly_imported_by(name) for name in graph.modules}
     while leaves := {name for name, below in imported.items() if not below & imported.keys()}:
         imported = {name: below for name, below in imported.items() if name not in leaves}
@@ -90,7 +90,7 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
     assert not sorted(imported), "these modules import each other, or stand between two circles"
 
 
-@pytest.mark.parametrize(("room", "most"), [("w2s_core", 15), ("analysis", 6)])
+@pytest.mark.parametrize(("room", "most"), [("w2s_core", 15), ("analysis/w2s_analysis", 6)])
 def test_a_room_has_few_flat_files(room: str, most: int) -> None:
     assert len(list((ROOT / room).glob("*.py"))) <= most
 
@@ -154,7 +154,7 @@ METHOD_WORDS = ("hybrid_ft", "weak_floor", "stage1", "stage2")
 
 def test_only_a_method_and_its_part_of_analysis_name_it() -> None:
     """The harness serves any recipe: what it knows of one by name would be wrong of another."""
-    own = (ROOT / "w2s_core/recipes/weak_to_strong.py", ROOT / "analysis/weak_to_strong")
+    own = (ROOT / "w2s_core/recipes/weak_to_strong.py", ROOT / "analysis/w2s_analysis/weak_to_strong")
     knowing = {
         str(path.relative_to(ROOT))
         for path in sources()
@@ -166,7 +166,7 @@ def test_only_a_method_and_its_part_of_analysis_name_it() -> None:
 
 def test_the_core_names_neither_analysis_nor_sweeps() -> None:
     """Not in strings either: their commands and reports come in by entry points."""
-    naming = re.compile(r"\b(analysis|sweeps)[.:/]\w")
+    naming = re.compile(r"\b(w2s_analysis|w2s_sweeps)[.:/]\w")
     core = (path for path in sources() if path.is_relative_to(ROOT / "w2s_core"))
     allowed = ROOT / "w2s_core/recipes"  # a recipe says which part of analysis reports on it
     assert not [

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from analysis.reading.study import Study
-    from analysis.writing.table import Table
+    from w2s_analysis.reading.study import Study
+    from w2s_analysis.writing.table import Table
     from w2s_core.engine import Executor
     from w2s_core.runs import Graph
 
@@ -140,7 +140,7 @@ class Lab:
         Raises:
             UserError: as `w2s tables`.
         """
-        from analysis.report import report_of
+        from w2s_analysis.report import report_of
 
         chosen = self._study(runs, study)
         report = report_of(chosen)
@@ -157,7 +157,7 @@ class Lab:
         Raises:
             UserError: a part that does not exist, or has nothing to draw.
         """
-        from analysis.report import report_of
+        from w2s_analysis.report import report_of
 
         chosen = self._study(runs, study)
         parts = {known.name: known for known in report_of(chosen).parts}
@@ -189,7 +189,7 @@ class Lab:
         """
         import pandas as pd
 
-        from analysis.parts.compare import compare_results, find_compared, overview
+        from w2s_analysis.parts.compare import compare_results, find_compared, overview
 
         runs = self[run_a].name, self[run_b].name
         results = find_compared(self.store, *runs, target, against)
@@ -202,7 +202,7 @@ class Lab:
         return Comparison(frame, {name: pair.questions for name, pair in pairs.items()})
 
     def _study(self, runs: Sequence[str], study: str | None) -> "Study":
-        from analysis.reading.study import make_study, open_frames
+        from w2s_analysis.reading.study import make_study, open_frames
 
         return make_study(open_frames(self.store, [self[name].name for name in runs], study))
 
@@ -306,6 +306,6 @@ def frame_of(*tables: "Table") -> "pd.DataFrame":
 
     import pandas as pd
 
-    from analysis.writing.table import to_csv
+    from w2s_analysis.writing.table import to_csv
 
     return pd.read_csv(io.StringIO(to_csv(*tables)))

@@ -224,7 +224,7 @@ def import_module(name: str) -> bool:
         UserError: there is none of that name, or it cannot be imported: its own error, with the file and line.
     """
     folder, dotted = _locate(name)
-    # Last, so that a folder of the user's called `analysis` cannot take the place of an installed package.
+    # Last, so that a folder of the user's called `datasets` cannot take the place of an installed package.
     if folder not in sys.path:
         sys.path.append(folder)
     importlib.invalidate_caches()

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from analysis.parts.rules import Finding
-from analysis.reading.frame import load_frames
-from analysis.reading.groups import Group, make_groups
-from analysis.reading.results import read_parquet
 from tests.analysis.synthetic import TinyStore
+from w2s_analysis.parts.rules import Finding
+from w2s_analysis.reading.frame import load_frames
+from w2s_analysis.reading.groups import Group, make_groups
+from w2s_analysis.reading.results import read_parquet
 from w2s_core.statistics import Estimate
 
 N = 400

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from analysis.reading.answers import ALONE, CHANGED, Answers
 from tests.dashboard.stores import add_run
 from tests.dashboard.test_views import html_of, page_of
+from w2s_analysis.reading.answers import ALONE, CHANGED, Answers
 from w2s_core.cli.main import w2s
 from w2s_core.engine import Context, Handle, Store, run_graph, step
 from w2s_core.errors import UserError

@@ -8,14 +8,16 @@ from typing import Any
 
 import pytest
 
-from analysis.parts.accuracy import accuracy_table
-from analysis.parts.compare import compare_runs
-from analysis.parts.levels import level_tables
-from analysis.reading.frame import load_frames, read_grades
-from analysis.reading.groups import PASS_K, accuracy_bounds, make_groups
-from analysis.reading.pair import compare_pair
-from analysis.writing.notes import ONE_SEED
-from analysis.writing.table import (
+from tests.analysis.planted import N, group_of, plant, row
+from tests.analysis.synthetic import TinyStore
+from w2s_analysis.parts.accuracy import accuracy_table
+from w2s_analysis.parts.compare import compare_runs
+from w2s_analysis.parts.levels import level_tables
+from w2s_analysis.reading.frame import load_frames, read_grades
+from w2s_analysis.reading.groups import PASS_K, accuracy_bounds, make_groups
+from w2s_analysis.reading.pair import compare_pair
+from w2s_analysis.writing.notes import ONE_SEED
+from w2s_analysis.writing.table import (
     MARK,
     Cell,
     Table,
@@ -26,8 +28,6 @@ from analysis.writing.table import (
     to_terminal,
     with_bounds,
 )
-from tests.analysis.planted import N, group_of, plant, row
-from tests.analysis.synthetic import TinyStore
 from w2s_core.rows import read_rows, write_rows
 from w2s_core.statistics import Bounds, score
 

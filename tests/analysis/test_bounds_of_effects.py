@@ -6,19 +6,19 @@ from math import inf, isinf
 import numpy as np
 import pytest
 
-from analysis.parts.accuracy import PGR, accuracy_table, group_recovery
-from analysis.parts.rules import Limit
-from analysis.reading.contrasts import between_groups, difference, precision_gain
-from analysis.reading.groups import Group
-from analysis.reading.labels import label_quality_over_seeds
-from analysis.weak_to_strong import diagnose_measures
-from analysis.weak_to_strong.diagnose_measures import chosen_wrong
-from analysis.weak_to_strong.findings import findings
-from analysis.weak_to_strong.findings_page import as_json, findings_table, page
-from analysis.weak_to_strong.selection import label_table
-from analysis.writing.table import MARK, Cell, ratio_interval, to_markdown
 from tests.analysis.planted import N, group_of, plant
 from tests.analysis.synthetic import TinyStore
+from w2s_analysis.parts.accuracy import PGR, accuracy_table, group_recovery
+from w2s_analysis.parts.rules import Limit
+from w2s_analysis.reading.contrasts import between_groups, difference, precision_gain
+from w2s_analysis.reading.groups import Group
+from w2s_analysis.reading.labels import label_quality_over_seeds
+from w2s_analysis.weak_to_strong import diagnose_measures
+from w2s_analysis.weak_to_strong.diagnose_measures import chosen_wrong
+from w2s_analysis.weak_to_strong.findings import findings
+from w2s_analysis.weak_to_strong.findings_page import as_json, findings_table, page
+from w2s_analysis.weak_to_strong.selection import label_table
+from w2s_analysis.writing.table import MARK, Cell, ratio_interval, to_markdown
 from w2s_core.rows import read_rows, write_rows
 from w2s_core.statistics import Bounds, Estimate, Spread, bounded_recovery
 

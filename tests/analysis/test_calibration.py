@@ -9,11 +9,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from analysis.reading.frame import GRADES, load_frames
-from analysis.reading.groups import Group, make_groups
-from analysis.reading.results import read_graded
-from analysis.report import save_report
-from analysis.weak_to_strong.calibration import (
+from tests.analysis.synthetic import TinyStore, add_run, grades, rng_of
+from w2s_analysis.reading.frame import GRADES, load_frames
+from w2s_analysis.reading.groups import Group, make_groups
+from w2s_analysis.reading.results import read_graded
+from w2s_analysis.report import save_report
+from w2s_analysis.weak_to_strong.calibration import (
     TARGETS,
     calibration_tables,
     interval_of,
@@ -21,10 +22,9 @@ from analysis.weak_to_strong.calibration import (
     vote_labels,
     votes_of,
 )
-from analysis.weak_to_strong.calibration_figure import calibration_figure
-from analysis.writing.figures import save_figure
-from analysis.writing.table import Cell, Table
-from tests.analysis.synthetic import TinyStore, add_run, grades, rng_of
+from w2s_analysis.weak_to_strong.calibration_figure import calibration_figure
+from w2s_analysis.writing.figures import save_figure
+from w2s_analysis.writing.table import Cell, Table
 from w2s_core.errors import UserError
 from w2s_core.experiment import load_experiment
 from w2s_core.rows import read_rows, write_rows

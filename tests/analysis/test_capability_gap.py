@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from analysis.reading.frame import load_frames
-from analysis.reading.study import by_companions, make_study
-from analysis.report import write_reports
-from analysis.weak_to_strong.capability_gap import gap_tables
-from analysis.weak_to_strong.weak_models import NOT_RESOLVED
 from tests.analysis.synthetic import TRUTH, TinyStore, add_run
+from w2s_analysis.reading.frame import load_frames
+from w2s_analysis.reading.study import by_companions, make_study
+from w2s_analysis.report import write_reports
+from w2s_analysis.weak_to_strong.capability_gap import gap_tables
+from w2s_analysis.weak_to_strong.weak_models import NOT_RESOLVED
 from w2s_core.errors import UserError
 
 CEILINGS = {"big": 0.95, "small": 0.85, "tiny": 0.30}

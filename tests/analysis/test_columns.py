@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.reading import results as module
-from analysis.reading.columns import NAME
-from analysis.reading.results import Results, read_graded
 from tests.analysis.synthetic import TinyStore, grades, rng_of
 from tests.engine.test_damage import OF_JSON
+from w2s_analysis.reading import results as module
+from w2s_analysis.reading.columns import NAME
+from w2s_analysis.reading.results import Results, read_graded
 from w2s_core.engine import disk, index
 
 SETS = {"first": 1, "second": 1, "samples": 3}

@@ -7,8 +7,8 @@ import pytest
 from click.testing import CliRunner
 from scipy.stats import binomtest
 
-from analysis.parts.compare import find_compared
 from tests.dashboard.stores import add_run, shown_grades, targets_of
+from w2s_analysis.parts.compare import find_compared
 from w2s_core.cli.main import w2s
 from w2s_core.engine import Store
 from w2s_core.errors import UserError

@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 from typing import Any
 
-from analysis.parts.cost import cost_tables
+from w2s_analysis.parts.cost import cost_tables
 
 SPEC = {"step": "sample"}
 MANIFESTS = {

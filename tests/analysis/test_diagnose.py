@@ -14,15 +14,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.parts.rules import Limit, Rule, records, render
-from analysis.weak_to_strong.diagnose import RULES, STAGE_TWO, diagnose
-from analysis.weak_to_strong.diagnose_measures import (
-    halves_of_log,
-    loss_halves,
-)
 from tests.analysis.planted import FALLING, FAULTS, by_signature, known, plant, plant_all
 from tests.analysis.synthetic import TinyStore
 from tests.dashboard.stores import add_run
+from w2s_analysis.parts.rules import Limit, Rule, records, render
+from w2s_analysis.weak_to_strong.diagnose import RULES, STAGE_TWO, diagnose
+from w2s_analysis.weak_to_strong.diagnose_measures import (
+    halves_of_log,
+    loss_halves,
+)
 from w2s_core.engine import Store
 from w2s_core.statistics import Estimate, Spread
 

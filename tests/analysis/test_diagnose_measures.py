@@ -6,16 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.weak_to_strong import diagnose_measures as measures
-from analysis.weak_to_strong.diagnose import diagnose
-from analysis.weak_to_strong.diagnose_measures import (
+from tests.analysis.planted import FAULTS, by_signature, group_of, known, plant_all, raw, row
+from tests.analysis.synthetic import TinyStore
+from w2s_analysis.weak_to_strong import diagnose_measures as measures
+from w2s_analysis.weak_to_strong.diagnose import diagnose
+from w2s_analysis.weak_to_strong.diagnose_measures import (
     halves_of,
     hard_over_easy,
     kept_and_dropped,
     purity_gap,
 )
-from tests.analysis.planted import FAULTS, by_signature, group_of, known, plant_all, raw, row
-from tests.analysis.synthetic import TinyStore
 
 
 @pytest.fixture(scope="module")

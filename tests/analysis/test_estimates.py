@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
-from analysis.reading.labels import ratio_estimate
-from analysis.weak_to_strong.weak_choice import spearman
+from w2s_analysis.reading.labels import ratio_estimate
+from w2s_analysis.weak_to_strong.weak_choice import spearman
 from w2s_core.statistics import score
 
 shapes = st.tuples(st.integers(1, 4), st.integers(2, 30), st.integers(0, 10**6))

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.parts.rules import Finding, Limit
-from analysis.reading.contrasts import difference, precision_gain
-from analysis.reading.frame import GRADES, load_frames
-from analysis.reading.groups import Group, make_groups
-from analysis.weak_to_strong.findings import RULES, control_contrasts, findings, hardest_levels
-from analysis.weak_to_strong.findings_page import save_findings
 from tests.analysis.synthetic import SETS, TRUTH, TinyStore, add_run
 from tests.oracle_evaluation import accuracy
+from w2s_analysis.parts.rules import Finding, Limit
+from w2s_analysis.reading.contrasts import difference, precision_gain
+from w2s_analysis.reading.frame import GRADES, load_frames
+from w2s_analysis.reading.groups import Group, make_groups
+from w2s_analysis.weak_to_strong.findings import RULES, control_contrasts, findings, hardest_levels
+from w2s_analysis.weak_to_strong.findings_page import save_findings
 from w2s_core.errors import UserError
 from w2s_core.rows import read_rows
 from w2s_core.statistics import Estimate, Spread

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.reading.frame import GRADES, load_frames, read_grades
-from analysis.reading.groups import make_groups
 from tests.analysis.synthetic import TRUTH, TinyStore, add_run
 from tests.oracle_evaluation import accuracy, counts, mean_pass_at_k
+from w2s_analysis.reading.frame import GRADES, load_frames, read_grades
+from w2s_analysis.reading.groups import make_groups
 from w2s_core.errors import UserError
 from w2s_core.rows import read_rows, write_rows
 
@@ -131,7 +131,7 @@ def test_bad_names_and_bad_files_are_one_line(store: TinyStore) -> None:
 
 
 def test_a_result_shared_by_runs_is_read_once(store: TinyStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    import analysis.reading.results as module
+    import w2s_analysis.reading.results as module
 
     add_run(store, "a", seed=0)
     add_run(store, "b", seed=1)

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from analysis.reading.frame import load_frames
-from analysis.reading.groups import MAX_SUBJECTS, make_groups
-from analysis.reading.study import by_companions, make_study
 from tests.analysis.synthetic import TinyStore, add_run
 from tests.tiny import write_experiment
+from w2s_analysis.reading.frame import load_frames
+from w2s_analysis.reading.groups import MAX_SUBJECTS, make_groups
+from w2s_analysis.reading.study import by_companions, make_study
 from w2s_core.experiment import load_experiment
 
 

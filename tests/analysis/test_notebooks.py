@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from analysis.notebook import part_named
-from analysis.notebooks import notebooks, run_notebook
-from analysis.reading.frame import load_frames
-from analysis.reading.study import make_study
 from benchmarks.tables import make_store
 from tests.analysis.synthetic import TinyStore
+from w2s_analysis.notebook import part_named
+from w2s_analysis.notebooks import notebooks, run_notebook
+from w2s_analysis.reading.frame import load_frames
+from w2s_analysis.reading.study import make_study
 from w2s_core.errors import UserError
 
 NAMES = ("calibration", "sweeps", "tables")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from analysis.writing.notes import smallest_change, smallest_note, to_compute
+from w2s_analysis.writing.notes import smallest_change, smallest_note, to_compute
 from w2s_core.statistics import score
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from analysis.reading.pair import SIDES, compare_pair
 from tests.dashboard.stores import compute, shown_grades
+from w2s_analysis.reading.pair import SIDES, compare_pair
 from w2s_core.engine import Handle, Store
 from w2s_core.errors import UserError
 from w2s_core.rows import read_rows

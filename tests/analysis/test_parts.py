@@ -7,21 +7,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis.parts.levels import hardest_answer, level_tables
-from analysis.reading.frame import GRADES, load_frames
-from analysis.reading.groups import Group, make_groups
-from analysis.reading.study import Study, make_study
-from analysis.weak_to_strong.labels import quality_of_set
-from analysis.weak_to_strong.report import PARTS
-from analysis.weak_to_strong.selection import selection_tables
-from analysis.weak_to_strong.stage_two import stage_two_tables
-from analysis.weak_to_strong.thresholds import series_of, threshold_tables
-from analysis.weak_to_strong.weak_choice import choice_figure, error_overlap, weak_choice_tables
-from analysis.weak_to_strong.weak_models import weak_model_tables
-from analysis.writing.figures import label_lines, new_figure
-from analysis.writing.table import Cell, Table
 from tests.analysis.synthetic import SETS, TRUTH, TinyStore, add_run
 from tests.oracle_evaluation import accuracy, by_level
+from w2s_analysis.parts.levels import hardest_answer, level_tables
+from w2s_analysis.reading.frame import GRADES, load_frames
+from w2s_analysis.reading.groups import Group, make_groups
+from w2s_analysis.reading.study import Study, make_study
+from w2s_analysis.weak_to_strong.labels import quality_of_set
+from w2s_analysis.weak_to_strong.report import PARTS
+from w2s_analysis.weak_to_strong.selection import selection_tables
+from w2s_analysis.weak_to_strong.stage_two import stage_two_tables
+from w2s_analysis.weak_to_strong.thresholds import series_of, threshold_tables
+from w2s_analysis.weak_to_strong.weak_choice import choice_figure, error_overlap, weak_choice_tables
+from w2s_analysis.weak_to_strong.weak_models import weak_model_tables
+from w2s_analysis.writing.figures import label_lines, new_figure
+from w2s_analysis.writing.table import Cell, Table
 from w2s_core.rows import read_rows, write_rows
 from w2s_core.statistics import Estimate, Spread
 

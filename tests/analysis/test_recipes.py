@@ -9,18 +9,18 @@ from typing import Any
 
 import pytest
 
-from analysis.parts.compare import compare_runs, find_compared
-from analysis.parts.general import GENERAL
-from analysis.parts.part import Part, Report, each_setting
-from analysis.reading.frame import load_frames
-from analysis.reading.groups import Group, make_groups
-from analysis.reading.recipes import _look_up
-from analysis.reading.study import make_study, open_frames
-from analysis.report import render_run, save_report, write_reports
-from analysis.writing.notes import missing_notes
-from analysis.writing.table import Cell, Table
 from tests.analysis.synthetic import TinyStore, add_run, grades, rng_of
 from tests.dashboard import stores
+from w2s_analysis.parts.compare import compare_runs, find_compared
+from w2s_analysis.parts.general import GENERAL
+from w2s_analysis.parts.part import Part, Report, each_setting
+from w2s_analysis.reading.frame import load_frames
+from w2s_analysis.reading.groups import Group, make_groups
+from w2s_analysis.reading.recipes import _look_up
+from w2s_analysis.reading.study import make_study, open_frames
+from w2s_analysis.report import render_run, save_report, write_reports
+from w2s_analysis.writing.notes import missing_notes
+from w2s_analysis.writing.table import Cell, Table
 from w2s_core.engine import Store, accepted
 from w2s_core.engine.accepted import Acceptance
 from w2s_core.errors import UserError
@@ -280,8 +280,8 @@ def test_two_models_of_one_title_are_told_apart_by_their_names(store: TinyStore,
     ("place", "message"),
     [
         ("no_such_module:REPORT", "ModuleNotFoundError: No module named 'no_such_module'"),
-        ("analysis.parts.general:ACCURACY", r"is no analysis\.parts\.part\.Report"),
-        ("analysis.parts.general:NONE", r"is no analysis\.parts\.part\.Report"),
+        ("w2s_analysis.parts.general:ACCURACY", r"is no w2s_analysis\.parts\.part\.Report"),
+        ("w2s_analysis.parts.general:NONE", r"is no w2s_analysis\.parts\.part\.Report"),
     ],
 )
 def test_a_report_that_cannot_be_had_is_one_line(
@@ -309,7 +309,7 @@ def test_a_report_of_its_own_adds_its_parts_and_columns(
 
 def test_no_general_part_of_analysis_knows_a_recipe() -> None:
     words = ("hybrid_ft", "weak_floor", "stage1", "stage2", "dpo", "m_plus", "weak_sft")
-    own = ROOT / "analysis" / "weak_to_strong"
+    own = ROOT / "analysis" / "w2s_analysis" / "weak_to_strong"
     for path in (ROOT / "analysis").rglob("*.py"):
         if own not in path.parents and path.parent.name != "dashboard":
             assert not [word for word in words if word in path.read_text().lower()], path

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from analysis.reading.frame import load_frames
-from analysis.reading.groups import Group, make_groups
-from analysis.weak_to_strong.selection import label_table
-from analysis.weak_to_strong.stage_two import pair_table
-from analysis.writing.table import Cell, Table
 from tests.analysis.synthetic import TinyStore
+from w2s_analysis.reading.frame import load_frames
+from w2s_analysis.reading.groups import Group, make_groups
+from w2s_analysis.weak_to_strong.selection import label_table
+from w2s_analysis.weak_to_strong.stage_two import pair_table
+from w2s_analysis.writing.table import Cell, Table
 from w2s_core.answers.extract import extract
 from w2s_core.answers.grading import Grader
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from analysis.reading.frame import load_frames
-from analysis.reading.groups import make_groups
-from analysis.report import render_run, save_report
-from analysis.weak_to_strong.stage_one import stage_one_figure
-from analysis.writing.figures import LOOKS, save_figure
 from tests.analysis.synthetic import TinyStore, add_run
+from w2s_analysis.reading.frame import load_frames
+from w2s_analysis.reading.groups import make_groups
+from w2s_analysis.report import render_run, save_report
+from w2s_analysis.weak_to_strong.stage_one import stage_one_figure
+from w2s_analysis.writing.figures import LOOKS, save_figure
 from w2s_core.errors import UserError
 
 

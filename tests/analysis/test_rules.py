@@ -5,8 +5,8 @@ from math import nan
 
 import pytest
 
-from analysis.parts.rules import Claim, Limit, Measured, Rule, judge, measure, records, render
-from analysis.writing.notes import ONE_SEED
+from w2s_analysis.parts.rules import Claim, Limit, Measured, Rule, judge, measure, records, render
+from w2s_analysis.writing.notes import ONE_SEED
 from w2s_core.statistics import Estimate, Spread
 
 GAINS = {"rejection": 0.04, "majority": 0.05, "neither": 0.0}

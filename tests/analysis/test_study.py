@@ -2,11 +2,11 @@
 
 import pytest
 
-from analysis.parts.settings import settings_tables
-from analysis.reading.frame import load_frames
-from analysis.reading.groups import make_groups
-from analysis.reading.study import SHOWN_GROUPS, make_study, open_frames
 from tests.analysis.synthetic import TRUTH, TinyStore, add_run
+from w2s_analysis.parts.settings import settings_tables
+from w2s_analysis.reading.frame import load_frames
+from w2s_analysis.reading.groups import make_groups
+from w2s_analysis.reading.study import SHOWN_GROUPS, make_study, open_frames
 from w2s_core.errors import UserError
 
 

@@ -11,14 +11,16 @@ from typing import Any
 import pytest
 from markdown_it import MarkdownIt
 
-from analysis.reading.frame import GRADES, load_frames
-from analysis.reading.results import read_graded
-from analysis.reading.study import make_study
-from analysis.reading.titles import merge, outline_of
-from analysis.reading.typed import written
-from analysis.weak_to_strong.published import published_figure
-from analysis.weak_to_strong.report import REPORT
-from analysis.writing.table import (
+from tests.analysis.synthetic import TRUTH, TinyStore, add_run
+from tests.oracle_evaluation import accuracy, by_level, label_quality, mean_pass_at_k
+from w2s_analysis.reading.frame import GRADES, load_frames
+from w2s_analysis.reading.results import read_graded
+from w2s_analysis.reading.study import make_study
+from w2s_analysis.reading.titles import merge, outline_of
+from w2s_analysis.reading.typed import written
+from w2s_analysis.weak_to_strong.published import published_figure
+from w2s_analysis.weak_to_strong.report import REPORT
+from w2s_analysis.writing.table import (
     Cell,
     Table,
     count,
@@ -29,8 +31,6 @@ from analysis.writing.table import (
     to_markdown,
     to_terminal,
 )
-from tests.analysis.synthetic import TRUTH, TinyStore, add_run
-from tests.oracle_evaluation import accuracy, by_level, label_quality, mean_pass_at_k
 from w2s_core.errors import UserError
 from w2s_core.recipes.recipe import Outline
 from w2s_core.rows import read_rows, write_rows

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from analysis.commands import tables
 from benchmarks.tables import STUDY, make_store
+from w2s_analysis.commands import tables
 from w2s_core.engine import Store
 from w2s_core.errors import UserError
 

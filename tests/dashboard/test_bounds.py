@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from analysis.dashboard.catalogue import Catalogue
-from analysis.dashboard.frame import OPEN, runs_frame
-from analysis.dashboard.measures import measure
-from analysis.dashboard.pair_view import PairView
-from analysis.dashboard.runs_view import RunsView
-from analysis.reading.pair import compare_pair
 from tests.analysis.synthetic import TinyStore
 from tests.dashboard.stores import add_run
+from w2s_analysis.dashboard.catalogue import Catalogue
+from w2s_analysis.dashboard.frame import OPEN, runs_frame
+from w2s_analysis.dashboard.measures import measure
+from w2s_analysis.dashboard.pair_view import PairView
+from w2s_analysis.dashboard.runs_view import RunsView
+from w2s_analysis.reading.pair import compare_pair
 from w2s_core.engine import Store
 from w2s_core.rows import read_rows, write_rows
 
@@ -56,7 +56,7 @@ def test_the_runs_table_marks_the_value_and_says_the_bounds_on_hovering(catalogu
 
 
 def test_a_column_whose_name_holds_a_word_of_the_template_stays_whole() -> None:
-    from analysis.dashboard.runs_view import _value_template
+    from w2s_analysis.dashboard.runs_view import _value_template
 
     template = _value_template("accuracy/test/LOW HIGH OPEN")
     for end in ("low", "high", "open"):
@@ -94,8 +94,8 @@ def test_undecided_responses_are_counted_and_where_all_were_graded_there_are_no_
 
 
 def test_a_level_whose_difference_is_left_open_is_marked_with_one_footnote() -> None:
-    from analysis.dashboard.pair_view import _by_level
-    from analysis.reading.pair import SIDES, Pair, Part
+    from w2s_analysis.dashboard.pair_view import _by_level
+    from w2s_analysis.reading.pair import SIDES, Pair, Part
     from w2s_core.statistics import Bounds, Estimate, Spread
 
     def part(level: int, bounds: Bounds | None) -> Part:

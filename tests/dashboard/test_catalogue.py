@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from analysis.dashboard.catalogue import Catalogue, studies_of
 from tests.dashboard.stores import add_foreign_run, add_run, compute, targets_of
+from w2s_analysis.dashboard.catalogue import Catalogue, studies_of
 from w2s_core.engine import Store
 from w2s_core.rows import read_rows
 
@@ -57,7 +57,7 @@ def test_a_run_that_is_being_computed_fills_up(store: Store) -> None:
 
 
 def test_runs_come_change_and_go_without_a_restart(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("analysis.dashboard.catalogue.LOOK_EVERY_S", 0.05)
+    monkeypatch.setattr("w2s_analysis.dashboard.catalogue.LOOK_EVERY_S", 0.05)
     add_run(store, "one")
     catalogue = Catalogue(store)
     catalogue.start()
@@ -146,7 +146,7 @@ def test_a_damaged_result_is_said_and_read_again_once_it_is_remade(store: Store)
 def test_each_result_is_read_once_in_the_life_of_a_store(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from analysis.dashboard import catalogue as module
+    from w2s_analysis.dashboard import catalogue as module
 
     shared = targets_of("one")
     add_run(store, "one", targets=shared)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.dashboard.columns import Metric, colours, default_columns, in_order, metrics_of
 from tests.dashboard.stores import FOREIGN_OUTLINE
+from w2s_analysis.dashboard.columns import Metric, colours, default_columns, in_order, metrics_of
 from w2s_core.plugins import RECIPES
 from w2s_core.recipes.recipe import Outline
 

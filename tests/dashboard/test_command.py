@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from analysis.dashboard.ports import choose_ports
-from analysis.dashboard.serve import make_plan
 from tests.dashboard.stores import add_run
+from w2s_analysis.dashboard.ports import choose_ports
+from w2s_analysis.dashboard.serve import make_plan
 from w2s_core.engine import Store
 from w2s_core.errors import UserError
 
@@ -99,7 +99,7 @@ def test_studies_are_found_in_optunas_database(shown_store: Store, tmp_path: Pat
 def started(store: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, str]]]:
     """The command in a process of its own, and its addresses by name, once it serves."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "analysis.dashboard", *options],
+        [sys.executable, "-m", "w2s_analysis.dashboard", *options],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env={**os.environ, "W2S_STORE": str(store)},
     )  # fmt: skip
@@ -219,7 +219,7 @@ def test_a_port_in_use_is_one_line(store: Store) -> None:
     add_run(store, "one")
     with listener() as taken:
         ended = subprocess.run(
-            [sys.executable, "-m", "analysis.dashboard", "--port", str(taken)],
+            [sys.executable, "-m", "w2s_analysis.dashboard", "--port", str(taken)],
             capture_output=True, text=True, timeout=START_S, check=False,
             env={**os.environ, "W2S_STORE": str(store.root)},
         )  # fmt: skip
@@ -259,7 +259,7 @@ def test_a_storage_that_a_dashboard_cannot_read_is_one_line(store: Store) -> Non
     add_run(store, "one")
     (store.root / "studies.db").write_text("no database at all, though it is long enough to have a header")
     ended = subprocess.run(
-        [sys.executable, "-m", "analysis.dashboard"],
+        [sys.executable, "-m", "w2s_analysis.dashboard"],
         capture_output=True, text=True, timeout=START_S, check=False,
         env={**os.environ, "W2S_STORE": str(store.root)},
     )  # fmt: skip

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.dashboard.catalogue import Catalogue, Snapshot
-from analysis.dashboard.frame import (
+from tests.dashboard.stores import FOREIGN, add_foreign_run, add_run
+from w2s_analysis.dashboard.catalogue import Catalogue, Snapshot
+from w2s_analysis.dashboard.frame import (
     all_fields,
     default_fields,
     differing,
@@ -16,8 +17,7 @@ from analysis.dashboard.frame import (
     runs_frame,
     settings,
 )
-from analysis.dashboard.run import Run, read_run
-from tests.dashboard.stores import FOREIGN, add_foreign_run, add_run
+from w2s_analysis.dashboard.run import Run, read_run
 from w2s_core.engine import Store
 
 DPO = "accuracy/test/M_plus + DPO"

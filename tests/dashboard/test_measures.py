@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.dashboard import measures
-from analysis.dashboard.measures import MeasureCache, Measures, measure
-from analysis.reading.pair import cluster_labels
 from tests.analysis.synthetic import TinyStore
 from tests.dashboard.stores import add_run, targets_of
+from w2s_analysis.dashboard import measures
+from w2s_analysis.dashboard.measures import MeasureCache, Measures, measure
+from w2s_analysis.reading.pair import cluster_labels
 from w2s_core.engine import Store
 from w2s_core.errors import UserError
 from w2s_core.rows import read_rows, write_rows
@@ -121,8 +121,8 @@ def test_a_file_that_is_no_database_is_said_and_left_alone(tmp_path: Path) -> No
 
 
 def test_measures_are_those_of_the_tables(store: Store) -> None:
-    from analysis.reading.frame import load_frames
-    from analysis.reading.groups import make_groups
+    from w2s_analysis.reading.frame import load_frames
+    from w2s_analysis.reading.groups import make_groups
     from w2s_core.statistics import score
 
     add_run(store, "one", targets=targets_of("one"))

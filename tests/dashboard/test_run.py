@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 
-from analysis.dashboard.run import Run, read_run
 from tests.dashboard.stores import (
     FOREIGN_OUTLINE,
     foreign_record_of,
@@ -13,6 +12,7 @@ from tests.dashboard.stores import (
     record_of,
     targets_of,
 )
+from w2s_analysis.dashboard.run import Run, read_run
 from w2s_core.errors import UserError
 
 

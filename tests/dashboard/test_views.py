@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from analysis.dashboard.catalogue import Catalogue
-from analysis.dashboard.links import Links, Shared
-from analysis.dashboard.page import Page
 from tests.dashboard.stores import add_foreign_run, add_run
+from w2s_analysis.dashboard.catalogue import Catalogue
+from w2s_analysis.dashboard.links import Links, Shared
+from w2s_analysis.dashboard.page import Page
 from w2s_core.engine import Store
 from w2s_core.rows import write_json
 

@@ -4,8 +4,8 @@ from typing import get_args
 
 import pytest
 
-from analysis.parts.part import load_report
 from tests.recipes.placeholders import experiment, given, targets_of
+from w2s_analysis.parts.part import load_report
 from w2s_core.errors import UserError
 from w2s_core.plugins import RECIPES
 from w2s_core.recipes.recipe import ROLES, Answerer, Outline, Role, Targets, answer, outline_entry

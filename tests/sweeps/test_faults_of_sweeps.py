@@ -9,17 +9,17 @@ from typing import Any
 import optuna
 import pytest
 
-from sweeps import driver
-from sweeps.cells import CellPlanner
-from sweeps.driver import How, Sweep
-from sweeps.storage import default_url, open_storage
-from sweeps.study_file import LoadedStudy, load_study
 from tests.engine.harness import STRIKES, Fault, in_child, results
 from tests.sweeps.conftest import Writer
 from w2s_core import steps
 from w2s_core.engine import Context, Store
 from w2s_core.engine.step import StepDefinition
 from w2s_core.errors import UserError
+from w2s_sweeps import driver
+from w2s_sweeps.cells import CellPlanner
+from w2s_sweeps.driver import How, Sweep
+from w2s_sweeps.storage import default_url, open_storage
+from w2s_sweeps.study_file import LoadedStudy, load_study
 
 pytestmark = pytest.mark.slow
 PARTS = 10  # of a loop that would take too long for one test

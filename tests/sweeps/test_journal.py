@@ -10,17 +10,17 @@ from typing import Any
 import optuna
 import pytest
 
-from sweeps import journal, storage
-from sweeps.cells import CellPlanner
-from sweeps.definition import define
-from sweeps.journal import journal_of, rebuild, refuse_lost
-from sweeps.optuna_study import OptunaStudy, Result, Slot
-from sweeps.storage import known_studies, open_storage
-from sweeps.study_file import load_study
 from tests.sweeps.conftest import Writer
 from w2s_core.engine import Store
 from w2s_core.engine.session import Session
 from w2s_core.errors import UserError
+from w2s_sweeps import journal, storage
+from w2s_sweeps.cells import CellPlanner
+from w2s_sweeps.definition import define
+from w2s_sweeps.journal import journal_of, rebuild, refuse_lost
+from w2s_sweeps.optuna_study import OptunaStudy, Result, Slot
+from w2s_sweeps.storage import known_studies, open_storage
+from w2s_sweeps.study_file import load_study
 
 RANGES = {
     "stage2.keep": {"low": 0.1, "high": 0.9},

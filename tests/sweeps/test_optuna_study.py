@@ -14,14 +14,14 @@ import pytest
 import sqlalchemy
 from sqlalchemy.pool import NullPool
 
-from sweeps import storage
-from sweeps.cells import CellPlanner
-from sweeps.definition import define
-from sweeps.optuna_study import OptunaStudy, Result, Slot
-from sweeps.storage import finish_copy, open_storage
-from sweeps.study_file import load_study
 from tests.sweeps.conftest import Writer
 from w2s_core.errors import UserError
+from w2s_sweeps import storage
+from w2s_sweeps.cells import CellPlanner
+from w2s_sweeps.definition import define
+from w2s_sweeps.optuna_study import OptunaStudy, Result, Slot
+from w2s_sweeps.storage import finish_copy, open_storage
+from w2s_sweeps.study_file import load_study
 
 Open = Callable[[], OptunaStudy]
 RANGES = {

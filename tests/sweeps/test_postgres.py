@@ -15,10 +15,10 @@ from pathlib import Path
 import optuna
 import pytest
 
-from sweeps.storage import open_storage
 from tests.sweeps.test_sweep import command, computed, study_file, w2s
 from tests.tiny import REPOSITORY, write_experiment, write_plain
 from w2s_core.engine import Store
+from w2s_sweeps.storage import open_storage
 
 pytestmark = pytest.mark.postgres
 PASSWORD = "not-to-be-shown"

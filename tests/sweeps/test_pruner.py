@@ -12,15 +12,15 @@ from typing import Any
 
 import pytest
 
-from sweeps import driver, progress
-from sweeps.driver import How, Sweep
-from sweeps.space import Cell
-from sweeps.study_file import load_study
 from tests.sweeps.conftest import Writer
 from w2s_core.engine import Handle, Outcome, Store
 from w2s_core.engine.canonical import digest
 from w2s_core.errors import UserError
 from w2s_core.plugins import RECIPES
+from w2s_sweeps import driver, progress
+from w2s_sweeps.driver import How, Sweep
+from w2s_sweeps.space import Cell
+from w2s_sweeps.study_file import load_study
 
 RATES = [round(0.001 * number, 3) for number in range(1, 13)]
 GRID = {"space": {"sft.learning_rate": RATES}, "sampler": {"name": "grid", "batch": 4}}

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from sweeps.cells import CellPlanner, target_of
-from sweeps.definition import check, define
-from sweeps.space import Cell, Space
-from sweeps.study_file import Objective, Study, load_study
 from tests.sweeps.conftest import Writer
 from tests.tiny import BASES, REPOSITORY
 from w2s_core.errors import UserError
+from w2s_sweeps.cells import CellPlanner, target_of
+from w2s_sweeps.definition import check, define
+from w2s_sweeps.space import Cell, Space
+from w2s_sweeps.study_file import Objective, Study, load_study
 
 MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"sapce": {}}, r"unknown field 'sapce'; did you mean 'space'"),

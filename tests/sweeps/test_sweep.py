@@ -15,17 +15,17 @@ from typing import Any
 import optuna
 import pytest
 
-from sweeps import commands
-from sweeps.cells import CellPlanner, values_of
-from sweeps.driver import How, Sweep
-from sweeps.storage import default_url, has_study, open_storage
-from sweeps.study_file import COSTS, Objective, load_study
 from tests.sweeps.conftest import Writer
 from tests.tiny import REPOSITORY, write_experiment
 from w2s_core.cli.options import TrackerChoice
 from w2s_core.engine import Store
 from w2s_core.errors import UserError
 from w2s_core.tracking import trackers
+from w2s_sweeps import commands
+from w2s_sweeps.cells import CellPlanner, values_of
+from w2s_sweeps.driver import How, Sweep
+from w2s_sweeps.storage import default_url, has_study, open_storage
+from w2s_sweeps.study_file import COSTS, Objective, load_study
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -363,7 +363,7 @@ def test_pruned_cells_are_not_computed_further(
         questions.append((rate, sorted(intermediate)))
         return bool(rate < 1e-6)
 
-    monkeypatch.setattr("sweeps.optuna_study.OptunaStudy.prunes", prunes)
+    monkeypatch.setattr("w2s_sweeps.optuna_study.OptunaStudy.prunes", prunes)
     path = write_study(
         experiment={"stage1": {"iterations": 2}},
         space={"sft.learning_rate": [3e-3, 1e-9], "stage2.methods": [["dpo"]]},

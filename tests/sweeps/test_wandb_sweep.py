@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 import yaml
 
-from sweeps.cells import CellPlanner
-from sweeps.study_file import load_study
-from sweeps.wandb_sweep import read_cell, sweep_config
 from tests.sweeps.conftest import Writer
 from tests.sweeps.test_sweep import trials, w2s
 from tests.tiny import REPOSITORY
 from w2s_core.errors import UserError
 from w2s_core.plugins import import_module
+from w2s_sweeps.cells import CellPlanner
+from w2s_sweeps.study_file import load_study
+from w2s_sweeps.wandb_sweep import read_cell, sweep_config
 
 SCHEMA = REPOSITORY / ".venv" / "wandb-schema" / "sweeps" / "config" / "schema.json"
 RANGES = {

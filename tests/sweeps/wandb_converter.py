@@ -1,7 +1,7 @@
 """W&B's own reading of a sweep file: the values that its server can draw of each parameter. Run as a script.
 
-Its package is called `sweeps` as ours is, so it works in a process of its own. stdin: the sweep file's parameters as
-JSON; stdout: {field: values}, as W&B writes them into a run's config.
+Its package `sweeps` lies apart from the environment and is on the path of this process alone. stdin: the sweep
+file's parameters as JSON; stdout: {field: values}, as W&B writes them into a run's config.
 """
 
 import json

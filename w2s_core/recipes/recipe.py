@@ -244,7 +244,7 @@ class Recipe(Generic[C]):
         rungs: names of models, in order, after whose grade a pruner may give a trial up.
         outputs: fields that decide which targets there are and nothing of what they hold: runs that differ in these
             alone are one experiment.
-        report: "module:attribute" of the `analysis` parts that the method adds to a report; "" for none.
+        report: "module:attribute" of the `w2s_analysis` parts that the method adds to a report; "" for none.
         old_outline: the targets of records that were written before records kept them, from their labels.
     """
 

@@ -317,6 +317,6 @@ RECIPE = Recipe(
     final=_final,
     rungs=lambda x: [f"hybrid_ft_{i}" for i in range(1, x.stage1.iterations + 1)],
     outputs=("controls", "stage2.methods"),
-    report="analysis.weak_to_strong.report:REPORT",
+    report="w2s_analysis.weak_to_strong.report:REPORT",
     old_outline=_old_outline,
 )
