@@ -59,6 +59,28 @@ def test_local_data_take_the_place_of_the_hubs(config: Path, tmp_path: Path) -> 
         load_experiment(config, data=Path("nowhere"))
 
 
+@pytest.mark.parametrize("written", ["questions", "./questions", "sub/../questions"])
+def test_data_in_the_file_are_relative_to_it_and_in_an_override_to_where_one_stands(
+    config: Path, written: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config.write_text(
+        GOOD.replace("  name: mini\n", f"  name: jsonl\n  options: {{data: {written}, answer: number}}\n")
+    )
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    in_file, here = str(tmp_path / "questions"), str(tmp_path / "elsewhere" / "mine")
+    assert load_experiment(config).task.options["data"] == in_file
+    for other in ("task.options.answer=text", "seed=1"):
+        assert load_experiment(config, (other,)).task.options["data"] == in_file
+    for override in (
+        "task.options.data=mine",
+        "task.options={data: mine, answer: number}",
+        "task={name: jsonl, options: {data: mine, answer: number}}",
+        f"task.options.data={here}",
+    ):
+        assert load_experiment(config, (override,)).task.options["data"] == here
+
+
 def test_override_is_typed_and_changes_the_digest(config: Path) -> None:
     plain = load_experiment(config)
     changed = load_experiment(config, ("stage1.iterations=1", "stage2.methods=[orpo]"))

@@ -202,12 +202,22 @@ class Experiment(Section):
         return f"{self.name}-{self.digest}"
 
 
+DATA = "task.options.data"
+"""The one path of an experiment that is no base model."""
+
+
+def sets(field: str, path: str) -> bool:
+    """Whether giving `field` a value gives one to the field `path`: it is that field, or a section around it."""
+    return f"{path}.".startswith(f"{field}.")
+
+
 def load_experiment(path: Path, overrides: tuple[str, ...] = (), data: Path | None = None) -> Experiment:
     """Read an experiment and apply `key=value` overrides (dotted keys, YAML values).
 
     `data` is a folder of local JSONL that takes the place of the task's hub data set.
 
-    Model folders are made absolute: those in the file are relative to it, those in overrides to where one stands.
+    Paths (base models, and the option `data` of a task) are made absolute: those in the file are relative to it, those
+    in overrides to where one stands.
 
     Raises:
         UserError: the file cannot be read, or a field is unknown, missing, or of the wrong type or range.
@@ -217,7 +227,8 @@ def load_experiment(path: Path, overrides: tuple[str, ...] = (), data: Path | No
     for override in overrides:
         place = _override(tree, override)
         lines[place] = 0
-        folders[str(place[0])] = Path.cwd()
+        field = ".".join(map(str, place))
+        folders |= {name: Path.cwd() for name in (field, DATA) if sets(field, name)}
     if data is not None:
         _use_local_data(tree, data)
     return build_experiment(tree, path, lines, folders)
@@ -235,8 +246,8 @@ def _use_local_data(tree: dict[str, Any], data: Path) -> None:
 def build_experiment(
     tree: dict[str, Any], path: Path, lines: Lines, folders: Mapping[str, Path]
 ) -> Experiment:
-    """An experiment from plain data, as the recipe that it names has it; `folders` tells what the folder of each
-    base model is relative to, by field.
+    """An experiment from plain data, as the recipe that it names has it; `folders` tells what the path of each
+    base model, and of the task's data, is relative to, by field.
 
     Raises:
         UserError: as `load_experiment`, or a setting of sampling that its engine cannot take.
@@ -249,9 +260,10 @@ def build_experiment(
         if name not in recipe.models:
             where = field_position(path, lines, ("prompts", name))
             raise UserError(f"{where} names no base model of the recipe: {', '.join(recipe.models)}")
-    _check_task(experiment.task, path, lines)
+    task = locate_data(experiment.task, folders[DATA])
+    _check_task(task, path, lines)
     located = {name: locate_model(getattr(experiment, name), folders[name]) for name in recipe.models}
-    return experiment.model_copy(update=located)
+    return experiment.model_copy(update={**located, "task": task})
 
 
 def _check_task(task: TaskConfig, path: Path, lines: Lines) -> None:
@@ -314,6 +326,15 @@ def parse_override(override: str) -> tuple[str, Any]:
         ) from None
     except UserError as error:
         raise UserError(f"override {error}") from None
+
+
+def locate_data(task: TaskConfig, folder: Path) -> TaskConfig:
+    """The task with its option `data` as an absolute path; a relative one is relative to `folder`."""
+    data = task.options.get("data")
+    if not isinstance(data, str) or not data:
+        return task
+    absolute = str((folder / Path(data).expanduser()).resolve())
+    return task.model_copy(update={"options": task.options | {"data": absolute}})
 
 
 def locate_model(model: str, folder: Path) -> str:

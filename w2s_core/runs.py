@@ -3,6 +3,7 @@
 import datetime
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -219,15 +220,25 @@ def resolve_base(model: str, *, code: bool = False) -> tuple[str, str]:
     return f"hub{'+code' if code else ''}:{name}@{revision}", name
 
 
-def run_experiment(graph: Graph, store: Store, machine: Machine, *, name: str, command: list[str]) -> Outcome:
-    """Record the run, then compute what is missing. The record comes first: gc keeps what an unfinished run made."""
+def run_experiment(
+    graph: Graph,
+    store: Store,
+    machine: Machine,
+    *,
+    name: str,
+    command: list[str],
+    watch: Callable[[dict[str, Any]], None] | None = None,
+) -> Outcome:
+    """Record the run, then compute what is missing. The record comes first: gc keeps what an unfinished run made.
+    `watch` gets the events that the display shows.
+    """
     store.refs.write(name, record(graph, name, command))
     return run_graph(
         graph.targets,
         store,
         workers=machine.workers,
         runtime={"bases": graph.bases, **machine.runtime},
-        display=make_display(labels=label_steps(graph.targets)),
+        display=make_display(labels=label_steps(graph.targets), watch=watch),
         executor=machine.executor,
         address=machine.address,
         imports=loaded_imports(),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from w2s_core.cli.notify import Notifier, notify_option
 from w2s_core.cli.options import TrackerChoice, compute_options, tracker_options
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ storage_option = click.option(
 @compute_options
 @storage_option
 @tracker_options
+@notify_option
 @click.pass_obj
 def sweep(
     root: Path,
@@ -46,6 +48,7 @@ def sweep(
     machine: "Machine",
     storage: str | None,
     trackers: TrackerChoice,
+    notifier: Notifier,
 ) -> None:
     """Run a study: every cell, each step once, judged on dev; then read test for the final cells.
 
@@ -70,6 +73,7 @@ def sweep(
         dry_run=dry_run,
         command=tuple(command_line()),
         mirror=_mirror(store, root, loaded.study.name, trackers) if trackers else None,
+        watch=notifier.event,
     )
     if rebuild:
         if dry_run:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from w2s_core.engine import Handle, Outcome, Store, locks, ray_cluster, run_graph
 from w2s_core.errors import UserError
@@ -32,6 +32,7 @@ class How:
     """What decides how fast a sweep runs and who watches it, and nothing of its results.
 
     `dry_run` creates no study. `mirror` shows a run of the store, by its name, and its values by objective to trackers.
+    `watch` gets each event of the engine.
     """
 
     machine: Machine = field(default_factory=lambda: Machine(device="cpu"))
@@ -39,6 +40,7 @@ class How:
     dry_run: bool = False
     command: tuple[str, ...] = ("w2s", "sweep")
     mirror: Callable[[str, Mapping[str, float]], None] | None = None
+    watch: Callable[[dict[str, Any]], None] | None = None
 
 
 @dataclass
@@ -191,7 +193,7 @@ class Sweep:
             return report()
 
         targets = union(cells, targets_of)
-        display = SweepDisplay(cells, self._headline, on_done)
+        display = SweepDisplay(cells, self._headline, on_done, watch=self._how.watch)
         for _ in range(1 + self.study.retries):
             outcome = self._run_graph(targets, cells, display)
             batch.note(outcome)
@@ -314,7 +316,9 @@ class Sweep:
         targets = union(cells, lambda run: run.with_test.targets)
         if all(self._store.has(handle.key) for handle in targets.values()):
             return fresh
-        display = SweepDisplay(cells, lambda: f"test of {len(cells)} final cells", test=True)
+        display = SweepDisplay(
+            cells, lambda: f"test of {len(cells)} final cells", test=True, watch=self._how.watch
+        )
         outcome = self._run_graph(targets, cells, display)
         for cell in cells:
             reasons = [outcome.failed.get(h.key) for run in cell.runs for h in run.with_test.targets.values()]

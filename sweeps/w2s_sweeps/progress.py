@@ -17,6 +17,7 @@ class SweepDisplay:
         headline: gives `5/24 trials`, shown before the counts of steps.
         on_done: gets the key of each result, and returns lines to show.
         test: whether targets that read test are among the steps.
+        watch: gets each event of the engine, and the notes that are shown between them.
     """
 
     def __init__(
@@ -26,9 +27,10 @@ class SweepDisplay:
         on_done: Callable[[str], Sequence[str]] = lambda key: (),
         *,
         test: bool = False,
+        watch: Callable[[dict[str, Any]], None] | None = None,
     ) -> None:
         self._headline, self._on_done = headline, on_done
-        self._inner = make_display(labels=shared_labels(cells, test=test))
+        self._inner = make_display(labels=shared_labels(cells, test=test), watch=watch)
         self._sharing = None if test else sharing(cells)
 
     def begin(self, planned: list[Planned], workers: int) -> None:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from w2s_core.errors import UserError
-from w2s_core.experiment import Experiment, build_experiment, recipe_of
+from w2s_core.experiment import DATA, Experiment, build_experiment, recipe_of, sets
 from w2s_core.runs import resolve_base
 from w2s_core.strict_yaml import Lines, Misplaced, Place, Section, read_yaml, set_field, validate
 
@@ -229,7 +229,8 @@ class LoadedStudy:
         self._tree, self._base_lines = read_yaml(base, "an experiment")
         self.recipe = recipe_of(self._tree, base, self._base_lines)
         models = self.recipe.models
-        self._folders = dict.fromkeys(models, base.parent)
+        paths = (*models, DATA)
+        self._folders = dict.fromkeys(paths, base.parent)
         build_experiment(
             self._tree, base, self._base_lines, self._folders
         )  # its own errors, at its own lines
@@ -237,7 +238,8 @@ class LoadedStudy:
         for field, value in fixed.items():
             self._change(self._tree, field, value)
             self._place(field, "fixed")
-        self._folders |= {name: path.parent for name in models if name in study.fixed or name in study.space}
+        changed = (*study.fixed, *study.space)
+        self._folders |= {name: path.parent for name in paths if any(sets(field, name) for field in changed)}
         self._models: dict[tuple[str, str], str] = {}
         self.base = self._try({}, None)
         self._text = json.dumps(self._tree | {name: getattr(self.base, name) for name in models})

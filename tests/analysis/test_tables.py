@@ -34,6 +34,7 @@ from w2s_analysis.writing.table import (
 from w2s_core.errors import UserError
 from w2s_core.recipes.recipe import Outline
 from w2s_core.rows import read_rows, write_rows
+from w2s_core.statistics import Bounds
 
 
 def tables_of(store: TinyStore, *runs: str) -> dict[tuple[str, str], Table]:
@@ -339,3 +340,18 @@ def test_grades_that_are_none_are_one_line(tmp_path: Path) -> None:
     write(answers=["7"])
     with pytest.raises(UserError, match="no column 'verdicts'"):
         read_graded(tmp_path)
+
+
+def test_an_unbounded_interval_can_be_saved() -> None:
+    """A share of a gap that is nothing: its bounds are infinite, and a file says so."""
+    inf = float("inf")
+    cell = Cell("17", 1 / 6, -inf, inf, Bounds(-inf, inf, -inf, inf))
+    lines = list(csv.DictReader(io.StringIO(to_csv(Table("t", ["PGR"], [{"PGR": cell}], spans=("PGR",))))))
+    assert lines[0]["PGR"] == "0.166667"
+    ends = {name: value for name, value in lines[0].items() if name != "PGR"}
+    assert set(ends.values()) == {"-inf", "inf"}
+    assert {name for name, value in ends.items() if value == "-inf"} == {
+        "PGR low",
+        "PGR worst",
+        "PGR bounds low",
+    }

@@ -339,6 +339,30 @@ def test_the_studies_of_real_models_can_be_planned_where_models_and_data_are(
     } == {"train_1"}
 
 
+@pytest.mark.parametrize("section", ["base", "fixed", "fixed whole", "space"])
+def test_data_of_a_study_are_relative_to_the_file_that_names_them(
+    tmp_path: Path, write_study: Writer, monkeypatch: pytest.MonkeyPatch, section: str
+) -> None:
+    for folder in ("study", "elsewhere"):
+        (tmp_path / folder).mkdir()
+    data = {"data": "questions", "answer": "number"}
+    path = write_study({"task": {"name": "jsonl", "options": data}})
+    study = json.loads(path.read_text()) | {"base": "../tiny.yaml"}
+    changes = {
+        "base": {},
+        "fixed": {"fixed": {"task.options.data": "mine"}},
+        "fixed whole": {"fixed": {"task.options": data | {"data": "mine"}}},
+        "space": {"space": {"task.options.data": ["mine", "./mine/too"]}},
+    }[section]
+    moved = tmp_path / "study" / "study.yaml"
+    moved.write_text(json.dumps(study | changes))
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    loaded = load_study(moved)
+    values = {"task.options.data": "mine"} if section == "space" else {}
+    expected = tmp_path / "questions" if section == "base" else tmp_path / "study" / "mine"
+    assert loaded.experiment(values, seed=0).task.options["data"] == str(expected)
+
+
 def test_what_is_no_yaml_mapping_is_said(tmp_path: Path) -> None:
     path = tmp_path / "study.yaml"
     path.write_text(json.dumps([1, 2]))

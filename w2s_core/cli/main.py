@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from w2s_core.cli.extensions import ExtensibleGroup, hook
+from w2s_core.cli.notify import Notifier, notify_option
 from w2s_core.cli.options import (
     TrackerChoice,
     compute_options,
@@ -73,6 +74,7 @@ def w2s(ctx: click.Context, store: Path, modules: tuple[str, ...]) -> None:
     "--out", type=click.Path(path_type=Path, file_okay=False), default=Path("out"), show_default=True
 )
 @tracker_options
+@notify_option
 @click.pass_obj
 def run(
     root: Path,
@@ -83,6 +85,7 @@ def run(
     machine: "Machine",
     out: Path,
     trackers: TrackerChoice,
+    notifier: Notifier,
 ) -> None:
     """Run an experiment: compute what is missing, then print and save its table and figure.
 
@@ -100,7 +103,9 @@ def run(
     name = name or graph.experiment.run_name
     _say_duplicates(graph)
     check_graphs([graph], store, apart=machine.apart)
-    outcome = runs.run_experiment(graph, store, machine, name=name, command=command_line())
+    outcome = runs.run_experiment(
+        graph, store, machine, name=name, command=command_line(), watch=notifier.event
+    )
     if outcome.interrupted:
         sys.exit(INTERRUPTED)
     _mirror(store, name, root, trackers)

@@ -18,17 +18,36 @@ PLAIN_PROGRESS_EVERY_S = 30.0
 Clock = Callable[[], float]  # seconds
 
 
-def make_display(stream: TextIO | None = None, labels: Mapping[str, str] | None = None) -> Display:
+def make_display(
+    stream: TextIO | None = None,
+    labels: Mapping[str, str] | None = None,
+    watch: Callable[[Event], None] | None = None,
+) -> Display:
     """Live bars if `stream` (standard error by default) is a terminal, else plain lines.
 
-    `labels` names steps by key; others are shown as `Handle.label`.
+    `labels` names steps by key; others are shown as `Handle.label`. `watch` gets each event after it is shown.
     """
     target = stream or sys.stderr
-    if target.isatty():
+    if not target.isatty():
+        display: Display = PlainDisplay(target, labels)
+    else:
         from rich.console import Console
 
-        return RichDisplay(Console(file=target), labels)
-    return PlainDisplay(target, labels)
+        display = RichDisplay(Console(file=target), labels)
+    return Watched(display, watch) if watch else display
+
+
+class Watched:
+    """A display whose events another function sees too."""
+
+    def __init__(self, display: Display, watch: Callable[[Event], None]) -> None:
+        self.begin, self.end = display.begin, display.end
+        self._display, self._watch = display, watch
+
+    def event(self, event: Event) -> None:
+        """Show an event, then hand it on."""
+        self._display.event(event)
+        self._watch(event)
 
 
 class Tally:

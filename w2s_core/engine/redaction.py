@@ -43,7 +43,15 @@ def redact_text(text: str) -> str:
 
 def command_line() -> list[str]:
     """The command that this process was started with, as records and reports keep it."""
-    return ["w2s", *map(redact_text, sys.argv[1:])]
+    before = ["", *sys.argv[1:]]
+    return ["w2s", *(_redact_argument(text, last) for last, text in pairwise(before))]
+
+
+def _redact_argument(text: str, last: str) -> str:
+    """Who has the address of a webhook may post to it: the option's value is a secret, whatever it looks like."""
+    if last == "--notify":
+        return REDACTED
+    return f"--notify={REDACTED}" if text.startswith("--notify=") else redact_text(text)
 
 
 def _redact(value: Any, known: list[str]) -> Any:

@@ -316,8 +316,9 @@ def _fields(cell: Cell, spans: bool, bounded: bool) -> list[str]:
 
 
 def _number(value: float) -> str:
+    # An end of an interval may be infinite, which has no round number.
     return (
-        format(round(value, 6), "g") if value == round(value) and abs(value) < 1e6 else format(value, ".6g")
+        format(round(value, 6), "g") if abs(value) < 1e6 and value == round(value) else format(value, ".6g")
     )
 
 
