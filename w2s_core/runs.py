@@ -3,7 +3,7 @@
 import datetime
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from w2s_core.engine import Executor, Handle, Outcome, Store, make_display, run_
 from w2s_core.errors import UserError
 from w2s_core.experiment import Experiment, Split
 from w2s_core.models import base_ref, resolve_device
+from w2s_core.models.base_files import NO_TEMPLATE, has_chat_template
 from w2s_core.models.machine import choose_threads
 from w2s_core.plugins import RECIPES, loaded_imports
 from w2s_core.recipes.recipe import Given, Outline, Recipe, outline_entry
@@ -147,6 +148,8 @@ class GraphBuilder:
             )
             for field in recipe.models
         }
+        for field, (_, source, prompt) in bases.items():
+            _check_prompt(field, source, prompt)
         if names := experiment.generation_config:
             shipped = {ref: read_settings(ref, source, names) for ref, source, _ in bases.values()}
             experiment = experiment.with_shipped(shipped)
@@ -177,6 +180,12 @@ class GraphBuilder:
         if (model, code) not in self._bases:
             self._bases[model, code] = resolve_base(model, code=code)
         return self._bases[model, code]
+
+
+def _check_prompt(field: str, source: str, prompt: Mapping[str, str] | None) -> None:
+    """Refuse a chat with a folder that has no template when it is planned; of a hub's model `run` sees it first."""
+    if (prompt or {}).get("form") == "chat" and Path(source).is_dir() and not has_chat_template(Path(source)):
+        raise UserError(f"{field}: {source}: {NO_TEMPLATE}")
 
 
 @dataclass(frozen=True)

@@ -134,7 +134,7 @@ def test_a_library_that_is_too_old_or_not_there_comes_with_its_command(
 
 @pytest.mark.parametrize(
     ("version", "status"),
-    [("3.11.0", "ok"), ("3.11.14", "ok"), ("3.10.9", "missing"), ("3.12.0", "missing")],
+    [("3.11.0", "ok"), ("3.11.14", "ok"), ("3.14.2", "ok"), ("3.10.9", "missing"), ("3.15.0", "missing")],
 )
 def test_python_has_to_be_the_one_that_was_tested(version: str, status: str) -> None:
     assert checks.python_check(version).status == status

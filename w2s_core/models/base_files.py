@@ -50,6 +50,17 @@ def base_ref(path: str | Path, *, code: bool = False) -> str:
     return f"sha256{'+code' if code else ''}:" + hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
+NO_TEMPLATE = "prompt: chat, and its tokenizer has no chat template, as base models have none: use prompt: qa"
+
+
+def has_chat_template(folder: Path) -> bool:
+    """Whether a base's files bring a chat template; only what can be had without loading the tokenizer."""
+    if any(folder.glob("chat_template.jinja")) or any(folder.glob("additional_chat_templates/*.jinja")):
+        return True
+    config = folder / "tokenizer_config.json"
+    return config.exists() and bool(read_json_object(config).get("chat_template"))
+
+
 def _named(folder: Path, *, code: bool) -> list[Path]:
     """The files whose content is in the name."""
     patterns = (*_IDENTITY, *TOKENIZER, *_TOKENIZER_EXTRAS, *(_CODE if code else ()))

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from w2s_core.errors import UserError
+from w2s_core.models.base_files import NO_TEMPLATE
 from w2s_core.models.chat_render import render
 from w2s_core.prompting import QUESTION, TextEncoder, few_shot_prefix
 
@@ -171,9 +172,7 @@ def _answer(number: int) -> str:
 
 def _template_of(tokenizer: Any) -> str:
     if not tokenizer.chat_template:
-        raise UserError(
-            "prompt: chat, and its tokenizer has no chat template, as base models have none: use prompt: qa"
-        )
+        raise UserError(NO_TEMPLATE)
     if not hasattr(tokenizer, "backend_tokenizer"):
         raise UserError("prompt: chat needs a tokenizer.json: save the tokenizer anew with transformers")
     try:
