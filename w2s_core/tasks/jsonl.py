@@ -54,8 +54,16 @@ class JsonlTask:
 
     @classmethod
     def from_options(cls, options: dict[str, Any], name: str = "jsonl") -> "JsonlTask":
-        """Read `data` (a folder), or `id`, `revision` and `config` of the hub; `columns` and `splits` (see `Source`);
-        `answer` (number, text, expression or choice; or an answer rule by its name).
+        """The task as an experiment sets it up.
+
+        Options:
+            data (folder; this or id): files train_1, train_2, dev and test, as .jsonl, .jsonl.gz or .parquet
+            id (str; this or data): ORG/NAME of a data set on the hub
+            revision (commit; required with id): of that data set
+            config (str; none): a configuration of that data set
+            columns (mapping to str; {}): where the data have other names, field: column; what is not named is not read
+            splits (mapping to str; {}): split: one of the data set's, or a slice of it, train[:1000]
+            answer (number | text | expression | choice | a rule's name; required): how answers are read and compared
         """
         check_options(name, options, OPTIONS)
         if ("data" in options) == ("id" in options):
@@ -77,7 +85,7 @@ class JsonlTask:
 
     @classmethod
     def from_dataset_options(cls, options: dict[str, Any]) -> "JsonlTask":
-        """See `from_options`: the task under its other name."""
+        """The task under its other name, with the options of `jsonl`."""
         return cls.from_options(options, "dataset")
 
     @property
