@@ -1,0 +1,21 @@
+"""Settings of Sphinx, for `make docs`. The sources are the tree itself: links between pages are those of the files."""
+
+from pygments.lexers.special import TextLexer
+from sphinx.application import Sphinx
+
+project = "w2s"
+extensions = ["myst_parser"]
+root_doc = "docs/index"
+include_patterns = ["*.md", "docs/*.md", "experiments/**.md", "findings/*.md", "results/**.md"]
+exclude_patterns = [".*", "build", "out"]
+suppress_warnings = ["toc.not_included", "myst.header"]  # pages of results are linked, and begin as reports do
+myst_heading_anchors = 4  # as on a forge: every heading can be linked to
+highlight_language = "none"  # blocks without a language are commands and what they print
+html_theme = "alabaster"
+html_theme_options = {"description": "Weak-to-strong reasoning, as cached steps", "fixed_sidebar": True}
+html_copy_source = False
+
+
+def setup(app: Sphinx) -> None:
+    """Show diagrams as text: what draws them would be fetched from outside."""
+    app.add_lexer("mermaid", TextLexer)
