@@ -87,7 +87,8 @@ format: $(STAMP) ## Format the sources and apply the safe fixes
 docs: $(STAMP) ## Write docs/fields.md anew and build the pages into out/docs; a dead link fails
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,docs]"
 	$(BIN)/python docs/make_fields.py
-	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --nitpicky -d out/docs/.doctrees docs out/docs
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --nitpicky -c docs -d out/doctrees . out/docs
+	@echo out/docs/docs/index.html
 
 bench: $(STAMP) ## Run every benchmark
 	@for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(BIN)/python "$$file"; done

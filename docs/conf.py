@@ -1,5 +1,8 @@
 """Settings of Sphinx, for `make docs`. The sources are the tree itself: links between pages are those of the files."""
 
+from pathlib import Path
+
+from docutils.nodes import Element
 from pygments.lexers.special import TextLexer
 from sphinx.application import Sphinx
 
@@ -8,7 +11,10 @@ extensions = ["myst_parser"]
 root_doc = "docs/index"
 include_patterns = ["*.md", "docs/*.md", "experiments/**.md", "findings/*.md", "results/**.md"]
 exclude_patterns = [".*", "build", "out"]
-suppress_warnings = ["toc.not_included", "myst.header"]  # pages of results are linked, and begin as reports do
+suppress_warnings = [
+    "toc.not_included",
+    "myst.header",
+]  # pages of results are linked, and begin as reports do
 myst_heading_anchors = 4  # as on a forge: every heading can be linked to
 highlight_language = "none"  # blocks without a language are commands and what they print
 html_theme = "alabaster"
@@ -16,6 +22,13 @@ html_theme_options = {"description": "Weak-to-strong reasoning, as cached steps"
 html_copy_source = False
 
 
+def folder_as_text(app: Sphinx, env: object, node: Element, text: Element) -> Element | None:
+    """A link to a folder, which a forge lists and the pages do not, is text here. Any other is a dead link."""
+    place = Path(app.srcdir, node["refdoc"]).parent / node["reftarget"]
+    return text if place.is_dir() else None
+
+
 def setup(app: Sphinx) -> None:
     """Show diagrams as text: what draws them would be fetched from outside."""
     app.add_lexer("mermaid", TextLexer)
+    app.connect("missing-reference", folder_as_text)
