@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from docutils.nodes import Element
+from docutils.nodes import document
 from pygments.lexers.special import TextLexer
+from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 
 project = "w2s"
@@ -22,13 +23,14 @@ html_theme_options = {"description": "Weak-to-strong reasoning, as cached steps"
 html_copy_source = False
 
 
-def folder_as_text(app: Sphinx, env: object, node: Element, text: Element) -> Element | None:
+def folders_as_text(app: Sphinx, page: document) -> None:
     """A link to a folder, which a forge lists and the pages do not, is text here. Any other is a dead link."""
-    place = Path(app.srcdir, node["refdoc"]).parent / node["reftarget"]
-    return text if place.is_dir() else None
+    for link in list(page.findall(pending_xref)):
+        if (Path(app.srcdir, app.env.docname).parent / link["reftarget"]).is_dir():
+            link.replace_self(link.children)
 
 
 def setup(app: Sphinx) -> None:
     """Show diagrams as text: what draws them would be fetched from outside."""
     app.add_lexer("mermaid", TextLexer)
-    app.connect("missing-reference", folder_as_text)
+    app.connect("doctree-read", folders_as_text)
