@@ -19,7 +19,11 @@ suppress_warnings = [
 myst_heading_anchors = 4  # as on a forge: every heading can be linked to
 highlight_language = "none"  # blocks without a language are commands and what they print
 html_theme = "alabaster"
-html_theme_options = {"description": "Weak-to-strong reasoning, as cached steps", "fixed_sidebar": True}
+html_theme_options = {
+    "description": "Weak-to-strong reasoning, as cached steps",
+    "fixed_sidebar": True,
+    "page_width": "1240px",
+}
 html_copy_source = False
 
 

@@ -178,7 +178,7 @@ def stated_answer(row: JsonRow, rule: str) -> str | None:
         UserError: it cannot be read, or the row has both names and they say different things.
     """
     answers = {name: _read_answer(row, name, rule) for name in GOLD if row.fields.get(name) is not None}
-    if len(answers) == len(GOLD) and not _agree(*answers.values(), rule):
+    if len(answers) == len(GOLD) and not _agree(answers[GOLD[0]], answers[GOLD[1]], rule):
         values = " and ".join(f"'{name}' says {answer[:60]!r}" for name, answer in answers.items())
         raise UserError(f"{row.place}: {values}; they are two names of one field: keep the right one")
     return next(iter(answers.values()), None)
