@@ -114,6 +114,17 @@ def test_a_command_prints_what_the_page_says(
     assert re.search(rf"^{pattern}$", "".join(capsys.readouterr()), re.MULTILINE)
 
 
+def test_the_messages_that_the_page_explains_are_those_of_the_program() -> None:
+    sources = "".join(path.read_text() for path in sorted((REPOSITORY / "w2s_core").rglob("*.py")))
+    texts = re.sub(r'"\s+f?"', "", sources)  # a message may stand in several parts
+    page = (DOCS / "troubleshooting.md").read_text()
+    messages = re.findall(r"^\| `([^`]+)` \|", page, re.MULTILINE)
+    assert len(messages) > 5
+    for message in messages:
+        written = max(re.split(r"\b[NMC]\b|\.\.\.|\(|pytorch_model.bin|the loss is nan", message), key=len)
+        assert written in texts, message
+
+
 def test_the_method_of_the_page_runs(tmp_path: Path) -> None:
     """As a stranger would try it: two files in an empty folder."""
     page = DOCS / "own-method.md"
