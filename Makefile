@@ -11,7 +11,7 @@ STAMP := .venv/.ready
 # Processes side by side in tests. One thread each: more threads a process only fight at these sizes.
 JOBS ?= 2
 
-.PHONY: help setup demo results tables notebooks test test-slow test-postgres test-vllm fuzz lint format bench bases pins lock licences bill audit clean
+.PHONY: help setup demo results tables notebooks test test-slow test-postgres test-vllm fuzz lint format docs bench bases pins lock licences bill audit clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -83,6 +83,12 @@ lint: $(STAMP) ## Check style, format, types and the import rules
 format: $(STAMP) ## Format the sources and apply the safe fixes
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(STAMP) ## Write docs/fields.md anew and build the pages into out/docs; a dead link fails
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,docs]"
+	$(BIN)/python docs/make_fields.py
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --nitpicky -c docs -d out/doctrees . out/docs
+	@echo out/docs/docs/index.html
 
 bench: $(STAMP) ## Run every benchmark
 	@for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(BIN)/python "$$file"; done

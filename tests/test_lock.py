@@ -35,7 +35,14 @@ def test_the_lock_holds_every_pin_but_torch_with_a_hash() -> None:
 def test_every_dependency_is_pinned_within_its_range() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    asked = [*project["dependencies"], *extras["dev"], *extras["qlora"], *extras["postgres"], *extras["ray"]]
+    asked = [
+        *project["dependencies"],
+        *extras["dev"],
+        *extras["qlora"],
+        *extras["postgres"],
+        *extras["ray"],
+        *extras["docs"],
+    ]
     pins = pinned()
     for requirement in map(Requirement, asked):
         name = re.sub(r"[-_.]+", "-", requirement.name).lower()

@@ -163,7 +163,7 @@ def test_recipes_shows_fields_with_type_default_and_description(w2s: Command, tm
     assert ["draws.number", "int >= 2", "2", "samples a question"] in rows
     assert ["tuning", "Training", "required"] in rows
     assert ["Training: field", "type", "default", "description"] in rows
-    assert ["seed", "int >= 0 <= 4294967295", "0"] in rows
+    assert ["trust_remote_code", "bool", "False", "run Python code that a checkpoint brings"] in rows
     assert not any("stage" in line for line in output.splitlines())
 
 
@@ -184,7 +184,8 @@ def test_recipes_lists_what_cannot_be_used_with_the_reason(
 def test_tasks_shows_the_options_of_one(w2s: Command) -> None:
     output = w2s("tasks", "gsm8k")[1]
     assert output.startswith("gsm8k (built in): GSM8K from one source.")
-    assert "options: Read `data` (a folder)" in output
+    rows = [re.split(" {2,}", line) for line in output.splitlines()]
+    assert ["dev", "int >= 0", "0", "taken out of train_1; 0 reads dev.jsonl [questions]"] in rows
 
 
 @pytest.mark.parametrize(

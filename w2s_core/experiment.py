@@ -42,7 +42,7 @@ Split = Literal["dev", "test"]
 class TaskConfig(Section):
     """Which questions: a task's name and that task's own options."""
 
-    name: str
+    name: str = Field(description="`w2s tasks` lists them")
     options: dict[str, Any] = Field(default={}, description="the task's own")
 
 
@@ -55,26 +55,28 @@ class Training(Hyperparameters):
 class Preference(Training):
     """A Stage II recipe. `beta` is DPO's beta, or ORPO's weight of the odds-ratio term (its lambda)."""
 
-    beta: Positive = 0.1
+    beta: Positive = Field(default=0.1, description="DPO's beta, or ORPO's weight of the odds-ratio term")
 
 
 class Evaluation(Section):
     """Which splits are graded, and with how many samples pass@k is estimated."""
 
-    splits: tuple[Split, ...] = ("test",)
+    splits: tuple[Split, ...] = Field(default=("test",), description="splits on which models are graded")
     samples: int = Field(
         default=10,
         ge=0,
         le=MAX_SAMPLES,
-        description="samples a question for pass@k; 0 = greedy accuracy only",
+        description="samples for pass@k; 0 = greedy accuracy only [responses a question]",
     )
-    temperature: float = Field(default=1.0, gt=0)
+    temperature: float = Field(default=1.0, gt=0, description="of those samples")
 
 
 class Prompt(Section):
     """How a model is asked: `qa`, plain text; `chat`, by the tokenizer's own chat template; or with these fields."""
 
-    form: Literal["qa", "chat"] = "qa"
+    form: Literal["qa", "chat"] = Field(
+        default="qa", description="plain text, or the tokenizer's chat template"
+    )
     system: str = Field(default="", max_length=MAX_PROMPT, description="text before all else")
     user: str = Field(
         default="",
@@ -111,13 +113,24 @@ class Prompt(Section):
 class Experiment(Section):
     """Everything that decides a run's result: what every recipe has. A recipe adds its own fields in a subclass."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        max_length=100,
+        description="of its runs: a run is called this and a digest of the fields, unless --name says otherwise",
+    )
     recipe: str = Field(default="weak_to_strong", description="the method; `w2s recipes` lists them")
-    task: TaskConfig
+    task: TaskConfig = Field(description="which questions")
     trust_remote_code: bool = Field(default=False, description="run Python code that a checkpoint brings")
     # the libraries that train seed NumPy's generator with it, which takes 32 bits
-    seed: int = Field(default=0, ge=0, le=2**32 - 1)
-    max_new_tokens: int = Field(default=512, ge=1, le=10**6, description="longest response, in tokens")
+    seed: int = Field(
+        default=0, ge=0, le=2**32 - 1, description="of trainings, samples and chosen demonstrations"
+    )
+    max_new_tokens: int = Field(
+        default=512,
+        ge=1,
+        le=10**6,
+        description="longest response; one that ends there counts as truncated [tokens]",
+    )
     engine: Literal["transformers", "vllm"] = Field(
         default="transformers", description="what samples; vLLM draws other samples"
     )
@@ -143,8 +156,11 @@ class Experiment(Section):
         exclude_if="turns".__eq__,
         description="in a chat: as earlier turns, or as text in the question",
     )
-    evaluation: Evaluation = Evaluation()
-    duplicates: Literal["report", "drop", "refuse"] = "report"
+    evaluation: Evaluation = Field(default=Evaluation(), description="what is graded")
+    duplicates: Literal["report", "drop", "refuse"] = Field(
+        default="report",
+        description="questions that stand in two splits: drop takes the copy out of the training data, refuse stops",
+    )
     _shipped: Shipped = PrivateAttr(default={})
 
     @property

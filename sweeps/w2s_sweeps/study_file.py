@@ -30,10 +30,10 @@ COSTS = ("training_tokens", "sampling_tokens", "tokens")
 class Range(Section):
     """The values of a field between two ends, both included. `int` where `low`, `high` and `step` are whole numbers."""
 
-    low: int | float
-    high: int | float
-    step: int | float | None = Field(default=None, gt=0, description="a grid needs one")
-    log: bool = False
+    low: int | float = Field(description="the lower end")
+    high: int | float = Field(description="the upper end")
+    step: int | float | None = Field(default=None, gt=0, description="between two values; a grid needs one")
+    log: bool = Field(default=False, description="drawn evenly on a logarithmic scale; no step then")
 
     @model_validator(mode="after")
     def _in_order(self) -> "Range":
@@ -86,15 +86,17 @@ Values = Annotated[
 class Sampler(Section):
     """How cells are chosen. A grid is every combination; the others choose `trials` of them, `batch` at a time."""
 
-    name: SAMPLERS = "grid"
-    trials: int | None = Field(default=None, ge=1, le=MOST_VALUES)
+    name: SAMPLERS = Field(default="grid", description="how cells are chosen; a grid is every combination")
+    trials: int | None = Field(
+        default=None, ge=1, le=MOST_VALUES, description="how many; a grid takes none [cells]"
+    )
     batch: int = Field(
         default=4,
         ge=1,
         le=MOST_VALUES,
-        description="trials chosen at once; fixed, so that workers change nothing",
+        description="trials chosen at once; fixed, so that workers change nothing [cells]",
     )
-    seed: int = Field(default=0, ge=0, le=MOST_SEED)
+    seed: int = Field(default=0, ge=0, le=MOST_SEED, description="of the sampler")
 
     @model_validator(mode="after")
     def _length(self) -> "Sampler":
@@ -112,40 +114,50 @@ class Objective(Section):
     `samples/dev/MODEL` name another model, `labels/SET` the precision of a labelled set. Costs: see `COSTS`.
     """
 
-    metric: str = "accuracy"
-    direction: Literal["maximize", "minimize"] = "maximize"
+    metric: str = Field(
+        default="accuracy",
+        description="accuracy (greedy, on dev, of the final model), greedy/dev/MODEL, samples/dev/MODEL, labels/SET, "
+        "training_tokens, sampling_tokens or tokens",
+    )
+    direction: Literal["maximize", "minimize"] = Field(default="maximize", description="which way is better")
 
 
 class Pruner(Section):
     """When to give a cell up: after each of the recipe's rungs, by the accuracy of that model on dev."""
 
-    name: Literal["median", "percentile"]
+    name: Literal["median", "percentile"] = Field(description="a cell is given up below this of the others")
     percentile: float = Field(
-        default=50.0, gt=0, lt=100, description="of `percentile`: keep the best that many"
+        default=50.0, gt=0, lt=100, description="of `percentile`: keep the best that many [per cent]"
     )
     startup_trials: int = Field(
-        default=5, ge=0, le=MOST_VALUES, description="complete trials before any is given up"
+        default=5, ge=0, le=MOST_VALUES, description="complete trials before any is given up [cells]"
     )
 
 
 class Study(Section):
     """Everything that decides which cells a sweep computes and what it makes of them."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=60)
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=60, description="of the study and its runs"
+    )
     base: str = Field(description="the experiment file, relative to this one")
     fixed: dict[str, Any] = Field(default={}, description="fields that differ from the base in every cell")
-    space: dict[str, Values] = Field(min_length=1, description="dotted field: values or a range")
-    sampler: Sampler = Sampler()
-    objectives: tuple[Objective, ...] = Field(default=(Objective(),), min_length=1)
+    space: dict[str, Values] = Field(
+        min_length=1, description="dotted field: its values in a list, or a range"
+    )
+    sampler: Sampler = Field(default=Sampler(), description="how cells are chosen")
+    objectives: tuple[Objective, ...] = Field(
+        default=(Objective(),), min_length=1, description="what a cell is judged by"
+    )
     seeds: tuple[int, ...] = Field(
         default=(0,), min_length=1, description="each cell runs with each of these"
     )
-    pruner: Pruner | None = None
+    pruner: Pruner | None = Field(default=None, description="when a cell is given up early")
     test: Literal["all", "best", "none"] = Field(
         default="best", description="the cells that read test, at the end"
     )
     retries: int = Field(default=1, ge=0, le=1000, description="how often a failed cell is tried again")
-    workers: int = Field(default=1, ge=1, le=64)
+    workers: int = Field(default=1, ge=1, le=64, description="processes, where --workers says nothing")
     storage: str | None = Field(default=None, description="URL of Optuna's database; by default in the store")
 
     @model_validator(mode="after")

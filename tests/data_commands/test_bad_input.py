@@ -47,13 +47,18 @@ def test_a_bad_line(bench: Any, line: bytes, suffix: str) -> None:
 @pytest.mark.parametrize(
     ("row", "expected"),
     [
-        ({"id": 1}, "no field 'gold'"),
-        ({"id": 1, "gold": " "}, "'gold' holds no answer that can be read under task gsm8k"),
-        ({"id": 1, "gold": "$"}, "'gold' holds no answer that can be read under task gsm8k"),
+        ({"id": 1}, "no field 'answer'"),
+        ({"id": 1, "gold": " "}, "no final answer in 'gold' that rule 'gsm8k' can read"),
+        ({"id": 1, "answer": "$"}, "no final answer in 'answer' that rule 'gsm8k' can read"),
+        ({"id": 1, "gold": None}, "no field 'solution'"),
+        (
+            {"id": 1, "gold": "5", "answer": "6"},
+            "line 1: 'answer' says '6' and 'gold' says '5'; they are two names of one field: keep the right one",
+        ),
         ({"id": 1, "gold": [5]}, "'gold' must be text, not a list"),
         ({"id": 1, "gold": True}, "'gold' must be text, not true or false"),
         ({"id": 1, "solution": "no marker"}, "no final answer in 'solution' under task gsm8k"),
-        ({"id": 1, "golden": "5"}, "did you mean 'golden'?"),
+        ({"id": 1, "answers": "5"}, "did you mean 'answers'?"),
     ],
 )
 def test_bad_gold(bench: Any, row: dict[str, Any], expected: str) -> None:

@@ -87,7 +87,7 @@ def test_a_mistake_is_one_line_and_status_2(bench: Any) -> None:
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.strip().splitlines()[-1].startswith("w2s: ")
-    assert "bad.jsonl, line 1: no field 'gold'" in done.stderr
+    assert "bad.jsonl, line 1: no field 'answer'" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -8,24 +8,7 @@ import matplotlib.figure
 import pytest
 
 import w2s
-from tests.tiny import write_experiment
 from w2s_core.cli.main import w2s as command
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a finished tiny run, `first`, and another, `second`, that differs in DPO alone."""
-    folder = tmp_path_factory.mktemp("library")
-    config = write_experiment(folder)
-    lab = w2s.Lab(folder / "store")
-    lab.run(config, name="first", workers=2)
-    lab.run(config, {"stage2.dpo.beta": 0.2}, name="second")
-    return folder
-
-
-@pytest.fixture
-def lab(folder: Path) -> w2s.Lab:
-    return w2s.Lab(folder / "store")
 
 
 def typed(folder: Path, *words: str) -> str:

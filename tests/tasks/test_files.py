@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from w2s_core.answers.extract import extract
 from w2s_core.answers.grading import Grader
+from w2s_core.data.command_rows import Golds
 from w2s_core.data.splits import load_splits
 from w2s_core.errors import UserError
 from w2s_core.tasks import Task, load_task
@@ -214,6 +216,11 @@ def test_a_jsonl_number_keeps_its_digits(tmp_path: Path) -> None:
             {"question": "q", "answer": "6", "solution": "2+3=5\n#### 5"},
             "line 1: 'answer' says '6', and 'solution' ends in '5'; they must agree",
         ),
+        ({"question": "q", "gold": "####"}, "line 1: no final answer in 'gold'"),
+        (
+            {"question": "q", "answer": "6", "gold": "5"},
+            "line 1: 'answer' says '6' and 'gold' says '5'; they are two names of one field",
+        ),
     ],
 )
 def test_a_jsonl_row_that_contradicts_itself_is_refused(
@@ -222,6 +229,27 @@ def test_a_jsonl_row_that_contradicts_itself_is_refused(
     write(tmp_path, "test", [fields])
     with pytest.raises(UserError, match=message):
         load_task("jsonl", {"data": str(tmp_path), "answer": "gsm8k"}).load("test")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"answer": "1/2"}, {"gold": "1/2"}, {"answer": "0.5", "gold": "1/2"}, {"answer": None, "gold": 0.5}],
+)
+def test_the_gold_answer_of_a_file_may_have_either_name_in_a_task_and_in_data_grade(
+    tmp_path: Path, fields: dict[str, Any]
+) -> None:
+    write(tmp_path, "test", [{"id": "a", "question": "2 / 4?", **fields}])
+    (problem,) = load_task("jsonl", {"data": str(tmp_path), "answer": "number"}).load("test")
+    assert float(Fraction(problem.gold)) == 0.5
+    assert Golds(tmp_path / "test.jsonl", "gsm8k").answers == {"a": problem.gold}
+
+
+def test_columns_may_name_the_gold_answer_by_either_name(tmp_path: Path) -> None:
+    write(tmp_path, "test", [{"asked": "2+3?", "target": "5"}])
+    for name in ("answer", "gold"):
+        columns = {"question": "asked", name: "target"}
+        task = load_task("jsonl", {"data": str(tmp_path), "answer": "number", "columns": columns})
+        assert [problem.gold for problem in task.load("test")] == ["5"]
 
 
 @pytest.mark.parametrize(

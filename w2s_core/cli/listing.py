@@ -1,6 +1,8 @@
 """`w2s recipes` and `w2s tasks`: what there is, where it comes from, and the fields and options that it takes."""
 
+import copy
 import inspect
+import re
 import types
 from collections.abc import Callable, Iterable, Iterator
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -63,7 +65,7 @@ def render_recipe(name: str) -> str:
         _fields_table("field", own),
     ]
     for section in sorted(set(_harness_sections(own)), key=lambda section: section.__name__):
-        parts.append(_fields_table(f"{section.__name__}: field", section.model_fields))
+        parts.append(_fields_table(f"{section.__name__}: field", described(section)))
     parts.append(_fields_table("every experiment: field", _flattened(Experiment)))
     return "\n\n".join(parts)
 
@@ -72,9 +74,44 @@ def render_task(name: str) -> str:
     """A task with what its documentation says of its options."""
     factory = TASKS.get(name)
     documentation = inspect.getdoc(_documented(factory)) or "no description"
-    options = "" if _documented(factory) is factory else inspect.getdoc(factory) or ""
     text = f"{name} ({TASKS.origins()[name]}): {documentation.partition('Attributes:')[0].strip()}"
-    return f"{text}\n\noptions: {options}" if options else text
+    if options := task_options(name):
+        return f"{text}\n\n{table(('option', 'type', 'default', 'description'), options)}"
+    also = "" if _documented(factory) is factory else inspect.getdoc(factory)
+    return f"{text}\n\noptions: {also}" if also else text
+
+
+def task_options(name: str) -> list[tuple[str, ...]]:
+    """The options that a task's factory documents: name, type, default, what it does and in which unit."""
+    options = documented(inspect.getdoc(TASKS.get(name)) or "", "Options")
+    return [(option, *about.partition("; ")[::2], effect) for option, (about, effect) in options.items()]
+
+
+_ENTRY = re.compile(r"(\w+)(?: \((.*?)\))?: (.*)", re.DOTALL)
+"""`name (type; default): what it does`."""
+
+
+def documented(text: str, title: str) -> dict[str, tuple[str, str]]:
+    """The entries of a docstring's section (`Attributes`, `Options`) by name: what stands in brackets, and the text."""
+    section = re.split(r"\n(?=\S)", inspect.cleandoc(text).partition(f"\n{title}:")[2])[0].rstrip()
+    entries = re.split(r"\n {4}(?! )", section)
+    matches = [match for entry in entries if (match := _ENTRY.fullmatch(" ".join(entry.split())))]
+    return {match[1]: (match[2] or "", match[3].rstrip(".")) for match in matches}
+
+
+def described(section: type[BaseModel]) -> dict[str, FieldInfo]:
+    """A section's fields. Where its class documents them as attributes, that is their description: a training's
+    fields are code that the step reaches, and a description there would change its key.
+    """
+    texts = {name: text for base in reversed(section.__mro__) for name, text in _attributes(base).items()}
+    fields = {name: copy.copy(field) for name, field in section.model_fields.items()}
+    for name in fields.keys() & texts.keys():
+        fields[name].description = texts[name]
+    return fields
+
+
+def _attributes(section: type) -> dict[str, str]:
+    return {name: text for name, (_, text) in documented(section.__doc__ or "", "Attributes").items()}
 
 
 def _documented(factory: Any) -> Any:
@@ -90,7 +127,7 @@ def first_line(documented: Any) -> str:
 
 def _fields_table(title: str, fields: dict[str, FieldInfo]) -> str:
     rows = [
-        (name, type_name(field), _default(field), field.description or "") for name, field in fields.items()
+        (name, type_name(field), default_of(field), field.description or "") for name, field in fields.items()
     ]
     return table((title, "type", "default", "description"), rows)
 
@@ -154,12 +191,14 @@ def _annotation_name(annotation: Any) -> str:
     return getattr(annotation, "__name__", str(annotation))
 
 
-def _default(field: FieldInfo) -> str:
+def default_of(field: FieldInfo) -> str:
+    """A field's default in words; "" where it is a section, whose fields have defaults of their own."""
     if field.is_required():
         return "required"
     value = field.get_default(call_default_factory=True)
     if isinstance(value, BaseModel):
         return ""  # its fields have their own lines
     if isinstance(value, tuple | list):
-        return f"[{', '.join(map(str, value))}]"
+        shown = (type(item).__name__ if isinstance(item, BaseModel) else str(item) for item in value)
+        return f"[{', '.join(shown)}]"
     return "none" if value is None else str(value)

@@ -18,8 +18,9 @@ import numpy as np
 from w2s_core.answers import extract, released
 from w2s_core.answers.grading import Grader
 from w2s_core.errors import UserError
-from w2s_core.jsonl import JsonRow, read_jsonl, read_unique, written
+from w2s_core.jsonl import JsonRow, read_jsonl, read_unique
 from w2s_core.selection import agree_question
+from w2s_core.tasks.jsonl import GOLD, stated_answer
 
 T = TypeVar("T")
 Match = Literal["value", "string"]
@@ -44,8 +45,8 @@ class Golds:
         self.answers: dict[str, str] = {}
         self.unreadable: dict[str, str] = {}
         for name, row in progress(read_unique(path), "gold answers read"):
-            if not {"gold", "solution"} & row.fields.keys():
-                row.get("gold")  # a file with other names is refused at its first row
+            if not {*GOLD, "solution"} & row.fields.keys():
+                row.get(GOLD[0])  # a file with other names is refused at its first row
             try:
                 self.answers[name] = gold_answer(row, task)
             except UserError as error:
@@ -62,23 +63,16 @@ class Golds:
 
 
 def gold_answer(row: JsonRow, task: str) -> str:
-    """A row's gold answer: that of its `gold`, alone or behind the task's marker, else that of its `solution`.
+    """A row's gold answer: that of its `answer` (or `gold`), else that of its `solution`.
 
     Raises:
         UserError: there is none that can be read; file, line and what is wrong.
     """
-    value = row.fields.get("gold")
-    number = written(value)
-    if number is not None:
-        return number
-    if value is None and "solution" in row.fields:
-        answer = extract.extract(row.text("solution"), task)
-        if answer is None:
-            raise UserError(f"{row.place}: no final answer in 'solution' under task {task}; give 'gold'")
-        return answer
-    answer = extract.reference_answer(row.text("gold"), task)
+    answer = stated_answer(row, task)
     if answer is None:
-        raise UserError(f"{row.place}: 'gold' holds no answer that can be read under task {task}")
+        answer = extract.extract(row.text("solution"), task)
+    if answer is None:
+        raise UserError(f"{row.place}: no final answer in 'solution' under task {task}; give '{GOLD[0]}'")
     return answer
 
 

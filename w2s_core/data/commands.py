@@ -92,7 +92,10 @@ def data() -> None:
 @_task
 @click.option("--responses", type=_INPUT, required=True, help="Rows with id, response.")
 @click.option(
-    "--gold", type=_INPUT, required=True, help="Rows with id and gold, or a solution that ends in it."
+    "--gold",
+    type=_INPUT,
+    required=True,
+    help="Rows with id and answer (or gold), or a solution that ends in it.",
 )
 @_field("--field", "RESPONSES")
 @_match

@@ -21,10 +21,14 @@ class SelfTraining(Experiment):
     """The fields of the method."""
 
     model: str = Field(description="folder of the base model (relative to this file), or hub id@revision")
-    sft: Training
-    samples: int = Field(default=8, ge=2, le=MAX_SAMPLES, description="solutions sampled a question")
-    temperature: float = Field(default=1.0, gt=0)
-    confidence: float = Field(default=0.6, ge=0, le=1, description="least share of the commonest answer")
+    sft: Training = Field(description="every fine-tuning")
+    samples: int = Field(
+        default=8, ge=2, le=MAX_SAMPLES, description="solutions sampled [responses a question]"
+    )
+    temperature: float = Field(default=1.0, gt=0, description="of those samples")
+    confidence: float = Field(
+        default=0.6, ge=0, le=1, description="least share of the commonest answer [share]"
+    )
 
 
 def self_training(x: SelfTraining, given: Given, targets: Targets) -> None:

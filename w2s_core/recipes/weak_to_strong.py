@@ -26,34 +26,48 @@ SIDES = {"weak": ("weak",), "icl": ("icl",), "hybrid": ("weak", "icl")}
 class StageOne(Section):
     """Stage I: iterations of agreement and fine-tuning (paper, section 3.1)."""
 
-    iterations: int = Field(default=2, ge=1, le=100)
+    iterations: int = Field(default=2, ge=1, le=100, description="rounds of agreement and fine-tuning")
     samples: int = Field(
-        default=1, ge=1, description="answers a side and question; 1 = greedy, as in the paper"
+        default=1,
+        ge=1,
+        description="answers of each side; 1 = greedy, as in the paper [responses a question]",
     )
-    consistency: float = Field(default=1.0, ge=0, le=1, description="least share of agreeing pairs")
+    consistency: float = Field(default=1.0, ge=0, le=1, description="least share of agreeing pairs [share]")
     temperature: float = Field(default=1.0, gt=0, description="used where samples > 1")
 
 
 class StageTwo(Section):
     """Stage II: contrastive pairs by the model's own confidence, then preference training (paper, section 3.2)."""
 
-    methods: tuple[Literal["dpo", "orpo"], ...] = ("dpo", "orpo")
-    samples: int = Field(default=10, ge=2, le=MAX_SAMPLES, description="solutions sampled a question")
-    temperature: float = Field(default=1.0, gt=0)
-    keep: float = Field(default=0.6, ge=0, le=1, description="least confidence of the majority answer")
-    flip: float = Field(default=0.8, ge=0, le=1, description="least confidence to overrule the weak answer")
-    per_question: int = Field(default=1, ge=1, le=MAX_SAMPLES, description="pairs a question, at most")
-    dpo: Preference
-    orpo: Preference
+    methods: tuple[Literal["dpo", "orpo"], ...] = Field(
+        default=("dpo", "orpo"), description="preference trainings, each from M_plus"
+    )
+    samples: int = Field(
+        default=10, ge=2, le=MAX_SAMPLES, description="solutions sampled [responses a question]"
+    )
+    temperature: float = Field(default=1.0, gt=0, description="of those samples")
+    keep: float = Field(
+        default=0.6, ge=0, le=1, description="least confidence of the majority answer [share]"
+    )
+    flip: float = Field(
+        default=0.8, ge=0, le=1, description="least confidence to overrule the weak answer [share]"
+    )
+    per_question: int = Field(default=1, ge=1, le=MAX_SAMPLES, description="most pairs [pairs a question]")
+    dpo: Preference = Field(description="the training by DPO")
+    orpo: Preference = Field(description="the training by ORPO")
 
 
 class Minimums(Section):
     """Below which sizes and shares a branch is not worth training; all are measured without gold answers."""
 
-    agreed: int = Field(default=20, ge=1, description="agreed questions, in each iteration of Stage I")
-    parsed: float = Field(default=0.5, ge=0, le=1, description="share of in-context answers that can be read")
-    pairs: int = Field(default=20, ge=1, description="contrastive pairs of Stage II")
-    on_too_few: Literal["warn", "stop"] = Field(default="warn", description="stop ends the branch")
+    agreed: int = Field(
+        default=20, ge=1, description="agreed questions, in each iteration of Stage I [questions]"
+    )
+    parsed: float = Field(default=0.5, ge=0, le=1, description="in-context answers that can be read [share]")
+    pairs: int = Field(default=20, ge=1, description="contrastive pairs of Stage II [pairs]")
+    on_too_few: Literal["warn", "stop"] = Field(
+        default="warn", description="below one of these: a warning, or the end of the branch"
+    )
 
     def of(self, *names: str) -> dict[str, dict[str, float]]:
         """Some of them as a step takes them: those that it stops below, which are in its key, or warns below."""
@@ -66,13 +80,17 @@ class WeakToStrong(Experiment):
 
     weak: str = Field(description="folder of the weak base model (relative to this file), or hub id@revision")
     strong: str = Field(description="folder of the strong base model, or hub id@revision")
-    shots: int = Field(default=4, ge=1, le=10_000, description="demonstrations in the strong model's prompt")
-    weak_sft: Training
-    sft: Training
-    stage1: StageOne = StageOne()
-    stage2: StageTwo
+    shots: int = Field(
+        default=4, ge=1, le=10_000, description="demonstrations in the strong model's prompt [questions]"
+    )
+    weak_sft: Training = Field(description="fine-tuning of the weak model on gold of train_1")
+    sft: Training = Field(description="every fine-tuning of the strong model")
+    stage1: StageOne = Field(default=StageOne(), description="agreement and fine-tuning")
+    stage2: StageTwo = Field(description="contrastive pairs and preference training")
     # left out of records and digests where it is the default, so that these are as before there was the field
-    minimums: Minimums = Field(default=Minimums(), exclude_if=Minimums().__eq__)
+    minimums: Minimums = Field(
+        default=Minimums(), exclude_if=Minimums().__eq__, description="what is too little to train on"
+    )
     controls: bool = Field(default=False, description="add the comparisons at matched steps")
 
 

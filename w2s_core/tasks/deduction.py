@@ -254,7 +254,18 @@ class DeductionTask:
 
     @classmethod
     def from_options(cls, options: dict[str, Any]) -> "DeductionTask":
-        """Read `train_1`, `train_2`, `dev`, `test` (sizes), `levels` (a list, or level: weight), `seed`, `wording`."""
+        """The task as an experiment sets it up.
+
+        Options:
+            train_1 (int >= 1; 1000): size of the split [questions]
+            train_2 (int >= 1; 1000): size of the split [questions]
+            dev (int >= 1; 500): size of the split [questions]
+            test (int >= 1; 500): size of the split [questions]
+            levels (list of int from 1 to 6, or level: weight; [1, 2, 3, 4, 5, 6]): rules of a proof, in equal shares or
+                by weight
+            seed (int >= 0; 0): draws other stories, names and properties
+            wording (full | brief; full): the sentences in which facts and rules are told
+        """
         levels = dict.fromkeys(LEVELS, 1.0)
         settings = read_options("deduction", options, DEFAULT_SIZES, levels, LEVELS, own=("wording",))
         wording = options.get("wording", WORDINGS[0])

@@ -42,7 +42,13 @@ class Gsm8kTask:
 
     @classmethod
     def from_options(cls, options: dict[str, Any]) -> "Gsm8kTask":
-        """Read `data` (a folder), or `revision` (a commit of openai/gsm8k); and `dev` (a number of questions)."""
+        """The task as an experiment sets it up.
+
+        Options:
+            data (folder; this or revision): local files train_1.jsonl, train_2.jsonl, test.jsonl
+            revision (commit; this or data): of openai/gsm8k on the hub
+            dev (int >= 0; 0): taken out of train_1; 0 reads dev.jsonl [questions]
+        """
         check_options("gsm8k", options, {"data": str, "revision": str, "dev": int})
         if ("data" in options) == ("revision" in options):
             raise UserError(

@@ -57,7 +57,20 @@ class GymTask:
 
     @classmethod
     def from_options(cls, options: dict[str, Any]) -> "GymTask":
-        """Read `dataset`, `config`, `answer` (as `jsonl`; by default its scorer), `level`, `seed`, sizes."""
+        """The task as an experiment sets it up.
+
+        Options:
+            dataset (str; required): one of the package's data sets
+            config (mapping; {}): fields of the data set's own configuration
+            answer (number | text | expression | choice | a rule's name; reasoning_gym): how answers are read and
+                compared; by default the data set's own scorer
+            level (str; none): which whole number of an item's metadata is its level, dots between its parts
+            seed (int >= 0; 0): of the data set's items
+            train_1 (int >= 1; 1000): size of the split [questions]
+            train_2 (int >= 1; 1000): size of the split [questions]
+            dev (int >= 1; 500): size of the split [questions]
+            test (int >= 1; 500): size of the split [questions]
+        """
         sizes = dict.fromkeys(DEFAULT_SIZES, int)
         kinds = {"dataset": str, "config": dict, "answer": str, "level": str, "seed": int}
         check_options(TASK, options, kinds | sizes)

@@ -1,8 +1,9 @@
 """Anyone's data: a folder with train_1.jsonl, train_2.jsonl, dev.jsonl and test.jsonl (or .jsonl.gz, .parquet), or a
 data set of the hub (`sources`). The task has two names, `jsonl` and `dataset`, and the same options under either.
 
-Fields of a row: `question`; `answer` (the final answer) or `solution` (a worked answer that ends in it; train_1 must
-have it, since the weak model learns from it); where there are any, `id`, `level` (a whole number) and `template`.
+Fields of a row: `question`; `answer`, or `gold` (the final answer), or `solution` (a worked answer that ends in it;
+train_1 must have it, since the weak model learns from it); where there are any, `id`, `level` (a whole number) and
+`template`.
 """
 
 import re
@@ -32,6 +33,8 @@ OPTIONS = {
 SPLITS = ("train_1", "train_2", "dev", "test")
 MARKERS = {"gsm8k": "#### ", "math": "The answer is: ", "choice": "The answer is: "}
 """What stands before a final answer in a solution, by answer rule."""
+GOLD = ("answer", "gold")
+"""The two names of the field that holds the final answer, in files of questions as in those of gold answers."""
 ANSWERS = {"number": "gsm8k", "text": "gsm8k", "expression": "math", "choice": "choice"}
 """The answer rule of each kind of answer: that of GSM8K compares numbers by value, and words as words."""
 
@@ -51,8 +54,16 @@ class JsonlTask:
 
     @classmethod
     def from_options(cls, options: dict[str, Any], name: str = "jsonl") -> "JsonlTask":
-        """Read `data` (a folder), or `id`, `revision` and `config` of the hub; `columns` and `splits` (see `Source`);
-        `answer` (number, text, expression or choice; or an answer rule by its name).
+        """The task as an experiment sets it up.
+
+        Options:
+            data (folder; this or id): files train_1, train_2, dev and test, as .jsonl, .jsonl.gz or .parquet
+            id (str; this or data): ORG/NAME of a data set on the hub
+            revision (commit; required with id): of that data set
+            config (str; none): a configuration of that data set
+            columns (mapping to str; {}): where the data have other names, field: column; what is not named is not read
+            splits (mapping to str; {}): split: one of the data set's, or a slice of it, train[:1000]
+            answer (number | text | expression | choice | a rule's name; required): how answers are read and compared
         """
         check_options(name, options, OPTIONS)
         if ("data" in options) == ("id" in options):
@@ -74,7 +85,7 @@ class JsonlTask:
 
     @classmethod
     def from_dataset_options(cls, options: dict[str, Any]) -> "JsonlTask":
-        """See `from_options`: the task under its other name."""
+        """The task under its other name, with the options of `jsonl`."""
         return cls.from_options(options, "dataset")
 
     @property
@@ -133,7 +144,7 @@ def _gold_and_solution(row: JsonRow, split: str, rule: str) -> tuple[str, str]:
     solution = row.text("solution") if "solution" in row.fields else None
     if solution is None and split == "train_1":
         row.text("solution")  # says what is missing, and where
-    gold = _stated(row, rule) if "answer" in row.fields else None
+    gold = stated_answer(row, rule)
     if solution is None:
         if gold is None:
             raise UserError(
@@ -160,13 +171,25 @@ def _agree(gold: str, final: str, rule: str) -> bool:
     return same is not False
 
 
-def _stated(row: JsonRow, rule: str) -> str:
-    """The final answer in the field `answer`, alone or behind the rule's marker."""
-    number = written(row.get("answer"))
-    answer = reference_answer(row.text("answer") if number is None else number, rule)
+def stated_answer(row: JsonRow, rule: str) -> str | None:
+    """The final answer in a row's `answer` (or `gold`), alone or behind the rule's marker; None without the field.
+
+    Raises:
+        UserError: it cannot be read, or the row has both names and they say different things.
+    """
+    answers = {name: _read_answer(row, name, rule) for name in GOLD if row.fields.get(name) is not None}
+    if len(answers) == len(GOLD) and not _agree(answers[GOLD[0]], answers[GOLD[1]], rule):
+        values = " and ".join(f"'{name}' says {answer[:60]!r}" for name, answer in answers.items())
+        raise UserError(f"{row.place}: {values}; they are two names of one field: keep the right one")
+    return next(iter(answers.values()), None)
+
+
+def _read_answer(row: JsonRow, name: str, rule: str) -> str:
+    number = written(row.get(name))
+    answer = reference_answer(row.text(name) if number is None else number, rule)
     if answer is None:
         raise UserError(
-            f"{row.place}: no final answer in 'answer' that rule '{rule}' can read, alone or{_after(rule)}"
+            f"{row.place}: no final answer in '{name}' that rule '{rule}' can read, alone or{_after(rule)}"
         )
     return answer
 

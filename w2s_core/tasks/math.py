@@ -54,7 +54,14 @@ class MathTask:
 
     @classmethod
     def from_options(cls, options: dict[str, Any]) -> "MathTask":
-        """Read `data` (a folder), or `revision` (a commit of the hub's set); `dev` (a number), `subjects` (a list)."""
+        """The task as an experiment sets it up.
+
+        Options:
+            data (folder; this or revision): local files train_1.jsonl, train_2.jsonl (or train.jsonl) and test.jsonl
+            revision (commit; this or data): of nlile/hendrycks-MATH-benchmark on the hub
+            dev (int >= 0; 0): taken out of train_1; 0 reads dev.jsonl [questions]
+            subjects (list of str; []): only these of the seven subjects of MATH; empty means all
+        """
         check_options("math", options, {"data": str, "revision": str, "dev": int, "subjects": list})
         if ("data" in options) == ("revision" in options):
             raise UserError(

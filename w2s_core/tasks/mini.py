@@ -62,7 +62,17 @@ class MiniTask:
 
     @classmethod
     def from_options(cls, options: dict[str, Any]) -> "MiniTask":
-        """Read `train_1`, `train_2`, `dev`, `test` (sizes), `levels` (a list, or level: weight) and `seed`."""
+        """The task as an experiment sets it up.
+
+        Options:
+            train_1 (int >= 1; 1000): size of the split [questions]
+            train_2 (int >= 1; 1000): size of the split [questions]
+            dev (int >= 1; 500): size of the split [questions]
+            test (int >= 1; 500): size of the split [questions]
+            levels (list of int from 1 to 7, or level: weight; {1: 1, 2: 2, 3: 3, 4: 3, 5: 3, 6: 3}): operations of a
+                story, in equal shares or by weight
+            seed (int >= 0; 0): draws other stories, names and items
+        """
         settings = read_options("mini", options, DEFAULT_SIZES, DEFAULT_LEVELS, LEVELS)
         return cls(settings.sizes, settings.levels, settings.seed)
 

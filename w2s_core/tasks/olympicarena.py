@@ -54,7 +54,14 @@ class OlympicArenaTask:
 
     @classmethod
     def from_options(cls, options: dict[str, Any]) -> "OlympicArenaTask":
-        """Read `data` (the folder), `dev` (a number of questions) and `subjects` (a list)."""
+        """The task as an experiment sets it up.
+
+        Options:
+            data (folder; required): local files train_1.jsonl, test.jsonl (train_2) and val.jsonl (test)
+            dev (int >= 0; 0): taken out of train_1; 0 reads dev.jsonl [questions]
+            subjects (list of str; []): only these of Math, Physics, Chemistry, Biology, Geography, Astronomy; empty
+                means all
+        """
         check_options("olympicarena", options, {"data": str, "dev": int, "subjects": list})
         if "data" not in options:
             raise UserError("task 'olympicarena': option 'data' is missing; give data: FOLDER (local files)")

@@ -16,7 +16,7 @@ from w2s_core.errors import UserError
 from w2s_core.jsonl import JsonRow, read_jsonl
 from w2s_core.tasks import unknown
 
-FIELDS = ("id", "question", "answer", "solution", "level", "template")
+FIELDS = ("id", "question", "answer", "gold", "solution", "level", "template")
 JSON_LINES = (".jsonl", ".jsonl.gz")
 _PART = re.compile(r"(?P<name>\w[\w.-]*)(?:\[(?P<start>\d*):(?P<end>\d*)\])?", re.ASCII)
 

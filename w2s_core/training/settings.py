@@ -25,17 +25,19 @@ class Hyperparameters(Section):
 
     Attributes:
         learning_rate: the peak of the schedule.
-        batch_size: examples (SFT) or pairs (DPO, ORPO) to an optimiser step, over all devices and micro-batches.
-        epochs: passes over the rows; this or `max_steps` has to be given, and not both.
-        max_steps: optimiser steps.
-        lora_r, lora_alpha, lora_dropout: rank, scale (alpha / r) and dropout of the adapter. TRL switches every
-            dropout off for DPO and ORPO, whose log ratios it would blur.
-        warmup_ratio: share of the steps in which the rate rises from zero; not used with "constant".
-        warmup_steps: the same as a number of steps, in place of the share.
+        batch_size: examples (SFT) or pairs (DPO, ORPO) to an optimiser step, over all devices and micro-batches [rows].
+        epochs: passes over the rows; this or `max_steps` has to be given, and not both [passes].
+        max_steps: optimiser steps; this or `epochs` [steps].
+        lora_r: rank of the adapter.
+        lora_alpha: scale of the adapter, as alpha / rank.
+        lora_dropout: dropout of the adapter. TRL switches every dropout off for DPO and ORPO, whose log ratios it would
+            blur [share].
+        warmup_ratio: steps in which the rate rises from zero; not used with "constant" [share].
+        warmup_steps: the same as a number, in place of the share [steps].
         scheduler: what follows the warm-up: "cosine", "linear" or "constant". Under the last one a step's rate does not
             depend on how many follow, so that a longer training starts from where a shorter one ended.
         weight_decay: of AdamW.
-        max_length: tokens of a prompt with its completion. Longer rows are left out and counted, never cut.
+        max_length: longest prompt with its completion. Longer rows are left out and counted, never cut [tokens].
     """
 
     learning_rate: Positive
