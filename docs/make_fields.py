@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from sweeps.study_file import Objective, Pruner, Range, Sampler, Study
+from w2s_sweeps.study_file import Objective, Pruner, Range, Sampler, Study
 from w2s_core.cli.listing import default_of, described, first_line, task_options, type_name
 from w2s_core.experiment import Evaluation, Experiment, Preference, Prompt, TaskConfig, Training
 from w2s_core.plugins import RECIPES, TASKS
