@@ -23,6 +23,7 @@ OWN_COMMANDS = {
     "delete": "w2s_core.cli.housekeeping:delete",
     "import-model": "w2s_core.cli.import_model:import_model",
     "doctor": "w2s_core.doctor.command:doctor",
+    "export-adapter": "w2s_core.cli.export:export_adapter",
     "note": "w2s_core.cli.housekeeping:note",
     "recipes": "w2s_core.cli.listing:recipes",
     "rename": "w2s_core.cli.housekeeping:rename",
