@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from w2s_core.cli.options import json_option
+
 if TYPE_CHECKING:
     from w2s_core.engine import Store
 
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 @click.option("--level", default="any", help="With --answers: questions of this level.")
 @click.option("--verdict", default="any", help="With --answers: questions with a response of this verdict.")
 @click.option("--page", type=click.IntRange(1), default=1, help="With --answers: ten questions a page.")
+@json_option
 @click.pass_obj
 def compare(
     root: Path,
@@ -46,6 +49,7 @@ def compare(
     common: bool,
     out: Path | None,
     answers: str | None,
+    as_json: bool,
     **shown: Any,
 ) -> None:
     """Compare two runs question by question: difference B - A, its interval and p, by level, and what changed sides.
@@ -55,17 +59,26 @@ def compare(
     sides wrote; RUN_B may then be left out.
     """
     from analysis.parts.answers import render_answers
-    from analysis.parts.compare import compare_runs
+    from analysis.parts.compare import compare_runs, compare_tables
+    from analysis.writing.table import to_document
     from w2s_core.cli.inspection import find_run
+    from w2s_core.cli.render import as_json as to_json
     from w2s_core.engine import Store
     from w2s_core.errors import UserError
 
     store = Store(root)
     first, second = find_run(store, run_a), find_run(store, run_b) if run_b else None
+    if as_json and (answers is not None or out):
+        raise UserError(
+            "--json prints the tables of a comparison: not with --answers (see `w2s responses`) or --out"
+        )
     if answers is not None:
         click.echo(render_answers(store, (first, second), (target, against), side=answers, **shown))
     elif second is None:
         raise UserError("compare needs two runs; of one, --answers any shows its responses")
+    elif as_json:
+        compared = compare_tables(store, (first, second), (target, against), common=common)
+        click.echo(to_json({"a": first, "b": second, "tables": list(map(to_document, compared))}))
     else:
         click.echo(compare_runs(store, (first, second), (target, against), common=common, out=out))
 
@@ -88,18 +101,23 @@ def quicken() -> None:
 @click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), default=Path("results"), show_default=True
 )
+@json_option
 @click.pass_obj
-def tables(root: Path, run_names: tuple[str, ...], by_name: bool, study: str | None, out: Path) -> None:
+def tables(
+    root: Path, run_names: tuple[str, ...], by_name: bool, study: str | None, out: Path, as_json: bool
+) -> None:
     """Make every table and figure of some runs, and their recipe's findings, as Markdown, LaTeX, CSV, PNG and SVG.
 
     Without RUN and --study: all runs of the store, if those of one recipe share task and strong model. The beginning of
-    a run's name will do. Runs of several recipes get a folder each; so do those of several strong models.
+    a run's name will do. Runs of several recipes get a folder each; so do those of several strong models. With --json
+    the tables are printed, and nothing is written.
     """
     quicken()
     from analysis.reading.study import open_frames
     from analysis.reading.typed import written
-    from analysis.report import write_reports
+    from analysis.report import report_documents, write_reports
     from w2s_core.cli.inspection import find_run
+    from w2s_core.cli.render import as_json as to_json
     from w2s_core.engine import Store
     from w2s_core.engine.redaction import command_line
     from w2s_core.errors import UserError
@@ -110,6 +128,9 @@ def tables(root: Path, run_names: tuple[str, ...], by_name: bool, study: str | N
         raise UserError("--runs needs the name of at least one run (`w2s runs` lists them)")
     store = Store(root)
     frames = open_frames(store, [find_run(store, name) for name in run_names], study)
+    if as_json:
+        click.echo(to_json({"reports": list(report_documents(frames, named=bool(run_names)))}))
+        return
     command = written(command_line())
     click.echo(write_reports(frames, out, command, named=bool(run_names)))
 

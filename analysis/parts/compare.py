@@ -243,15 +243,14 @@ def compare_results(
     }
 
 
-def compare_runs(
+def compare_tables(
     store: Store,
     runs: tuple[str, str],
     targets: tuple[str | None, str | None] = (None, None),
     *,
     common: bool = False,
-    out: Path | None = None,
-) -> str:
-    """Compare two runs and return what to print; with `out`, the tables are saved there too.
+) -> list[Table]:
+    """The tables of a comparison: all results, then of one of them levels and the questions that changed sides.
 
     Raises:
         UserError: as `find_compared`; or results on different questions, unless `common`.
@@ -266,7 +265,23 @@ def compare_runs(
     if differing := [result for result in results if not result.same]:
         last = detailed(differing)
         tables += [by_level(last.name, pairs[last.name]), changes(store, last, pairs[last.name])]
-    tables = [table for table in tables if table.rows]
+    return [table for table in tables if table.rows]
+
+
+def compare_runs(
+    store: Store,
+    runs: tuple[str, str],
+    targets: tuple[str | None, str | None] = (None, None),
+    *,
+    common: bool = False,
+    out: Path | None = None,
+) -> str:
+    """Compare two runs and return what to print; with `out`, the tables are saved there too.
+
+    Raises:
+        UserError: as `compare_tables`.
+    """
+    tables = compare_tables(store, runs, targets, common=common)
     saved = ""
     if out is not None:
         try:

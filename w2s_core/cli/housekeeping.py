@@ -1,7 +1,6 @@
 """`w2s runs`, `rename`, `tag`, `note`, `delete`: list runs, and tidy them."""
 
 import dataclasses
-import json
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,12 +68,13 @@ def runs(root: Path, /, where: tuple[str, ...], as_json: bool, watch: bool, **ch
 
 def _listed(store: "Store", chosen: "RunFilter", as_json: bool) -> str:
     from w2s_core.cli.inspection import render_runs
+    from w2s_core.cli.render import as_json as to_json
     from w2s_core.cli.run_list import RunFilter, list_runs
 
     if not as_json:
         return render_runs(store, None if chosen == RunFilter() else chosen)
     rows = ({**dataclasses.asdict(row), "complete": row.complete} for row in list_runs(store, chosen))
-    return json.dumps(list(rows), indent=1)
+    return to_json(list(rows))
 
 
 @click.command()

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from w2s_core.cli.completion import run_argument
 from w2s_core.cli.extensions import ExtensibleGroup, hook
 from w2s_core.cli.options import (
     TrackerChoice,
     compute_options,
     data_option,
     device_option,
+    json_option,
     tracker_options,
 )
 from w2s_core.errors import UserError, describe
@@ -119,41 +121,57 @@ def run(
 @click.option(
     "--measure", is_flag=True, help="Time a few steps of each base model here first: seconds to a minute."
 )
+@json_option
 @click.pass_obj
 def plan(
-    root: Path, config: Path, overrides: tuple[str, ...], data: Path | None, device: str, measure: bool
+    root: Path,
+    config: Path,
+    overrides: tuple[str, ...],
+    data: Path | None,
+    device: str,
+    measure: bool,
+    as_json: bool,
 ) -> None:
     """Show the graph of an experiment: each step, cached or not, and the time it is expected to take.
 
     Times are those of alike steps in the store. Where it has none, --measure times this machine on the base models;
     later plans use what was measured.
     """
-    from w2s_core.cli.inspection import render_plan
+    from w2s_core.cli.inspection import plan_document, render_plan
+    from w2s_core.cli.render import as_json as to_json
     from w2s_core.engine import Store
     from w2s_core.experiment import load_experiment
     from w2s_core.runs import build_graph
 
     graph = build_graph(load_experiment(config, overrides, data), device)
-    click.echo(render_plan(graph, Store(root), device, measure=measure))
+    if as_json:
+        click.echo(to_json(plan_document(graph, Store(root), device, measure=measure)))
+    else:
+        click.echo(render_plan(graph, Store(root), device, measure=measure))
 
 
 @w2s.command()
-@click.argument("run_name", metavar="RUN")
+@run_argument
+@json_option
 @click.pass_obj
-def show(root: Path, run_name: str) -> None:
+def show(root: Path, run_name: str, as_json: bool) -> None:
     """Show a run: its experiment, its steps, and its table as far as it is computed."""
-    from w2s_core.cli.inspection import find_run, render_record
+    from w2s_core.cli.inspection import find_run, render_record, run_document
+    from w2s_core.cli.render import as_json as to_json
     from w2s_core.engine import Store
 
     store = Store(root)
     name = find_run(store, run_name)
+    if as_json:
+        click.echo(to_json(run_document(store, name)))
+        return
     click.echo(render_record(store, name))
     if render_run := hook("render_run"):
         click.echo(render_run(store, name))
 
 
 @w2s.command()
-@click.argument("run_name", metavar="RUN")
+@run_argument
 @click.argument("step_name", metavar="STEP")
 @click.option("--against", metavar="RUN", help="Another run: say which input makes this step differ there.")
 @click.pass_obj
