@@ -5,12 +5,13 @@ Heavy imports stand inside: `w2s --help` must answer at once.
 
 import gc
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from w2s_core.cli.completion import run_argument
 from w2s_core.cli.options import json_option
 
 if TYPE_CHECKING:
@@ -81,6 +82,58 @@ def compare(
         click.echo(to_json({"a": first, "b": second, "tables": list(map(to_document, compared))}))
     else:
         click.echo(compare_runs(store, (first, second), (target, against), common=common, out=out))
+
+
+@click.command()
+@run_argument
+@click.argument("name", metavar="STEP_OR_MODEL")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="A new file: .jsonl, .jsonl.gz or .parquet.",
+)
+@click.pass_obj
+def responses(root: Path, run_name: str, name: str, out: Path) -> None:
+    """Write the responses of a model or step of a run to a file.
+
+    STEP_OR_MODEL is a judged model (dpo: its greedy responses), a graded result (samples/test/dpo) or a
+    step that samples. A row a response: id, question, draw (from 0), response, answer, gold, verdict, level.
+    """
+    from analysis.parts.answers import response_rows
+    from w2s_core.cli.inspection import find_run
+    from w2s_core.engine import Store
+
+    store = Store(root)
+    count = _write_new(out, response_rows(store, find_run(store, run_name), name))
+    click.echo(f"{out}: {count:,} responses")
+
+
+def _write_new(out: Path, rows: Iterable[Mapping[str, Any]]) -> int:
+    """Write rows to a file, which is there whole or not at all and replaces none. Returns how many there were."""
+    from w2s_core.errors import UserError
+    from w2s_core.jsonl import RowWriter
+    from w2s_core.rows import write_rows
+
+    if out.exists() or out.is_symlink():
+        raise UserError(f"{out}: there is something of that name already: name a new file")
+    if out.name.endswith((".jsonl", ".jsonl.gz")):
+        count = 0
+        with RowWriter(out) as writer:
+            for count, row in enumerate(rows, 1):  # noqa: B007 - the number of the last
+                writer.write(row)
+        return count
+    if out.suffix != ".parquet":
+        raise UserError(f"{out}: name it .jsonl, .jsonl.gz or .parquet")
+    if not out.parent.is_dir():
+        raise UserError(f"{out}: its folder does not exist")
+    part = out.with_name(f".{out.name}.part")
+    try:
+        count = write_rows(part, rows)
+        part.rename(out)
+    finally:
+        part.unlink(missing_ok=True)
+    return count
 
 
 def quicken() -> None:

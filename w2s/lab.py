@@ -285,6 +285,35 @@ class Run:
             raise UserError(f"{step} of run {self.name} is no table: its files lie in {self.folder(step)}")
         return pd.read_parquet(files[0])
 
+    def responses(self, name: str) -> "pd.DataFrame":
+        """A row a response: id, question, draw, response, answer (as extracted), gold, verdict, level.
+
+        Args:
+            name: a judged model (its greedy responses), a graded target, or the label of a step that samples.
+
+        Raises:
+            UserError: a name that the run does not have, or a result that is not computed or holds no responses.
+        """
+        import pandas as pd
+
+        from analysis.parts.answers import response_rows
+
+        return pd.DataFrame(response_rows(self.lab.store, self.name, name))
+
+    def export_adapter(self, model: str, out: str | Path, *, merge: bool = False) -> None:
+        """Write a trained model and its model card into a new folder, as one LoRA adapter that PEFT and vLLM load.
+
+        Args:
+            model: the name of a judged model, or the label of a training.
+            merge: the whole base model with the adapters merged, instead.
+
+        Raises:
+            UserError: as `w2s export-adapter`.
+        """
+        from w2s_core.cli.export import export_model
+
+        export_model(self.lab.store, self.name, model, Path(out), merge=merge)
+
 
 @dataclass(frozen=True)
 class Comparison:
