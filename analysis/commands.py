@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from w2s_core.cli.completion import run_argument
+from w2s_core.cli.completion import complete_run, complete_study, run_argument
 from w2s_core.cli.options import json_option
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("run_a")
-@click.argument("run_b", required=False)
+@click.argument("run_a", shell_complete=complete_run)
+@click.argument("run_b", required=False, shell_complete=complete_run)
 @click.option("--target", help="Compare this result alone, such as ceiling or greedy/dev/ceiling.")
 @click.option("--against", help="RUN_B's result, where it is another than RUN_A's --target.")
 @click.option("--common", is_flag=True, help="Leave out questions that only one of them was graded on.")
@@ -146,11 +146,13 @@ def quicken() -> None:
 
 
 @click.command()
-@click.argument("run_names", metavar="[RUN]...", nargs=-1)
+@click.argument("run_names", metavar="[RUN]...", nargs=-1, shell_complete=complete_run)
 @click.option(
     "--runs", "by_name", is_flag=True, help="The names that follow are runs (the word may be left out)."
 )
-@click.option("--study", help="All runs of this study, as a sweep recorded them.")
+@click.option(
+    "--study", help="All runs of this study, as a sweep recorded them.", shell_complete=complete_study
+)
 @click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), default=Path("results"), show_default=True
 )

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import click
 
+from w2s_core.cli.completion import run_argument
+
 
 @click.command()
-@click.argument("run_name", metavar="RUN")
+@run_argument
 @click.option(
     "--json", "file", type=click.Path(path_type=Path, dir_okay=False), help="Save the findings here too."
 )

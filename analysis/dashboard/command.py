@@ -4,9 +4,11 @@ from pathlib import Path
 
 import click
 
+from w2s_core.cli.completion import complete_study
+
 
 @click.command()
-@click.argument("study", required=False)
+@click.argument("study", required=False, shell_complete=complete_study)
 @click.option(
     "--port", type=click.IntRange(1, 65535), help="First port; by default the next free ones from 8100 on."
 )

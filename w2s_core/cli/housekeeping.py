@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from w2s_core.cli.completion import complete_override, complete_run, complete_study, run_argument
 from w2s_core.errors import UserError
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ WATCH_S = 2.0
 
 
 @click.command()
-@click.option("--study", metavar="NAME", help="Only runs of this study.")
+@click.option("--study", metavar="NAME", help="Only runs of this study.", shell_complete=complete_study)
 @click.option(
     "--tag", "tags", metavar="TAG", multiple=True, help="Only runs with this tag (and this, and ...)."
 )
@@ -27,6 +28,7 @@ WATCH_S = 2.0
     metavar="FIELD=VALUE",
     multiple=True,
     help="Only runs whose experiment has this value, such as seed=1 or evaluation.samples=0.",
+    shell_complete=complete_override,
 )
 @click.option(
     "--accuracy",
@@ -78,7 +80,7 @@ def _listed(store: "Store", chosen: "RunFilter", as_json: bool) -> str:
 
 
 @click.command()
-@click.argument("run_name", metavar="RUN")
+@run_argument
 @click.argument("name", metavar="NAME")
 @click.pass_obj
 def rename(root: Path, run_name: str, name: str) -> None:
@@ -96,7 +98,7 @@ def rename(root: Path, run_name: str, name: str) -> None:
 
 
 @click.command()
-@click.argument("run_name", metavar="RUN")
+@run_argument
 @click.argument("tags", metavar="TAG...", nargs=-1, required=True)
 @click.option("--remove", is_flag=True, help="Take these tags off instead.")
 @click.pass_obj
@@ -121,7 +123,7 @@ def tag(root: Path, run_name: str, tags: tuple[str, ...], remove: bool) -> None:
 
 
 @click.command()
-@click.argument("run_name", metavar="RUN")
+@run_argument
 @click.argument("text", required=False)
 @click.pass_obj
 def note(root: Path, run_name: str, text: str | None) -> None:
@@ -138,7 +140,7 @@ def note(root: Path, run_name: str, text: str | None) -> None:
 
 
 @click.command()
-@click.argument("run_names", metavar="RUN...", nargs=-1, required=True)
+@click.argument("run_names", metavar="RUN...", nargs=-1, required=True, shell_complete=complete_run)
 @click.pass_obj
 def delete(root: Path, run_names: tuple[str, ...]) -> None:
     """Take runs out of the list. Their records go to the store's trash, and results that no other run has go there

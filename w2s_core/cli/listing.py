@@ -64,7 +64,7 @@ def render_recipe(name: str) -> str:
     ]
     for section in sorted(set(_harness_sections(own)), key=lambda section: section.__name__):
         parts.append(_fields_table(f"{section.__name__}: field", section.model_fields))
-    parts.append(_fields_table("every experiment: field", _flattened(Experiment)))
+    parts.append(_fields_table("every experiment: field", flattened(Experiment)))
     return "\n\n".join(parts)
 
 
@@ -95,13 +95,13 @@ def _fields_table(title: str, fields: dict[str, FieldInfo]) -> str:
     return table((title, "type", "default", "description"), rows)
 
 
-def _flattened(model: type[BaseModel], prefix: str = "") -> dict[str, FieldInfo]:
+def flattened(model: type[BaseModel], prefix: str = "") -> dict[str, FieldInfo]:
     """All fields by dotted name; a section stands for its fields."""
     fields: dict[str, FieldInfo] = {}
     for name, field in model.model_fields.items():
         sections = list(_models_in(field.annotation))
         for section in sections:
-            fields |= _flattened(section, f"{prefix}{name}.")
+            fields |= flattened(section, f"{prefix}{name}.")
         if not sections:
             fields[f"{prefix}{name}"] = field
     return fields
@@ -134,6 +134,17 @@ def _bounds(constraints: Iterable[Any]) -> Iterator[str]:
         for bound, sign in BOUNDS:
             if getattr(constraint, bound, None) is not None:
                 yield f"{sign} {getattr(constraint, bound)}"
+
+
+def field_choices(field: FieldInfo) -> list[str]:
+    """The values of a field that has few; empty for others."""
+    if field.annotation is bool:
+        return ["true", "false"]
+    return (
+        [str(value) for value in get_args(field.annotation)]
+        if get_origin(field.annotation) is Literal
+        else []
+    )
 
 
 def _annotation_name(annotation: Any) -> str:

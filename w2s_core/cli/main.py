@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from w2s_core.cli.completion import run_argument
+from w2s_core.cli.completion import complete_run, overrides_argument, run_argument
 from w2s_core.cli.extensions import ExtensibleGroup, hook
 from w2s_core.cli.options import (
     TrackerChoice,
@@ -67,7 +67,7 @@ def w2s(ctx: click.Context, store: Path, modules: tuple[str, ...]) -> None:
 
 @w2s.command()
 @click.argument("config", type=click.Path(path_type=Path, dir_okay=False))
-@click.argument("overrides", nargs=-1)
+@overrides_argument
 @click.option("--name", help="Name of the run; by default the experiment's name and a digest of its fields.")
 @data_option
 @compute_options
@@ -115,7 +115,7 @@ def run(
 
 @w2s.command()
 @click.argument("config", type=click.Path(path_type=Path, dir_okay=False))
-@click.argument("overrides", nargs=-1)
+@overrides_argument
 @data_option
 @device_option
 @click.option(
@@ -173,7 +173,12 @@ def show(root: Path, run_name: str, as_json: bool) -> None:
 @w2s.command()
 @run_argument
 @click.argument("step_name", metavar="STEP")
-@click.option("--against", metavar="RUN", help="Another run: say which input makes this step differ there.")
+@click.option(
+    "--against",
+    metavar="RUN",
+    help="Another run: say which input makes this step differ there.",
+    shell_complete=complete_run,
+)
 @click.pass_obj
 def explain(root: Path, run_name: str, step_name: str, against: str | None) -> None:
     """Explain why a step has its key; with --against, what differs from the same step of another run."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from w2s_core.cli.completion import overrides_argument
 from w2s_core.cli.options import data_option, unchecked_compute_options
 from w2s_core.cli.render import size
 from w2s_core.doctor import memory
@@ -38,7 +39,7 @@ CHECKPOINT = 3
 
 @click.command()
 @click.argument("config", type=click.Path(path_type=Path, dir_okay=False), required=False)
-@click.argument("overrides", nargs=-1)
+@overrides_argument
 @data_option
 @unchecked_compute_options
 @click.pass_obj
