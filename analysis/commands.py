@@ -53,11 +53,12 @@ def compare(
     as_json: bool,
     **shown: Any,
 ) -> None:
-    """Compare two runs question by question: difference B - A, its interval and p, by level, and what changed sides.
+    """Compare two runs question by question.
 
-    Without --target, every greedy result that both have, and details of the last model that the recipe proposes. The
-    same run twice with --target and --against compares two of its models. With --answers, the questions with what both
-    sides wrote; RUN_B may then be left out.
+    Shown are the difference B - A, its interval and p, also by level, and the questions that changed sides. Without
+    --target, every greedy result that both have, and details of the last model that the recipe proposes. The same run
+    twice with --target and --against compares two of its models. With --answers, the questions with what both sides
+    wrote; RUN_B may then be left out.
     """
     from analysis.parts.answers import render_answers
     from analysis.parts.compare import compare_runs, compare_tables
@@ -161,11 +162,12 @@ def quicken() -> None:
 def tables(
     root: Path, run_names: tuple[str, ...], by_name: bool, study: str | None, out: Path, as_json: bool
 ) -> None:
-    """Make every table and figure of some runs, and their recipe's findings, as Markdown, LaTeX, CSV, PNG and SVG.
+    """Make every table and figure of some runs.
 
-    Without RUN and --study: all runs of the store, if those of one recipe share task and strong model. The beginning of
-    a run's name will do. Runs of several recipes get a folder each; so do those of several strong models. With --json
-    the tables are printed, and nothing is written.
+    They and the findings of the runs' recipe are written as Markdown, LaTeX, CSV, PNG and SVG. Without RUN and --study:
+    all runs of the store, if those of one recipe share task and strong model. The beginning of a run's name will do.
+    Runs of several recipes get a folder each; so do those of several strong models. With --json the tables are printed,
+    and nothing is written.
     """
     quicken()
     from analysis.reading.study import open_frames

@@ -16,10 +16,10 @@ from w2s_core.cli.completion import run_argument
 )
 @click.pass_obj
 def diagnose(root: Path, run_name: str, file: Path | None) -> None:
-    """Say which failure signatures of its recipe a run shows, with the evidence, the rule and what to try.
+    """Say which failure signatures of its recipe a run shows.
 
-    Each rule holds a measured quantity with its 95 % interval against a limit: shown, not shown, not resolved, or no
-    data. The beginning of the run's name will do.
+    Each comes with its evidence, its rule and what to try. A rule holds a measured quantity with its 95 % interval
+    against a limit: shown, not shown, not resolved, or no data. The beginning of the run's name will do.
     """
     # The products behind a measure are small: threads of BLAS would only wait for each other.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

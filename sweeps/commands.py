@@ -47,9 +47,10 @@ def sweep(
     storage: str | None,
     trackers: TrackerChoice,
 ) -> None:
-    """Run a study: every cell, each step once, judged on dev; then read test for the final cells.
+    """Run a study: every cell, each step once.
 
-    The same command goes on after an interruption, and does nothing when all cells are complete.
+    Cells are judged on dev; then test is read for the final ones. The same command goes on after an interruption, and
+    does nothing when all cells are complete.
     """
     from sweeps.driver import How, Sweep
     from sweeps.journal import rebuild as make_anew
@@ -105,7 +106,10 @@ def trial(
     storage: str | None,
     trackers: TrackerChoice,
 ) -> None:
-    """Run one cell of a study, with a value for each field that varies. This is what the agents of W&B sweeps call."""
+    """Run one cell of a study, with a value for each field.
+
+    The fields are those that vary. The agents of W&B sweeps call this.
+    """
     from sweeps.driver import How, Sweep
     from sweeps.study_file import load_study
     from sweeps.wandb_sweep import read_cell
@@ -139,7 +143,10 @@ def trial(
 )
 @click.pass_obj
 def wandb_sweep(root: Path, study: Path, out: Path | None) -> None:
-    """Write a study as a W&B sweep, whose agents run its trials through `w2s trial` into the same store."""
+    """Write a study as a W&B sweep.
+
+    Its agents run the trials through `w2s trial` into the same store.
+    """
     import yaml
 
     from sweeps.study_file import load_study

@@ -10,7 +10,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from w2s_core.engine import Store, plan
 from w2s_core.errors import UserError
 
 if TYPE_CHECKING:
@@ -33,6 +32,8 @@ class Lab:
     """
 
     def __init__(self, store: str | Path = ".w2s") -> None:
+        from w2s_core.engine import Store
+
         self.store = Store(Path(store))
 
     def __repr__(self) -> str:
@@ -80,6 +81,7 @@ class Lab:
         """
         import pandas as pd
 
+        from w2s_core.engine import plan
         from w2s_core.step_labels import label_steps
 
         graph = self._graph(experiment, overrides, fields)

@@ -57,6 +57,14 @@ def test_an_export_has_the_logits_of_the_model(
     assert tokenizers[0](text).input_ids == tokenizers[1](text).input_ids
 
 
+def test_the_library_writes_what_the_command_writes(typed: Typed, lab: w2s.Lab, tmp_path: Path) -> None:
+    typed("export-adapter", "first", "dpo", str(tmp_path / "typed"))
+    lab["first"].export_adapter("dpo", tmp_path / "called")
+    files = {path.name: path.read_bytes() for path in (tmp_path / "typed").iterdir()}
+    assert files == {path.name: path.read_bytes() for path in (tmp_path / "called").iterdir()}
+    assert set(files) == {"README.md", "adapter_config.json", "adapter_model.safetensors"}
+
+
 def test_a_merged_export_is_a_base_model_that_an_experiment_can_name(
     typed: Typed, folder: Path, tmp_path: Path
 ) -> None:

@@ -55,24 +55,22 @@ def complete_study(context: click.Context, incomplete: str) -> Iterable[str]:
 @_completion
 def complete_override(context: click.Context, incomplete: str) -> Iterator[str]:
     """The fields of the experiment that the command names, or of the default recipe; after `=`, a field's choices."""
-    from w2s_core.cli.listing import field_choices, flattened
+    from w2s_core.cli.listing import overrides
     from w2s_core.experiment import recipe_of
     from w2s_core.strict_yaml import read_yaml
 
     config = context.params.get("config")
     tree, lines = read_yaml(config, "an experiment") if config else ({}, {})
-    fields = flattened(recipe_of(tree, config or Path(), lines).fields)
-    named, equals, _ = incomplete.partition("=")
-    if not equals:
-        yield from (f"{name}=" for name in fields)
-    elif named in fields:
-        yield from (f"{named}={choice}" for choice in field_choices(fields[named]))
+    return overrides(recipe_of(tree, config or Path(), lines).fields, incomplete)
 
 
 def _store(context: click.Context) -> "Store":
     from w2s_core.engine import Store
 
-    return Store(context.find_root().params["store"])
+    folder = context.find_root().params["store"]
+    if not folder.is_dir():
+        raise UserError(f"{folder}: there is no store")  # which opening it would make
+    return Store(folder)
 
 
 run_argument = click.argument("run_name", metavar="RUN", shell_complete=complete_run)

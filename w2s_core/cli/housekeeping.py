@@ -47,7 +47,7 @@ WATCH_S = 2.0
 @click.option("--watch", is_flag=True, help="Show it again whenever it changes, until Ctrl-C.")
 @click.pass_obj
 def runs(root: Path, /, where: tuple[str, ...], as_json: bool, watch: bool, **choice: Any) -> None:
-    """List the runs in the store: those that pass every filter, with results beside them."""
+    """List the runs in the store, with results beside them."""
     from w2s_core.cli.run_list import RunFilter
     from w2s_core.engine import Store
     from w2s_core.experiment import parse_override
@@ -103,7 +103,10 @@ def rename(root: Path, run_name: str, name: str) -> None:
 @click.option("--remove", is_flag=True, help="Take these tags off instead.")
 @click.pass_obj
 def tag(root: Path, run_name: str, tags: tuple[str, ...], remove: bool) -> None:
-    """Put tags on a run: words to find it by (`w2s runs --tag TAG`)."""
+    """Put tags on a run: words to find it by.
+
+    `w2s runs --tag TAG` lists the runs with a tag.
+    """
     from w2s_core.engine import Store
     from w2s_core.engine.refs import TAG
 
@@ -127,7 +130,10 @@ def tag(root: Path, run_name: str, tags: tuple[str, ...], remove: bool) -> None:
 @click.argument("text", required=False)
 @click.pass_obj
 def note(root: Path, run_name: str, text: str | None) -> None:
-    """Keep a sentence with a run, shown by `w2s show`; without TEXT print it, "" takes it off."""
+    """Keep a sentence with a run.
+
+    `w2s show` shows it. Without TEXT it is printed; "" takes it off.
+    """
     from w2s_core.engine import Store
     from w2s_core.errors import one_line
 

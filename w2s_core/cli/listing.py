@@ -5,7 +5,6 @@ import types
 from collections.abc import Callable, Iterable, Iterator
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-import click
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
@@ -18,27 +17,15 @@ from w2s_core.recipes.unused_fields import is_of_harness, own_fields
 BOUNDS = (("ge", ">="), ("gt", ">"), ("le", "<="), ("lt", "<"))
 
 
-@click.command()
-@click.argument("name", required=False)
-def recipes(name: str | None) -> None:
-    """List the recipes: the methods that an experiment can name. With NAME, the fields of one."""
-    if name:
-        click.echo(render_recipe(name))
-        return
-    click.echo(_listing(RECIPES, lambda recipe: recipe.summary))
-    click.echo("\nfields: w2s recipes NAME")
+def render_recipes() -> str:
+    """All recipes, a line each."""
+    return f"{_listing(RECIPES, lambda recipe: recipe.summary)}\n\nfields: w2s recipes NAME"
 
 
-@click.command()
-@click.argument("name", required=False)
-def tasks(name: str | None) -> None:
-    """List the tasks and the answer rules. With NAME, the options of one task."""
-    if name:
-        click.echo(render_task(name))
-        return
-    click.echo(_listing(TASKS, lambda factory: first_line(_documented(factory))))
-    click.echo("\noptions: w2s tasks NAME\n")
-    click.echo(_listing(RULES, first_line))
+def render_tasks() -> str:
+    """All tasks and answer rules, a line each."""
+    listed = _listing(TASKS, lambda factory: first_line(_documented(factory)))
+    return f"{listed}\n\noptions: w2s tasks NAME\n\n{_listing(RULES, first_line)}"
 
 
 def _listing(registry: Registry[Any], summary: Callable[[Any], str]) -> str:
@@ -64,7 +51,7 @@ def render_recipe(name: str) -> str:
     ]
     for section in sorted(set(_harness_sections(own)), key=lambda section: section.__name__):
         parts.append(_fields_table(f"{section.__name__}: field", section.model_fields))
-    parts.append(_fields_table("every experiment: field", flattened(Experiment)))
+    parts.append(_fields_table("every experiment: field", _flattened(Experiment)))
     return "\n\n".join(parts)
 
 
@@ -95,13 +82,13 @@ def _fields_table(title: str, fields: dict[str, FieldInfo]) -> str:
     return table((title, "type", "default", "description"), rows)
 
 
-def flattened(model: type[BaseModel], prefix: str = "") -> dict[str, FieldInfo]:
+def _flattened(model: type[BaseModel], prefix: str = "") -> dict[str, FieldInfo]:
     """All fields by dotted name; a section stands for its fields."""
     fields: dict[str, FieldInfo] = {}
     for name, field in model.model_fields.items():
         sections = list(_models_in(field.annotation))
         for section in sections:
-            fields |= flattened(section, f"{prefix}{name}.")
+            fields |= _flattened(section, f"{prefix}{name}.")
         if not sections:
             fields[f"{prefix}{name}"] = field
     return fields
@@ -136,17 +123,6 @@ def _bounds(constraints: Iterable[Any]) -> Iterator[str]:
                 yield f"{sign} {getattr(constraint, bound)}"
 
 
-def field_choices(field: FieldInfo) -> list[str]:
-    """The values of a field that has few; empty for others."""
-    if field.annotation is bool:
-        return ["true", "false"]
-    return (
-        [str(value) for value in get_args(field.annotation)]
-        if get_origin(field.annotation) is Literal
-        else []
-    )
-
-
 def _annotation_name(annotation: Any) -> str:
     arguments = get_args(annotation)
     origin = get_origin(annotation)
@@ -174,3 +150,16 @@ def _default(field: FieldInfo) -> str:
     if isinstance(value, tuple | list):
         return f"[{', '.join(map(str, value))}]"
     return "none" if value is None else str(value)
+
+
+def overrides(fields: type[BaseModel], incomplete: str) -> Iterator[str]:
+    """What a shell can complete to `field=value`: all fields, and after `=` the values of a field that has few."""
+    by_name = _flattened(fields)
+    name, equals, _ = incomplete.partition("=")
+    if not equals:
+        yield from (f"{known}=" for known in by_name)
+    elif name in by_name:
+        annotation = by_name[name].annotation
+        choices = ("true", "false") if annotation is bool else get_args(annotation)
+        if annotation is bool or get_origin(annotation) is Literal:
+            yield from (f"{name}={choice}" for choice in choices)

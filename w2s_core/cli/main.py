@@ -86,9 +86,10 @@ def run(
     out: Path,
     trackers: TrackerChoice,
 ) -> None:
-    """Run an experiment: compute what is missing, then print and save its table and figure.
+    """Run an experiment: compute what is missing.
 
-    OVERRIDES are field=value, for example seed=1 or evaluation.samples=0.
+    Then its table and figure are printed and saved. OVERRIDES are field=value, for example seed=1 or
+    evaluation.samples=0.
     """
     from w2s_core import runs
     from w2s_core.engine import Store
@@ -132,10 +133,10 @@ def plan(
     measure: bool,
     as_json: bool,
 ) -> None:
-    """Show the graph of an experiment: each step, cached or not, and the time it is expected to take.
+    """Show the steps of an experiment, and which are cached.
 
-    Times are those of alike steps in the store. Where it has none, --measure times this machine on the base models;
-    later plans use what was measured.
+    Each step has the time that it is expected to take. Times are those of alike steps in the store. Where it has none,
+    --measure times this machine on the base models; later plans use what was measured.
     """
     from w2s_core.cli.inspection import plan_document, render_plan
     from w2s_core.cli.render import as_json as to_json
@@ -155,7 +156,10 @@ def plan(
 @json_option
 @click.pass_obj
 def show(root: Path, run_name: str, as_json: bool) -> None:
-    """Show a run: its experiment, its steps, and its table as far as it is computed."""
+    """Show a run: its experiment, its results, its tables.
+
+    What is not computed yet is left open. With --json the tables are left out: `w2s tables RUN --json` gives them.
+    """
     from w2s_core.cli.inspection import find_run, render_record, run_document
     from w2s_core.cli.render import as_json as to_json
     from w2s_core.engine import Store
@@ -181,7 +185,10 @@ def show(root: Path, run_name: str, as_json: bool) -> None:
 )
 @click.pass_obj
 def explain(root: Path, run_name: str, step_name: str, against: str | None) -> None:
-    """Explain why a step has its key; with --against, what differs from the same step of another run."""
+    """Explain why a step has its key.
+
+    With --against, what differs from the same step of another run.
+    """
     from w2s_core.cli.inspection import find_run, render_explanation
     from w2s_core.engine import Store
 
@@ -198,10 +205,11 @@ def explain(root: Path, run_name: str, step_name: str, against: str | None) -> N
 )
 @click.pass_obj
 def verify(root: Path, quick: bool) -> None:
-    """Check the digest of every file of every result in the store.
+    """Check every file of every result in the store.
 
-    With --quick, every manifest's own digest, and that the files which it lists are there, with the sizes that it
-    lists, and no others: damage to a file's bytes that leaves its size goes unseen.
+    Each file must have the digest that was noted when it was written. With --quick, every manifest's own digest, and
+    that the files which it lists are there, with the sizes that it lists, and no others: damage to a file's bytes that
+    leaves its size goes unseen.
     """
     from w2s_core.engine import Store
 
@@ -221,7 +229,7 @@ def verify(root: Path, quick: bool) -> None:
 @click.option("--restore", is_flag=True, help="Put the results and runs in the trash back instead.")
 @click.pass_obj
 def gc(root: Path, dry_run: bool, empty_trash: bool, restore: bool) -> None:
-    """Move the results that no run points at to the store's trash.
+    """Move results that no run points at to the store's trash.
 
     The trash of earlier calls is deleted after a week.
     """
