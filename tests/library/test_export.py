@@ -7,12 +7,16 @@ import pytest
 import torch
 import yaml
 from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import w2s
 from tests.library.conftest import Typed
 from tests.tiny import BASES
+from w2s_core.cli.export import base_place
 from w2s_core.cli.export_weights import write_adapter
+from w2s_core.cli.model_card import Exported, model_card
+from w2s_core.engine import Store
 from w2s_core.models import base_ref, load_model
 
 TOKENS = torch.arange(3, 40)[None]
@@ -105,19 +109,28 @@ def test_adapters_of_other_ranks_scales_and_layers_are_put_together(tmp_path: Pa
     plain = {"r": 2, "lora_alpha": 8, "target_modules": ["q_proj", "v_proj"]}
     stabilised = {"r": 3, "lora_alpha": 5, "use_rslora": True, "target_modules": ["v_proj", "down_proj"]}
     last = {"r": 4, "lora_alpha": 1, "target_modules": ["o_proj"], "layers_to_transform": [0]}
-    adapters = write_stack(tmp_path, plain, stabilised, last)
+    adapters = write_stack(tmp_path, stabilised, plain, last)
     (tmp_path / "out").mkdir()
     assert write_adapter(adapters, None, None, tmp_path / "out") == 9
     loaded = PeftModel.from_pretrained(base(), tmp_path / "out")
     torch.testing.assert_close(logits(loaded), own(tmp_path), atol=1e-4, rtol=1e-4)
 
 
-def test_what_is_no_product_of_two_matrices_is_refused_in_a_stack(tmp_path: Path) -> None:
-    plain = {"r": 2, "target_modules": ["q_proj"]}
-    adapters = write_stack(tmp_path, plain, plain | {"use_dora": True})
-    with pytest.raises(
-        w2s.UserError, match=r"adapters/1: not only a low-rank product \(use_dora\): use --merge"
-    ):
+@pytest.mark.parametrize(
+    ("beyond", "named"),
+    [({"use_dora": True}, "use_dora"), ({"modules_to_save": ["lm_head"]}, "modules_to_save")],
+)
+def test_what_is_no_product_of_two_matrices_is_refused_in_a_stack(
+    tmp_path: Path, beyond: dict[str, object], named: str
+) -> None:
+    plain: dict[str, object] = {"r": 2, "target_modules": ["q_proj"]}
+    adapters = write_stack(tmp_path, plain, plain | beyond)
+    refused = rf"adapters/1: not only a low-rank product \({named}\): use --merge"
+    with pytest.raises(w2s.UserError, match=refused):
+        write_adapter(adapters, None, None, tmp_path)
+    save_file({"x.bias": torch.zeros(2)}, adapters[1] / "adapter_model.safetensors")
+    (adapters[1] / "adapter_config.json").write_text(json.dumps({"r": 2, "lora_alpha": 2}))
+    with pytest.raises(w2s.UserError, match=r"adapters/1: not only a low-rank product \(x.bias\)"):
         write_adapter(adapters, None, None, tmp_path)
 
 
@@ -142,6 +155,34 @@ def test_the_card_holds_what_the_record_and_the_manifests_say(
     assert f"| **M\\_plus + DPO** | test | greedy | {percent:.1f} | 6 |" in card
     config = json.loads((tmp_path / "out" / "adapter_config.json").read_text())
     assert config["base_model_name_or_path"] == str(BASES / "strong")
+
+
+def test_a_base_on_a_hub_is_named_with_its_commit(tmp_path: Path) -> None:
+    record = {"models": {"strong": "hub:org/m@c0ffee", "weak": "sha256:1"}}
+    record["experiment"] = {"strong": "org/m@c0ffee", "weak": "/models/a@b"}
+    assert base_place(record, "hub:org/m@c0ffee") == ("org/m", "org/m", "c0ffee")
+    assert base_place(record, "sha256:1") == ("a@b", "/models/a@b", None)
+    assert base_place({"experiment": {}}, "sha256:1") == ("sha256:1", None, None)
+    adapters = write_stack(tmp_path, {"r": 2, "target_modules": ["q_proj"]})
+    (tmp_path / "out").mkdir()
+    write_adapter(adapters, "org/m", "c0ffee", tmp_path / "out")
+    config = json.loads((tmp_path / "out" / "adapter_config.json").read_text())
+    assert (config["base_model_name_or_path"], config["revision"]) == ("org/m", "c0ffee")
+    exported = Exported("r", "dpo", "k" * 64, "org/m", "hub:org/m@c0ffee", "org/m", "c0ffee", None, rank=2)
+    card = model_card(Store(tmp_path / "store"), {"experiment": {}, "targets": {}, "outline": []}, exported)
+    assert 'from_pretrained("org/m", revision="c0ffee")' in card
+    assert yaml.safe_load(card.split("---")[1])["base_model"] == "org/m"
+
+
+def test_words_of_a_record_mean_nothing_to_markdown(tmp_path: Path) -> None:
+    name = "[x](http://y) | `a`\n# b"
+    exported = Exported(name, name, "k", 'a"b\n: c', "sha256:1", "/p", None, None, rank=2)
+    record = {"experiment": {}, "targets": {}, "outline": [], "command": ["w2s", "```"]}
+    card = model_card(Store(tmp_path / "store"), record, exported)
+    assert yaml.safe_load(card.split("\n---\n")[0])["base_model"] == 'a"b\n: c'
+    assert "\n# b" not in card
+    assert "[x](" not in card
+    assert "````\nw2s ```\n````" in card
 
 
 def test_mistakes_are_one_line_and_write_nothing(typed: Typed, lab: w2s.Lab, tmp_path: Path) -> None:

@@ -74,7 +74,6 @@ def export_model(store: "Store", run: str, model: str, out: Path, *, merge: bool
 def _described(store: "Store", record: Mapping[str, Any], run: str, model: str) -> "Exported":
     """What is known of a model before anything is written."""
     from w2s_core.cli.model_card import Exported
-    from w2s_core.recipes.record import model_contents, model_name
     from w2s_core.rows import read_json
 
     models = models_of(store, record)
@@ -84,16 +83,29 @@ def _described(store: "Store", record: Mapping[str, Any], run: str, model: str) 
         raise UserError(f"run {run} has no model '{model}'; there are: {listed}")
     artifact = read_json(store.path(models[model]) / "model.json")
     ref = artifact["base"]
-    field = next((field for field, content in model_contents(record).items() if content == ref), "")
-    place, revision = record["experiment"].get(field), None
-    if place and ref.startswith("hub"):
-        place, _, revision = place.partition("@")
-    base = (place if revision else model_name(place)) if place else ref
+    base, place, revision = base_place(record, ref)
     if not artifact["adapters"]:
         raise UserError(
             f"'{model}' of run {run} is the base model {base} itself: it has no adapter to export"
         )
     return Exported(run, model, models[model], base, ref, place, revision, artifact.get("prompt"))
+
+
+def base_place(record: Mapping[str, Any], ref: str) -> tuple[str, str | None, str | None]:
+    """What a base model is called, where the run found it (a folder, or a hub id), and its revision on a hub.
+
+    A record that does not tell the contents of its models apart gives the name by content alone.
+    """
+    from w2s_core.recipes.record import model_contents, model_name
+
+    field = next((field for field, content in model_contents(record).items() if content == ref), None)
+    if field is None:
+        return ref, None, None
+    place = str(record["experiment"][field])
+    if not ref.startswith("hub"):
+        return model_name(place), place, None
+    hub_id, _, revision = place.partition("@")
+    return hub_id, hub_id, revision
 
 
 def _is_base(store: "Store", key: str) -> bool:
