@@ -98,7 +98,7 @@ def compare(
 def responses(root: Path, run_name: str, name: str, out: Path) -> None:
     """Write the responses of a model or step of a run to a file.
 
-    STEP_OR_MODEL is a judged model (dpo: its greedy responses), a graded result (samples/test/dpo) or a
+    STEP_OR_MODEL is a judged model, which stands for its greedy responses, a graded result (samples/test/ceiling) or a
     step that samples. A row a response: id, question, draw (from 0), response, answer, gold, verdict, level.
     """
     from analysis.parts.answers import response_rows
