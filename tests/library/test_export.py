@@ -7,6 +7,7 @@ import pytest
 import torch
 import yaml
 from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -14,7 +15,7 @@ import w2s
 from tests.library.conftest import Typed
 from tests.tiny import BASES
 from w2s_core.cli.export import base_place
-from w2s_core.cli.export_weights import write_adapter
+from w2s_core.cli.export_weights import new_folder, write_adapter
 from w2s_core.cli.model_card import Exported, model_card
 from w2s_core.engine import Store
 from w2s_core.models import base_ref, load_model
@@ -198,6 +199,18 @@ def test_mistakes_are_one_line_and_write_nothing(typed: Typed, lab: w2s.Lab, tmp
     (tmp_path / "out").mkdir()
     assert "there is something of that name already" in refusal(typed, "export-adapter", "first", "dpo", out)
     assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
+    def fill(folder: Path) -> None:
+        (folder / "adapter_config.json").write_text("{}")
+        # Raised by hand: save_file to /dev/full would, as root, put a file in the place of the device.
+        raise SafetensorError("No space left on device")
+
+    refused = "out: cannot be written: .*No space left"
+    with pytest.raises(w2s.UserError, match=refused), new_folder(tmp_path / "out") as folder:
+        fill(folder)
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_adapter_needs_no_base_and_merging_says_that_it_is_gone(

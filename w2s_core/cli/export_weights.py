@@ -26,10 +26,15 @@ def new_folder(out: Path) -> Iterator[Path]:
     Raises:
         UserError: `out` is there, or cannot be written.
     """
+    from safetensors import SafetensorError
+
     if out.exists() or out.is_symlink():
         raise UserError(f"{out}: there is something of that name already: name a new folder")
     with _whole(out) as folder:
-        yield folder
+        try:
+            yield folder
+        except SafetensorError as error:  # a full disk, which this library does not raise as OSError
+            raise UserError(f"{out}: cannot be written: {reason(error)}") from None
 
 
 def write_adapter(adapters: Sequence[Path], base: str | None, revision: str | None, out: Path) -> int:
