@@ -10,11 +10,11 @@ from pathlib import Path
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from w2s_sweeps.study_file import Objective, Pruner, Range, Sampler, Study
 from w2s_core.cli.listing import default_of, described, first_line, task_options, type_name
 from w2s_core.experiment import Evaluation, Experiment, Preference, Prompt, TaskConfig, Training
 from w2s_core.plugins import RECIPES, TASKS
 from w2s_core.recipes.unused_fields import own_fields
+from w2s_sweeps.study_file import Objective, Pruner, Range, Sampler, Study
 
 PAGE = Path(__file__).with_name("fields.md")
 HEAD = """\

@@ -10,7 +10,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from w2s_core.engine import Store, plan
 from w2s_core.errors import UserError
 
 if TYPE_CHECKING:
@@ -33,6 +32,8 @@ class Lab:
     """
 
     def __init__(self, store: str | Path = ".w2s") -> None:
+        from w2s_core.engine import Store
+
         self.store = Store(Path(store))
 
     def __repr__(self) -> str:
@@ -80,6 +81,7 @@ class Lab:
         """
         import pandas as pd
 
+        from w2s_core.engine import plan
         from w2s_core.step_labels import label_steps
 
         graph = self._graph(experiment, overrides, fields)
@@ -284,6 +286,35 @@ class Run:
         if len(files) != 1:
             raise UserError(f"{step} of run {self.name} is no table: its files lie in {self.folder(step)}")
         return pd.read_parquet(files[0])
+
+    def responses(self, name: str) -> "pd.DataFrame":
+        """A row a response: id, question, draw, response, answer (as extracted), gold, verdict, level.
+
+        Args:
+            name: a judged model (its greedy responses), a graded target, or the label of a step that samples.
+
+        Raises:
+            UserError: a name that the run does not have, or a result that is not computed or holds no responses.
+        """
+        import pandas as pd
+
+        from w2s_analysis.parts.answers import response_rows
+
+        return pd.DataFrame(response_rows(self.lab.store, self.name, name))
+
+    def export_adapter(self, model: str, out: str | Path, *, merge: bool = False) -> None:
+        """Write a trained model and its model card into a new folder, as one LoRA adapter that PEFT and vLLM load.
+
+        Args:
+            model: the name of a judged model, or the label of a training.
+            merge: the whole base model with the adapters merged, instead.
+
+        Raises:
+            UserError: as `w2s export-adapter`.
+        """
+        from w2s_core.cli.export import export_model
+
+        export_model(self.lab.store, self.name, model, Path(out), merge=merge)
 
 
 @dataclass(frozen=True)

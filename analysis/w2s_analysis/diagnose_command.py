@@ -6,18 +6,20 @@ from pathlib import Path
 
 import click
 
+from w2s_core.cli.completion import run_argument
+
 
 @click.command()
-@click.argument("run_name", metavar="RUN")
+@run_argument
 @click.option(
     "--json", "file", type=click.Path(path_type=Path, dir_okay=False), help="Save the findings here too."
 )
 @click.pass_obj
 def diagnose(root: Path, run_name: str, file: Path | None) -> None:
-    """Say which failure signatures of its recipe a run shows, with the evidence, the rule and what to try.
+    """Say which failure signatures of its recipe a run shows.
 
-    Each rule holds a measured quantity with its 95 % interval against a limit: shown, not shown, not resolved, or no
-    data. The beginning of the run's name will do.
+    Each comes with its evidence, its rule and what to try. A rule holds a measured quantity with its 95 % interval
+    against a limit: shown, not shown, not resolved, or no data. The beginning of the run's name will do.
     """
     # The products behind a measure are small: threads of BLAS would only wait for each other.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

@@ -5,10 +5,10 @@ may bring a report of its own, with what only it has (`w2s_analysis.parts.part.R
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from w2s_analysis.parts.general import GENERAL
 from w2s_analysis.parts.part import Part, Report, load_report
@@ -25,6 +25,7 @@ from w2s_analysis.writing.table import (
     escape,
     escape_prose,
     save_tables,
+    to_document,
     to_terminal,
     words,
 )
@@ -73,6 +74,34 @@ def write_reports(frames: Frames, out: Path, command: str = "", *, named: bool =
     texts = [_write_recipe(part, folders[recipe], command, named) for recipe, part in by_name.items()]
     listed = [f"  {folder}/  every table of recipe {recipe}" for recipe, folder in folders.items()]
     return "\n".join([*texts, *listed])
+
+
+def report_documents(frames: Frames, *, named: bool = True) -> Iterator[dict[str, Any]]:
+    """The tables of `write_reports` as plain data, a report for each recipe and choice of companion models.
+
+    Args:
+        named: as in `make_study`.
+
+    Yields:
+        recipe, models (the companions by field), runs, left_out (a sentence on runs in no table); parts: name, title,
+        tables (see `to_document`).
+
+    Raises:
+        UserError: as `write_reports`.
+    """
+    for recipe, of_recipe in by_recipe(frames).items():
+        check_one_task(of_recipe)
+        for models, part_of_runs in by_companions(of_recipe):
+            study = make_study(part_of_runs, named=named)
+            parts = [
+                {"name": part.name, "title": part.title, "tables": [to_document(table) for table in tables]}
+                for part in report_of(study).parts
+                for tables in [[table for table in part.tables(study) if table.rows]]
+                if tables
+            ]
+            study.frames.results.columns.save()
+            head = {"recipe": recipe, "models": models, "runs": study.runs, "left_out": study.left_out}
+            yield {**head, "parts": parts}
 
 
 def _write_recipe(frames: Frames, out: Path, command: str, named: bool) -> str:

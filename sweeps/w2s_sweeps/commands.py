@@ -50,9 +50,10 @@ def sweep(
     trackers: TrackerChoice,
     notifier: Notifier,
 ) -> None:
-    """Run a study: every cell, each step once, judged on dev; then read test for the final cells.
+    """Run a study: every cell, each step once.
 
-    The same command goes on after an interruption, and does nothing when all cells are complete.
+    Cells are judged on dev; then test is read for the final ones. The same command goes on after an interruption, and
+    does nothing when all cells are complete.
     """
     from w2s_core.engine import Store
     from w2s_core.engine.redaction import command_line
@@ -109,7 +110,10 @@ def trial(
     storage: str | None,
     trackers: TrackerChoice,
 ) -> None:
-    """Run one cell of a study, with a value for each field that varies. This is what the agents of W&B sweeps call."""
+    """Run one cell of a study, with a value for each field.
+
+    The fields are those that vary. The agents of W&B sweeps call this.
+    """
     from w2s_core.engine import Store
     from w2s_core.engine.redaction import command_line
     from w2s_sweeps.driver import How, Sweep
@@ -143,7 +147,10 @@ def trial(
 )
 @click.pass_obj
 def wandb_sweep(root: Path, study: Path, out: Path | None) -> None:
-    """Write a study as a W&B sweep, whose agents run its trials through `w2s trial` into the same store."""
+    """Write a study as a W&B sweep.
+
+    Its agents run the trials through `w2s trial` into the same store.
+    """
     import yaml
 
     from w2s_sweeps.study_file import load_study

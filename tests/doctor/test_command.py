@@ -13,7 +13,7 @@ from tests.doctor.conftest import Type, missing
 from tests.doctor.test_machine import line
 from tests.sweeps import plain_recipe as plain_recipe  # registers the recipe
 from tests.tiny import BASES, REPOSITORY, write_experiment, write_plain
-from w2s_core.doctor import command as doctor_command
+from w2s_core.doctor import checks as doctor_checks
 from w2s_core.doctor import fit as doctor_memory
 from w2s_core.doctor import memory
 from w2s_core.doctor.machine import Device
@@ -108,7 +108,7 @@ def test_an_unknown_task_or_option_is_refused_as_any_unknown_field(w2s_doctor: T
 
 
 def on(monkeypatch: pytest.MonkeyPatch, device: Device | None) -> None:
-    monkeypatch.setattr(doctor_command, "find_device", lambda wanted: device)
+    monkeypatch.setattr(doctor_checks, "find_device", lambda wanted: device)
 
 
 def test_a_smaller_micro_batch_is_named_and_then_fits(
@@ -187,10 +187,8 @@ def test_a_response_longer_than_the_context(w2s_doctor: Type, tiny: Path) -> Non
 def test_ray_is_needed_only_where_it_is_asked_for(
     w2s_doctor: Type, tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = doctor_command.machine_checks
     monkeypatch.setattr("w2s_core.doctor.machine._version", lambda name: None if name == "ray" else "1.0")
     monkeypatch.setattr("w2s_core.doctor.machine.library_checks", lambda: iter(()))
-    assert real is doctor_command.machine_checks
     assert w2s_doctor(tiny).exit_code == 0
     done = w2s_doctor(tiny, "--executor", "ray")
     assert done.exit_code == 1
@@ -220,7 +218,7 @@ def test_vllm_is_needed_only_where_it_is_asked_for(
 
 
 def test_a_full_disk(w2s_doctor: Type, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor_command, "free_disk", lambda folder: 1_000_000)
+    monkeypatch.setattr(doctor_checks, "free_disk", lambda folder: 1_000_000)
     done = w2s_doctor(tiny)
     assert done.exit_code == 1
     assert line(done.stdout, "store").startswith("missing")

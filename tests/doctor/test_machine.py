@@ -12,7 +12,7 @@ from huggingface_hub.utils._http import httpx2
 
 from tests.doctor.conftest import Answer, Type, down, silent
 from w2s_core.doctor import machine as checks
-from w2s_core.doctor.command import render
+from w2s_core.doctor.checks import render
 from w2s_core.doctor.machine import Check
 
 

@@ -1,11 +1,16 @@
-"""A store with two finished tiny runs."""
+"""A finished tiny run that the library and the commands which take things out of a store are tried on."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
 
 import w2s
 from tests.tiny import write_experiment
+from w2s_core.cli.main import w2s as command
+
+Typed = Callable[..., Result]
 
 
 @pytest.fixture(scope="session")
@@ -22,3 +27,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def lab(folder: Path) -> w2s.Lab:
     return w2s.Lab(folder / "store")
+
+
+@pytest.fixture
+def typed(folder: Path) -> Typed:
+    """Calls a command on the folder's store."""
+
+    def invoke(*words: str) -> Result:
+        return CliRunner().invoke(command, ["--store", str(folder / "store"), *words])
+
+    return invoke

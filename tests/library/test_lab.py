@@ -8,21 +8,19 @@ import matplotlib.figure
 import pytest
 
 import w2s
-from w2s_core.cli.main import w2s as command
+from tests.library.conftest import Typed
 
 
-def typed(folder: Path, *words: str) -> str:
-    from click.testing import CliRunner
-
-    done = CliRunner().invoke(command, ["--store", str(folder / "store"), *words])
+def printed(typed: Typed, *words: str) -> str:
+    done = typed(*words)
     assert done.exception is None, done.exception
     return done.stdout
 
 
-def test_runs_are_those_of_the_command_line(lab: w2s.Lab, folder: Path) -> None:
+def test_runs_are_those_of_the_command_line(lab: w2s.Lab, typed: Typed) -> None:
     label = next(name for name in lab["first"].targets if name.startswith("greedy/test/"))
     frame = lab.runs(accuracy=[label])
-    listed = json.loads(typed(folder, "runs", "--json", "--accuracy", label))
+    listed = json.loads(printed(typed, "runs", "--json", "--accuracy", label))
     assert frame["run"].tolist() == ["first", "second"] == [row["run"] for row in listed]
     assert frame[label].tolist() == [row["accuracy"][label] for row in listed]
     assert lab.runs(where={"stage2.dpo.beta": 0.2})["run"].tolist() == ["second"]
@@ -30,13 +28,13 @@ def test_runs_are_those_of_the_command_line(lab: w2s.Lab, folder: Path) -> None:
 
 
 def test_a_finished_experiment_is_planned_as_cached_and_has_the_keys_of_the_command(
-    lab: w2s.Lab, folder: Path
+    lab: w2s.Lab, folder: Path, typed: Typed
 ) -> None:
     steps = lab.plan(folder / "tiny.yaml")
     assert set(steps["state"]) == {"cached"}
     assert lab.plan(folder / "tiny.yaml", {"stage2.keep": 0.3})["state"].eq("missing").any()
-    printed = typed(folder, "plan", str(folder / "tiny.yaml"))
-    assert all(key[:12] in printed for key in steps["key"])
+    text = printed(typed, "plan", str(folder / "tiny.yaml"))
+    assert all(key[:12] in text for key in steps["key"])
 
 
 def test_accuracy_is_the_share_of_right_verdicts(lab: w2s.Lab) -> None:
@@ -47,9 +45,9 @@ def test_accuracy_is_the_share_of_right_verdicts(lab: w2s.Lab) -> None:
         assert table.loc[target, "accuracy"] == verdicts.count("right") / len(verdicts)
 
 
-def test_compare_is_the_comparison_of_the_command(lab: w2s.Lab, folder: Path, tmp_path: Path) -> None:
+def test_compare_is_the_comparison_of_the_command(lab: w2s.Lab, typed: Typed, tmp_path: Path) -> None:
     comparison = lab.compare("first", "second")
-    typed(folder, "compare", "first", "second", "--out", str(tmp_path))
+    printed(typed, "compare", "first", "second", "--out", str(tmp_path))
     with (tmp_path / "compare.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert comparison.overview["result"].tolist() == [row["result"] for row in rows]
@@ -63,8 +61,8 @@ def test_compare_is_the_comparison_of_the_command(lab: w2s.Lab, folder: Path, tm
     assert 100 * scores["b"].mean() == pytest.approx(float(rows[-1]["B"]))
 
 
-def test_tables_and_figures_are_those_of_the_report(lab: w2s.Lab, folder: Path, tmp_path: Path) -> None:
-    typed(folder, "tables", "first", "second", "--out", str(tmp_path))
+def test_tables_and_figures_are_those_of_the_report(lab: w2s.Lab, typed: Typed, tmp_path: Path) -> None:
+    printed(typed, "tables", "first", "second", "--out", str(tmp_path))
     tables = lab.tables("first", "second")
     files = {path.stem for path in tmp_path.glob("*.csv")}
     assert set(tables) & files >= {"stage1", "levels", "cost"}

@@ -26,9 +26,10 @@ if TYPE_CHECKING:
 def accept(
     root: Path, step_name: str | None, reason: str | None, source: str | None, undo: bool, listed: bool
 ) -> None:
-    """Let the stored results of STEP stand after an edit that changes none of them.
+    """Let a step's results stand after an edit of its code.
 
-    The acceptance names the old code and today's: any further edit ends it.
+    The edit changed code of STEP and none of its results. The acceptance names the old code and today's: any further
+    edit ends it.
     """
     import w2s_core.steps  # noqa: F401 - registers the built-in steps
     from w2s_core.engine import Store

@@ -33,7 +33,10 @@ def examples() -> Path:
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 def init(folder: Path) -> None:
-    """Write the example experiments, studies and notebooks, with the lab's base models, into a new FOLDER."""
+    """Write the examples into a new FOLDER.
+
+    They are experiments, studies, notebooks and the lab's base models: all that README's first commands need.
+    """
     source = examples()
     if folder.is_symlink() or (folder.exists() and (not folder.is_dir() or any(folder.iterdir()))):
         raise UserError(f"{folder}: exists and is not an empty folder; name a new one")

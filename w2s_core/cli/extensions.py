@@ -24,12 +24,13 @@ OWN_COMMANDS = {
     "import-model": "w2s_core.cli.import_model:import_model",
     "doctor": "w2s_core.doctor.command:doctor",
     "init": "w2s_core.cli.examples:init",
+    "export-adapter": "w2s_core.cli.export:export_adapter",
     "note": "w2s_core.cli.housekeeping:note",
-    "recipes": "w2s_core.cli.listing:recipes",
+    "recipes": "w2s_core.cli.catalogue:recipes",
     "rename": "w2s_core.cli.housekeeping:rename",
     "runs": "w2s_core.cli.housekeeping:runs",
     "tag": "w2s_core.cli.housekeeping:tag",
-    "tasks": "w2s_core.cli.listing:tasks",
+    "tasks": "w2s_core.cli.catalogue:tasks",
 }
 """Commands of this package that stand in modules of their own, imported when they are called."""
 

@@ -1,13 +1,13 @@
 """`w2s runs`, `rename`, `tag`, `note`, `delete`: list runs, and tidy them."""
 
 import dataclasses
-import json
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from w2s_core.cli.completion import complete_override, complete_run, complete_study, run_argument
 from w2s_core.errors import UserError
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ WATCH_S = 2.0
 
 
 @click.command()
-@click.option("--study", metavar="NAME", help="Only runs of this study.")
+@click.option("--study", metavar="NAME", help="Only runs of this study.", shell_complete=complete_study)
 @click.option(
     "--tag", "tags", metavar="TAG", multiple=True, help="Only runs with this tag (and this, and ...)."
 )
@@ -28,6 +28,7 @@ WATCH_S = 2.0
     metavar="FIELD=VALUE",
     multiple=True,
     help="Only runs whose experiment has this value, such as seed=1 or evaluation.samples=0.",
+    shell_complete=complete_override,
 )
 @click.option(
     "--accuracy",
@@ -46,7 +47,7 @@ WATCH_S = 2.0
 @click.option("--watch", is_flag=True, help="Show it again whenever it changes, until Ctrl-C.")
 @click.pass_obj
 def runs(root: Path, /, where: tuple[str, ...], as_json: bool, watch: bool, **choice: Any) -> None:
-    """List the runs in the store: those that pass every filter, with results beside them."""
+    """List the runs in the store, with results beside them."""
     from w2s_core.cli.run_list import RunFilter
     from w2s_core.engine import Store
     from w2s_core.experiment import parse_override
@@ -69,16 +70,17 @@ def runs(root: Path, /, where: tuple[str, ...], as_json: bool, watch: bool, **ch
 
 def _listed(store: "Store", chosen: "RunFilter", as_json: bool) -> str:
     from w2s_core.cli.inspection import render_runs
+    from w2s_core.cli.render import as_json as to_json
     from w2s_core.cli.run_list import RunFilter, list_runs
 
     if not as_json:
         return render_runs(store, None if chosen == RunFilter() else chosen)
     rows = ({**dataclasses.asdict(row), "complete": row.complete} for row in list_runs(store, chosen))
-    return json.dumps(list(rows), indent=1)
+    return to_json(list(rows))
 
 
 @click.command()
-@click.argument("run_name", metavar="RUN")
+@run_argument
 @click.argument("name", metavar="NAME")
 @click.pass_obj
 def rename(root: Path, run_name: str, name: str) -> None:
@@ -96,12 +98,15 @@ def rename(root: Path, run_name: str, name: str) -> None:
 
 
 @click.command()
-@click.argument("run_name", metavar="RUN")
+@run_argument
 @click.argument("tags", metavar="TAG...", nargs=-1, required=True)
 @click.option("--remove", is_flag=True, help="Take these tags off instead.")
 @click.pass_obj
 def tag(root: Path, run_name: str, tags: tuple[str, ...], remove: bool) -> None:
-    """Put tags on a run: words to find it by (`w2s runs --tag TAG`)."""
+    """Put tags on a run: words to find it by.
+
+    `w2s runs --tag TAG` lists the runs with a tag.
+    """
     from w2s_core.engine import Store
     from w2s_core.engine.refs import TAG
 
@@ -121,11 +126,14 @@ def tag(root: Path, run_name: str, tags: tuple[str, ...], remove: bool) -> None:
 
 
 @click.command()
-@click.argument("run_name", metavar="RUN")
+@run_argument
 @click.argument("text", required=False)
 @click.pass_obj
 def note(root: Path, run_name: str, text: str | None) -> None:
-    """Keep a sentence with a run, shown by `w2s show`; without TEXT print it, "" takes it off."""
+    """Keep a sentence with a run.
+
+    `w2s show` shows it. Without TEXT it is printed; "" takes it off.
+    """
     from w2s_core.engine import Store
     from w2s_core.errors import one_line
 
@@ -138,7 +146,7 @@ def note(root: Path, run_name: str, text: str | None) -> None:
 
 
 @click.command()
-@click.argument("run_names", metavar="RUN...", nargs=-1, required=True)
+@click.argument("run_names", metavar="RUN...", nargs=-1, required=True, shell_complete=complete_run)
 @click.pass_obj
 def delete(root: Path, run_names: tuple[str, ...]) -> None:
     """Take runs out of the list. Their records go to the store's trash, and results that no other run has go there

@@ -11,9 +11,10 @@ import click
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--precision", type=click.Choice(["float32", "bfloat16"]), default="float32", show_default=True)
 def import_model(source: Path, out: Path, precision: Any) -> None:
-    """Write a GGUF file or a Hugging Face folder, SOURCE, as a base model to the new folder OUT.
+    """Write a GGUF file or a model folder as a base model.
 
-    Weights become safetensors; the tokenizer is checked against what the file says of it.
+    SOURCE is the file or the Hugging Face folder, OUT the new folder. Weights become safetensors; the tokenizer is
+    checked against what the file says of it.
     """
     from w2s_core.models.importing import import_model as write
 

@@ -1,16 +1,18 @@
 """Look at plans, runs and steps: what `w2s plan`, `runs`, `show` and `explain` print."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from w2s_core.cli.render import counted, fields, seconds, table, when
-from w2s_core.cli.run_list import RunFilter, RunRow, list_runs
+from w2s_core.cli.run_list import RunFilter, RunRow, list_runs, right_share
 from w2s_core.engine import Garbage, Handle, Planned, Store, forecast, plan
+from w2s_core.engine.forecast import Forecast
 from w2s_core.engine.gc import TRASH_DAYS
 from w2s_core.engine.spec import is_earlier_format
 from w2s_core.engine.step import topological
 from w2s_core.errors import UserError, one_line
-from w2s_core.recipes.record import outline
+from w2s_core.recipes.record import model_contents, model_names, outline, recipe_name
 from w2s_core.step_labels import closest, label_steps
 
 if TYPE_CHECKING:
@@ -31,15 +33,62 @@ def find_run(store: Store, name: str) -> str:
     raise UserError(f"no run is named '{name}' in {store.root}{known}")
 
 
-def render_plan(graph: "Graph", store: Store, device: str = "auto", *, measure: bool = False) -> str:
-    """The graph's steps in order with their state and expected time, and the sum of what is missing."""
+@dataclass(frozen=True)
+class Outlook:
+    """A plan with what is expected of it: by the store alone, and with what was measured of this machine."""
+
+    from_store: list[Planned]
+    steps: list[Planned]
+    ahead: Forecast
+
+
+def look_ahead(graph: "Graph", store: Store, device: str, *, measure: bool) -> Outlook:
+    """Plan a graph; `measure`: time this machine on base models of which nothing is known."""
     from w2s_core.cli.speed import estimated, speeds
     from w2s_core.models import resolve_device
 
     from_store = plan(graph.targets, store)
     steps = estimated(from_store, graph, speeds(graph, resolve_device(device), measured=measure))
+    return Outlook(from_store, steps, forecast(steps, store, device))
+
+
+def plan_document(
+    graph: "Graph", store: Store, device: str = "auto", *, measure: bool = False
+) -> dict[str, Any]:
+    """A plan as `w2s plan --json` prints it.
+
+    Returns:
+        run (the name that it would have), recipe, task, seed; expected_s (seconds of the missing steps whose length is
+        known) and unknown (how many are not); steps: step, state ("cached", "missing", "not needed"), likely (None,
+        "twin": of the same content as another result, "extends": takes a part of one), expected_s, key.
+    """
+    outlook = look_ahead(graph, store, device, measure=measure)
     labels = label_steps(graph.targets)
-    ahead = forecast(steps, store, device)
+    likely = dict.fromkeys(outlook.ahead.extended, "extends") | dict.fromkeys(outlook.ahead.twins, "twin")
+    missing = [step.expected_s for step in outlook.steps if step.state == "missing"]
+    known = [seconds for seconds in missing if seconds is not None]
+    steps = [
+        {
+            "step": labels[key],
+            "state": step.state,
+            "likely": likely.get(key),
+            "expected_s": step.expected_s,
+            "key": key,
+        }
+        for step in outlook.steps
+        for key in [step.handle.key]
+    ]
+    experiment = graph.experiment
+    head = {"run": experiment.run_name, "recipe": experiment.recipe, "task": experiment.task.name}
+    sums = {"expected_s": sum(known), "unknown": len(missing) - len(known)}
+    return {**head, "seed": experiment.seed, **sums, "steps": steps}
+
+
+def render_plan(graph: "Graph", store: Store, device: str = "auto", *, measure: bool = False) -> str:
+    """The graph's steps in order with their state and expected time, and the sum of what is missing."""
+    outlook = look_ahead(graph, store, device, measure=measure)
+    steps, ahead = outlook.steps, outlook.ahead
+    labels = label_steps(graph.targets)
     states = dict.fromkeys(ahead.extended, "missing, extends") | dict.fromkeys(ahead.twins, "missing, a twin")
     rows = [
         (labels[key], states.get(key, step.state), seconds(step.expected_s), key[:12])
@@ -47,7 +96,9 @@ def render_plan(graph: "Graph", store: Store, device: str = "auto", *, measure: 
         for key in [step.handle.key]
     ]
     listed = table(("step", "state", "expected", "key"), rows)
-    return "\n".join([listed, "", _sum(steps) + _basis(from_store, steps), *filter(None, [str(ahead)])])
+    return "\n".join(
+        [listed, "", _sum(steps) + _basis(outlook.from_store, steps), *filter(None, [str(ahead)])]
+    )
 
 
 def _basis(from_store: Sequence[Planned], steps: Sequence[Planned]) -> str:
@@ -144,6 +195,50 @@ def render_record(store: Store, name: str) -> str:
         f"duplicates found {duplicates['found']}, dropped {duplicates['dropped']}\n\n"
         f"{table(('target', 'state', 'summary', 'key'), targets)}"
     )
+
+
+def run_document(store: Store, name: str) -> dict[str, Any]:
+    """A run as `w2s show --json` prints it.
+
+    Returns:
+        run, started, recipe, task, seed, study, tags, note, command (words), experiment (all fields, nested); models
+        (by field: name, content), questions (by split), duplicates (found, dropped), steps (keys by label); targets:
+        label, kind, name, title, role, split, key, state ("computed", "missing", "damaged"), accuracy (share of right
+        answers, None where it is no grade), summary.
+    """
+    record = store.refs.read(name)
+    contents = model_contents(record)
+    models = {
+        field: {"name": model, "content": contents.get(field)} for field, model in model_names(record).items()
+    }
+    targets = []
+    for entry in outline(record):
+        key = record["targets"][entry.label]
+        manifest = store.peek(key)
+        targets.append(
+            {"label": entry.label, **asdict(entry), "key": key, "state": _state(store, key)}
+            | {"accuracy": right_share(manifest), "summary": manifest["summary"] if manifest else None}
+        )
+    plain = (
+        "started",
+        "task",
+        "seed",
+        "study",
+        "note",
+        "command",
+        "experiment",
+        "questions",
+        "duplicates",
+        "steps",
+    )
+    return {
+        "run": name,
+        "recipe": recipe_name(record),
+        "tags": record.get("tags", []),
+        **{field: record.get(field) for field in plain},
+        "models": models,
+        "targets": targets,
+    }
 
 
 def _of_user(record: Mapping[str, Any]) -> str:

@@ -7,7 +7,6 @@ import types
 from collections.abc import Callable, Iterable, Iterator
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-import click
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
@@ -20,27 +19,15 @@ from w2s_core.recipes.unused_fields import is_of_harness, own_fields
 BOUNDS = (("ge", ">="), ("gt", ">"), ("le", "<="), ("lt", "<"))
 
 
-@click.command()
-@click.argument("name", required=False)
-def recipes(name: str | None) -> None:
-    """List the recipes: the methods that an experiment can name. With NAME, the fields of one."""
-    if name:
-        click.echo(render_recipe(name))
-        return
-    click.echo(_listing(RECIPES, lambda recipe: recipe.summary))
-    click.echo("\nfields: w2s recipes NAME")
+def render_recipes() -> str:
+    """All recipes, a line each."""
+    return f"{_listing(RECIPES, lambda recipe: recipe.summary)}\n\nfields: w2s recipes NAME"
 
 
-@click.command()
-@click.argument("name", required=False)
-def tasks(name: str | None) -> None:
-    """List the tasks and the answer rules. With NAME, the options of one task."""
-    if name:
-        click.echo(render_task(name))
-        return
-    click.echo(_listing(TASKS, lambda factory: first_line(_documented(factory))))
-    click.echo("\noptions: w2s tasks NAME\n")
-    click.echo(_listing(RULES, first_line))
+def render_tasks() -> str:
+    """All tasks and answer rules, a line each."""
+    listed = _listing(TASKS, lambda factory: first_line(_documented(factory)))
+    return f"{listed}\n\noptions: w2s tasks NAME\n\n{_listing(RULES, first_line)}"
 
 
 def _listing(registry: Registry[Any], summary: Callable[[Any], str]) -> str:
@@ -202,3 +189,16 @@ def default_of(field: FieldInfo) -> str:
         shown = (type(item).__name__ if isinstance(item, BaseModel) else str(item) for item in value)
         return f"[{', '.join(shown)}]"
     return "none" if value is None else str(value)
+
+
+def overrides(fields: type[BaseModel], incomplete: str) -> Iterator[str]:
+    """What a shell can complete to `field=value`: all fields, and after `=` the values of a field that has few."""
+    by_name = _flattened(fields)
+    name, equals, _ = incomplete.partition("=")
+    if not equals:
+        yield from (f"{known}=" for known in by_name)
+    elif name in by_name:
+        annotation = by_name[name].annotation
+        choices = ("true", "false") if annotation is bool else get_args(annotation)
+        if annotation is bool or get_origin(annotation) is Literal:
+            yield from (f"{name}={choice}" for choice in choices)

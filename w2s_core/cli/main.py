@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from w2s_core.cli.completion import complete_run, overrides_argument, run_argument
 from w2s_core.cli.extensions import ExtensibleGroup, hook
 from w2s_core.cli.notify import Notifier, notify_option
 from w2s_core.cli.options import (
@@ -19,6 +20,7 @@ from w2s_core.cli.options import (
     compute_options,
     data_option,
     device_option,
+    json_option,
     tracker_options,
 )
 from w2s_core.errors import UserError, describe
@@ -66,7 +68,7 @@ def w2s(ctx: click.Context, store: Path, modules: tuple[str, ...]) -> None:
 
 @w2s.command()
 @click.argument("config", type=click.Path(path_type=Path, dir_okay=False))
-@click.argument("overrides", nargs=-1)
+@overrides_argument
 @click.option("--name", help="Name of the run; by default the experiment's name and a digest of its fields.")
 @data_option
 @compute_options
@@ -87,9 +89,10 @@ def run(
     trackers: TrackerChoice,
     notifier: Notifier,
 ) -> None:
-    """Run an experiment: compute what is missing, then print and save its table and figure.
+    """Run an experiment: compute what is missing.
 
-    OVERRIDES are field=value, for example seed=1 or evaluation.samples=0.
+    Then its table and figure are printed and saved. OVERRIDES are field=value, for example seed=1 or
+    evaluation.samples=0.
     """
     from w2s_core import runs
     from w2s_core.engine import Store
@@ -118,52 +121,79 @@ def run(
 
 @w2s.command()
 @click.argument("config", type=click.Path(path_type=Path, dir_okay=False))
-@click.argument("overrides", nargs=-1)
+@overrides_argument
 @data_option
 @device_option
 @click.option(
     "--measure", is_flag=True, help="Time a few steps of each base model here first: seconds to a minute."
 )
+@json_option
 @click.pass_obj
 def plan(
-    root: Path, config: Path, overrides: tuple[str, ...], data: Path | None, device: str, measure: bool
+    root: Path,
+    config: Path,
+    overrides: tuple[str, ...],
+    data: Path | None,
+    device: str,
+    measure: bool,
+    as_json: bool,
 ) -> None:
-    """Show the graph of an experiment: each step, cached or not, and the time it is expected to take.
+    """Show the steps of an experiment, and which are cached.
 
-    Times are those of alike steps in the store. Where it has none, --measure times this machine on the base models;
-    later plans use what was measured.
+    Each step has the time that it is expected to take. Times are those of alike steps in the store. Where it has none,
+    --measure times this machine on the base models; later plans use what was measured.
     """
-    from w2s_core.cli.inspection import render_plan
+    from w2s_core.cli.inspection import plan_document, render_plan
+    from w2s_core.cli.render import as_json as to_json
     from w2s_core.engine import Store
     from w2s_core.experiment import load_experiment
     from w2s_core.runs import build_graph
 
     graph = build_graph(load_experiment(config, overrides, data), device)
-    click.echo(render_plan(graph, Store(root), device, measure=measure))
+    if as_json:
+        click.echo(to_json(plan_document(graph, Store(root), device, measure=measure)))
+    else:
+        click.echo(render_plan(graph, Store(root), device, measure=measure))
 
 
 @w2s.command()
-@click.argument("run_name", metavar="RUN")
+@run_argument
+@json_option
 @click.pass_obj
-def show(root: Path, run_name: str) -> None:
-    """Show a run: its experiment, its steps, and its table as far as it is computed."""
-    from w2s_core.cli.inspection import find_run, render_record
+def show(root: Path, run_name: str, as_json: bool) -> None:
+    """Show a run: its experiment, its results, its tables.
+
+    What is not computed yet is left open. With --json the tables are left out: `w2s tables RUN --json` gives them.
+    """
+    from w2s_core.cli.inspection import find_run, render_record, run_document
+    from w2s_core.cli.render import as_json as to_json
     from w2s_core.engine import Store
 
     store = Store(root)
     name = find_run(store, run_name)
+    if as_json:
+        click.echo(to_json(run_document(store, name)))
+        return
     click.echo(render_record(store, name))
     if render_run := hook("render_run"):
         click.echo(render_run(store, name))
 
 
 @w2s.command()
-@click.argument("run_name", metavar="RUN")
+@run_argument
 @click.argument("step_name", metavar="STEP")
-@click.option("--against", metavar="RUN", help="Another run: say which input makes this step differ there.")
+@click.option(
+    "--against",
+    metavar="RUN",
+    help="Another run: say which input makes this step differ there.",
+    shell_complete=complete_run,
+)
 @click.pass_obj
 def explain(root: Path, run_name: str, step_name: str, against: str | None) -> None:
-    """Explain why a step has its key; with --against, what differs from the same step of another run."""
+    """Explain why a step has its key.
+
+    With --against, what differs from the same step of another run.
+    """
     from w2s_core.cli.inspection import find_run, render_explanation
     from w2s_core.engine import Store
 
@@ -180,10 +210,11 @@ def explain(root: Path, run_name: str, step_name: str, against: str | None) -> N
 )
 @click.pass_obj
 def verify(root: Path, quick: bool) -> None:
-    """Check the digest of every file of every result in the store.
+    """Check every file of every result in the store.
 
-    With --quick, every manifest's own digest, and that the files which it lists are there, with the sizes that it
-    lists, and no others: damage to a file's bytes that leaves its size goes unseen.
+    Each file must have the digest that was noted when it was written. With --quick, every manifest's own digest, and
+    that the files which it lists are there, with the sizes that it lists, and no others: damage to a file's bytes that
+    leaves its size goes unseen.
     """
     from w2s_core.engine import Store
 
@@ -203,7 +234,7 @@ def verify(root: Path, quick: bool) -> None:
 @click.option("--restore", is_flag=True, help="Put the results and runs in the trash back instead.")
 @click.pass_obj
 def gc(root: Path, dry_run: bool, empty_trash: bool, restore: bool) -> None:
-    """Move the results that no run points at to the store's trash.
+    """Move results that no run points at to the store's trash.
 
     The trash of earlier calls is deleted after a week.
     """

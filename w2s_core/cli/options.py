@@ -69,6 +69,8 @@ def data_option(command: F) -> F:
     return option(command)
 
 
+json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document in place of the text.")
+
 device_option = click.option(
     "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True
 )

@@ -1,6 +1,8 @@
 """What the command line prints about plans, runs and steps, as plain text tables."""
 
 import datetime
+import json
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -8,6 +10,19 @@ from typing import Any
 from w2s_core.errors import one_line
 
 Cells = Sequence[str]
+
+
+def as_json(value: Any) -> str:
+    """A value as one JSON document. What JSON has no number for (nan, infinities) is null."""
+    return json.dumps(_finite(value), indent=1, ensure_ascii=False, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def table(header: Cells, rows: Iterable[Cells]) -> str:

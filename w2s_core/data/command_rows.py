@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import click
-import numpy as np
 
 from w2s_core.answers import extract, released
 from w2s_core.answers.grading import Grader
@@ -125,6 +124,8 @@ class Spilled:
 
     def __len__(self) -> int:
         """How many ids there are. Of a million, two have one hash (and count once) in one of 30 million cases."""
+        import numpy as np
+
         ordered = np.frombuffer(self._sorted[0], np.int64)
         return len(ordered) and 1 + int(np.count_nonzero(np.diff(ordered)))
 
@@ -132,6 +133,8 @@ class Spilled:
     def _sorted(self) -> tuple["array[int]", "array[int]"]:
         """The hashes in order, and which value each belongs to."""
         self._file.flush()
+        import numpy as np
+
         order = np.argsort(np.frombuffer(self._hashes, np.int64), kind="stable")
         return array("q", np.frombuffer(self._hashes, np.int64)[order].tobytes()), array("q", order.tobytes())
 

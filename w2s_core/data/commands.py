@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import click
 
@@ -26,10 +26,12 @@ from w2s_core.data.command_rows import (
     refuse_twice,
     require_join,
 )
-from w2s_core.data.leaks import DuplicateFinder
 from w2s_core.errors import UserError
 from w2s_core.jsonl import RowWriter, output_folder, read_jsonl, read_unique
 from w2s_core.selection import Outcome, PairRule, contrast_texts, majority
+
+if TYPE_CHECKING:
+    from w2s_core.data.leaks import DuplicateFinder
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -361,6 +363,8 @@ def leaks(more: tuple[Path, ...], train: tuple[Path, ...], evaluation: Path, out
     files = [evaluation, *train, *more]
     refuse_overwriting(out, files)
     refuse_twice(files)
+    from w2s_core.data.leaks import DuplicateFinder
+
     finder = DuplicateFinder()
     with RowWriter(out) if out else nullcontext() as writer:
         for path in files:
@@ -381,7 +385,7 @@ def leaks(more: tuple[Path, ...], train: tuple[Path, ...], evaluation: Path, out
     )
 
 
-def _write_repeats(writer: RowWriter, files: Sequence[Path], finder: DuplicateFinder) -> None:
+def _write_repeats(writer: RowWriter, files: Sequence[Path], finder: "DuplicateFinder") -> None:
     """Read the files again, and write each row that repeats an earlier one."""
     repeats = dict(finder.repeats())
     firsts: dict[int, tuple[str, str]] = {}

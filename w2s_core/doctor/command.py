@@ -1,44 +1,21 @@
-"""`w2s doctor`: what is here, what an experiment needs of it, and the command that mends what is not."""
+"""`w2s doctor`. Imports stand inside: its help must answer at once."""
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from w2s_core.cli.completion import overrides_argument
 from w2s_core.cli.options import data_option, unchecked_compute_options
-from w2s_core.cli.render import size
-from w2s_core.doctor import memory
-from w2s_core.doctor.base_models import Model, model_checks, prompt_check
-from w2s_core.doctor.fit import Resources, memory_checks
-from w2s_core.doctor.lengths import Lengths, longest
-from w2s_core.doctor.machine import (
-    MEND,
-    Check,
-    data_check,
-    find_device,
-    free_disk,
-    machine_checks,
-    one_line,
-)
-from w2s_core.errors import UserError
-from w2s_core.experiment import Experiment
-from w2s_core.models import resolve_device
-from w2s_core.plugins import RECIPES
-from w2s_core.training.accelerate_config import check_device, read_accelerate_config
 
 if TYPE_CHECKING:
     from w2s_core.runs import Machine
 
-CHECKPOINT = 3
-"""A training's checkpoint is the adapter and AdamW's two moments."""
-
 
 @click.command()
 @click.argument("config", type=click.Path(path_type=Path, dir_okay=False), required=False)
-@click.argument("overrides", nargs=-1)
+@overrides_argument
 @data_option
 @unchecked_compute_options
 @click.pass_obj
@@ -50,11 +27,16 @@ def doctor(
     data: Path | None,
     machine: "Machine",
 ) -> None:
-    """Check this machine and, with CONFIG, whether that experiment can run on it.
+    """Check this machine, and what an experiment needs of it.
 
-    Takes what `w2s run` takes: OVERRIDES are field=value. Nothing is downloaded or computed. Exit status 1 if
-    something that CONFIG needs is missing. `unknown` is what cannot be told from here.
+    With CONFIG, whether that experiment can run here. Takes what `w2s run` takes: OVERRIDES are field=value. Nothing is
+    downloaded or computed. Exit status 1 if something that CONFIG needs is missing. `unknown` is what cannot be told
+    from here.
     """
+    from w2s_core.doctor.checks import experiment_checks, now_needed, render
+    from w2s_core.doctor.machine import machine_checks
+    from w2s_core.errors import UserError
+
     store = root or Path(".w2s")
     experiment = None
     if config is not None:
@@ -69,127 +51,7 @@ def doctor(
     if experiment is not None:
         needed = {"ray", experiment.engine} if machine.executor == "ray" else {experiment.engine}
         checks += experiment_checks(experiment, store, machine)
-        checks = [_now_needed(check) if check.topic in needed else check for check in checks]
+        checks = [now_needed(check) if check.topic in needed else check for check in checks]
     click.echo(render(checks))
     if experiment is not None and any(check.needed and check.status == "missing" for check in checks):
         sys.exit(1)
-
-
-def _accelerate_check(path: Path, config: Mapping[str, Any], device: str) -> Check:
-    try:
-        check_device(path, config, device)
-    except UserError as error:
-        return Check("missing", "accelerate", str(error), needed=True)
-    return Check("ok", "accelerate", f"{config['num_processes']} processes, {config['distributed_type']}")
-
-
-def _now_needed(check: Check) -> Check:
-    return Check(
-        check.status, check.topic, check.detail.replace("optional", "needed"), check.mend, needed=True
-    )
-
-
-def render(checks: Iterable[Check]) -> str:
-    """Aligned lines: status, what, detail, and the command that mends it after an arrow.
-
-    Names come from files that others wrote: what would move a terminal's cursor is left out.
-    """
-    listed = list(checks)
-    width = max(len(check.topic) for check in listed)
-    lines = (
-        f"{check.status:<7}  {check.topic:<{width}}  {check.detail}{'  -> ' + check.mend if check.mend else ''}"
-        for check in listed
-    )
-    return "\n".join("".join(char if char.isprintable() else " " for char in line) for line in lines)
-
-
-def experiment_checks(experiment: Experiment, store: Path, machine: "Machine") -> Iterator[Check]:
-    """Everything that an experiment needs: data, its base models, memory for each kind of step, disk."""
-    shared: dict[str, Any] = {}
-    if machine.accelerate:
-        shared = read_accelerate_config(machine.accelerate)
-        yield _accelerate_check(machine.accelerate, shared, resolve_device(machine.device))
-    experiment = experiment.on(resolve_device(machine.device))
-    yield Check("ok", "experiment", f"{experiment.run_name} (task {experiment.task.name})")
-    problems, line = data_check(experiment)
-    yield line
-    questions = {split: len(rows) for split, rows in problems.items()} if problems else None
-    models = {}
-    for field in RECIPES.get(experiment.recipe).models:
-        models[field], lines = _checked_model(field, experiment)
-        yield from lines
-        folder = models[field].folder
-        if folder and problems and not any(check.status == "missing" for check in lines):
-            yield prompt_check(field, experiment, folder, problems)
-    device = find_device(machine.device)
-    if device is None:
-        yield Check("missing", "device", "torch sees no GPU for --device cuda", "w2s doctor", needed=True)
-    try:
-        trainings, samplings = memory.planned(experiment)
-    except UserError as error:
-        yield _unplanned(error)
-        return
-    workers = machine.workers or 1
-    if device is not None:
-        resources = Resources(device, workers, machine.micro_batch, shared)
-        for model in models.values():
-            lengths = task_lengths(experiment, model) if questions is not None else None
-            yield from memory_checks(experiment, model, trainings, samplings, resources, lengths)
-    yield disk_check(models, trainings, _response_bytes(samplings, questions), store, workers)
-
-
-def task_lengths(experiment: Experiment, model: Model) -> Lengths | None:
-    """The task's longest rows in the model's tokens; None where its files are not here."""
-    from w2s_core.data.splits import load_splits
-
-    if model.folder is None:
-        return None
-    names = [*RECIPES.get(experiment.recipe).splits, *experiment.evaluation.splits]
-    task = experiment.task
-    splits = load_splits(task.name, task.options, experiment.duplicates, names)  # read before, and kept
-    return longest(model.folder, chain.from_iterable(splits.problems.values()))
-
-
-def _checked_model(field: str, experiment: Experiment) -> tuple[Model, list[Check]]:
-    try:
-        return model_checks(field, getattr(experiment, field), code=experiment.trust_remote_code)
-    except (OSError, ValueError) as error:  # a path that is none, or that may not be looked at
-        model = Model(field, why="its folder cannot be looked at")
-        return model, [Check("missing", field, one_line(error), needed=True)]
-
-
-def _unplanned(error: UserError) -> Check:
-    """The line about an experiment whose recipe gives no graph."""
-    if "bitsandbytes" in str(error):
-        return Check("missing", "load_in_4bit", str(error), MEND["bitsandbytes"], needed=True)
-    return Check("missing", "recipe", str(error), needed=True)
-
-
-def _response_bytes(samplings: list[memory.Sampling], questions: Mapping[str, int] | None) -> int:
-    """Bytes of all responses at most, at four characters a token; 0 where the questions are not known."""
-    counts = questions or {}
-    return sum(4 * s.responses * s.tokens * counts.get(s.split or "", 0) for s in samplings)
-
-
-def disk_check(
-    models: Mapping[str, Model],
-    trainings: list[memory.Training],
-    texts: int,
-    store: Path,
-    workers: int,
-) -> Check:
-    """Adapters of all trained models, checkpoints of those in work, and texts, against what is free at the store."""
-    free = free_disk(store)
-    shapes = {field: model.shape for field, model in models.items()}
-    adapters = [
-        sum(memory.lora_parameters(shape, rank) for rank in training.ranks) * memory.FLOAT32
-        for training in trainings
-        if (shape := shapes[training.base]) is not None
-    ]
-    if len(adapters) < len(trainings) or free is None:
-        return Check("unknown", "store", f"{len(trainings)} adapters of unknown size")
-    need = sum(adapters) + workers * CHECKPOINT * max(adapters, default=0) + texts
-    detail = f"up to {size(need)} for {len(trainings)} adapters, checkpoints and texts; {size(free)} free"
-    if need > free:
-        return Check("missing", "store", detail, "w2s --store DIR run CONFIG", needed=True)
-    return Check("ok", "store", detail)

@@ -1,9 +1,9 @@
-"""`w2s compare --answers`: questions with what each side wrote, what was extracted from it, and the verdict."""
+"""What was asked, written, extracted and decided: as pages for `w2s compare --answers`, and as rows to take out."""
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
-from w2s_analysis.parts.compare import Compared, detailed, find_compared
+from w2s_analysis.parts.compare import Compared, detailed, find_compared, find_target
 from w2s_analysis.reading.answers import ALONE, ANY, CHOICES, Answered, Answers, Response
 from w2s_core.engine import Store
 from w2s_core.errors import UserError, one_line
@@ -39,6 +39,46 @@ def render_answers(
     shown = answers.read(selected[(page - 1) * PAGE_SIZE : page * PAGE_SIZE])
     lines = [line for asked in shown for line in _question(asked, names)]
     return "\n".join([*lines, f"{len(selected):,} of {len(answers.ids):,} questions; page {page} of {pages}"])
+
+
+def response_rows(store: Store, run: str, name: str) -> Iterator[dict[str, Any]]:
+    """Every response of a set of a run.
+
+    Args:
+        name: a judged model (its greedy responses), a graded target, or the label of a step that samples.
+
+    Yields:
+        id, question, draw (from 0), response, answer (as extracted), gold, verdict, level. What the store does not hold
+        is None: of responses that no target graded all but id, question, draw and response.
+
+    Raises:
+        UserError: a name that the run does not have, or a result that is not computed or holds no responses.
+    """
+    record = store.refs.read(run)
+    targets: dict[str, str] = record["targets"]
+    label = name if name in record["steps"] else find_target(targets, name, run)
+    key = {**record["steps"], **targets}[label]
+    graded = [target for target in targets.values() if _responses_of(store, target) == key]
+    answers = Answers(store, [graded[0] if graded else key], [f"{run}:{label}"])
+    for asked in answers.read(answers.ids):
+        for draw, response in enumerate(asked.responses[0]):
+            yield {
+                "id": asked.id,
+                "question": asked.question,
+                "draw": draw,
+                "response": response.text,
+                "answer": response.answer,
+                "gold": asked.gold,
+                "verdict": response.verdict,
+                "level": asked.level,
+            }
+
+
+def _responses_of(store: Store, key: str) -> Any:
+    """The responses that a target grades, by their key; None where it grades a column of several."""
+    manifest = store.peek(key)
+    spec = manifest["spec"] if manifest else {}
+    return None if "column" in spec.get("params", {}) else spec.get("inputs", {}).get("responses")
 
 
 def _keys(result: Compared, alone: bool) -> list[str]:

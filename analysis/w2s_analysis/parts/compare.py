@@ -74,7 +74,7 @@ def find_compared(
     outlines = [{entry.label: entry for entry in outline_of([record])} for record in records]
     if target_a or target_b:
         of_a, of_b = target_a or target_b or "", target_b or target_a or ""
-        label_a, label_b = _find(a, of_a, run_a), _find(b, of_b, run_b)
+        label_a, label_b = find_target(a, of_a, run_a), find_target(b, of_b, run_b)
         name = _names(outlines[0]).get(label_a, label_a)
         if label_a != label_b:
             name = f"{name} → {_names(outlines[1]).get(label_b, label_b)}"
@@ -92,8 +92,12 @@ def find_compared(
     raise UserError(f"runs '{run_a}' and '{run_b}' have no greedy result in common; name two with --target")
 
 
-def _find(targets: Mapping[str, str], wanted: str, run: str) -> str:
-    """A target by its label, or by its end: `ceiling` is `greedy/test/ceiling`, or that on dev where test has none."""
+def find_target(targets: Mapping[str, str], wanted: str, run: str) -> str:
+    """A target by its label, or by its end: `ceiling` is `greedy/test/ceiling`, or that on dev where test has none.
+
+    Raises:
+        UserError: there is none, with the nearest, or all.
+    """
     for label in (wanted, f"{GREEDY}test/{wanted}", f"{GREEDY}dev/{wanted}"):
         if label in targets:
             return label
@@ -243,15 +247,14 @@ def compare_results(
     }
 
 
-def compare_runs(
+def compare_tables(
     store: Store,
     runs: tuple[str, str],
     targets: tuple[str | None, str | None] = (None, None),
     *,
     common: bool = False,
-    out: Path | None = None,
-) -> str:
-    """Compare two runs and return what to print; with `out`, the tables are saved there too.
+) -> list[Table]:
+    """The tables of a comparison: all results, then of one of them levels and the questions that changed sides.
 
     Raises:
         UserError: as `find_compared`; or results on different questions, unless `common`.
@@ -266,7 +269,23 @@ def compare_runs(
     if differing := [result for result in results if not result.same]:
         last = detailed(differing)
         tables += [by_level(last.name, pairs[last.name]), changes(store, last, pairs[last.name])]
-    tables = [table for table in tables if table.rows]
+    return [table for table in tables if table.rows]
+
+
+def compare_runs(
+    store: Store,
+    runs: tuple[str, str],
+    targets: tuple[str | None, str | None] = (None, None),
+    *,
+    common: bool = False,
+    out: Path | None = None,
+) -> str:
+    """Compare two runs and return what to print; with `out`, the tables are saved there too.
+
+    Raises:
+        UserError: as `compare_tables`.
+    """
+    tables = compare_tables(store, runs, targets, common=common)
     saved = ""
     if out is not None:
         try:

@@ -20,11 +20,11 @@ ALONE: Final = (ANY, "right", "not right")
 
 @dataclass(frozen=True)
 class Response:
-    """A response; `text` is None where the responses are not in the store any more."""
+    """A response; `text` is None where the responses are not in the store any more, `verdict` where none was graded."""
 
     text: str | None
     answer: str | None
-    verdict: str
+    verdict: str | None
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,8 @@ class Answered:
 
 class Answers:
     """The questions that one graded set, or both of two, were graded on. Texts are read when a question is shown.
+
+    A set of responses that was not graded has no verdicts, answers and levels.
 
     Raises:
         UserError: a result that is not computed or cannot be read, or two without a question in common.
@@ -108,14 +110,25 @@ class Answers:
     def _read_grades(self, key: str, name: str) -> dict[str, dict[str, Any]]:
         if not self._store.has(key):
             raise UserError(f"{name}: the result {key[:12]} is not computed yet")
+        folder = self._store.path(key)
+        if not (folder / GRADES).exists():
+            drawn = self._column(key, "responses") if (folder / ROWS).exists() else {}
+            if not drawn:
+                raise UserError(f"{name}: it holds neither grades nor responses")
+            return {
+                row: {"level": None, "answers": [], "verdicts": [None] * len(texts)}
+                for row, texts in drawn.items()
+            }
         columns = ("id", "level", "answers", "verdicts")
-        table = read_parquet(self._store.path(key) / GRADES, columns)
+        table = read_parquet(folder / GRADES, columns)
         return {row["id"]: dict.fromkeys(columns) | row for row in table.to_pylist()}
 
     @cached_property
     def _texts(self) -> list[dict[str, Any]]:
         """By set: a question's response, or its responses."""
-        return [self._column(self._input(key, "responses"), self._column_of(key)) for key in self._keys]
+        return [
+            self._column(self._input(key, "responses") or key, self._column_of(key)) for key in self._keys
+        ]
 
     @cached_property
     def _gold(self) -> dict[str, Any]:
@@ -172,7 +185,7 @@ def _responses(row: Mapping[str, Any], texts: str | Sequence[str] | None) -> tup
     return tuple(Response(*parts) for parts in zip(*padded, verdicts, strict=False))
 
 
-def _share(verdicts: Sequence[str]) -> float:
+def _share(verdicts: Sequence[str | None]) -> float:
     return verdicts.count(RIGHT) / len(verdicts) if verdicts else 0.0
 
 

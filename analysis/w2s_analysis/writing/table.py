@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from math import isinf, isnan, nan
 from pathlib import Path
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 from w2s_core.statistics import Bounds, Estimate
 
@@ -320,6 +320,39 @@ def _number(value: float) -> str:
     return (
         format(round(value, 6), "g") if abs(value) < 1e6 and value == round(value) else format(value, ".6g")
     )
+
+
+def to_document(table: Table) -> dict[str, Any]:
+    """The table as plain data for JSON.
+
+    Returns:
+        name, of, title, columns, notes; rows: a value by column, which is the number in full where there is one, else
+        the words, and None where nothing stands. In columns with intervals or bounds a number is an object: value; low,
+        high; and, where it is marked, what responses that were not graded leave open: worst, best, bounds_low,
+        bounds_high.
+    """
+    objects = {*table.spans, *table.bounded()}
+    rows = [
+        {name: _plain(row.get(name, EMPTY), name in objects, name in table.spans) for name in table.columns}
+        for row in table.rows
+    ]
+    head = {"name": table.name, "of": table.of, "title": table.title, "columns": table.columns}
+    return {**head, "rows": rows, "notes": table.explained()}
+
+
+def _plain(cell: Cell, is_object: bool, spans: bool) -> Any:
+    if isnan(cell.value):
+        return None if cell.text in ("", "–") else cell.text
+    number = int(cell.value) if float(cell.value).is_integer() else cell.value
+    if not is_object:
+        return number
+    interval = {"low": cell.low, "high": cell.high} if spans else {}
+    bounds = (
+        dict(zip(("worst", "best", "bounds_low", "bounds_high"), _parts(cell.bounds), strict=True))
+        if cell.bounds
+        else {}
+    )
+    return {"value": number, **interval, **bounds}
 
 
 def to_latex(table: Table) -> str:
