@@ -111,7 +111,7 @@ def folder_checks(field: str, folder: Path, command: str, code: bool) -> tuple[M
 
 def _check_layers(folder: Path, weights: memory.Weights) -> None:
     """Raise UserError for a model without the layers that get an adapter."""
-    from w2s_core.training.core import TARGETS
+    from w2s_core.training.settings import TARGETS
 
     modules = {name.split(".")[-2] for name in weights.names if "." in name}
     if absent := [layer for layer in TARGETS if layer not in modules]:
