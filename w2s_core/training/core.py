@@ -289,9 +289,10 @@ def _check_targets(model: Any, targets: Sequence[str]) -> None:
 
 
 def _own(model: Any) -> None:
-    """Give a model's weights storage of their own: that of loaded ones is shared with what other steps start from."""
+    """Make all weights trainable, with storage of their own: that of loaded ones is what other steps start from."""
     for weight in model.parameters():
         weight.data = weight.data.clone()
+        weight.requires_grad_(True)  # merging an adapter left them frozen
 
 
 def _request(settings: TrainSettings, examples: Sequence[Example], order: BatchPlan, model_dir: Path) -> str:
