@@ -190,6 +190,17 @@ class TrainSettings(Hyperparameters):
     quantization: str | None = None
     seed: int = 0
 
+    @model_validator(mode="after")
+    def _fields_of_its_method(self) -> "TrainSettings":
+        check_loss(self.method, self.loss, self.label_smoothing)
+        for name, method in (("nll_weight", "cpo"), ("gamma", "simpo")):
+            if self.method != method and getattr(self, name) != type(self).model_fields[name].default:
+                raise Misplaced((name,), f"is of {method}, and {self.method} has no use for it")
+        if self.quantization and (self.tuning == "full" or self.lora_dora):
+            raise Misplaced(("quantization",), FOUR_BITS)
+        return self
+
+    # the last, so that it is around the others
     @model_validator(mode="wrap")
     @classmethod
     def _refused_in_one_line(
@@ -202,13 +213,3 @@ class TrainSettings(Hyperparameters):
             cause = first.get("ctx", {}).get("error")
             place = cause.place if isinstance(cause, Misplaced) else None
             raise UserError(f"training: {complaint(first, place)}") from None
-
-    @model_validator(mode="after")
-    def _fields_of_its_method(self) -> "TrainSettings":
-        check_loss(self.method, self.loss, self.label_smoothing)
-        for name, method in (("nll_weight", "cpo"), ("gamma", "simpo")):
-            if self.method != method and getattr(self, name) != type(self).model_fields[name].default:
-                raise Misplaced((name,), f"is of {method}, and {self.method} has no use for it")
-        if self.quantization and (self.tuning == "full" or self.lora_dora):
-            raise Misplaced(("quantization",), FOUR_BITS)
-        return self
