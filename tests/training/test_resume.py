@@ -105,7 +105,12 @@ CONSTANT = {"scheduler": "constant", "warmup_steps": 3, "epochs": None}
 
 
 @pytest.mark.parametrize(
-    "change", [*MANNERS, *OTHER_METHODS], ids=lambda change: "-".join(map(str, change.values()))
+    "change",
+    [
+        pytest.param(change, marks=[] if change in (MANNERS[0], OTHER_METHODS[0]) else pytest.mark.slow)
+        for change in (*MANNERS, *OTHER_METHODS)
+    ],
+    ids=lambda change: "-".join(map(str, change.values())),
 )
 def test_so_it_does_in_every_manner_of_training(start: Start, tmp_path: Path, change: dict[str, Any]) -> None:
     """And one that starts from the kept state of a shorter one ends with the same bytes too."""

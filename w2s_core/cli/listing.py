@@ -161,5 +161,6 @@ def _default(field: FieldInfo) -> str:
     if isinstance(value, BaseModel):
         return ""  # its fields have their own lines
     if isinstance(value, tuple | list):
-        return f"[{', '.join(map(str, value))}]"
+        shown = [*map(str, value[:2]), "..."] if len(value) > 4 else map(str, value)
+        return f"[{', '.join(shown)}]"
     return "none" if value is None else str(value)
