@@ -25,8 +25,7 @@ from transformers import TrainerCallback, get_cosine_schedule_with_warmup
 from w2s_core.models import base_ref, load_model
 from w2s_core.rows import write_json
 from w2s_core.tasks.mini import MiniTask
-from w2s_core.training.core import TARGETS, Prepared, Site, prepare, quiet, train
-from w2s_core.training.settings import TrainSettings
+from w2s_core.training.settings import TARGETS, Prepared, Site, TrainSettings, prepare, quiet, train
 
 STRONG = Path(__file__).resolve().parents[1] / "experiments/mini/bases/strong"
 BATCH = 32

@@ -11,7 +11,17 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from w2s_core.cli.listing import default_of, described, first_line, task_options, type_name
-from w2s_core.experiment import Evaluation, Experiment, Preference, Prompt, TaskConfig, Training
+from w2s_core.experiment import (
+    Cpo,
+    Dpo,
+    Evaluation,
+    Experiment,
+    Preference,
+    Prompt,
+    Simpo,
+    TaskConfig,
+    Training,
+)
 from w2s_core.plugins import RECIPES, TASKS
 from w2s_core.recipes.unused_fields import own_fields
 from w2s_sweeps.study_file import Objective, Pruner, Range, Sampler, Study
@@ -26,7 +36,7 @@ What an experiment, a study and a task may say. A field that is not listed is an
 line a field is written with dots (`stage1.consistency=0.8`) and its value as in YAML. `w2s recipes NAME` and `w2s tasks
 NAME` print the same, those of plug-ins included.
 """
-EXPERIMENT = (Experiment, TaskConfig, Evaluation, Prompt, Training, Preference)
+EXPERIMENT = (Experiment, TaskConfig, Evaluation, Prompt, Training, Preference, Dpo, Cpo, Simpo)
 BAR = r"\|"  # a bar within a cell of a table
 STUDY = (Study, Range, Sampler, Objective, Pruner)
 
@@ -48,7 +58,11 @@ def page() -> str:
 def _section(section: type[BaseModel]) -> str:
     base = section.__base__
     inherited = base.model_fields if base in EXPERIMENT and issubclass(base, BaseModel) else {}
-    own = {name: field for name, field in described(section).items() if name not in inherited}
+    own = {
+        name: field
+        for name, field in described(section).items()
+        if name not in inherited or field.default != inherited[name].default
+    }
     also = f" Beside the fields of {base.__name__}:" if base and inherited else ""
     return f"### {section.__name__}\n\n{first_line(section)}{also}\n\n{_table(_rows(own.items()))}"
 
@@ -90,8 +104,9 @@ def _table(rows: Iterable[tuple[str, ...]]) -> str:
 
 def _linked(kind: str) -> str:
     """A type; a section that stands on the page is a link to it."""
-    on_page = kind in {section.__name__ for section in (*EXPERIMENT, *STUDY)}
-    return f"[{kind}](#{kind.lower()})" if on_page else f"`{kind}`"
+    name, bar, rest = kind.partition(" | ")
+    on_page = name in {section.__name__ for section in (*EXPERIMENT, *STUDY)}
+    return f"[{name}](#{name.lower()}){bar}{rest}" if on_page else f"`{kind}`"
 
 
 if __name__ == "__main__":

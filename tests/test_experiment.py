@@ -135,10 +135,75 @@ def test_mistakes_name_file_line_and_field(
         ("stage2.dpo.beta=0", "'stage2.dpo.beta': should be greater than 0"),
         ("weak_sft.warmup_ratio=1", "'weak_sft.warmup_ratio': should be less than 1"),
         ("sft.max_length=1", "'sft.max_length': should be greater than or equal to 2"),
+        ("sft.tuning=qlora", "'sft.tuning': should be 'lora' or 'full' (given: 'qlora')"),
+        (
+            "sft.optimizer=lion_32bit",
+            "'sft.optimizer': should be 'adamw_torch_fused', 'adafactor', 'adagrad'",
+        ),
+        ("sft.max_grad_norm=-1", "'sft.max_grad_norm': should be greater than or equal to 0"),
+        ("sft.lora_targets=[q_proj, q_proj]", "'sft.lora_targets': names a layer twice"),
+        ("sft.lora_targets=[]", "'sft.lora_targets' is empty; at least 1 is needed"),
+        ("sft.beta=0.1", "unknown field 'sft.beta'"),
+        ("stage2.dpo.loss=kto", "'stage2.dpo.loss': should be 'sigmoid', 'hinge', 'ipo'"),
+        ("stage2.dpo.label_smoothing=0.5", "'stage2.dpo.label_smoothing': should be less than 0.5"),
+        (
+            "stage2.dpo.label_smoothing=0.1",
+            "'stage2.dpo.label_smoothing': changes the loss only with loss: robust or exo_pair; leave it out",
+        ),
+        (
+            "stage2.dpo.loss=robust",
+            "'stage2.dpo.label_smoothing': should be above 0: at 0 the loss robust is sigmoid",
+        ),
+        ("stage2.orpo.label_smoothing=0.1", "unknown field 'stage2.orpo.label_smoothing'"),
+        (
+            "stage2.methods=[simpo]",
+            "'stage2.methods': has simpo, whose settings are missing: add stage2.simpo",
+        ),
     ],
 )
 def test_mistaken_overrides(config: Path, override: str, expected: str) -> None:
     assert expected in message(config, override)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (
+            ("sft.tuning=full", "sft.lora_dora=true"),
+            "'sft.lora_dora': is of adapters, and tuning: full trains none",
+        ),
+        (("sft.tuning=full", "sft.lora_r=8"), "'sft.lora_r': is of adapters, and tuning: full trains none"),
+        (("sft.tuning=full", "sft.load_in_4bit=true"), "'sft.load_in_4bit': goes with tuning: lora"),
+        (
+            ("sft.lora_dora=true", "sft.load_in_4bit=true"),
+            "'sft.load_in_4bit': goes with tuning: lora and without",
+        ),
+        (
+            ("sft.lora_dora=true", "engine=vllm"),
+            "'sft.lora_dora' cannot be had with engine 'vllm', which has no DoRA",
+        ),
+    ],
+)
+def test_fields_that_do_not_go_together(config: Path, overrides: tuple[str, ...], expected: str) -> None:
+    assert expected in message(config, *overrides)
+
+
+def test_all_weights_of_a_model_with_its_own_code_are_refused(config: Path) -> None:
+    experiment = load_experiment(config, ("sft.tuning=full", "trust_remote_code=true"))
+    with pytest.raises(UserError, match="^tuning: full goes without trust_remote_code"):
+        experiment.training(experiment.sft)
+
+
+def test_another_order_of_targets_is_the_same_training(config: Path) -> None:
+    one, other, all_of_them = (
+        load_experiment(config, (f"sft.lora_targets={names}",)).digest
+        for names in (
+            "[v_proj, q_proj]",
+            "[q_proj, v_proj]",
+            "[v_proj, q_proj, k_proj, o_proj, gate_proj, up_proj, down_proj]",
+        )
+    )
+    assert one == other != load_experiment(config).digest == all_of_them
 
 
 def test_training_settings_as_keys_hold_them(config: Path) -> None:

@@ -28,7 +28,7 @@ from w2s_core.strict_yaml import (
     validate,
 )
 from w2s_core.tasks import load_task
-from w2s_core.training.settings import Hyperparameters, Positive
+from w2s_core.training.settings import FOUR_BITS, CpoLoss, DpoLoss, Hyperparameters, Positive, check_loss
 from w2s_core.versions import bitsandbytes_version, vllm_version
 
 MAX_SAMPLES = 100_000
@@ -51,11 +51,63 @@ class Training(Hyperparameters):
 
     load_in_4bit: bool = Field(default=False, description="QLoRA: frozen weights in 4 bits while training")
 
+    @model_validator(mode="after")
+    def _frozen_where_in_4_bits(self) -> "Training":
+        if self.load_in_4bit and (self.tuning == "full" or self.lora_dora):
+            raise Misplaced(("load_in_4bit",), FOUR_BITS)
+        return self
+
 
 class Preference(Training):
     """A Stage II recipe. `beta` is DPO's beta, or ORPO's weight of the odds-ratio term (its lambda)."""
 
     beta: Positive = Field(default=0.1, description="DPO's beta, or ORPO's weight of the odds-ratio term")
+
+
+class Dpo(Preference):
+    """DPO, or a loss that TRL puts in its place."""
+
+    loss: DpoLoss = Field(default="sigmoid", exclude_if="sigmoid".__eq__, description="by TRL's name")
+    label_smoothing: float = Field(
+        default=0.0,
+        ge=0,
+        lt=0.5,
+        exclude_if=operator.not_,
+        description="labels taken to be wrong; for robust and exo_pair [share]",
+    )
+
+    @model_validator(mode="after")
+    def _smoothing_of_its_loss(self) -> "Dpo":
+        check_loss("dpo", self.loss, self.label_smoothing)
+        return self
+
+
+class Cpo(Preference):
+    """CPO (2401.08417): a loss of two responses without a reference, and the likelihood of the chosen one."""
+
+    loss: CpoLoss = Field(default="sigmoid", exclude_if="sigmoid".__eq__, description="by TRL's name")
+    label_smoothing: float = Field(
+        default=0.0,
+        ge=0,
+        lt=0.5,
+        exclude_if=operator.not_,
+        description="labels taken to be wrong; for sigmoid [share]",
+    )
+    nll_weight: float = Field(
+        default=1.0, ge=0, exclude_if=(1.0).__eq__, description="of the chosen response's likelihood"
+    )
+
+    @model_validator(mode="after")
+    def _smoothing_of_its_loss(self) -> "Cpo":
+        check_loss("cpo", self.loss, self.label_smoothing)
+        return self
+
+
+class Simpo(Preference):
+    """SimPO (2405.14734, eq. 6): mean log-probabilities that differ by a margin; defaults as its authors recommend."""
+
+    beta: Positive = Field(default=2.0, description="scale of the difference")
+    gamma: float = Field(default=1.0, ge=0, exclude_if=(1.0).__eq__, description="the margin")
 
 
 class Evaluation(Section):
@@ -206,9 +258,12 @@ class Experiment(Section):
         """The settings of one of its trainings as steps take them (`w2s_core.training.settings`).
 
         Raises:
-            UserError: 4-bit weights are asked for and bitsandbytes is not installed.
+            UserError: 4-bit weights are asked for and bitsandbytes is not installed; or all weights are to be trained
+                of a model with code of its own, which the files that result would not hold.
         """
-        settings = chosen.model_dump(exclude={"load_in_4bit"})
+        if self.trust_remote_code and chosen.tuning == "full":
+            raise UserError("tuning: full goes without trust_remote_code: train an adapter, tuning: lora")
+        settings = chosen.model_dump(mode="json", exclude={"load_in_4bit"})
         quantization = f"nf4, bitsandbytes {bitsandbytes_version()}" if chosen.load_in_4bit else None
         return settings | {"precision": self.precision, "quantization": quantization}
 

@@ -4,6 +4,7 @@ import gc
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -50,7 +51,15 @@ def make_base(folder: Path, family: str = "llama", **changes: Any) -> Path:
 
 
 def trainer_of(
-    base: Path, work: Path, method: str, rows: int, words: int, *, like_a_gpu: bool, rank: int = 8
+    base: Path,
+    work: Path,
+    method: str,
+    rows: int,
+    words: int,
+    *,
+    like_a_gpu: bool,
+    rank: int = 8,
+    change: Any = MappingProxyType({}),
 ) -> Any:
     """The project's own trainer, ready for one step of `rows` rows or pairs, and the tokens of a side.
 
@@ -62,14 +71,15 @@ def trainer_of(
     text = " ".join(str(number % 100) for number in range(words))
     sides = {"response": text} if method == "sft" else {"chosen": text, "rejected": text}
     data = [{"id": str(number), "question": "1 2", **sides} for number in range(rows)]
-    settings = TrainSettings(
-        method=method,  # type: ignore[arg-type]
-        learning_rate=1e-3,
-        batch_size=rows,
-        max_steps=1,
-        lora_r=rank,
-        precision="bfloat16" if like_a_gpu else "float32",
-    )
+    plain: dict[str, Any] = {
+        "method": method,
+        "learning_rate": 1e-3,
+        "batch_size": rows,
+        "max_steps": 1,
+        "lora_r": rank,
+        "precision": "bfloat16" if like_a_gpu else "float32",
+    }
+    settings = TrainSettings(**plain | change)
     with core.quiet():
         if not like_a_gpu:
             ready = core.prepare(

@@ -123,7 +123,10 @@ def test_a_model_without_the_layers_of_an_adapter_is_refused_before_it_is_traine
     GPT2LMHeadModel(GPT2Config(vocab_size=120, n_embd=8, n_layer=1, n_head=1)).save_pretrained(base)
     done = w2s_doctor(tiny, f"weak={base}")
     assert done.exit_code == 1
-    assert "no layers named q_proj" in line(done.stdout, "weak")
+    assert "no layers named q_proj" in line(done.stdout, "weak layers")
+    assert "weak layers" not in w2s_doctor(tiny, f"weak={base}", "weak_sft.tuning=full").stdout
+    named = w2s_doctor(tiny, f"weak={base}", "weak_sft.lora_targets=[q_proj, c_attn]")
+    assert "no layers named q_proj, which" in line(named.stdout, "weak layers")
 
 
 def test_a_config_alone_tells_what_the_model_would_take(w2s_doctor: Type, tiny: Path, tmp_path: Path) -> None:

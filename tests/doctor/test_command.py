@@ -235,7 +235,9 @@ def test_the_trainings_are_those_of_the_graph_that_runs(tiny: Path, changes: tup
     real = Counter(str(step.params.get("method", "sft")) for step in steps if step.name in ("sft", "prefer"))
     assert Counter(training.method for training in trainings) == real
     assert len(samples) == sum(step.name == "sample" for step in steps)
-    assert [training.ranks for training in trainings if training.method == "dpo"] == [(32, 32)]
+    assert [training.stored for training in trainings if training.method == "dpo"] == [
+        (memory.Trained(32),) * 2
+    ]
     assert [training.method for training in trainings if training.base == "weak"] == ["sft"]
 
 
@@ -254,9 +256,9 @@ def test_the_store_of_a_run_is_no_larger_than_said(w2s_doctor: Type, tiny: Path,
         for side, name in (("weak", "llama"), ("strong", "strong"))
     }
     estimate = sum(
-        memory.lora_parameters(shapes[training.base], rank) * memory.FLOAT32
+        part.count(shapes[training.base], 0) * memory.FLOAT32
         for training in trainings
-        for rank in training.ranks
+        for part in training.stored
     )
     assert estimate <= real < 1.1 * estimate  # the rest are headers
 
@@ -296,8 +298,8 @@ def test_a_recipe_of_the_users_own_is_checked_by_its_graph(w2s_doctor: Type, pla
 
 def test_the_samplings_of_a_recipe_are_those_of_its_graph(plain: Path) -> None:
     trainings, samplings = memory.planned(load_experiment(plain, ("rounds=2", "shots=5")))
-    assert [(training.base, training.method, training.ranks) for training in trainings] == [
-        ("model", "sft", (4,))
+    assert [(training.base, training.method, training.stored) for training in trainings] == [
+        ("model", "sft", (memory.Trained(4),))
     ] * 2
     few_shot = [sampling for sampling in samplings if sampling.shots]
     assert {sampling.shots for sampling in few_shot} == {5}

@@ -10,6 +10,7 @@ import pytest
 
 from tests.doctor.measured import make_base
 from tests.doctor.test_training_memory import estimate
+from w2s_core.doctor import memory
 from w2s_core.doctor.fit import PROCESS
 from w2s_core.doctor.lengths import longest
 from w2s_core.prompting import zero_shot
@@ -50,7 +51,9 @@ def test_an_estimate_is_within_half_of_what_a_training_takes(tmp_path: Path, siz
     command = ["nice", "-n", "10", sys.executable, "-c", program, str(base), str(tmp_path / "work")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=True)
     measured, tokens = json.loads(done.stdout.splitlines()[-1])
-    estimated = PROCESS + sum(estimate(base, "sft", ROWS, tokens, gpu=False, rank=RANK).values())
+    estimated = PROCESS + sum(
+        estimate(base, "sft", ROWS, tokens, gpu=False, trained=memory.Trained(RANK)).values()
+    )
     assert 1 / 1.5 < estimated / measured < 1.5
 
 

@@ -18,7 +18,7 @@ from tests.doctor.measured import FAMILIES, make_base
 from tests.tiny import BASES
 from w2s_core.doctor import memory
 from w2s_core.errors import UserError
-from w2s_core.training.core import TARGETS
+from w2s_core.training.settings import TARGETS
 
 
 @pytest.fixture(scope="module")

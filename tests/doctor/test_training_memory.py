@@ -17,13 +17,16 @@ OVER, UNDER = 1.25, 0.95
 """How far an estimate may be from what is measured, in parts of it."""
 
 
-def estimate(base: Path, method: str, rows: int, tokens: int, *, gpu: bool, rank: int = 8) -> dict[str, int]:
+def estimate(
+    base: Path, method: str, rows: int, tokens: int, *, gpu: bool, trained: memory.Trained | None = None
+) -> dict[str, int]:
     config = memory.read_config(base)
     parameters = memory.read_weights(base, config).parameters
     shape = memory.Shape.of(config, base)
     held = memory.Held(memory.HALF if gpu else memory.FLOAT32)
+    trained = trained or memory.Trained(8)
     return memory.training_memory(
-        shape, parameters, method=method, rank=rank, rows=rows, tokens=tokens, gpu=gpu, held=held
+        shape, parameters, method=method, trained=trained, rows=rows, tokens=tokens, gpu=gpu, held=held
     )
 
 
@@ -68,7 +71,9 @@ def test_with_checkpointing_each_further_layer_adds_what_is_said(tmp_path: Path)
         folder = tmp_path / str(layers)
         base = make_base(folder / "base", num_hidden_layers=layers, vocab_size=120)
         trainer, tokens = trainer_of(base, folder / "work", "orpo", 8, 200, like_a_gpu=True, rank=1)
-        estimated.append(beyond_the_start(estimate(base, "orpo", 8, tokens, gpu=True, rank=1)))
+        estimated.append(
+            beyond_the_start(estimate(base, "orpo", 8, tokens, gpu=True, trained=memory.Trained(1)))
+        )
         measured.append(peak_of_training(trainer, folder / "trace.json"))
     assert 0.85 < (estimated[1] - estimated[0]) / (measured[1] - measured[0]) < OVER
 
@@ -82,11 +87,58 @@ def test_the_peak_of_other_families(tmp_path: Path, family: str) -> None:
     assert UNDER < estimated / peak_of_training(trainer, tmp_path / "trace.json") < OVER
 
 
+DORA = {"lora_dora": True}
+FULL: dict[str, Any] = {"tuning": "full", "lora_r": 32, "max_steps": 3}
+"""Three steps: the optimiser's moments are there from the second on."""
+
+
+def said(base: Path, method: str, tokens: int, change: dict[str, Any], *, gpu: bool) -> int:
+    settings = {"lora_r": 8} | change
+    parts = estimate(base, method, 4, tokens, gpu=gpu, trained=memory.Trained.of(settings))
+    return beyond_the_start(parts)
+
+
+@pytest.mark.parametrize(
+    ("method", "change"),
+    [
+        ("sft", FULL),
+        pytest.param("dpo", FULL, marks=pytest.mark.slow),
+        pytest.param("simpo", FULL, marks=pytest.mark.slow),
+        pytest.param("sft", FULL | {"optimizer": "adafactor"}, marks=pytest.mark.slow),
+        ("sft", DORA),
+        pytest.param("cpo", {}, marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize("like_a_gpu", [False, True])
-def test_weights_adapter_gradients_and_moments_to_the_byte(tmp_path: Path, like_a_gpu: bool) -> None:
+def test_the_peak_of_other_manners_of_training(
+    tmp_path: Path, larger: Path, method: str, change: dict[str, Any], like_a_gpu: bool
+) -> None:
+    trainer, tokens = trainer_of(
+        larger, tmp_path / "work", method, 4, 120, like_a_gpu=like_a_gpu, change=change
+    )
+    estimated = said(larger, method, tokens, change, gpu=like_a_gpu)
+    if like_a_gpu and method in ("sft", "dpo"):
+        read = 4 * tokens * (2 if method == "dpo" else 1)
+        estimated += 7 * read * LARGER["vocab_size"] * memory.FLOAT32
+    assert UNDER < estimated / peak_of_training(trainer, tmp_path / "trace.json") < OVER
+
+
+def test_with_few_tokens_the_gradients_of_all_weights_are_the_peak(tmp_path: Path, larger: Path) -> None:
+    trainer, tokens = trainer_of(larger, tmp_path / "work", "sft", 1, 4, like_a_gpu=False, change=FULL)
+    parts = estimate(larger, "sft", 1, tokens, gpu=False, trained=memory.Trained.of(FULL))
+    assert parts["gradients"] > 0.5 * parts["optimiser"] / 2
+    assert UNDER < beyond_the_start(parts) / peak_of_training(trainer, tmp_path / "trace.json") < OVER
+
+
+@pytest.mark.parametrize("change", [{}, DORA | {"lora_targets": ("q_proj", "up_proj")}, {"optimizer": "sgd"}])
+@pytest.mark.parametrize("like_a_gpu", [False, True])
+def test_weights_adapter_gradients_and_moments_to_the_byte(
+    tmp_path: Path, like_a_gpu: bool, change: dict[str, Any]
+) -> None:
     base = make_base(tmp_path / "base", "qwen3")
-    trainer, tokens = trainer_of(base, tmp_path / "work", "sft", 2, 20, like_a_gpu=like_a_gpu)
-    estimated = estimate(base, "sft", 2, tokens, gpu=like_a_gpu)
+    trainer, tokens = trainer_of(base, tmp_path / "work", "sft", 2, 20, like_a_gpu=like_a_gpu, change=change)
+    made = memory.Trained.of({"lora_r": 8} | change)
+    estimated = estimate(base, "sft", 2, tokens, gpu=like_a_gpu, trained=made)
     trained = [parameter for parameter in trainer.model.parameters() if parameter.requires_grad]
     gradients: dict[int, int] = {}
     for parameter in trained:
@@ -101,7 +153,7 @@ def test_weights_adapter_gradients_and_moments_to_the_byte(tmp_path: Path, like_
         for name, tensor in state.items()
         if name != "step"
     ]
-    assert len(moments) == 2 * len(trained)
+    assert len(moments) == (0 if change.get("optimizer") == "sgd" else 2 * len(trained))
     assert estimated["optimiser"] == sum(map(size_of, moments))
 
 
@@ -141,9 +193,9 @@ def test_the_peak_of_sampling(tmp_path: Path, family: str) -> None:
 
 def test_more_of_anything_takes_more() -> None:
     shape = memory.Shape(4, 64, 4, 2, 16, 128, 1000, 512)
-    first = {"method": "sft", "rank": 8, "rows": 4, "tokens": 32, "gpu": False}
+    first = {"method": "sft", "trained": memory.Trained(8), "rows": 4, "tokens": 32, "gpu": False}
     first |= {"held": memory.Held(memory.FLOAT32)}
-    for change in ({"rank": 16}, {"rows": 8}, {"tokens": 64}, {"method": "dpo"}):
+    for change in ({"trained": memory.Trained(16)}, {"rows": 8}, {"tokens": 64}, {"method": "dpo"}):
         less, more = (
             sum(memory.training_memory(shape, 10**6, **settings).values())
             for settings in (first, first | change)

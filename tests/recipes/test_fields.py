@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from tests.recipes.placeholders import experiment, handles_of
+from tests.recipes.placeholders import TUNING, experiment, handles_of
 from tests.recipes.test_wiring import (
     JUDGED,
     SAMPLED,
@@ -57,8 +57,21 @@ TRAINING: dict[str, Any] = {
     "max_length": 9,
     "load_in_4bit": True,
     "beta": 0.7,
+    "tuning": "full",
+    "lora_targets": ("v_proj", "q_proj"),
+    "lora_dora": True,
+    "lora_rslora": True,
+    "optimizer": "sgd",
+    "max_grad_norm": 0.5,
+    "loss": "ipo",
+    "label_smoothing": 0.1,
 }
 """Another value for each field of a training."""
+PREFERENCE = ("beta",)
+DPO = ("beta", "loss", "label_smoothing")
+"""The fields of a Stage II section beside those of every training."""
+ALONGSIDE = {"label_smoothing": {"loss": "robust"}}
+"""What a field cannot be changed without."""
 SETTING = {"load_in_4bit": "quantization"}
 """What a field is called among a step's settings, where that is not its own name."""
 
@@ -81,7 +94,10 @@ def changed_experiment(recipe: str, base: Mapping[str, Any], field: str, value: 
         branch = branch.setdefault(parent, {})  # a section that is left out where it is the default
     if last in ("epochs", "max_steps"):
         branch |= {"epochs": None, "max_steps": None}
-    branch[last] = value
+    if (last, value) == ("tuning", "full"):  # adapters then have no size
+        for name in ("lora_r", "lora_alpha", "lora_dropout"):
+            branch.pop(name)
+    branch |= ALONGSIDE.get(last, {}) | {last: value}
     fields: type[Experiment] = RECIPES.get(recipe).fields
     return fields.model_validate(tree)
 
@@ -163,8 +179,10 @@ def expected_weak_to_strong(table: Mapping[str, Any]) -> dict[str, tuple[Any, Ch
     strong = {name for name in rows_where(table, "sft") if table[name][1]["model"] == "strong"}
     rows |= training_rows("weak_sft", {"m"})
     rows |= training_rows("sft", strong)
-    rows |= training_rows("stage2.dpo", {"dpo"}, beta=True)
-    rows |= training_rows("stage2.orpo", {"orpo"}, beta=True)
+    rows |= training_rows("stage2.dpo", {"dpo"}, DPO)
+    rows |= training_rows("stage2.orpo", {"orpo"}, PREFERENCE)
+    # settings of methods that are not in stage2.methods; see test_every_method_is_trained_by_its_own_section
+    rows |= {f"stage2.{name}": (TUNING, {}) for name in ("cpo", "simpo")}
     return rows
 
 
@@ -205,10 +223,11 @@ def prompt_rows(*models: str) -> dict[str, tuple[Any, Changes]]:
     }
 
 
-def training_rows(section: str, steps: set[str], beta: bool = False) -> dict[str, tuple[Any, Changes]]:
-    fields = TRAINING if beta else {name: value for name, value in TRAINING.items() if name != "beta"}
+def training_rows(section: str, steps: set[str], own: tuple[str, ...] = ()) -> dict[str, tuple[Any, Changes]]:
     return {
-        f"{section}.{name}": (value, {key: {"settings"} for key in steps}) for name, value in fields.items()
+        f"{section}.{name}": (value, {key: {"settings"} for key in steps})
+        for name, value in TRAINING.items()
+        if name not in DPO or name in own
     }
 
 
@@ -287,6 +306,8 @@ def assert_settings_differ_in(field: str, before: Mapping[str, Handle], after: M
     if not section or section[-1] not in ("weak_sft", "sft", "dpo", "orpo"):
         return
     allowed = {"epochs", "max_steps"} if name in ("epochs", "max_steps") else {SETTING.get(name, name)}
+    allowed |= ALONGSIDE.get(name, {}).keys()
+    allowed |= {"lora_r", "lora_alpha", "lora_dropout"} if name == "tuning" else set()
     for label in before.keys() & after.keys():
         queue = [(before[label], after[label])]
         while queue:
@@ -294,7 +315,7 @@ def assert_settings_differ_in(field: str, before: Mapping[str, Handle], after: M
             if old.key == new.key:
                 continue
             was, now = (handle.params.get("settings", {}) for handle in (old, new))
-            assert {part for part in was if was[part] != now[part]} <= allowed, label
+            assert {part for part in was | now if was.get(part) != now.get(part)} <= allowed, label
             queue += [(old.inputs[part], new.inputs[part]) for part in old.inputs]
 
 
@@ -319,6 +340,12 @@ TRAINING_DEFAULTS: dict[str, Any] = {
     "weight_decay": 0.0,
     "max_length": 1024,
     "load_in_4bit": False,
+    "tuning": "lora",
+    "lora_targets": ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
+    "lora_dora": False,
+    "lora_rslora": False,
+    "optimizer": "adamw_torch_fused",
+    "max_grad_norm": 1.0,
 }
 COMMON_DEFAULTS: dict[str, Any] = {
     "recipe": "weak_to_strong",
@@ -364,7 +391,8 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         for part in ("weak_sft", "sft", "stage2.dpo", "stage2.orpo")
         for n, v in TRAINING_DEFAULTS.items()
     }
-    | {"stage2.dpo.beta": 0.1, "stage2.orpo.beta": 0.1},
+    | {"stage2.dpo.beta": 0.1, "stage2.orpo.beta": 0.1, "stage2.cpo": None, "stage2.simpo": None}
+    | {"stage2.dpo.loss": "sigmoid", "stage2.dpo.label_smoothing": 0.0},
     "self_training": COMMON_DEFAULTS
     | {"samples": 8, "temperature": 1.0, "confidence": 0.6}
     | {f"sft.{n}": v for n, v in TRAINING_DEFAULTS.items()},
@@ -407,6 +435,14 @@ TRAINING_EDGES: dict[str, tuple[list[Any], list[Any]]] = {
     "weight_decay": ([-0.1], [0.0]),
     "max_length": ([1], [2]),
     "beta": ([0.0], [1e-9]),
+    "tuning": (["qlora"], ["lora", "full"]),
+    "lora_targets": ([(), ("q_proj", "q_proj"), ("q_proj; x",), ""], [("q_proj",), ("c_attn",)]),
+    "lora_dora": ([1], [True]),
+    "lora_rslora": ([1], [True]),
+    "optimizer": (["adamw", "lion_32bit"], ["adafactor", "sgd"]),
+    "max_grad_norm": ([-0.1, float("inf")], [0.0]),
+    "loss": (["aot", "sft", "kto"], ["ipo", "hinge"]),
+    "label_smoothing": ([-0.1, 0.5], [0.49]),
 }
 EDGES: dict[str, dict[str, tuple[list[Any], list[Any]]]] = {
     "weak_to_strong": {
@@ -432,9 +468,11 @@ EDGES: dict[str, dict[str, tuple[list[Any], list[Any]]]] = {
         "evaluation.temperature": ([0.0], [0.1]),
         "evaluation.splits": ([("train_1",)], [("dev",), ("dev", "test")]),
         **{
-            f"{part}.{n}": v for part in ("weak_sft", "sft") for n, v in TRAINING_EDGES.items() if n != "beta"
+            f"{part}.{n}": v
+            for part, own in (("weak_sft", ()), ("sft", ()), ("stage2.dpo", DPO), ("stage2.orpo", PREFERENCE))
+            for n, v in TRAINING_EDGES.items()
+            if n not in DPO or n in own
         },
-        **{f"stage2.{part}.{n}": v for part in ("dpo", "orpo") for n, v in TRAINING_EDGES.items()},
     },
     "self_training": {
         "samples": ([1], [2]),
@@ -472,3 +510,19 @@ def test_without_samples_models_are_judged_greedily_only() -> None:
         targets = handles_of(changed_experiment(recipe, base, "evaluation.samples", 0))
         assert not [label for label in targets if label.startswith("samples/")]
         assert [label for label in targets if label.startswith("greedy/")]
+
+
+def test_every_method_is_trained_by_its_own_section() -> None:
+    """Sections of methods that came later: their fields are in the settings of their step, defaults left out."""
+    change = {"label_smoothing": 0.1, "nll_weight": 0.5}
+    stage2 = {"methods": ("cpo", "simpo"), "dpo": TUNING, "orpo": TUNING}
+    stage2 |= {"cpo": TUNING | change, "simpo": TUNING | {"gamma": 0.3}}
+    targets = handles_of(experiment(stage2=stage2))
+    trained = {
+        name: targets[f"greedy/dev/{name}"].inputs["responses"].inputs["model"] for name in ("cpo", "simpo")
+    }
+    assert {name: step.params["method"] for name, step in trained.items()} == {"cpo": "cpo", "simpo": "simpo"}
+    cpo, simpo = (step.params["settings"] for step in trained.values())
+    assert cpo == {name: value for name, value in simpo.items() if name != "gamma"} | {"beta": 0.1} | change
+    assert simpo["gamma"] == 0.3
+    assert simpo["beta"] == 2.0

@@ -15,7 +15,7 @@ from w2s_core.experiment import load_experiment
 from w2s_core.recipes.recipe import Answerer, answer
 from w2s_core.sampling import vllm_engine
 from w2s_core.sampling.decoding import draw
-from w2s_core.sampling.limits import LIMITS, adapter_rank
+from w2s_core.sampling.limits import LIMITS, adapter_rank, check_sampling
 from w2s_core.steps import sft
 from w2s_core.steps.data import base_model, gold, questions
 
@@ -121,6 +121,10 @@ def test_ranks_of_adapters_on_each_other_add_up(tmp_path: Path) -> None:
         UserError, match=r"^the adapters of a model together have a rank that should be at most 512"
     ):
         answer(experiment, Answerer(model), asked)
+    full = experiment.training(experiment.sft) | {"tuning": "full"}
+    model = sft(model=model, questions=asked, responses=solutions, settings=full, seed=0)
+    assert adapter_rank(model) == 0, "the adapters below it are merged"
+    check_sampling("vllm", model, n=1, temperature=0)
 
 
 def test_recipes_with_other_names_for_the_temperature_are_refused_as_well(tmp_path: Path) -> None:

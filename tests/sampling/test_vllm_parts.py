@@ -15,14 +15,14 @@ from w2s_core.errors import UserError
 from w2s_core.sampling.vllm_engine import _one_adapter
 
 
-def write_adapter(folder: Path, rank: int, alpha: int) -> Path:
+def write_adapter(folder: Path, rank: int, alpha: int, layers: int = 2, **config: object) -> Path:
     folder.mkdir()
     torch.manual_seed(rank)
-    names = [f"base_model.model.layers.{i}.q_proj" for i in range(2)]
+    names = [f"base_model.model.layers.{i}.q_proj" for i in range(layers)]
     tensors = {f"{name}.lora_A.weight": torch.randn(rank, 6) for name in names}
     tensors |= {f"{name}.lora_B.weight": torch.randn(5, rank) for name in names}
     save_file(tensors, folder / "adapter_model.safetensors")
-    (folder / "adapter_config.json").write_text(json.dumps({"r": rank, "lora_alpha": alpha}))
+    (folder / "adapter_config.json").write_text(json.dumps({"r": rank, "lora_alpha": alpha} | config))
     return folder
 
 
@@ -32,15 +32,18 @@ def change(folder: Path, name: str) -> torch.Tensor:
         json.loads((folder / "adapter_config.json").read_text()),
         load_file(folder / "adapter_model.safetensors"),
     )
-    return (
-        config["lora_alpha"] / config["r"] * parts[f"{name}.lora_B.weight"] @ parts[f"{name}.lora_A.weight"]
-    )
+    if f"{name}.lora_A.weight" not in parts:
+        return torch.zeros(5, 6)
+    divisor = config["r"] ** 0.5 if config.get("use_rslora") else config["r"]
+    return config["lora_alpha"] / divisor * parts[f"{name}.lora_B.weight"] @ parts[f"{name}.lora_A.weight"]
 
 
 def test_adapters_put_together_add_what_each_adds(tmp_path: Path) -> None:
+    """One of them by rsLoRA, and one on another choice of layers."""
     folders = [
-        write_adapter(tmp_path / str(i), rank, alpha)
-        for i, (rank, alpha) in enumerate([(2, 8), (3, 5), (4, 1)])
+        write_adapter(tmp_path / "0", 2, 8, layers=1),
+        write_adapter(tmp_path / "1", 3, 5, use_rslora=True),
+        write_adapter(tmp_path / "2", 4, 1),
     ]
     joined, rank = _one_adapter(folders, tmp_path / "joined")
     assert joined is not None

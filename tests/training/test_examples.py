@@ -112,7 +112,7 @@ def test_fewer_rows_than_a_batch_make_a_batch_of_all() -> None:
     [
         ({"epochs": None}, "exactly one of epochs and max_steps"),
         ({"max_steps": 3}, "exactly one of epochs and max_steps"),
-        ({"method": "ppo"}, "field 'method': should be 'sft', 'dpo' or 'orpo' .given: 'ppo'"),
+        ({"method": "ppo"}, "field 'method': should be 'sft', 'dpo', 'orpo', 'cpo' or 'simpo' .given: 'ppo'"),
         ({"scheduler": "cosin"}, "field 'scheduler': should be 'cosine'.*given: 'cosin'"),
         ({"learning_rate": 0.0}, "field 'learning_rate': should be greater than 0 .given: '0.0'"),
         ({"learning_rate": math.nan}, "'learning_rate': should be a finite number"),

@@ -2,7 +2,7 @@
 
 import copy
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 from tests.training.test_training import Start, run, settings
 from tests.training.tiny import rows_for
 from w2s_core.training.dropout import RowDropout, RowsInPlay, drop_by_row
-from w2s_core.training.settings import TrainSettings
+from w2s_core.training.settings import SMOOTHED, CpoLoss, DpoLoss, Method, Optimizer, TrainSettings
 
 CHANGES: dict[str, dict[str, Any]] = {
     "method": {"method": "orpo"},
@@ -24,11 +24,21 @@ CHANGES: dict[str, dict[str, Any]] = {
     "lora_r": {"lora_r": 2},
     "lora_alpha": {"lora_alpha": 32},
     "lora_dropout": {"lora_dropout": 0.3},
+    "lora_targets": {"lora_targets": ["v_proj", "down_proj"]},
+    "lora_dora": {"lora_dora": True, "lora_dropout": 0.3},
+    "lora_rslora": {"lora_rslora": True},
+    "tuning": {"tuning": "full"},
     "beta": {"method": "dpo", "beta": 0.5},
+    "loss": {"method": "dpo", "loss": "ipo"},
+    "label_smoothing": {"method": "dpo", "loss": "robust", "label_smoothing": 0.1},
+    "nll_weight": {"method": "cpo", "nll_weight": 0.5},
+    "gamma": {"method": "simpo", "gamma": 0.5},
     "warmup_ratio": {"warmup_ratio": 0.5},
     "warmup_steps": {"warmup_steps": 3},
     "scheduler": {"scheduler": "linear"},
+    "optimizer": {"optimizer": "adafactor"},
     "weight_decay": {"weight_decay": 0.1},
+    "max_grad_norm": {"max_grad_norm": 0.1},
     "max_length": {"max_length": 30},
     "precision": {"precision": "bfloat16"},
     "seed": {"seed": 7},
@@ -48,12 +58,36 @@ def test_micro_batches_change_an_adapter_by_rounding_only(start: Start, tmp_path
     job = settings(**CHANGES[field])
     for name, micro_batch in (("whole", None), ("cut", 2)):
         run(start, tmp_path / name, rows_for(job.method, 20), job, micro_batch=micro_batch)
-    whole, cut = (adapter_weights(tmp_path / name) for name in ("whole", "cut"))
+    whole, cut = (learned(tmp_path / name, start) for name in ("whole", "cut"))
     assert float((whole - cut).norm() / whole.norm()) < ROUNDING.get(field, 1e-3)
 
 
-def adapter_weights(folder: Path) -> Tensor:
-    """The B matrices, which start from zero: all of them is what was learned."""
+LOSSES = [{"method": "dpo", "loss": loss} for loss in get_args(DpoLoss) if loss not in SMOOTHED["dpo"]]
+LOSSES += [{"method": "dpo", "loss": "exo_pair", "label_smoothing": 0.1}]
+LOSSES += [{"method": "cpo", "loss": loss} for loss in get_args(CpoLoss)]
+FULL = [{"tuning": "full", "method": method} for method in get_args(Method)]
+OPTIMIZERS = [{"optimizer": name} for name in get_args(Optimizer)]
+OPTIMIZERS += [{"optimizer": name, "tuning": "full"} for name in get_args(Optimizer)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "change", [*LOSSES, *FULL, *OPTIMIZERS], ids=lambda c: "-".join(map(str, c.values()))
+)
+def test_nor_do_they_for_any_loss_or_optimizer(start: Start, tmp_path: Path, change: dict[str, Any]) -> None:
+    job = settings(**{"learning_rate": 1e-3} | change)
+    for name, micro_batch in (("whole", None), ("cut", 2)):
+        run(start, tmp_path / name, rows_for(job.method, 20), job, micro_batch=micro_batch)
+    whole, cut = (learned(tmp_path / name, start) for name in ("whole", "cut"))
+    assert float((whole - cut).norm() / whole.norm()) < 1e-3
+
+
+def learned(folder: Path, start: Start) -> Tensor:
+    """What was learned: the B matrices, which start from zero, or how far all weights are from the base's."""
+    if (folder / "out/weights").exists():
+        weights = load_file(folder / "out/weights/model.safetensors")
+        before = load_file(next(iter(start[1].values())) / "model.safetensors")
+        return torch.cat([(weights[name] - before[name]).flatten() for name in sorted(weights)])
     weights = load_file(folder / "out/adapters/0/adapter_model.safetensors")
     return torch.cat([weights[name].flatten() for name in sorted(weights) if "lora_B" in name])
 

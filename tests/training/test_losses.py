@@ -2,7 +2,7 @@
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from tests.training.tiny import rows_for
 from w2s_core.training import trainers
 from w2s_core.training.core import Site, prepare
 from w2s_core.training.quicken import Linear, QuickLinear
-from w2s_core.training.settings import TrainSettings
+from w2s_core.training.settings import SMOOTHED, CpoLoss, DpoLoss, Method, TrainSettings
 
 BETA = 0.3
 Start = tuple[Path, dict[str, Path]]
@@ -77,7 +77,115 @@ def orpo_by_hand(model: Any, batch: Any) -> Any:
     return total / half
 
 
-BY_HAND = {"sft": sft_by_hand, "dpo": dpo_by_hand, "orpo": orpo_by_hand}
+def reference_ratios(model: Any, batch: Any) -> tuple[Any, Any, Any, Any]:
+    """Of the pairs: log ratios to the reference of both responses, summed over tokens, and both numbers of tokens."""
+    ids, mask = batch["input_ids"], batch["completion_mask"]
+    policy = token_log_probabilities(model, ids, mask)
+    with model.disable_adapter(), torch.no_grad():
+        reference = token_log_probabilities(model, ids, mask)
+    ratios = torch.stack([(a - b).sum() for a, b in zip(policy, reference, strict=True)]).chunk(2)
+    return *ratios, *torch.tensor([len(row) for row in policy]).chunk(2)
+
+
+def sig(x: Any) -> Any:
+    return 1 / (1 + torch.exp(-x))
+
+
+def exo(d: Any) -> Any:
+    """The divergence of softmax(beta ratios) from (1 - eps, eps): EXO (2402.00856, eq. 16)."""
+    p = torch.stack([sig(BETA * d), 1 - sig(BETA * d)])
+    q = torch.tensor([1 - SMOOTHING, SMOOTHING])[:, None]
+    return (p * torch.log(p / q)).sum(0)
+
+
+def discopop(d: Any) -> Any:
+    """Logistic and exponential loss, mixed by a sigmoid of the margin at temperature 0.05 (2406.08414, eq. 5)."""
+    share = sig(BETA * d / 0.05)
+    return (1 - share) * -torch.log(sig(BETA * d)) + share * torch.exp(-BETA * d)
+
+
+SMOOTHING = 0.1
+DPO_LOSSES: dict[str, Any] = {
+    "sigmoid": lambda c, r, n, m: -torch.log(sig(BETA * (c - r))),
+    "hinge": lambda c, r, n, m: torch.clamp(1 - BETA * (c - r), min=0),  # SLiC (2305.10425)
+    "ipo": lambda c, r, n, m: (
+        (c / n - r / m - 1 / (2 * BETA)) ** 2
+    ),  # 2310.12036, eq. 17, of means over tokens
+    "sigmoid_norm": lambda c, r, n, m: -torch.log(sig(BETA * (c / n - r / m))),
+    "robust": lambda c, r, n, m: (  # 2403.00409, eq. 7
+        (-(1 - SMOOTHING) * torch.log(sig(BETA * (c - r))) + SMOOTHING * torch.log(sig(BETA * (r - c))))
+        / (1 - 2 * SMOOTHING)
+    ),
+    "exo_pair": lambda c, r, n, m: exo(c - r),
+    "nca_pair": lambda c, r, n, m: (  # 2402.05369, for pairs
+        -torch.log(sig(BETA * c)) - (torch.log(sig(-BETA * c)) + torch.log(sig(-BETA * r))) / 2
+    ),
+    "bco_pair": lambda c, r, n, m: -torch.log(sig(BETA * c)) - torch.log(sig(-BETA * r)),
+    "sppo_hard": lambda c, r, n, m: (c - 1 / (2 * BETA)) ** 2 + (r + 1 / (2 * BETA)) ** 2,  # 2405.00675
+    "apo_zero": lambda c, r, n, m: 1 - sig(BETA * c) + sig(BETA * r),  # 2408.06266, eq. 7
+    "apo_down": lambda c, r, n, m: sig(BETA * c) + 1 - sig(BETA * (c - r)),  # 2408.06266, eq. 8
+    "discopop": lambda c, r, n, m: discopop(c - r),
+}
+CPO_LOSSES: dict[str, Any] = {
+    "sigmoid": lambda d, mean: (
+        -(1 - SMOOTHING) * torch.log(sig(BETA * d)) - SMOOTHING * torch.log(sig(-BETA * d))
+    ),
+    "hinge": lambda d, mean: torch.clamp(1 - BETA * d, min=0),
+    "ipo": lambda d, mean: (mean - 1 / (2 * BETA)) ** 2,
+}
+NLL, GAMMA = 0.7, 0.4
+
+
+def with_loss(loss: str) -> Any:
+    return lambda model, batch: DPO_LOSSES[loss](*reference_ratios(model, batch)).mean()
+
+
+def cpo_by_hand(loss: str) -> Any:
+    """No reference: the policy's own log-probabilities, and the mean likelihood of the chosen response's tokens."""
+
+    def by_hand(model: Any, batch: Any) -> Any:
+        rows = token_log_probabilities(model, batch["input_ids"], batch["completion_mask"])
+        sums, means = (torch.stack(list(map(f, rows))).chunk(2) for f in (torch.sum, torch.mean))
+        return (CPO_LOSSES[loss](sums[0] - sums[1], means[0] - means[1]) - NLL * means[0]).mean()
+
+    return by_hand
+
+
+def simpo_by_hand(model: Any, batch: Any) -> Any:
+    """-log sigmoid(beta mean_c - beta mean_r - gamma) (2405.14734, eq. 6)."""
+    rows = token_log_probabilities(model, batch["input_ids"], batch["completion_mask"])
+    chosen, rejected = torch.stack([row.mean() for row in rows]).chunk(2)
+    return -torch.log(sig(BETA * chosen - BETA * rejected - GAMMA)).mean()
+
+
+BY_HAND = {"sft": sft_by_hand, "dpo": dpo_by_hand, "orpo": orpo_by_hand, "simpo": simpo_by_hand}
+BY_HAND |= {f"dpo {loss}": with_loss(loss) for loss in DPO_LOSSES}
+BY_HAND |= {f"cpo {loss}": cpo_by_hand(loss) for loss in CPO_LOSSES}
+
+
+def of_case(case: str) -> tuple[str, dict[str, Any]]:
+    """The method and the settings of a name in `BY_HAND`."""
+    method, _, loss = case.partition(" ")
+    change: dict[str, Any] = {"loss": loss} if loss else {}
+    if loss in SMOOTHED.get(method, ()):
+        change["label_smoothing"] = SMOOTHING
+    if method == "cpo":
+        change["nll_weight"] = NLL
+    return method, change | ({"gamma": GAMMA} if method == "simpo" else {})
+
+
+def test_every_loss_has_its_formula() -> None:
+    assert {*DPO_LOSSES} == {*get_args(DpoLoss)}
+    assert {*CPO_LOSSES} == {*get_args(CpoLoss)}
+    assert {case.partition(" ")[0] for case in BY_HAND} == {*get_args(Method)}
+
+
+@pytest.mark.parametrize("loss", DPO_LOSSES)
+def test_the_first_loss_is_what_is_said_of_equal_models(loss: str) -> None:
+    """No log ratio differs from 0: the formula at 0 is what a first step is held to."""
+    zero, tokens = torch.zeros(1, dtype=torch.float64), torch.ones(1)
+    wanted = DPO_LOSSES[loss](zero, zero, tokens, tokens).item()
+    assert trainers.loss_of_equals(loss, BETA, SMOOTHING) == pytest.approx(wanted, rel=1e-6)
 
 
 def gradients(model: Any, loss: Any) -> dict[str, Any]:
@@ -88,7 +196,8 @@ def gradients(model: Any, loss: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("method", BY_HAND)
 def test_loss_and_gradient_equal_the_formula(start: Start, method: str, tmp_path: Path) -> None:
-    trainer, batch = ready(start, method, tmp_path)
+    name, change = of_case(method)
+    trainer, batch = ready(start, name, tmp_path, **change)
     got = trainer.compute_loss(trainer.model, batch)
     found = gradients(trainer.model, got)
     for module in trainer.model.modules():
@@ -96,8 +205,9 @@ def test_loss_and_gradient_equal_the_formula(start: Start, method: str, tmp_path
             module.__class__ = Linear  # the formula runs on PEFT's own layers
     wanted = BY_HAND[method](trainer.model, batch)
     assert got.item() == pytest.approx(wanted.item(), rel=1e-5)
-    for name, grad in gradients(trainer.model, wanted).items():
-        torch.testing.assert_close(found[name], grad, rtol=1e-3, atol=1e-5, msg=name)
+    scale = max(1.0, wanted.item())
+    for part, grad in gradients(trainer.model, wanted).items():
+        torch.testing.assert_close(found[part], grad, rtol=1e-3, atol=1e-5 * scale, msg=part)
         assert grad.abs().max() > 0
 
 
@@ -106,15 +216,16 @@ def test_a_step_down_the_gradient_lowers_the_loss_by_its_square(
     start: Start, method: str, tmp_path: Path
 ) -> None:
     """The directional derivative, by central difference of the formula, needs no autograd at all."""
-    trainer, batch = ready(start, method, tmp_path)
+    name, change = of_case(method)
+    trainer, batch = ready(start, name, tmp_path, **change)
     found = gradients(trainer.model, trainer.compute_loss(trainer.model, batch))
     weights = {name: one for name, one in trainer.model.named_parameters() if one.requires_grad}
     square = sum(float(one.double().square().sum()) for one in found.values())
     step, values = 1e-3 / math.sqrt(square), []
     with torch.no_grad():
         for sign in (1, -2):
-            for name, weight in weights.items():
-                weight += sign * step * found[name]
+            for part, weight in weights.items():
+                weight += sign * step * found[part]
             values.append(BY_HAND[method](trainer.model, batch).item())
     assert (values[0] - values[1]) / (2 * step) == pytest.approx(square, rel=1e-2)
 

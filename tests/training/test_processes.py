@@ -55,6 +55,8 @@ def compute(how: Callable[..., Any], start: Start, folder: Path, job: Any, **ext
 
 
 def adapter(folder: Path, number: int = 0) -> dict[str, torch.Tensor]:
+    if (folder / "out/weights").exists():
+        return load_file(folder / "out/weights/model.safetensors")
     weights: dict[str, torch.Tensor] = load_file(folder / f"out/adapters/{number}/adapter_model.safetensors")
     return weights
 
@@ -77,6 +79,35 @@ def test_two_processes_train_as_one_with_twice_the_rows(start: Start, tmp_path: 
     assert one["tokens"] == two["tokens"]
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-5)
     assert furthest(adapter(tmp_path / "one"), adapter(tmp_path / "two")) < 1e-5
+
+
+MANNERS: list[dict[str, Any]] = [
+    {"method": "sft", "tuning": "full", "learning_rate": 1e-3},
+    {"method": "dpo", "tuning": "full", "learning_rate": 1e-3},
+    {"method": "sft", "lora_dora": True, "lora_dropout": 0.2},
+    {"method": "sft", "optimizer": "adafactor", "max_grad_norm": 0.1},
+    {"method": "dpo", "loss": "ipo"},
+    {"method": "cpo", "lora_rslora": True, "lora_targets": ["q_proj"]},
+    {"method": "simpo"},
+]
+
+
+@pytest.mark.parametrize("spread", [False, True])
+@pytest.mark.parametrize("change", MANNERS, ids=lambda change: "-".join(map(str, change.values())))
+def test_so_they_do_in_every_manner_of_training(
+    start: Start, tmp_path: Path, sharded: Path, change: dict[str, Any], spread: bool
+) -> None:
+    job, config = settings(epochs=2, **change), sharded if spread else TWO
+    if spread and change in (MANNERS[1], MANNERS[3]):
+        with pytest.raises(
+            UserError, match=r"(all weights|Adafactor) is not sharded: use distributed_type: MULTI_GPU"
+        ):
+            compute(lambda *a, **k: train_launched(config, *a, **k), start, tmp_path / "two", job)
+        return
+    compute(train, start, tmp_path / "one", job)
+    compute(lambda *a, **k: train_launched(config, *a, **k), start, tmp_path / "two", job)
+    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-4)
+    assert furthest(adapter(tmp_path / "one"), adapter(tmp_path / "two")) < 1e-4
 
 
 @pytest.mark.parametrize("method", ["sft", "dpo", "orpo"])

@@ -5,7 +5,8 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from tests.training.tiny import rows_for
 from w2s_core.rows import read_json
 from w2s_core.training import Site, train
 from w2s_core.training.checkpoints import latest
+from w2s_core.training.settings import Optimizer
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -31,7 +33,7 @@ def stop_at(step: int) -> Any:
     return progress
 
 
-def again(start: Start, folder: Path, method: str, count: int = 40) -> list[int]:
+def again(start: Start, folder: Path, method: str, count: int = 40, **change: Any) -> list[int]:
     """Train in a folder that was trained in before; returns the steps that were taken."""
     steps: list[int] = []
 
@@ -42,16 +44,17 @@ def again(start: Start, folder: Path, method: str, count: int = 40) -> list[int]
     train(
         start[0],
         rows_for(method, count),
-        JOB(method),
+        JOB(method, **change),
         Site(start[1], folder / "out", folder / "work"),
         progress,
     )
     return steps
 
 
-def JOB(method: str) -> Any:  # noqa: N802
-    """15 steps over 3 epochs, with dropout, whose random state has to be kept too."""
-    return settings(method, epochs=3, lora_dropout=0.2)
+def JOB(method: str, **change: Any) -> Any:  # noqa: N802
+    """15 steps over 3 epochs; of an adapter with dropout, whose random state has to be kept too."""
+    dropout = {} if change.get("tuning") == "full" else {"lora_dropout": 0.2}
+    return settings(method, **{"epochs": 3} | dropout | change)
 
 
 def log_of(folder: Path) -> list[dict[str, float]]:
@@ -59,13 +62,15 @@ def log_of(folder: Path) -> list[dict[str, float]]:
     return found
 
 
-def interrupted(start: Start, folder: Path, method: str, step: int = 13, **extra: Any) -> None:
+def interrupted(
+    start: Start, folder: Path, method: str, step: int = 13, change: Any = MappingProxyType({}), **extra: Any
+) -> None:
     with pytest.raises(Stopped):
         run(
             start,
             folder,
             rows_for(method, 40),
-            JOB(method),
+            JOB(method, **change),
             progress=stop_at(step),
             checkpoint_s=0.0,
             **extra,
@@ -80,6 +85,48 @@ def test_a_resumed_training_equals_the_straight_one(start: Start, tmp_path: Path
     assert again(start, tmp_path / "cut", method) == [11, 12, 13, 14, 15]
     assert files(tmp_path / "cut/out/adapters") == files(tmp_path / "straight/out/adapters")
     assert log_of(tmp_path / "cut") == log_of(tmp_path / "straight")
+
+
+MANNERS: list[dict[str, Any]] = [
+    {"lora_dora": True},
+    {"lora_rslora": True, "lora_targets": ["q_proj", "up_proj"]},
+    {"max_grad_norm": 0.05, "weight_decay": 0.1},
+    *({"optimizer": name} for name in get_args(Optimizer)),
+    *({"optimizer": name, "tuning": "full", "learning_rate": 1e-3} for name in get_args(Optimizer)),
+]
+OTHER_METHODS: list[dict[str, Any]] = [
+    {"method": "dpo", "tuning": "full", "learning_rate": 1e-3},
+    {"method": "dpo", "tuning": "full", "learning_rate": 1e-3, "precision": "bfloat16"},
+    {"method": "dpo", "lora_dora": True, "loss": "ipo"},
+    {"method": "cpo"},
+    {"method": "simpo", "beta": 2.0},
+]
+CONSTANT = {"scheduler": "constant", "warmup_steps": 3, "epochs": None}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(change, marks=[] if change in (MANNERS[0], OTHER_METHODS[0]) else pytest.mark.slow)
+        for change in (*MANNERS, *OTHER_METHODS)
+    ],
+    ids=lambda change: "-".join(map(str, change.values())),
+)
+def test_so_it_does_in_every_manner_of_training(start: Start, tmp_path: Path, change: dict[str, Any]) -> None:
+    """And one that starts from the kept state of a shorter one ends with the same bytes too."""
+    change = dict(change) | CONSTANT
+    method = change.pop("method", "sft")
+    kept: dict[str, Any] = {"kept": lambda name: tmp_path / "kept" / name.replace("/", "-")[:100] / "key"}
+    folders = [tmp_path / name for name in ("straight", "cut", "fork")]
+    run(start, folders[0], rows_for(method, 40), JOB(method, max_steps=15, **change))
+    interrupted(start, folders[1], method, change=change | {"max_steps": 15})
+    assert again(start, folders[1], method, max_steps=15, **change) == [11, 12, 13, 14, 15]
+    run(start, tmp_path / "short", rows_for(method, 40), JOB(method, max_steps=12, **change), **kept)
+    kept["kept"] = lambda name: tmp_path / "kept" / name.replace("/", "-")[:100] / "other"
+    summary = run(start, folders[2], rows_for(method, 40), JOB(method, max_steps=15, **change), **kept)
+    assert summary["extends"] == {"key": "key", "steps": 12, "from_step": 10, "to": 15}
+    straight, cut, fork = (files(folder / "out") for folder in folders)
+    assert straight == cut == fork
 
 
 SCRIPT = """

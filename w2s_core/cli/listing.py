@@ -186,7 +186,8 @@ def default_of(field: FieldInfo) -> str:
     if isinstance(value, BaseModel):
         return ""  # its fields have their own lines
     if isinstance(value, tuple | list):
-        shown = (type(item).__name__ if isinstance(item, BaseModel) else str(item) for item in value)
+        shown = [type(item).__name__ if isinstance(item, BaseModel) else str(item) for item in value]
+        shown = [*shown[:2], "..."] if len(shown) > 4 else shown
         return f"[{', '.join(shown)}]"
     return "none" if value is None else str(value)
 

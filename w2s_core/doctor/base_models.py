@@ -27,7 +27,7 @@ class Model:
     """What is known of the base model that a field of the experiment names.
 
     `shape` is None where its memory cannot be estimated, and `why` gives the reason. `folder`: its files,
-    if all are here.
+    if all are here. `layers`: names of modules that have weights, as far as they are known.
     """
 
     field: str
@@ -35,6 +35,7 @@ class Model:
     parameters: int = 0
     why: str = "its config is not here"
     folder: Path | None = None
+    layers: frozenset[str] = frozenset()
 
 
 def model_checks(field: str, model: str, *, code: bool = False) -> tuple[Model, list[Check]]:
@@ -95,27 +96,17 @@ def folder_checks(field: str, folder: Path, command: str, code: bool) -> tuple[M
         config = memory.read_config(folder)
         check_files(folder, code=code)
         weights = memory.read_weights(folder, config)
-        _check_layers(folder, weights)
         _check_tensors(folder, config, weights)
     except UserError as error:
         return _from_config(field, folder), [Check("missing", field, str(error), command, needed=True)]
+    layers = frozenset(name.split(".")[-2] for name in weights.names if "." in name)
     try:
-        model = Model(
-            field, memory.Shape.of(config, folder / "config.json"), weights.parameters, folder=folder
-        )
+        shape = memory.Shape.of(config, folder / "config.json")
+        model = Model(field, shape, weights.parameters, folder=folder, layers=layers)
     except UserError as error:
-        model = Model(field, why=str(error), folder=folder)
+        model = Model(field, why=str(error), folder=folder, layers=layers)
     detail = f"{folder}: {_count(weights.parameters)} parameters, {size(weights.size)} of safetensors"
     return model, [Check("ok", field, detail), _tokenizer_check(field, folder, model.shape, command)]
-
-
-def _check_layers(folder: Path, weights: memory.Weights) -> None:
-    """Raise UserError for a model without the layers that get an adapter."""
-    from w2s_core.training.core import TARGETS
-
-    modules = {name.split(".")[-2] for name in weights.names if "." in name}
-    if absent := [layer for layer in TARGETS if layer not in modules]:
-        raise UserError(f"{folder}: no layers named {', '.join(absent)}, which adapters are trained on")
 
 
 def needs_code(folder: Path) -> bool:

@@ -86,6 +86,7 @@ def experiment_checks(experiment: Experiment, store: Path, machine: "Machine") -
     except UserError as error:
         yield _unplanned(error)
         return
+    yield from _layer_checks(models, trainings)
     workers = machine.workers or 1
     if device is not None:
         resources = Resources(device, workers, machine.micro_batch, shared)
@@ -105,6 +106,21 @@ def task_lengths(experiment: Experiment, model: Model) -> Lengths | None:
     task = experiment.task
     splits = load_splits(task.name, task.options, experiment.duplicates, names)  # read before, and kept
     return longest(model.folder, chain.from_iterable(splits.problems.values()))
+
+
+def _layer_checks(models: Mapping[str, Model], trainings: Iterable[memory.Training]) -> Iterator[Check]:
+    """A line for each model without the layers that its trainings put adapters on."""
+    absent: dict[str, dict[str, None]] = {}
+    for training in trainings:
+        trained, layers = training.stored[-1], models[training.base].layers
+        missing = [name for name in trained.targets if name not in layers]
+        if layers and missing and not trained.full:
+            absent.setdefault(training.base, {}).update(dict.fromkeys(missing))
+    for field, names in absent.items():
+        detail = f"{models[field].folder}: no layers named {', '.join(names)}, which adapters are trained on"
+        yield Check(
+            "missing", f"{field} layers", detail, "lora_targets: [NAMES OF ITS LINEAR LAYERS]", needed=True
+        )
 
 
 def _checked_model(field: str, experiment: Experiment) -> tuple[Model, list[Check]]:
@@ -135,18 +151,19 @@ def disk_check(
     store: Path,
     workers: int,
 ) -> Check:
-    """Adapters of all trained models, checkpoints of those in work, and texts, against what is free at the store."""
+    """The files of all trained models, checkpoints of those in work, and texts, against what is free at the store."""
     free = free_disk(store)
-    shapes = {field: model.shape for field, model in models.items()}
-    adapters = [
-        sum(memory.lora_parameters(shape, rank) for rank in training.ranks) * memory.FLOAT32
+    files = [
+        sum(part.count(model.shape, model.parameters) for part in training.stored) * memory.FLOAT32
         for training in trainings
-        if (shape := shapes[training.base]) is not None
+        if (model := models[training.base]).shape is not None
     ]
-    if len(adapters) < len(trainings) or free is None:
-        return Check("unknown", "store", f"{len(trainings)} adapters of unknown size")
-    need = sum(adapters) + workers * CHECKPOINT * max(adapters, default=0) + texts
-    detail = f"up to {size(need)} for {len(trainings)} adapters, checkpoints and texts; {size(free)} free"
+    full = sum(training.stored[-1].full for training in trainings)
+    title = f"{len(trainings) - full} adapters" + (f", {full} times all weights" if full else "")
+    if len(files) < len(trainings) or free is None:
+        return Check("unknown", "store", f"{title} of unknown size")
+    need = sum(files) + workers * CHECKPOINT * max(files, default=0) + texts
+    detail = f"up to {size(need)} for {title}, checkpoints and texts; {size(free)} free"
     if need > free:
         return Check("missing", "store", detail, "w2s --store DIR run CONFIG", needed=True)
     return Check("ok", "store", detail)

@@ -136,7 +136,7 @@ def _training_check(
 
     sizes = [(count, resources.workers * sum(parts(count, longest).values())) for count in _divisors(batch)]
     fits = memory.fitting_rows(sizes, device.free)
-    unit = "pairs" if training.method in ("dpo", "orpo") else "rows"
+    unit = "pairs" if training.method in ("dpo", "orpo", "cpo", "simpo") else "rows"
     shared = f" on each of {resources.processes} devices" if resources.processes > 1 else ""
     worst = sum(parts(rows, longest).values())
     need = Need(f"{rows} {unit} of {tokens} tokens{shared}", parts(rows), parts(1), assumed, worst)
@@ -163,13 +163,16 @@ def _training_parts(
     model: Model, training: memory.Training, resources: Resources, rows: int, tokens: int
 ) -> dict[str, int]:
     settings = training.settings
-    held = memory.Held(_width(settings["precision"]), settings["quantization"] is not None, resources.spread)
+    # in float32 and one process the model is its own reference before its first step
+    copied = training.method == "dpo" and (resources.processes > 1 or settings["precision"] == "bfloat16")
+    width, four_bits = _width(settings["precision"]), settings["quantization"] is not None
+    held = memory.Held(width, four_bits, resources.spread, copied)
     assert model.shape is not None
     return memory.training_memory(
         model.shape,
         model.parameters,
         method=training.method,
-        rank=int(settings["lora_r"]),
+        trained=training.stored[-1],
         rows=rows,
         tokens=tokens,
         gpu=resources.device.kind == "cuda",

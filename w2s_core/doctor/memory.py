@@ -7,7 +7,7 @@ activations as counted by Korthikanti et al. 2205.05198 (section 4) for what PyT
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from w2s_core.errors import UserError
 from w2s_core.experiment import Experiment
 from w2s_core.files import read_json_object
 from w2s_core.load_errors import reason
+from w2s_core.training.settings import TARGETS
 
 FLOAT32, HALF = 4, 2
 """Bytes of a number."""
@@ -27,6 +28,8 @@ PREFILL_TOKENS = 2_048
 """Tokens of prompts that are read at once (`w2s_core.sampling.decoding`)."""
 TILE_TOKENS, TILE_WORDS = 4_096, 32_768
 """TRL takes the likelihoods of SFT and DPO in tiles of tokens by words (its kernels/chunked_logprob.py)."""
+MOMENTS = {"adamw_torch_fused": 2, "adafactor": 0, "adagrad": 1, "rmsprop": 1, "sgd": 0}
+"""What an optimiser keeps for each weight; Adafactor's sums over rows and columns are next to nothing."""
 TIED = ("lm_head.weight", "embed_tokens.weight")
 
 
@@ -91,19 +94,45 @@ class Weights:
 
 
 @dataclass(frozen=True)
+class Trained:
+    """What a training changes, and by which optimiser: an adapter, or all weights."""
+
+    rank: int
+    targets: tuple[str, ...] = TARGETS
+    dora: bool = False
+    full: bool = False
+    optimizer: str = "adamw_torch_fused"
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> "Trained":
+        """As a step's settings say; what is the default is left out there."""
+        return cls(
+            int(settings["lora_r"]),
+            tuple(settings.get("lora_targets", TARGETS)),
+            bool(settings.get("lora_dora")),
+            settings.get("tuning") == "full",
+            settings.get("optimizer", cls.optimizer),
+        )
+
+    def count(self, shape: "Shape", parameters: int) -> int:
+        """The parameters that are trained and stored, of a model of so many."""
+        return parameters if self.full else lora_parameters(shape, self.rank, self.targets, dora=self.dora)
+
+
+@dataclass(frozen=True)
 class Training:
     """One training of a recipe.
 
     Attributes:
         base: the field that names the base model which the trained one stands on.
-        method: "sft", "dpo", "orpo", or the name of a recipe's own step.
-        ranks: of all adapters of the model that it makes, the new one last.
+        method: "sft", "dpo", "orpo", "cpo", "simpo", or the name of a recipe's own step.
+        stored: what the files of the model that it makes hold: all weights or none, and its adapters, the newest last.
     """
 
     base: str
     method: str
     settings: dict[str, Any]
-    ranks: tuple[int, ...]
+    stored: tuple[Trained, ...]
 
 
 @dataclass(frozen=True)
@@ -214,19 +243,31 @@ def count_parameters(folder: Path) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def lora_parameters(shape: Shape, rank: int) -> int:
-    """Parameters of one adapter on the seven projections of each layer: rank x (inputs + outputs) of each of them
-    (Hu et al. 2106.09685, section 4.1).
+def lora_parameters(shape: Shape, rank: int, targets: Iterable[str] = TARGETS, *, dora: bool = False) -> int:
+    """Parameters of one adapter: rank x (inputs + outputs) of each layer that it is on (Hu et al. 2106.09685, section
+    4.1), and with DoRA a norm for each output.
     """
+    sides = [_sides(shape, name) for name in targets]
+    return shape.layers * sum(rank * (inputs + outputs) + dora * outputs for inputs, outputs in sides)
+
+
+def _sides(shape: Shape, name: str) -> tuple[int, int]:
+    """Inputs and outputs of one of a layer's projections; of one with another name, those of the widest."""
+    hidden, wide = shape.hidden, shape.intermediate
     query, keys = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
-    attention = 2 * (shape.hidden + query) + 2 * (shape.hidden + keys)
-    return rank * shape.layers * (attention + 3 * (shape.hidden + shape.intermediate))
+    known = {
+        "q_proj": (hidden, query),
+        "k_proj": (hidden, keys),
+        "v_proj": (hidden, keys),
+        "o_proj": (query, hidden),
+        "down_proj": (wide, hidden),
+    }
+    return known.get(name, (hidden, wide))
 
 
 def _projections(shape: Shape) -> int:
     """Parameters of a layer's seven projections."""
-    query, keys = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
-    return shape.hidden * (2 * query + 2 * keys + 3 * shape.intermediate)
+    return sum(inputs * outputs for inputs, outputs in (_sides(shape, name) for name in TARGETS))
 
 
 def kv_cache(shape: Shape, tokens: int, width: int) -> int:
@@ -252,13 +293,14 @@ def sampling_memory(
 
 @dataclass(frozen=True)
 class Held:
-    """How the frozen weights are held: bytes of a number, whether their projections are rounded to 4 bits, and over how
-    many devices they are spread.
+    """How weights are held: bytes of a number where they are frozen, whether their projections are rounded to 4 bits,
+    over how many devices they are spread, and whether DPO keeps a copy of all of them beside those that it trains.
     """
 
     width: int
     four_bits: bool = False
     spread: int = 1
+    copied: bool = False
 
     def size(self, shape: Shape, parameters: int) -> int:
         """Bytes on each device. Spread weights are put together a layer at a time, while the next is on its way."""
@@ -270,47 +312,68 @@ class Held:
 
 
 def training_memory(
-    shape: Shape, parameters: int, *, method: str, rank: int, rows: int, tokens: int, gpu: bool, held: Held
+    shape: Shape,
+    parameters: int,
+    *,
+    method: str,
+    trained: Trained,
+    rows: int,
+    tokens: int,
+    gpu: bool,
+    held: Held,
 ) -> dict[str, int]:
-    """Bytes of a LoRA training step of `rows` rows (SFT) or pairs (DPO, ORPO) of `tokens` tokens a side.
+    """Bytes of a training step of `rows` rows (SFT) or pairs (other methods) of `tokens` tokens a side.
 
-    The adapter, its gradients and AdamW's two moments are float32 everywhere, and spread as the weights are. DPO's
-    reference is the same weights with the adapter off, so it adds nothing.
+    What is trained, its gradients and the optimiser's moments are float32 everywhere, and spread as the weights are.
+    The reference of DPO on an adapter is the same weights with the adapter off, so it adds nothing.
 
     activations: what the backward pass needs. On a CPU all layers' (see `_kept`); on a GPU each layer's input, and one
     layer's activations, which are computed again (gradient checkpointing).
 
-    loss: tiles of likelihoods for SFT and DPO, all logits for ORPO, with their gradients.
+    loss: tiles of likelihoods for SFT and DPO, all logits for the other methods, with their gradients.
     """
-    adapter = lora_parameters(shape, rank) // held.spread
-    read = rows * tokens * (1 if method == "sft" else 2)
+    count = trained.count(shape, parameters) // held.spread
+    read, kept = rows * tokens * (1 if method == "sft" else 2), _kept(shape, trained)
     if gpu:
-        activations = read * (shape.layers * shape.hidden * HALF + _kept(shape, rank) * (HALF + FLOAT32))
+        activations = read * (shape.layers * shape.hidden * HALF + kept * (HALF + FLOAT32))
     else:
-        activations = read * shape.layers * _kept(shape, rank) * FLOAT32
-    return {
-        "weights": held.size(shape, parameters),
-        "adapter": adapter * FLOAT32,
-        "gradients": adapter * FLOAT32,
-        "optimiser": 2 * adapter * FLOAT32,
+        activations = read * shape.layers * kept * FLOAT32
+    sizes = {
+        "gradients": count * FLOAT32,
+        "optimiser": MOMENTS[trained.optimizer] * count * FLOAT32,
         "activations": activations + 2 * read * shape.hidden * FLOAT32,
         "loss": _loss(shape, method, read, gpu),
     }
+    if not trained.full:
+        return {"weights": held.size(shape, parameters), "adapter": count * FLOAT32} | sizes
+    whole = replace(held, width=FLOAT32).size(shape, parameters)
+    sizes |= {"reference": whole} if held.copied else {}
+    # autocast keeps a copy of each matrix in half the width
+    sizes |= {"casts": held.size(shape, parameters)} if gpu else {}
+    # They come as activations and loss go; those of the embeddings are there twice while they are added up.
+    gradients = sizes["gradients"] + shape.vocabulary * shape.hidden * FLOAT32
+    sizes["gradients"] = max(0, gradients - sizes["activations"] - sizes["loss"])
+    return {"weights": whole} | sizes
 
 
-def _kept(shape: Shape, rank: int) -> int:
+def _kept(shape: Shape, trained: Trained) -> int:
     """Numbers a token that a layer's backward pass needs: both norms' inputs and outputs (4 x hidden), queries, keys
     and values as attention reads them and its output (4 x heads x head size), four of the gated MLP's width, and the
-    seven adapters' inner ones.
+    adapters' inner ones; with DoRA also two of each adapted layer's outputs.
     """
-    return 4 * shape.hidden + 4 * shape.heads * shape.head_dim + 4 * shape.intermediate + 7 * rank
+    shared = 4 * shape.hidden + 4 * shape.heads * shape.head_dim + 4 * shape.intermediate
+    if trained.full:
+        return shared
+    outputs = sum(_sides(shape, name)[1] for name in trained.targets)
+    return shared + len(trained.targets) * trained.rank + trained.dora * 2 * outputs
 
 
 def _loss(shape: Shape, method: str, tokens: int, gpu: bool) -> int:
-    """The output layer. ORPO: logits, log shares and gradients. SFT and DPO: TRL's buffer, as wide as a tile whatever
-    the vocabulary, and on a CPU, where no kernel works in place, seven float32 copies of what is used of it.
+    """The output layer. SFT and DPO: TRL's buffer, as wide as a tile whatever
+    the vocabulary, and on a CPU, where no kernel works in place, seven float32 copies of what is used of it. Others:
+    logits, log shares and gradients.
     """
-    if method == "orpo":
+    if method not in ("sft", "dpo"):
         return tokens * shape.vocabulary * (4 * HALF if gpu else 3 * FLOAT32)
     rows = min(tokens, TILE_TOKENS)
     buffer = rows * TILE_WORDS * (HALF if gpu else FLOAT32)
@@ -334,12 +397,12 @@ def planned(experiment: Experiment) -> tuple[list[Training], list[Sampling]]:
     for handle in topological(placeholder_graph(experiment)):
         if handle.name == "base_model" or "model" not in handle.inputs:
             continue
-        base, ranks = _lineage(handle)
+        base, stored = _lineage(handle)
         if base is None:  # a model that a recipe's own step makes from nothing
             continue
         if "settings" in handle.params:
             method = str(handle.params.get("method", handle.name))
-            trainings.append(Training(base, method, handle.params["settings"], ranks))
+            trainings.append(Training(base, method, handle.params["settings"], stored))
         elif "max_new_tokens" in handle.params:
             samplings.append(_sampling(handle, base))
     return trainings, samplings
@@ -374,11 +437,11 @@ def _sampling(handle: Handle, base: str) -> Sampling:
     return Sampling(base, int(shots), int(params.get("n", 1)), int(params["max_new_tokens"]), split)
 
 
-def _lineage(handle: Handle) -> tuple[str | None, tuple[int, ...]]:
-    """The field of the base that a model stands on, and the ranks of its adapters, the oldest first."""
-    ranks = []
+def _lineage(handle: Handle) -> tuple[str | None, tuple[Trained, ...]]:
+    """The field of the base that a model stands on, and what its files hold (see `Training`)."""
+    stored: list[Trained] = []
     while "model" in handle.inputs:
-        if "settings" in handle.params:
-            ranks.append(int(handle.params["settings"]["lora_r"]))
+        if "settings" in handle.params and not (stored and stored[-1].full):
+            stored.append(Trained.of(handle.params["settings"]))
         handle = handle.inputs["model"]
-    return handle.params["ref"] if handle.name == "base_model" else None, tuple(reversed(ranks))
+    return handle.params["ref"] if handle.name == "base_model" else None, tuple(reversed(stored))

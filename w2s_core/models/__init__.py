@@ -1,8 +1,9 @@
 """Model artifacts: what a trained model is on disk, and how it is loaded.
 
 An artifact is a folder with model.json, such as {"base": "sha256:...", "adapters": ["adapters/0"]}, and one
-PEFT LoRA save per adapter; "prompt" says how the model is asked, where that is not the plain form. Loading it is: the
-base, then each adapter merged in turn. A base is named by its content (`base_ref`) or by its pinned place on a hub
+PEFT LoRA save per adapter; "prompt" says how the model is asked, where that is not the plain form. Where all weights
+were trained, "weights" names the folder inside that holds them, an ordinary checkpoint. Loading it is: these weights or
+the base, then each adapter merged in turn. A base is named by its content (`base_ref`) or by its pinned place on a hub
 ("hub:<id>@<commit>"); where it lies on this machine is no part of it. Only safetensors are read. Code of a checkpoint
 is run only where the experiment said `trust_remote_code: true`; the base's name then says so too ("sha256+code:",
 "hub+code:").
@@ -57,7 +58,7 @@ def resolve_device(device: str) -> str:
 
 @dataclass(frozen=True)
 class Located:
-    """Where an artifact's parts lie: its base (a folder, or a hub id with its revision) and its adapters, in order.
+    """Where an artifact's parts lie: its weights (a folder, or a hub id with its revision) and its adapters, in order.
 
     code: whether code of the checkpoint may be run.
     """
@@ -73,6 +74,8 @@ def locate(model_dir: str | Path, bases: Mapping[str, str | Path]) -> Located:
     folder = Path(model_dir)
     artifact = _artifact(folder)
     source, revision = _source(artifact["base"], bases)
+    if artifact["weights"]:
+        source, revision = str(folder / artifact["weights"]), None
     adapters = tuple(folder / name for name in artifact["adapters"])
     return Located(source, revision, adapters, runs_code(artifact["base"]))
 
@@ -118,7 +121,11 @@ def load_model(
     source, revision = _source(artifact["base"], bases)
     code = runs_code(artifact["base"])
     tokenizer = _tokenizer(source, revision, code=code)
-    place = _Place(artifact["base"], source, revision, precision, device if quantization else None, threads)
+    ref = artifact["base"]
+    if artifact["weights"]:
+        source, revision = str(folder / artifact["weights"]), None
+        ref = base_ref(source)
+    place = _Place(ref, source, revision, precision, device if quantization else None, threads)
     adapters = [folder / name for name in artifact["adapters"]]
     if code or quantization or torch.distributed.is_initialized():
         model = place.load()
@@ -201,14 +208,15 @@ def _artifact(folder: Path) -> dict[str, Any]:
         raise UserError(f"{folder}: not a model artifact, model.json is missing")
     content = read_json_object(path)
     base, adapters, prompt = content.get("base"), content.get("adapters"), content.get("prompt")
-    listed = isinstance(adapters, list) and all(map(_is_inside, adapters))
+    weights = content.get("weights")
+    listed = isinstance(adapters, list) and all(map(_is_inside, [*adapters, *([weights] if weights else [])]))
     if not (listed and isinstance(base, str) and isinstance(prompt, dict | None)):
         raise UserError(f'{path}: expected {{"base": "<ref>", "adapters": ["<folder inside>", ...]}}')
-    return {"base": base, "adapters": adapters, "prompt": prompt}
+    return {"base": base, "weights": weights, "adapters": adapters, "prompt": prompt}
 
 
 def _is_inside(name: Any) -> bool:
-    """Whether it is the name of an adapter's folder inside an artifact: "adapters/0"."""
+    """Whether it is the name of a folder inside an artifact: "adapters/0"."""
     return isinstance(name, str) and all(map(is_plain, name.split("/")))
 
 

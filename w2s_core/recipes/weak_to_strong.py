@@ -4,20 +4,21 @@ Calling a step computes nothing: it returns a handle, and the handles form the g
 `weak_to_strong` beside section 3 of the paper; what each step does stands in `w2s_core.steps`.
 """
 
+import operator
 import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from math import inf
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from w2s_core.engine import Handle
 from w2s_core.errors import UserError
-from w2s_core.experiment import MAX_SAMPLES, Experiment, Preference, Training
+from w2s_core.experiment import MAX_SAMPLES, Cpo, Dpo, Experiment, Preference, Simpo, Training
 from w2s_core.recipes.recipe import Answerer, Given, Outline, Recipe, Role, Targets, answer
 from w2s_core.steps import agree, contrast, demonstrate, grade, on_same_questions, prefer, random_subset, sft
-from w2s_core.strict_yaml import Section
+from w2s_core.strict_yaml import Misplaced, Section
 
 SIDES = {"weak": ("weak",), "icl": ("icl",), "hybrid": ("weak", "icl")}
 """The columns of an agreed set that each of Stage I's models is trained on."""
@@ -39,7 +40,7 @@ class StageOne(Section):
 class StageTwo(Section):
     """Stage II: contrastive pairs by the model's own confidence, then preference training (paper, section 3.2)."""
 
-    methods: tuple[Literal["dpo", "orpo"], ...] = Field(
+    methods: tuple[Literal["dpo", "orpo", "cpo", "simpo"], ...] = Field(
         default=("dpo", "orpo"), description="preference trainings, each from M_plus"
     )
     samples: int = Field(
@@ -53,8 +54,20 @@ class StageTwo(Section):
         default=0.8, ge=0, le=1, description="least confidence to overrule the weak answer [share]"
     )
     per_question: int = Field(default=1, ge=1, le=MAX_SAMPLES, description="most pairs [pairs a question]")
-    dpo: Preference = Field(description="the training by DPO")
+    dpo: Dpo = Field(description="the training by DPO")
     orpo: Preference = Field(description="the training by ORPO")
+    # not required, and left out of records where they are, as if they did not exist
+    cpo: Cpo | None = Field(default=None, exclude_if=operator.not_, description="the training by CPO")
+    simpo: Simpo | None = Field(default=None, exclude_if=operator.not_, description="the training by SimPO")
+
+    @model_validator(mode="after")
+    def _methods_have_their_settings(self) -> "StageTwo":
+        for method in self.methods:
+            if getattr(self, method) is None:
+                raise Misplaced(
+                    ("methods",), f"has {method}, whose settings are missing: add stage2.{method}"
+                )
+        return self
 
 
 class Minimums(Section):
@@ -236,6 +249,8 @@ _TITLES = {
     "weak_floor": "weak floor",
     "dpo": "M_plus + DPO",
     "orpo": "M_plus + ORPO",
+    "cpo": "M_plus + CPO",
+    "simpo": "M_plus + SimPO",
     "ceiling": "strong ceiling",
     **_BASELINES,
     **_CONTROLS,

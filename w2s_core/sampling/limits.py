@@ -68,6 +68,8 @@ def faults(engine: str, tree: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ..
     for name, value in tree.items():
         if isinstance(value, Mapping):
             yield from (((name, *place), words) for place, words in faults(engine, value))
+        if name == "lora_dora" and value and engine == "vllm":
+            yield (name,), "cannot be had with engine 'vllm', which has no DoRA: take engine: transformers"
         if name not in get_args(Setting) or not isinstance(value, int | float):
             continue
         words = fault(engine, name, value)  # type: ignore[arg-type]
@@ -100,10 +102,14 @@ def check_sampling(
 
 
 def adapter_rank(model: Handle) -> int:
-    """The rank of a planned model's adapters together: trainings that stand on each other add theirs up."""
+    """The rank of a planned model's adapters together: trainings that stand on each other add theirs up, down to one of
+    all weights.
+    """
     rank, current = 0, model
     while True:
         settings = current.params.get("settings")
+        if isinstance(settings, dict) and settings.get("tuning") == "full":
+            return rank
         if isinstance(settings, dict) and isinstance(settings.get("lora_r"), int):
             rank += settings["lora_r"]
         trained_from = current.inputs.get("model")

@@ -9,6 +9,7 @@ step's key.
 import gc
 import hashlib
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
@@ -216,7 +217,8 @@ def _lora_request(adapter: Path) -> Any:
 def _one_adapter(adapters: Sequence[Path], out: Path) -> tuple[Path | None, int]:
     """The adapter that stands for all, and the least rank that vLLM has for it; (None, 0) without any.
 
-    Products add up: the A matrices of all are put on top of each other, and their scaled B matrices side by side.
+    Products add up: the A matrices of all are put on top of each other, and their scaled B matrices side by side. An
+    adapter that is not on a layer has zeros there.
     """
     if not adapters:
         return None, 0
@@ -234,20 +236,28 @@ def _one_adapter(adapters: Sequence[Path], out: Path) -> tuple[Path | None, int]
 
     parts = [load_file(folder / "adapter_model.safetensors") for folder in adapters]
     joined = {}
-    for name in parts[0]:
-        if name.endswith("lora_A.weight"):
-            joined[name] = torch.cat([part[name] for part in parts], dim=0)
-        else:
-            scales = [float(config["lora_alpha"]) / int(config["r"]) for config in configs]
-            joined[name] = torch.cat(
-                [scale * part[name] for scale, part in zip(scales, parts, strict=True)], dim=1
-            )
+    known = {name: weight for part in parts for name, weight in part.items()}
+    for name, weight in known.items():
+        is_a, pieces = name.endswith("lora_A.weight"), []
+        for config, part in zip(configs, parts, strict=True):
+            shape = (config["r"], weight.shape[1]) if is_a else (weight.shape[0], config["r"])
+            piece = part.get(name, torch.zeros(shape))
+            pieces.append(piece if is_a else _scale(config) * piece)
+        joined[name] = torch.cat(pieces, dim=0 if is_a else 1)
     out.mkdir(parents=True, exist_ok=True)
     save_file(
         {name: weight.contiguous() for name, weight in joined.items()}, out / "adapter_model.safetensors"
     )
-    (out / "adapter_config.json").write_text(json.dumps(configs[0] | {"r": total, "lora_alpha": total}))
+    targets = sorted({name.split(".")[-3] for name in joined})
+    whole = {"r": total, "lora_alpha": total, "use_rslora": False, "target_modules": targets}
+    (out / "adapter_config.json").write_text(json.dumps(configs[0] | whole))
     return out, fitting[0]
+
+
+def _scale(config: Mapping[str, Any]) -> float:
+    """The factor of an adapter's product (rsLoRA: 2312.03732)."""
+    rank = int(config["r"])
+    return float(config["lora_alpha"]) / (math.sqrt(rank) if config.get("use_rslora") else rank)
 
 
 def _generation(completion: Any) -> Generation:

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from w2s_core.engine import Context, step
 from w2s_core.rows import Row, read_rows
@@ -18,8 +18,7 @@ from w2s_core.steps.common import (
     threads_of,
     threads_used,
 )
-
-Method = Literal["sft", "dpo", "orpo"]
+from w2s_core.training.settings import Method
 
 
 def _length(params: dict[str, Any]) -> tuple[dict[str, Any], float] | None:
@@ -99,7 +98,7 @@ def prefer(
     stop_below: Minimums | None = None,
     warn_below: Minimums | None = None,
 ) -> Row:
-    """Stage II training on pairs, by DPO or ORPO, starting from `model`."""
+    """Stage II training on pairs, by DPO, ORPO, CPO or SimPO, starting from `model`."""
     asked = {row["id"]: row["question"] for row in read_rows(questions / "rows.parquet")}
     examples = [
         {"id": row["id"], "question": asked[row["id"]], "chosen": row["chosen"], "rejected": row["rejected"]}

@@ -1,4 +1,4 @@
-"""The one core trainer: SFT, DPO and ORPO of a LoRA adapter, through TRL and PEFT, behind `train`."""
+"""The one core trainer: SFT and preference training of an adapter or of all weights, through TRL and PEFT."""
 
 from w2s_core.training.core import Site, train
 from w2s_core.training.environment import take_out_settings

@@ -1,4 +1,4 @@
-"""Train one adapter on top of a model, and write the model that results (paper, sections 3.1 and 3.2)."""
+"""Train an adapter on top of a model, or all of its weights, and write the model that results (paper, section 3)."""
 
 import hashlib
 import json
@@ -26,8 +26,8 @@ from w2s_core.training.settings import TrainSettings
 if TYPE_CHECKING:
     from w2s_core.training.watch import Progress, Record
 
-TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-"""The linear layers that get an adapter: those of the paper's runs (its appendix A)."""
+WEIGHTS = "weights"
+"""The folder of an artifact in which all weights lie, where these were trained."""
 
 CHECKPOINT_S = 45.0
 """Seconds between checkpoints: what a kill may cost."""
@@ -69,17 +69,18 @@ def train(
     site: Site,
     progress: "Progress | None" = None,
 ) -> dict[str, Any]:
-    """Train a LoRA adapter on `rows`, starting from a model artifact, and write a new artifact into `site.out`.
+    """Train on `rows`, starting from a model artifact, and write a new artifact into `site.out`.
 
     The start is the model with all its adapters merged, which is also DPO's reference. The artifact is model.json,
-    adapters/<i>/ (copies of the start's, and the new one as the last) and training.json.
+    training.json, and adapters/<i>/ (copies of the start's, and the new one as the last); where all weights are
+    trained, they are in weights/, and there is no adapter.
 
     Several processes that accelerate launched (see `launch.py`) share the work where all of them call it with the same
     arguments; the first writes.
 
     Args:
         model_dir: a model artifact (see `w2s_core.models`).
-        rows: {"id", "question", "response"} for SFT, {"id", "question", "chosen", "rejected"} for DPO and ORPO.
+        rows: {"id", "question", "response"} for SFT, {"id", "question", "chosen", "rejected"} for others.
         settings: all that decides the result.
         site: where it runs.
         progress: called as progress(done, total, unit="steps", note="loss 0.123").
@@ -91,7 +92,8 @@ def train(
 
     Raises:
         StopBranch: there are no rows.
-        UserError: no row fits, a model that cannot be trained, a loss that is not finite, DPO's first loss not ln 2.
+        UserError: no row fits, a model that cannot be trained, a loss that is not finite, or a first loss of DPO that
+            shows another reference than the start.
     """
     environment.set_precision(settings.precision)
     with quiet():
@@ -138,7 +140,6 @@ def prepare(
     progress: "Progress | None" = None,
 ) -> Prepared:
     """Load the model, encode the rows and build the trainer; as `train` has them."""
-    from peft import LoraConfig
     from transformers import PrinterCallback
 
     from w2s_core.training import forks, trainers
@@ -148,26 +149,22 @@ def prepare(
         model_dir,
         site.bases,
         device=_load_on(site.device, settings),
-        precision=settings.precision,
+        precision="float32" if settings.tuning == "full" else settings.precision,
         quantization=settings.quantization,
         threads=site.threads,
     )
-    _check_targets(model)
+    if settings.tuning == "full":
+        _own(model)
+    else:
+        _check_targets(model, settings.lora_targets)
     limit = min(settings.max_length, getattr(model.config, "max_position_embeddings", settings.max_length))
     encoder = encoder_of(tokenizer, read_prompt(model_dir))
     examples, dropped = encode_rows(encoder, rows, settings.method, limit)
     order = plan_batches([example.longest for example in examples], settings)
-    lora = LoraConfig(
-        r=settings.lora_r,
-        lora_alpha=settings.lora_alpha,
-        lora_dropout=settings.lora_dropout,
-        target_modules=list(TARGETS),
-        task_type="CAUSAL_LM",
-    )
     record = Record()
     arguments = _arguments(settings, order, site)
     watch = Watch(record, examples, order, site.checkpoint_s, progress)
-    trainer = trainers.build(model, tokenizer, examples, order, settings, arguments, lora, [watch])
+    trainer = trainers.build(model, tokenizer, examples, order, settings, arguments, [watch])
     trainer.remove_callback(PrinterCallback)
     trainer.record, trainer.request = record, _request(settings, examples, order, model_dir)
     keep = site.kept if _processes() == 1 else None
@@ -252,7 +249,9 @@ def _arguments(settings: TrainSettings, order: BatchPlan, site: Site) -> dict[st
         "learning_rate": settings.learning_rate,
         "lr_scheduler_type": scheduler,
         "warmup_steps": math.ceil(settings.warmup_ratio * order.steps) if warmup is None else warmup,
+        "optim": settings.optimizer,
         "weight_decay": settings.weight_decay,
+        "max_grad_norm": settings.max_grad_norm,
         "seed": settings.seed,
         "use_cpu": not gpu,
         "bf16": settings.precision == "bfloat16",
@@ -269,14 +268,31 @@ def _arguments(settings: TrainSettings, order: BatchPlan, site: Site) -> dict[st
     } | ({"gradient_checkpointing_kwargs": {"use_reentrant": False}} if gpu and processes > 1 else {})
 
 
-def _check_targets(model: Any) -> None:
-    """An adapter on only some of the layers would be a silent change of the method."""
-    names = {name.rpartition(".")[2] for name, _ in model.named_modules()}
-    if missing := [name for name in TARGETS if name not in names]:
+def _check_targets(model: Any, targets: Sequence[str]) -> None:
+    """An adapter on only some of the layers would be a silent change of the method.
+
+    The output layer can have none: TRL multiplies by its weights itself, and would pass an adapter by.
+    """
+    from torch.nn import Linear
+
+    output = model.get_output_embeddings()
+    layers = {
+        name.rpartition(".")[2]: None
+        for name, module in model.named_modules()
+        if isinstance(module, Linear) and module is not output
+    }
+    if missing := [name for name in targets if name not in layers]:
         raise UserError(
-            f"a {model.config.model_type} model has no layers named {', '.join(missing)}: adapters are trained for"
-            " models laid out like Llama (Llama, Mistral, Gemma, Qwen2, Qwen3)"
+            f"a {model.config.model_type} model has no layers named {', '.join(missing)}, which adapters are trained"
+            f" on: lora_targets can name {', '.join(layers) or 'none of its layers'}"
         )
+
+
+def _own(model: Any) -> None:
+    """Make all weights trainable, with storage of their own: that of loaded ones is what other steps start from."""
+    for weight in model.parameters():
+        weight.data = weight.data.clone()
+        weight.requires_grad_(True)  # merging an adapter left them frozen
 
 
 def _request(settings: TrainSettings, examples: Sequence[Example], order: BatchPlan, model_dir: Path) -> str:
@@ -302,25 +318,52 @@ def _digest(content: Any) -> str:
 
 
 def _save(trainer: Any, model_dir: Path, out: Path, trained: dict[str, Any]) -> None:
-    """Write the artifact: copies of the start's adapters, the new one, and how it was trained.
+    """Write the artifact: the new adapter with copies of what it stands on, or all weights; and how it was trained.
 
     The parts of sharded weights come from all processes, so all of them call it; the first writes.
     """
     from peft import get_peft_model_state_dict
-    from safetensors.torch import save_file
 
     from w2s_core.training.checkpoints import gathered
 
     model = trainer.model
-    state = get_peft_model_state_dict(model, save_embedding_layers=False)
+    full = trainer.start_config is not None
+    state = model.state_dict() if full else get_peft_model_state_dict(model, save_embedding_layers=False)
     weights = {name: gathered(tensor).contiguous() for name, tensor in sorted(state.items())}
     if not trainer.accelerator.is_main_process:
         return
     start = read_json(model_dir / "model.json")
-    names = [f"adapters/{index}" for index in range(len(start["adapters"]) + 1)]
-    for source, name in zip(start["adapters"], names, strict=False):
-        shutil.copytree(model_dir / source, out / name)
-    new = out / names[-1]
+    if full:
+        _save_checkpoint(trainer, weights, out / WEIGHTS)
+        start |= {"weights": WEIGHTS, "adapters": []}
+    else:
+        names = [f"adapters/{index}" for index in range(len(start["adapters"]) + 1)]
+        kept = [start["weights"]] if "weights" in start else []
+        for source, name in zip([*kept, *start["adapters"]], [*kept, *names], strict=False):
+            shutil.copytree(model_dir / source, out / name)
+        _save_adapter(model, weights, out / names[-1])
+        start |= {"adapters": names}
+    write_json(out / "training.json", trained)
+    write_json(out / "model.json", start)
+
+
+def _save_checkpoint(trainer: Any, weights: dict[str, Any], folder: Path) -> None:
+    """Write all weights as a folder that transformers and vLLM load, with the start's config and tokenizer.
+
+    TRL sets a token for padding in the config, and an embedding of that number would be trained no further.
+    """
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    model.config, model.generation_config.pad_token_id = (
+        trainer.start_config,
+        trainer.start_config.pad_token_id,
+    )
+    model.save_pretrained(folder, state_dict=weights)
+    trainer.processing_class.save_pretrained(folder)
+
+
+def _save_adapter(model: Any, weights: dict[str, Any], new: Path) -> None:
+    from safetensors.torch import save_file
+
     new.mkdir(parents=True)
     save_file(weights, new / "adapter_model.safetensors", metadata={"format": "pt"})
     config = model.peft_config["default"]
@@ -330,8 +373,6 @@ def _save(trainer: Any, model_dir: Path, out: Path, trained: dict[str, Any]) -> 
     # A set has no order, and a path is no part of a result: both would make equal adapters differ in bytes.
     written |= {"target_modules": sorted(written["target_modules"]), "base_model_name_or_path": None}
     write_json(new / "adapter_config.json", written)
-    write_json(out / "training.json", trained)
-    write_json(out / "model.json", start | {"adapters": names})
 
 
 def _mean_lengths(examples: Sequence[Example]) -> dict[str, float]:

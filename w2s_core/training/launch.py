@@ -54,10 +54,8 @@ def train_launched(
         RuntimeError: a process failed otherwise; its traceback is in the log that is named.
     """
     fields = read_accelerate_config(config)
-    if fields["distributed_type"] == "FSDP" and settings.quantization:
-        raise UserError(
-            f"{config}: 4-bit weights are not sharded: use distributed_type: MULTI_GPU, or load_in_4bit: false"
-        )
+    if fields["distributed_type"] == "FSDP":
+        _check_sharded(config, settings)
     check_device(config, fields, site.device)
     work = site.work
     with wait_lock(work / "processes.lock"):
@@ -81,6 +79,23 @@ def train_launched(
         kind = ["--multi_gpu"] if fields["distributed_type"] == "MULTI_CPU" else []
         code = _run(_command(config, kind, work / "job.json"), work, progress)
     return _outcome(code, work)
+
+
+def _check_sharded(config: Path, settings: TrainSettings) -> None:
+    """Refuse what sharding would break: 4-bit weights, DPO's copy of all weights, which only the first process has, and
+    Adafactor, which adds its own plain sums to sharded ones.
+    """
+    unsharded = {
+        "4-bit weights are not sharded": (settings.quantization, "load_in_4bit: false"),
+        "DPO's reference of all weights is not sharded": (
+            settings.method == "dpo" and settings.tuning == "full",
+            "tuning: lora",
+        ),
+        "Adafactor is not sharded": (settings.optimizer == "adafactor", "another optimizer"),
+    }
+    for words, (asked, instead) in unsharded.items():
+        if asked:
+            raise UserError(f"{config}: {words}: use distributed_type: MULTI_GPU, or {instead}")
 
 
 def _command(config: Path, kind: list[str], job: Path) -> list[str]:

@@ -1,10 +1,11 @@
-"""TRL's three trainers, with the few differences that this project needs. The only file that imports TRL.
+"""TRL's trainers, with the few differences that this project needs. The only file that imports TRL.
 
-Differences, for all three: rows come encoded and in a fixed order; checkpoints hold safetensors and JSON instead of
-pickles; a loss or gradient that is not finite ends the training at once; no telemetry is sent. For ORPO also the two
-that its class names.
+Differences, for all: rows come encoded and in a fixed order; checkpoints hold safetensors and JSON instead of
+pickles; a loss or gradient that is not finite ends the training at once; no telemetry is sent. For ORPO and CPO
+also those that their classes name.
 """
 
+import copy
 import hashlib
 import json
 import math
@@ -15,6 +16,7 @@ from typing import Any
 
 import torch
 from datasets import Dataset
+from peft import LoraConfig
 from torch.utils.data import DataLoader
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 from trl.trainer.dpo_trainer import DataCollatorForPreference
@@ -28,12 +30,15 @@ from w2s_core.training.quicken import quicken
 from w2s_core.training.settings import TrainSettings
 
 with warnings.catch_warnings():
-    # TRL warns that its experimental part may change: constraints.txt pins it, and tests check its loss.
+    # TRL warns that its experimental part may change: constraints.txt pins it, and tests check its losses.
     warnings.simplefilter("ignore")
+    from trl.experimental.cpo import CPOConfig, CPOTrainer
     from trl.experimental.orpo import ORPOConfig, ORPOTrainer
 
-LN2_TOLERANCE = {"float32": 1e-3, "bfloat16": 2e-2}
-"""How far DPO's first loss may be from ln 2: rounding of sums over some hundred tokens, and no more."""
+TOLERANCE = {"float32": 1e-3, "bfloat16": 2e-2}
+"""How far DPO's first loss may be from that of two equal models, in parts of it where that is above 1: rounding of sums
+over some hundred tokens, and no more.
+"""
 
 ALMOST_CERTAIN = -1e-6
 """ORPO's odds p / (1 - p) are taken at log p <= this. In float32, exp(x) is 1 from x = -6e-8 on: 1 - p is then 0."""
@@ -90,6 +95,8 @@ class CommonTrainer:
     kept: Path | None = None
     """The folder for the state of step `kept_at`, from which longer trainings start."""
     kept_at: int = 0
+    start_config: Any = None
+    """Where all weights are trained, the model's config as it came."""
     rows_in_play: RowsInPlay | None = None
     """What adapters' dropout draws its masks for; None without dropout."""
 
@@ -135,7 +142,7 @@ class CommonTrainer:
         broken = [
             name
             for name, weight in self.model.named_parameters()
-            if "lora_" not in name and not bool(torch.isfinite(weight).all())
+            if not (weight.requires_grad and step > 1) and not bool(torch.isfinite(weight).all())
         ]
         if broken:
             cause = f"the model came with weights that are not finite ({broken[0]})"
@@ -232,7 +239,10 @@ def _digest(content: Any) -> str:
 
 
 class DPO(MeanOverPairs, DPOTrainer):
-    """DPO (Rafailov et al. 2305.18290, eq. 7); the reference is the model with the new adapter switched off."""
+    """DPO (Rafailov et al. 2305.18290, eq. 7), or another loss of the same difference to a reference.
+
+    The reference is the model with the new adapter switched off, or a copy where all weights are trained.
+    """
 
     def precompute_reference(
         self: Any, progress: Callable[[int, int], None], keep: Callable[[str], Path | None]
@@ -248,6 +258,7 @@ class DPO(MeanOverPairs, DPOTrainer):
         """
         if self.accelerator.num_processes > 1 or self.args.bf16:
             return
+        self.ref_model = None  # the model itself is the reference until its first step
         used = sorted(set(self.plan.order), key=lambda i: -len(self.train_dataset.rows[i]["prompt_ids"]))
         folder = keep(_digest([self.train_dataset.rows[i] for i in used]))
         kept = _kept_reference(folder) if folder else None
@@ -275,14 +286,34 @@ class DPO(MeanOverPairs, DPOTrainer):
         return both
 
     def _check_loss(self: Any, loss: float) -> None:
-        """At the first step the adapter is zero: policy and reference agree, and the loss is ln 2 on any data."""
+        """At the first step policy and reference agree, and the loss is the same on any data: ln 2 for DPO's own."""
         super()._check_loss(loss)
-        precision = "bfloat16" if self.args.bf16 else "float32"
-        if self.state.global_step == 0 and abs(loss - math.log(2)) > LN2_TOLERANCE[precision]:
+        if self.state.global_step:
+            return
+        expected = loss_of_equals(self.loss_types[0], self.beta, self.label_smoothing)
+        tolerance = TOLERANCE["bfloat16" if self.args.bf16 else "float32"]
+        if abs(loss - expected) > tolerance * max(1.0, expected):
             raise UserError(
-                f"DPO's first loss is {loss:.4f} instead of ln 2 = 0.6931: the reference is not the model that training"
-                " starts from (an adapter that is not merged, or dropout that is on)"
+                f"DPO's first loss is {loss:.4f} instead of {expected:.4f}: the reference is not the model that"
+                " training starts from (an adapter that is not merged, or dropout that is on)"
             )
+
+
+def loss_of_equals(loss: str, beta: float, smoothing: float) -> float:
+    """A loss of DPO's kind where policy and reference are one model: all log ratios are 0."""
+    ln2 = math.log(2)
+    values = {
+        "hinge": 1.0,
+        "ipo": (1 / (2 * beta)) ** 2,
+        "exo_pair": -ln2 - (math.log(1 - smoothing) + math.log(smoothing or 1)) / 2,
+        "nca_pair": 2 * ln2,
+        "bco_pair": 2 * ln2,
+        "sppo_hard": 2 * (1 / (2 * beta)) ** 2,
+        "apo_zero": 1.0,
+        "apo_down": 1.0,
+        "discopop": (ln2 + 1) / 2,
+    }
+    return values.get(loss, ln2)
 
 
 class ORPO(MeanOverPairs, ORPOTrainer):
@@ -296,12 +327,10 @@ class ORPO(MeanOverPairs, ORPOTrainer):
 
     def concatenated_forward(self: Any, model: Any, batch: Any) -> tuple[Any, ...]:
         """Mean log-probabilities (pairs,) of chosen and rejected, their logits, and the NLL of the chosen."""
-        labels = batch["input_ids"].masked_fill(batch["completion_mask"] == 0, -100)
-        logits = model(batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False).logits
+        labels, logits = _read_pairs(model, batch)
         mean_logps = self.get_batch_logps(logits, labels, average_log_prob=True)
         chosen, rejected = mean_logps.chunk(2)
-        chosen_logits, rejected_logits = logits.detach().chunk(2)
-        return chosen, rejected, chosen_logits, rejected_logits, -chosen.mean()
+        return chosen, rejected, *logits.detach().chunk(2), -chosen.mean()
 
     def odds_ratio_loss(self: Any, policy_chosen_logps: Any, policy_rejected_logps: Any) -> tuple[Any, ...]:
         """See TRL; both log-probabilities are (pairs,) and are kept off zero."""
@@ -311,11 +340,70 @@ class ORPO(MeanOverPairs, ORPOTrainer):
         return ratio
 
 
+def _read_pairs(model: Any, batch: Any) -> tuple[Any, Any]:
+    """The labels of chosen and rejected responses [2 pairs, tokens], and the model's logits."""
+    labels = batch["input_ids"].masked_fill(batch["completion_mask"] == 0, IGNORED)
+    return labels, model(batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False).logits
+
+
+class CPO(MeanOverPairs, CPOTrainer):
+    """CPO (Xu et al. 2401.08417, eq. 3 to 5), and by another loss SimPO (Meng et al. 2405.14734, eq. 6).
+
+    The likelihood of the chosen response that CPO adds is the mean over the response's tokens, per pair, as in ORPO:
+    TRL takes it over prompts and responses of a whole batch together.
+    """
+
+    def concatenated_forward(self: Any, model: Any, batch: Any) -> tuple[Any, ...]:
+        """Log-probabilities (pairs,) of chosen and rejected as the loss takes them (sums, or means for IPO and SimPO),
+        their logits, and the NLL of the chosen.
+        """
+        labels, logits = _read_pairs(model, batch)
+        sums = self.get_batch_logps(logits, labels)
+        means = sums / (labels[:, 1:] != IGNORED).sum(1)
+        chosen, rejected = (means if self.loss_type in ("ipo", "simpo") else sums).chunk(2)
+        return chosen, rejected, *logits.detach().chunk(2), -means.chunk(2)[0].mean()
+
+
+class SimPO(CPO):
+    """CPO's class with SimPO's loss; errors name the method."""
+
+    _name = "SimPO"
+
+
 KINDS: dict[str, tuple[Any, Any]] = {
     "sft": (SFT, SFTConfig),
     "dpo": (DPO, DPOConfig),
     "orpo": (ORPO, ORPOConfig),
+    "cpo": (CPO, CPOConfig),
+    "simpo": (SimPO, CPOConfig),
 }
+
+
+def _of_method(settings: TrainSettings) -> dict[str, Any]:
+    """The arguments that a method has of its own. Rows that are too long are left out already; none is cut."""
+    if settings.method == "sft":
+        return {"max_length": None, "dataset_kwargs": {"skip_prepare_dataset": True}}
+    if settings.method == "orpo":
+        return {"max_length": settings.max_length, "beta": settings.beta}
+    loss: dict[str, Any] = {"loss_type": settings.loss, "label_smoothing": settings.label_smoothing}
+    if settings.method == "dpo":
+        return {"max_length": None, "beta": settings.beta} | loss
+    if settings.method == "simpo":
+        loss = {"loss_type": "simpo", "simpo_gamma": settings.gamma}
+    weight = settings.nll_weight if settings.method == "cpo" else 0.0
+    return {"max_length": settings.max_length, "beta": settings.beta, "cpo_alpha": weight} | loss
+
+
+def _lora(settings: TrainSettings) -> LoraConfig:
+    return LoraConfig(
+        r=settings.lora_r,
+        lora_alpha=settings.lora_alpha,
+        lora_dropout=settings.lora_dropout,
+        target_modules=list(settings.lora_targets),
+        use_dora=settings.lora_dora,
+        use_rslora=settings.lora_rslora,
+        task_type="CAUSAL_LM",
+    )
 
 
 def build(
@@ -325,29 +413,24 @@ def build(
     order: BatchPlan,
     settings: TrainSettings,
     arguments: dict[str, Any],
-    lora: Any,
     callbacks: list[Any],
 ) -> Any:
     """The trainer of a method, ready to train; `arguments` are TRL's, see `w2s_core.training.core`."""
     trainer_class, config_class = KINDS[settings.method]
     pad = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
-    special: dict[str, Any] = {"max_length": None}  # rows that are too long are left out already; none is cut
-    if settings.method == "sft":
-        special["dataset_kwargs"] = {"skip_prepare_dataset": True}
-    else:
-        special["beta"] = settings.beta
-    if settings.method == "orpo":
-        special["max_length"] = settings.max_length
+    full = settings.tuning == "full"
+    start_config = copy.deepcopy(model.config) if full else None
     trainer = trainer_class(
         model=model,
-        args=config_class(**arguments, **special),
+        args=config_class(**arguments, **_of_method(settings)),
         train_dataset=EncodedRows.of([example.columns() for example in examples]),
         data_collator=None if settings.method == "sft" else DataCollatorForPreference(pad_token_id=pad),
         processing_class=tokenizer,
-        peft_config=lora,
+        peft_config=None if full else _lora(settings),
         callbacks=callbacks,
+        **({"ref_model": copy.deepcopy(model)} if full and settings.method == "dpo" else {}),
     )
-    trainer.plan = order
+    trainer.plan, trainer.start_config = order, start_config
     if settings.method == "sft" and settings.lora_dropout:  # TRL switches dropout off for the other two
         trainer.rows_in_play = drop_by_row(trainer.model, settings.seed)
     if trainer.accelerator.num_processes > 1:
