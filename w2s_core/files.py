@@ -1,7 +1,12 @@
-"""Reading files that others wrote: only regular ones, and JSON with errors of one line."""
+"""Files that others wrote, read with errors of one line; and a folder that is written whole or not at all."""
 
 import json
+import os
+import shutil
 import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -40,3 +45,31 @@ def read_json_object(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UserError(f"{path}: expected a JSON object")
     return content
+
+
+@contextmanager
+def new_folder(out: Path) -> Iterator[Path]:
+    """A folder beside `out` that takes its name when all is written, and is removed on an error.
+
+    Raises:
+        UserError: `out` is there, or cannot be written.
+    """
+    if out.exists() or out.is_symlink():
+        raise UserError(f"{out}: there is something of that name already: name a new folder")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    except OSError as error:
+        raise UserError(f"{out}: cannot be written: {error.strerror}") from None
+    try:
+        yield folder
+        for path in folder.rglob("*"):
+            if path.is_file():
+                with path.open("rb") as file:
+                    os.fsync(file.fileno())
+        folder.chmod(0o755)
+        folder.rename(out)
+    except OSError as error:
+        raise UserError(f"{out}: cannot be written: {error.strerror}") from None
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

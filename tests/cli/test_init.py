@@ -51,19 +51,21 @@ def test_the_written_experiments_and_studies_are_read_there(
         assert load_study(file)
 
 
-def test_an_empty_folder_is_taken_and_any_other_is_left(tmp_path: Path) -> None:
-    (tmp_path / "empty").mkdir()
-    assert CliRunner().invoke(w2s, ["init", str(tmp_path / "empty")]).exit_code == 0
-    taken = tmp_path / "taken"
-    taken.mkdir()
-    (taken / "mine.txt").write_text("mine")
-    (tmp_path / "file").write_text("mine")
-    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
-    for name in ("taken", "file", "link"):
-        done = CliRunner().invoke(w2s, ["init", str(tmp_path / name)])
-        assert isinstance(done.exception, UserError)
-        assert str(done.exception) == f"{tmp_path / name}: exists and is not an empty folder; name a new one"
-    assert written(taken) == {"mine.txt"}
+def test_what_lies_there_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    monkeypatch.chdir(tmp_path)
+    assert CliRunner().invoke(w2s, ["init", "."]).exit_code == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"mine.txt", "experiments", "sweeps", "analysis"}
+    again = CliRunner().invoke(w2s, ["init", "."])
+    assert isinstance(again.exception, UserError)
+    assert str(again.exception) == "experiments: there is something of that name already: name a new folder"
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "analysis").symlink_to(tmp_path / "nowhere")
+    refused = CliRunner().invoke(w2s, ["init", "other"])
+    assert str(refused.exception).startswith("other/analysis: there is something of that name already")
+    assert [path.name for path in (tmp_path / "other").iterdir()] == ["analysis"]
+    for name in ("mine.txt", "/proc/lab"):
+        assert "cannot be written: " in str(CliRunner().invoke(w2s, ["init", name]).exception)
 
 
 def test_a_copy_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,8 +74,11 @@ def test_a_copy_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(examples.shutil, "copyfile", full)
     done = CliRunner().invoke(w2s, ["init", str(tmp_path / "lab")])
-    assert isinstance(done.exception, OSError)
-    assert not list(tmp_path.iterdir())
+    assert isinstance(done.exception, UserError)
+    assert (
+        str(done.exception) == f"{tmp_path / 'lab/experiments'}: cannot be written: No space left on device"
+    )
+    assert not list((tmp_path / "lab").iterdir())
 
 
 def test_an_installation_without_examples_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

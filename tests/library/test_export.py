@@ -13,11 +13,12 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import w2s
 from tests.library.conftest import Typed
-from tests.tiny import BASES
+from tests.tiny import BASES, write_experiment
 from w2s_core.cli.export import base_place
-from w2s_core.cli.export_weights import new_folder, write_adapter
+from w2s_core.cli.export_weights import weights_written, write_adapter
 from w2s_core.cli.model_card import Exported, model_card
 from w2s_core.engine import Store
+from w2s_core.files import new_folder
 from w2s_core.models import base_ref, load_model
 
 TOKENS = torch.arange(3, 40)[None]
@@ -208,7 +209,8 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
         raise SafetensorError("No space left on device")
 
     refused = "out: cannot be written: .*No space left"
-    with pytest.raises(w2s.UserError, match=refused), new_folder(tmp_path / "out") as folder:
+    out = tmp_path / "out"
+    with pytest.raises(w2s.UserError, match=refused), new_folder(out) as folder, weights_written(out):
         fill(folder)
     assert not list(tmp_path.iterdir())
 
@@ -226,3 +228,20 @@ def test_an_adapter_needs_no_base_and_merging_says_that_it_is_gone(
         assert not (tmp_path / "merged").exists()
     finally:
         lab.store.refs.delete("moved")
+
+
+@pytest.mark.slow
+def test_a_model_of_which_all_weights_were_trained_is_merged(tmp_path: Path) -> None:
+    tuning = {"learning_rate": 3e-3, "max_steps": 2, "batch_size": 4, "tuning": "full"}
+    config = write_experiment(tmp_path, sft=tuning, evaluation={"samples": 0})
+    run = w2s.Lab(tmp_path / "store").run(config, {"stage2.methods": ["dpo"]}, name="full")
+    for model in ("hybrid_ft_1", "dpo"):
+        with pytest.raises(
+            w2s.UserError, match=f"model '{model}' of run full: all its weights were trained: use"
+        ):
+            run.export_adapter(model, tmp_path / "adapter")
+        run.export_adapter(model, tmp_path / model, merge=True)
+        merged = AutoModelForCausalLM.from_pretrained(tmp_path / model)
+        training = "prefer:dpo" if model == "dpo" else f"sft:{model}"
+        assert torch.equal(logits(merged), own(run.folder(training)))
+    assert not (tmp_path / "adapter").exists()

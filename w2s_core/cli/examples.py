@@ -1,13 +1,13 @@
 """`w2s init`: the experiments, studies and notebooks that come with the project, in a folder of the user's."""
 
-import os
 import shutil
-import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
 
 from w2s_core.errors import UserError
+from w2s_core.files import new_folder
 
 PACKAGE = Path(__file__).resolve().parents[1]
 FOLDERS = ("experiments", "sweeps", "analysis")
@@ -33,28 +33,26 @@ def examples() -> Path:
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 def init(folder: Path) -> None:
-    """Write the examples into a new FOLDER.
+    """Write the examples into a FOLDER.
 
-    They are experiments, studies, notebooks and the lab's base models: all that README's first commands need.
+    They are experiments, studies, notebooks and the lab's base models: all that README's first commands need. Nothing
+    in FOLDER is overwritten.
     """
     source = examples()
-    if folder.is_symlink() or (folder.exists() and (not folder.is_dir() or any(folder.iterdir()))):
-        raise UserError(f"{folder}: exists and is not an empty folder; name a new one")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    # Written beside and moved in whole: an interrupted `init` leaves nothing that looks like a lab.
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
-        whole = Path(scratch, "lab")
-        for file in sorted(_files(source)):
-            target = whole / file.relative_to(source)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(file, target)
-        os.replace(whole, folder)
+    # All three take their names at the end: an interrupted `init` leaves nothing that looks like a lab.
+    with ExitStack() as written:
+        for name in FOLDERS:
+            whole = written.enter_context(new_folder(folder / name))
+            for file in sorted(_files(source / name)):
+                target = whole / file.relative_to(source / name)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(file, target)
     click.echo(f"wrote {folder}: experiments/, sweeps/, analysis/ (notebooks). Next:")
     click.echo(f"  cd {folder}")
     click.echo("  w2s run experiments/mini/paper.yaml --name demo")
     click.echo("  w2s sweep sweeps/mini_threshold.yaml")
 
 
-def _files(source: Path) -> list[Path]:
-    files = (file for name in FOLDERS for file in (source / name).rglob("*") if file.suffix in KINDS)
+def _files(folder: Path) -> list[Path]:
+    files = (file for file in folder.rglob("*") if file.suffix in KINDS)
     return [file for file in files if file.is_file() and not file.is_symlink()]

@@ -51,12 +51,13 @@ def export_model(store: "Store", run: str, model: str, out: Path, *, merge: bool
     """
     from dataclasses import replace
 
-    from w2s_core.cli.export_weights import new_folder, write_adapter, write_merged
+    from w2s_core.cli.export_weights import weights_written, write_adapter, write_merged
     from w2s_core.cli.model_card import model_card
+    from w2s_core.files import new_folder
     from w2s_core.rows import read_json
 
     record = store.refs.read(run)
-    with new_folder(out) as folder:
+    with new_folder(out) as folder, weights_written(out):
         exported = _described(store, record, run, model)
         artifact = store.path(exported.key)
         if merge:
@@ -64,7 +65,10 @@ def export_model(store: "Store", run: str, model: str, out: Path, *, merge: bool
             precision = record["experiment"].get("precision", "float32")
             write_merged(artifact, bases, precision, folder)
         else:
-            adapters = [artifact / name for name in read_json(artifact / "model.json")["adapters"]]
+            described = read_json(artifact / "model.json")
+            if "weights" in described:
+                raise UserError(f"model '{model}' of run {run}: all its weights were trained: use --merge")
+            adapters = [artifact / name for name in described["adapters"]]
             rank = write_adapter(adapters, exported.place, exported.revision, folder)
             exported = replace(exported, rank=rank)
         (folder / "README.md").write_text(model_card(store, record, exported), encoding="utf-8")

@@ -6,16 +6,13 @@ module knows are refused.
 """
 
 import importlib.util
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from w2s_core.errors import UserError
+from w2s_core.files import new_folder
 from w2s_core.load_errors import reason
 from w2s_core.models.base_files import base_ref
 from w2s_core.models.tokenizer import check_round_trip
@@ -35,35 +32,12 @@ def import_model(source: Path, out: Path, precision: Precision) -> str:
     Raises:
         UserError: `out` is there, the source cannot be read, or its tokenizer or head would not be what it says.
     """
-    if out.exists() or out.is_symlink():
-        raise UserError(f"{out}: there is something of that name already: name a new folder")
-    with _whole(out) as folder:
+    with new_folder(out) as folder:
         if source.is_dir():
             _import_folder(source, folder, precision)
         else:
             _import_gguf(source, folder, precision)
         return base_ref(folder)
-
-
-@contextmanager
-def _whole(out: Path) -> Iterator[Path]:
-    """A folder beside `out` that takes its name when all is written, and is removed on an error."""
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    except OSError as error:
-        raise UserError(f"{out}: cannot be written: {error.strerror}") from None
-    try:
-        yield folder
-        for path in folder.rglob("*"):
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
-        folder.chmod(0o755)
-        folder.rename(out)
-    except OSError as error:
-        raise UserError(f"{out}: cannot be written: {error.strerror}") from None
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _import_folder(source: Path, out: Path, precision: Precision) -> None:

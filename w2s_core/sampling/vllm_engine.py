@@ -9,7 +9,6 @@ step's key.
 import gc
 import hashlib
 import json
-import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
@@ -18,6 +17,7 @@ from typing import Any, Literal
 
 from w2s_core.errors import UserError
 from w2s_core.models import Located
+from w2s_core.models.adapters import CONFIG, join_adapters
 from w2s_core.prompting import encode_prompt
 from w2s_core.sampling.interface import Generation, Progress, SamplingParams, missing, together
 from w2s_core.sampling.unfinished import Place, Unfinished
@@ -215,14 +215,10 @@ def _lora_request(adapter: Path) -> Any:
 
 
 def _one_adapter(adapters: Sequence[Path], out: Path) -> tuple[Path | None, int]:
-    """The adapter that stands for all, and the least rank that vLLM has for it; (None, 0) without any.
-
-    Products add up: the A matrices of all are put on top of each other, and their scaled B matrices side by side. An
-    adapter that is not on a layer has zeros there.
-    """
+    """The adapter that stands for all, and the least rank that vLLM has for it; (None, 0) without any."""
     if not adapters:
         return None, 0
-    configs = [json.loads((folder / "adapter_config.json").read_text()) for folder in adapters]
+    configs = [json.loads((folder / CONFIG).read_text()) for folder in adapters]
     total = sum(int(config["r"]) for config in configs)
     fitting = [rank for rank in _RANKS if rank >= total]
     if not fitting:
@@ -231,33 +227,9 @@ def _one_adapter(adapters: Sequence[Path], out: Path) -> tuple[Path | None, int]
         )
     if len(adapters) == 1:
         return adapters[0], fitting[0]
-    import torch
-    from safetensors.torch import load_file, save_file
-
-    parts = [load_file(folder / "adapter_model.safetensors") for folder in adapters]
-    joined = {}
-    known = {name: weight for part in parts for name, weight in part.items()}
-    for name, weight in known.items():
-        is_a, pieces = name.endswith("lora_A.weight"), []
-        for config, part in zip(configs, parts, strict=True):
-            shape = (config["r"], weight.shape[1]) if is_a else (weight.shape[0], config["r"])
-            piece = part.get(name, torch.zeros(shape))
-            pieces.append(piece if is_a else _scale(config) * piece)
-        joined[name] = torch.cat(pieces, dim=0 if is_a else 1)
     out.mkdir(parents=True, exist_ok=True)
-    save_file(
-        {name: weight.contiguous() for name, weight in joined.items()}, out / "adapter_model.safetensors"
-    )
-    targets = sorted({name.split(".")[-3] for name in joined})
-    whole = {"r": total, "lora_alpha": total, "use_rslora": False, "target_modules": targets}
-    (out / "adapter_config.json").write_text(json.dumps(configs[0] | whole))
+    (out / CONFIG).write_text(json.dumps(join_adapters(adapters, out)))
     return out, fitting[0]
-
-
-def _scale(config: Mapping[str, Any]) -> float:
-    """The factor of an adapter's product (rsLoRA: 2312.03732)."""
-    rank = int(config["r"])
-    return float(config["lora_alpha"]) / (math.sqrt(rank) if config.get("use_rslora") else rank)
 
 
 def _generation(completion: Any) -> Generation:
