@@ -32,7 +32,7 @@ def export_adapter(root: Path, run_name: str, model: str, out: Path, merge: bool
     store = Store(root)
     exported = export_model(store, find_run(store, run_name), model, out, merge=merge)
     content = (
-        f"the base {exported.base} with its adapters merged"
+        f"the whole model, trained from base {exported.base}"
         if merge
         else f"an adapter of rank {exported.rank}"
     )
@@ -88,7 +88,7 @@ def _described(store: "Store", record: Mapping[str, Any], run: str, model: str) 
     artifact = read_json(store.path(models[model]) / "model.json")
     ref = artifact["base"]
     base, place, revision = base_place(record, ref)
-    if not artifact["adapters"]:
+    if _is_base(store, models[model]):
         raise UserError(
             f"'{model}' of run {run} is the base model {base} itself: it has no adapter to export"
         )

@@ -79,7 +79,7 @@ def _front_matter(exported: Exported) -> str:
 
 def _what(record: Mapping[str, Any], exported: Exported) -> str:
     form = (
-        "The base model with its adapters merged"
+        "The whole model, any adapters merged"
         if exported.rank is None
         else f"A LoRA adapter of rank {exported.rank}"
     )
