@@ -230,7 +230,9 @@ class Run:
     @cached_property
     def record(self) -> dict[str, Any]:
         """What was recorded of it: experiment, seed, command, targets by label, ..."""
-        return self.lab.store.refs.read(self.name)
+        from w2s_core.recipes.record import read_run
+
+        return read_run(self.lab.store.refs, self.name)
 
     @property
     def targets(self) -> dict[str, str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import Field, PrivateAttr, model_validator
+from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
 from w2s_core.errors import UserError
 from w2s_core.plugins import RECIPES, RULES, TASKS
@@ -368,10 +368,20 @@ def recipe_of(tree: Mapping[str, Any], path: Path, lines: Lines) -> Any:
 
 
 def read_recorded(record: Mapping[str, Any]) -> Experiment:
-    """The experiment that a run's record keeps. Raises UserError where its recipe cannot be had any more."""
+    """The experiment that a run's record keeps. Raises UserError where its recipe cannot be had any more, or has other
+    fields today.
+    """
     tree = record["experiment"]
     fields: type[Experiment] = recipe_of(tree, Path(f"record of run {record['run']}"), {}).fields
-    return fields.model_validate_json(json.dumps(tree))
+    try:
+        return fields.model_validate_json(json.dumps(tree))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise UserError(
+            f"record of run {record['run']}: not an experiment of its recipe as that is today: "
+            f"field '{place}': {first['msg']}"
+        ) from None
 
 
 def _override(tree: dict[str, Any], override: str) -> Place:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from w2s_analysis.reading.results import GRADES, ROWS, Graded, RefsLike, Results, StoreLike, read_graded
 from w2s_core.errors import UserError
-from w2s_core.recipes.record import model_names, recipe_name
+from w2s_core.recipes.record import model_names, read_run, recipe_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -131,10 +131,7 @@ def load_frames(store: StoreLike, names: Sequence[str]) -> Frames:
 
 def read_record(store: StoreLike, name: str) -> dict[str, Any]:
     """The record of a run. Raises UserError where the name is of something else."""
-    record = store.refs.read(name)
-    if not isinstance(record, dict) or not isinstance(record.get("targets"), dict):
-        raise UserError(f"'{name}' is no run: its record names no targets")
-    return record
+    return read_run(store.refs, name)
 
 
 def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
