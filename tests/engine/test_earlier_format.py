@@ -79,7 +79,7 @@ def test_a_step_that_was_never_computed_is_told_apart(store: Store, monkeypatch:
         (aged(store, number(n=1)), "an earlier key format"),
         ("1" * 64, "data, a model, code or a library is not as it was"),
     ):
-        store.refs.write("run", {"experiment": {}, "steps": {"a": computed, "b": "0" * 64}})
+        store.refs.write("run", {"targets": {}, "steps": {"a": computed, "b": "0" * 64}})
         with pytest.raises(
             UserError, match=rf"b of run run \(key 000000000000\) was never computed, .*{cause}"
         ):

@@ -67,7 +67,7 @@ def test_a_set_of_labels_has_the_column_that_was_graded(lab: w2s.Lab) -> None:
 def test_responses_that_no_target_grades_have_no_verdicts(lab: w2s.Lab) -> None:
     record = lab.store.refs.read("first")
     targets = {label: key for label, key in record["targets"].items() if label != "vote"}
-    outline = [entry for entry in record["outline"] if entry["label"] != "vote"]
+    outline = [entry for entry in record["outline"] if entry["name"] != "vote"]
     lab.store.refs.write("ungraded", record | {"run": "ungraded", "targets": targets, "outline": outline})
     try:
         frame = lab["ungraded"].responses("sample:vote")
