@@ -63,6 +63,7 @@ def test_cells_are_the_pairs_own_and_strong_models_stand_by_their_ceilings(grid:
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_every_strong_model_has_its_folder_and_the_grid_stands_above(grid: TinyStore, tmp_path: Path) -> None:
     frames = load_frames(grid, list(grid.refs.names()))
     text = write_reports(frames, tmp_path / "one", "w2s tables")

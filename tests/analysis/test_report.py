@@ -61,6 +61,7 @@ def test_findings_of_several_settings_are_those_of_the_base_setting(store: TinyS
     assert "stage1.consistency=0.5" in (tmp_path / "settings.md").read_text()
 
 
+@pytest.mark.slow
 def test_runs_on_different_questions_still_have_tables(store: TinyStore, tmp_path: Path) -> None:
     add_run(store, "a", n=60)
     add_run(store, "b", n=72, weak="mistral")

@@ -60,6 +60,7 @@ def test_all_parts_are_saved_and_named(report: tuple[str, Path]) -> None:
     assert "runs.csv" in files
 
 
+@pytest.mark.slow
 def test_every_file_is_the_same_each_time_and_names_no_place_of_this_machine(
     report: tuple[str, Path], planned: Store, tmp_path: Path
 ) -> None:

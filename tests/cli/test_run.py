@@ -45,6 +45,7 @@ def test_a_second_run_answers_from_the_store(lab: Path) -> None:
     assert list(saved.rglob("*.png"))
 
 
+@pytest.mark.slow
 def test_variables_of_a_launcher_in_the_shell_change_nothing(
     lab: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -61,6 +62,7 @@ def test_variables_of_a_launcher_in_the_shell_change_nothing(
     w2s("run", lab / "tiny.yaml", "stage2.dpo.beta=0.2", store=tmp_path / "store", cwd=tmp_path)
 
 
+@pytest.mark.slow
 def test_one_worker_gives_the_same_bytes_as_two(lab: Path, tmp_path: Path) -> None:
     w2s("run", lab / "tiny.yaml", store=tmp_path / "store", cwd=tmp_path)
     for manifest in (tmp_path / "store" / "objects").rglob("manifest.json"):

@@ -40,7 +40,7 @@ def turns(shown: list[tuple[str, str]]) -> list[tuple[str, str]]:
     return [turn for pair in shown for turn in zip(("user", "assistant"), pair, strict=True)]
 
 
-@pytest.mark.parametrize("system", ["", "Be brief."])
+@pytest.mark.parametrize("system", ["", pytest.param("Be brief.", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", CHATS)
 def test_ids_are_those_of_the_whole_conversation(name: str, system: str) -> None:
     if system and FAMILIES[name].chat == templates.GEMMA:

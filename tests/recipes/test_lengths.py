@@ -31,7 +31,7 @@ def files(store: Store, handle: Handle) -> Any:
     return store.manifest(handle.key)["files"]
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_one_chain_gives_what_straight_trainings_give(tmp_path: Path, workers: int) -> None:
     targets, bases = weak_models(tmp_path, "weak_sft.warmup_steps=3")
     long, short = targets.values()

@@ -99,7 +99,7 @@ def computer(monkeypatch: pytest.MonkeyPatch) -> Computer:
     stand_in = Computer()
     monkeypatch.setattr(driver, "run_graph", stand_in)
     monkeypatch.setattr(driver, "check_graphs", lambda *graphs, **options: None)
-    monkeypatch.setattr(progress, "make_display", lambda labels: Silent())
+    monkeypatch.setattr(progress, "make_display", lambda **options: Silent())
     return stand_in
 
 

@@ -273,6 +273,7 @@ def test_a_failing_step_is_tried_again_as_often_as_the_study_says(
     assert (swept.complete, swept.failed) == (2, {})
 
 
+@pytest.mark.slow
 def test_a_recipe_of_the_users_own_is_swept_pruned_and_tried(
     write_plain_study: Writer, tmp_path: Path
 ) -> None:

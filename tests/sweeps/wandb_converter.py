@@ -30,7 +30,7 @@ def main() -> None:
     jsonref = ModuleType("jsonref")
     vars(jsonref)["replace_refs"] = replace_refs
     sys.modules["jsonref"] = jsonref
-    from w2s_sweeps.params import HyperParameterSet  # type: ignore[import-not-found]
+    from sweeps.params import HyperParameterSet  # type: ignore[import-not-found]
 
     # At exactly 0 scipy gives the number below a discrete distribution; W&B draws that with probability 2^-53.
     percentiles = [1e-12, *(number / 400 for number in range(1, 401))]

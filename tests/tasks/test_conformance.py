@@ -164,6 +164,7 @@ def test_presets_can_be_planned_where_models_and_data_are(
     copy = shutil.copy(path, tmp_path / "experiments" / kind)
     for number, model in enumerate(sorted(set(re.findall(r"(?<=\.\./)models/[\w.-]+", path.read_text())))):
         shutil.copytree(EXPERIMENTS / "mini" / "bases" / ("llama", "qwen2")[number], tmp_path / model)
+        (tmp_path / model / "chat_template.jinja").write_text("{{ messages[0].content }}")
     (tmp_path / "data" / kind).mkdir(parents=True)
     given = _options(kind, tmp_path / "data" / kind)
     monkeypatch.chdir(tmp_path)
