@@ -143,8 +143,7 @@ def _seconds(handle: Handle, graph: "Graph", known: Mapping[str, Speed]) -> floa
     speed = known.get(_base_of(handle) or "")
     if speed is None:
         return None
-    source = handle.inputs.get("questions")
-    problems = graph.splits.problems.get(str(source.params["split"]) if source else "", ())
+    problems, before = _asked(handle, graph)
     if not problems:
         return None
     question, solution = (
@@ -156,11 +155,20 @@ def _seconds(handle: Handle, graph: "Graph", known: Mapping[str, Speed]) -> floa
         columns = len(handle.params.get("columns", "1"))
         taken = settings["max_steps"] or ceil(settings["epochs"] * len(problems) * columns / batch)
         pairs = PREFERENCE if handle.name == "prefer" else 1.0
-        return float(taken * batch * (question + solution) * pairs / speed.train)
+        return float(taken * batch * (1 + before) * (question + solution) * pairs / speed.train)
     if handle.params.get("engine", "transformers") != "transformers":
         return None
     length = min(solution, handle.params["max_new_tokens"])
     return float(len(problems) * handle.params.get("n", 1) * length / speed.sample)
+
+
+def _asked(handle: Handle, graph: "Graph") -> tuple[Sequence[Problem], float]:
+    """The problems that a step asks, and how many solved ones its prompts show before each in the mean."""
+    before = 0.0
+    while "questions" in handle.inputs:
+        handle = handle.inputs["questions"]
+        before += handle.params.get("shown", 0) * handle.params.get("share", 1.0)
+    return graph.splits.problems.get(str(handle.params.get("split")), ()), before
 
 
 def _base_of(handle: Handle) -> str | None:
