@@ -7,10 +7,9 @@ judged before and after, zero-shot and in context; `w2s export-adapter RUN warme
 
 from pydantic import Field
 
-from w2s_core.errors import UserError
 from w2s_core.experiment import Experiment, Training
 from w2s_core.prompting import QA
-from w2s_core.recipes.recipe import Answerer, Given, Recipe, Targets, chats
+from w2s_core.recipes.recipe import Answerer, Given, Recipe, Targets
 from w2s_core.steps import demonstrate_gold, sft, show_gold
 
 
@@ -31,18 +30,13 @@ class WarmUp(Experiment):
 
 
 def warm_up(x: WarmUp, given: Given, targets: Targets) -> None:
-    """The base, and the base trained on the split `pretrain`, zero-shot and in context.
-
-    Raises:
-        UserError: solutions are to be shown before questions in a chat, whose turns are no plain text.
-    """
+    """The base, and the base trained on the split `pretrain`, zero-shot and in context."""
     base, asked, gold = given.base["model"], given.questions["pretrain"], given.gold["pretrain"]
     demonstrations = demonstrate_gold(questions=asked, gold=gold, shots=x.shots, seed=x.seed)
     read = asked
     if x.shown:
-        if chats(base):
-            raise UserError("shown: solutions stand before a question in plain text: with a chat, shown: 0")
-        user = (x.prompt_of("model") or {}).get("user", QA)
+        prompt = x.prompt_of("model") or {}
+        user = None if prompt.get("form") == "chat" else prompt.get("user", QA)
         read = show_gold(questions=asked, gold=gold, shown=x.shown, share=x.share, user=user, seed=x.seed)
     warmed = sft(
         model=base,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from w2s_core.engine import Context, step
 from w2s_core.errors import StopBranch
-from w2s_core.prompting import QA, QUESTION, completion
+from w2s_core.prompting import QA, QUESTION, completion, few_shot_prefix
 from w2s_core.rows import Row, read_rows, write_rows
 
 
@@ -24,12 +24,12 @@ def demonstrate_gold(ctx: Context, *, questions: Path, gold: Path, shots: int, s
 
 @step(version=1, gives="questions", takes={"questions": ("questions",), "gold": ("gold",)})
 def show_gold(
-    ctx: Context, *, questions: Path, gold: Path, shown: int, share: float, user: str = QA, seed: int
+    ctx: Context, *, questions: Path, gold: Path, shown: int, share: float, user: str | None = QA, seed: int
 ) -> Row:
     """Put `shown` other questions with their gold solutions before a share of the questions.
 
     The text that results is a question whose prompt is the few-shot prompt of the one it was. `user`: the prompt's
-    template in plain text.
+    template in plain text; None in a chat, whose question then holds them as text.
     """
     solved = _solved(questions, gold)
     if len(solved) <= shown:
@@ -54,10 +54,12 @@ def _solved(questions: Path, gold: Path) -> list[Row]:
     ]
 
 
-def _after(shown: list[Row], question: str, user: str) -> str:
+def _after(shown: list[Row], question: str, user: str | None) -> str:
     """What stands in the place of the question so that the prompt shows these before it."""
+    if not shown:
+        return question
+    pairs = [(row["question"], row["response"]) for row in shown]
+    if user is None:
+        return f"{few_shot_prefix(pairs)}Question: {question}"
     before, _, after = user.partition(QUESTION)
-    return (
-        "".join(f"{row['question']}{after}{completion(row['response'])}\n\n{before}" for row in shown)
-        + question
-    )
+    return "".join(f"{earlier}{after}{completion(text)}\n\n{before}" for earlier, text in pairs) + question
