@@ -138,9 +138,9 @@ def test_an_unknown_task_is_one_line_with_a_hint(name: str) -> None:
 
 
 LABS = {path.parent.name for path in EXPERIMENTS.glob("*/bases.yaml")}
-"""Experiments whose models are pretrained here; tests/lab looks after them."""
+"""Experiments whose models are pretrained here; tests/lab looks after them, and tests/test_real.py after real."""
 PRESETS = sorted(
-    path for path in EXPERIMENTS.glob("*/*.yaml") if path.parent.name not in (*LABS, "accelerate")
+    path for path in EXPERIMENTS.glob("*/*.yaml") if path.parent.name not in (*LABS, "accelerate", "real")
 )
 
 
