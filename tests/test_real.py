@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 import yaml
 from click.testing import CliRunner
+from safetensors.torch import load_file
 
 from tests.tiny import BASES, REPOSITORY
 from w2s_core.cli.main import w2s
 from w2s_core.experiment import load_experiment
 from w2s_core.runs import build_graph
+from w2s_core.training.settings import TARGETS
 from w2s_sweeps.cells import CellPlanner
 from w2s_sweeps.study_file import load_study
 
@@ -130,5 +132,14 @@ def test_the_chain_on_a_lab_s_base(real: Path, monkeypatch: pytest.MonkeyPatch) 
     paper = ["weak_sft.max_steps=2", "shots=2", "stage2.keep=0", "stage2.flip=0", "stage2.dpo.batch_size=4"]
     run("run", "experiments/real/paper.yaml", "--name", "paper", "--out", "reports", *small, *paper)
     run("tables", "warm", "paper", "--out", "results")
-    assert "0 to compute" in again or "cached" in again
-    assert (real / "results").is_dir()
+    assert "done: 0 computed, 16 cached" in again
+    base, warmed = (
+        load_file(real / "models" / name / "model.safetensors") for name in ("smollm2", "smollm2-warm")
+    )
+    assert base.keys() == warmed.keys()
+    changed = {name.split(".")[-2] for name in base if not base[name].float().equal(warmed[name].float())}
+    assert changed == set(TARGETS)
+    table = (real / "results" / "recipe=weak_to_strong" / "accuracy.md").read_text()
+    assert all(
+        title in table for title in ("weak floor", "full weak FT", "weak ICL", "M_plus + DPO", "ceiling")
+    )
