@@ -96,7 +96,7 @@ def _shown_turns(graph: Any) -> set[str]:
         base_of(handle).params
         for handle in topological(graph.targets.values())
         if "model" in handle.inputs
-        and getattr(handle.inputs.get("demonstrations"), "name", "") == "demonstrate"
+        and getattr(handle.inputs.get("demonstrations"), "name", "") in ("demonstrate", "demonstrate_gold")
     ]
     asked = {side: {"ref": ref, "prompt": dict(_prompt(graph, side))} for side, ref in graph.models.items()}
     return {side for side, params in asked.items() if params["prompt"] and params in shown}

@@ -70,5 +70,8 @@ def test_the_longest_rows_are_counted_in_the_models_own_tokens(tmp_path: Path) -
     )  # "Question", "Answer", two colons; BOS and EOS
     assert lengths.prompt == words + 299
     assert lengths.row == words + 300 + 2, "every row has 300 numbers, and ends in #### 1"
+    told = longest(base, problems, {"user": "7 7 7 {question}", "system": "8 8"})
+    assert told is not None
+    assert (told.prompt, told.row) == (2 + 2 + 3 + 299, 2 + 2 + 3 + 300 + 2)
     assert longest(tmp_path, problems) is None
     assert longest(base, []) is None
