@@ -1,6 +1,7 @@
 """Warm-up: which questions it reads, and what stands before them while it trains."""
 
 import random
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +16,9 @@ from w2s_core.errors import StopBranch
 from w2s_core.lab.domains import DOMAINS
 from w2s_core.models import encoder_of
 from w2s_core.plugins import RECIPES, TASKS
+from w2s_core.preflight import base_uses
 from w2s_core.rows import read_rows, write_rows
+from w2s_core.runs import build_graph
 from w2s_core.steps import demonstrate_gold, show_gold
 from w2s_core.tasks import Problem, load_task
 
@@ -127,3 +130,14 @@ def test_too_few_questions_end_the_branch(bucket: dict[str, Path], tmp_path: Pat
         computed(demonstrate_gold, tmp_path, **bucket, shots=21, seed=0)
     with pytest.raises(StopBranch, match="20 questions before another one wanted, and there are 20"):
         computed(show_gold, tmp_path, **bucket, shown=20, share=1.0, seed=0)
+
+
+def test_a_template_is_tried_with_as_many_turns_as_gold_demonstrations_make(tmp_path: Path) -> None:
+    """What cannot hold turns is then refused before the first step."""
+    base = shutil.copytree(BASES / "llama", tmp_path / "base")
+    (base / "chat_template.jinja").write_text(TEMPLATE)
+    task = {"name": "mini", "options": {"pretrain": 8, "dev": 4, "levels": [1]}}
+    fields = {"model": str(base), "task": task, "evaluation": {"splits": ("dev",)}}
+    for prompt, turns in (({"form": "chat"}, True), ({}, False)):
+        (use,) = base_uses(build_graph(experiment("warm_up", **fields, prompt=prompt), "cpu"))
+        assert use.turns is turns

@@ -16,12 +16,12 @@ from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from w2s_core.doctor.lengths import prompt_text, template_tokens
 from w2s_core.engine import Handle
 from w2s_core.engine.digest_cache import cache_folder
 from w2s_core.engine.disk import read_kept, write_kept
 from w2s_core.engine.planning import Planned
 from w2s_core.models import base_of
+from w2s_core.preflight import prompt_text, template_tokens
 from w2s_core.tasks import Problem
 
 if TYPE_CHECKING:
