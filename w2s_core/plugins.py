@@ -175,6 +175,7 @@ RECIPES: Registry[Any] = Registry(
     {
         "weak_to_strong": "w2s_core.recipes.weak_to_strong:RECIPE",
         "self_training": "w2s_core.recipes.self_training:RECIPE",
+        "warm_up": "w2s_core.recipes.warm_up:RECIPE",
     },
 )
 """`w2s_core.recipes.recipe.Recipe` by name."""

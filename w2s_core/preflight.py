@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from w2s_core.errors import UserError
@@ -76,15 +77,37 @@ def base_uses(graph: Any) -> list[BaseUse]:
 
 def task_page(problems: Mapping[str, Sequence[Any]], prompt: Mapping[str, str] | None) -> tuple[str, ...]:
     """Texts of a task (`w2s_core.tasks.Problem`), the first of each split, in the words of a prompt."""
-    from w2s_core.prompting import QA, QUESTION, completion
+    from w2s_core.prompting import completion
 
-    words = dict(prompt or {})
-    user = words.get("user", QUESTION if words.get("form") == "chat" else QA)
-    return words.get("system", ""), *(
-        user.replace(QUESTION, problem.question) + completion(problem.solution)
+    return tuple(
+        prompt_text(problem.question, prompt) + completion(problem.solution)
         for rows in problems.values()
         for problem in rows[:PAGE]
     )
+
+
+def prompt_text(question: str, prompt: Mapping[str, str] | None) -> str:
+    """The texts of a prompt, without what a chat's template puts around them."""
+    from w2s_core.prompting import QA, QUESTION
+
+    words = dict(prompt or {})
+    user = words.get("user", QUESTION if words.get("form") == "chat" else QA)
+    before = f"{words['system']}\n\n" if "system" in words else ""
+    return before + user.replace(QUESTION, question)
+
+
+def template_tokens(folder: Path, prompt: Mapping[str, str] | None) -> int:
+    """Tokens that stand around a question and its answer: BOS and EOS, or those of a chat's template."""
+    words = {name: text for name, text in (prompt or {}).items() if name != "user"}
+    if words.get("form") != "chat":
+        return 2  # BOS and EOS
+    from w2s_core.models import encoder_of, folder_tokenizer
+
+    tokenizer = folder_tokenizer(folder)
+    encoder, text = encoder_of(tokenizer, words), "7"
+    texts = (words.get("system", ""), text, text)
+    own = sum(len(tokenizer(part, add_special_tokens=False).input_ids) for part in texts)
+    return len(encoder.prompt(text)) + len(encoder.completion(text)) - own
 
 
 def _shown_turns(graph: Any) -> set[str]:
@@ -96,7 +119,7 @@ def _shown_turns(graph: Any) -> set[str]:
         base_of(handle).params
         for handle in topological(graph.targets.values())
         if "model" in handle.inputs
-        and getattr(handle.inputs.get("demonstrations"), "name", "") == "demonstrate"
+        and getattr(handle.inputs.get("demonstrations"), "name", "") in ("demonstrate", "demonstrate_gold")
     ]
     asked = {side: {"ref": ref, "prompt": dict(_prompt(graph, side))} for side, ref in graph.models.items()}
     return {side for side, params in asked.items() if params["prompt"] and params in shown}

@@ -2,11 +2,12 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
-from tests.tiny import write_experiment
+from tests.tiny import BASES, write_experiment
 from w2s_core.cli import speed
 from w2s_core.cli.main import w2s
 from w2s_core.experiment import load_experiment
@@ -52,11 +53,38 @@ def test_a_measurement_is_made_once_for_each_base_and_then_used(
     assert sorted(calls) == sorted(base_ref(folder) for folder in (experiment.weak, experiment.strong))
     assert "by a short measurement of this machine" in first
     # by hand: 7 steps of 4 rows of the mean length of train_2, four characters a token, 100 tokens a second
-    problems = build_graph(experiment, "cpu").splits.problems["train_2"]
-    characters = sum(len(p.question) + len(p.solution) for p in problems) / len(problems)
-    expected = 7 * 4 * characters / 4 / 100
-    (line,) = [line for line in first.splitlines() if line.startswith("sft:ceiling ")]
-    assert float(line.split("missing")[1].split()[0]) == pytest.approx(expected, abs=0.6)
+    assert seconds(first, "sft:ceiling") == pytest.approx(
+        7 * 4 * tokens(experiment, "train_2") / 100, abs=0.6
+    )
+
+
+def seconds(plan: str, label: str) -> float:
+    (line,) = [line for line in plan.splitlines() if line.startswith(f"{label} ")]
+    return float(line.split("missing")[1].split()[0])
+
+
+def tokens(experiment: Any, split: str, prompt: str = "Question: {}\nAnswer:") -> float:
+    """Of a prompt with its gold solution in the mean, four characters each, and the two that open and close it."""
+    problems = build_graph(experiment, "cpu").splits.problems[split]
+    texts = [prompt.format(p.question) + p.solution for p in problems]
+    return 2 + sum(map(len, texts)) / len(texts) / 4
+
+
+def test_rows_are_as_long_as_the_experiments_prompt_and_what_it_shows(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(speed, "measure", lambda *_: speed.Speed(train=100.0, sample=50.0, characters=4.0))
+    user = "Here is a question that you should answer step by step: {question}\nAnswer:"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"prompt": {"user": user}}))
+    own = tokens(load_experiment(config), "train_2", user.replace("{question}", "{}"))
+    assert seconds(planned(config, "--measure"), "sft:ceiling") == pytest.approx(7 * 4 * own / 100, abs=0.6)
+    tuning = {"learning_rate": 3e-3, "max_steps": 7, "batch_size": 4}
+    options = {"pretrain": 48, "dev": 4, "levels": [1, 2]}
+    warm_up = {"recipe": "warm_up", "name": "warm", "model": str(BASES / "strong"), "sft": tuning}
+    shown = {"shown": 3, "share": 0.5, "task": {"name": "mini", "options": options}}
+    config.write_text(json.dumps(warm_up | shown | {"evaluation": {"splits": ["dev"]}}))
+    mean = tokens(load_experiment(config), "pretrain") * 2.5
+    assert seconds(planned(config, "--measure"), "sft:warmed") == pytest.approx(7 * 4 * mean / 100, abs=0.6)
 
 
 def test_a_damaged_measurement_counts_as_none(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:

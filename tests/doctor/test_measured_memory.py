@@ -13,6 +13,7 @@ from tests.doctor.test_training_memory import estimate
 from w2s_core.doctor import memory
 from w2s_core.doctor.fit import PROCESS
 from w2s_core.doctor.lengths import longest
+from w2s_core.models import encoder_of, folder_tokenizer
 from w2s_core.prompting import zero_shot
 from w2s_core.tasks import Problem
 
@@ -70,5 +71,23 @@ def test_the_longest_rows_are_counted_in_the_models_own_tokens(tmp_path: Path) -
     )  # "Question", "Answer", two colons; BOS and EOS
     assert lengths.prompt == words + 299
     assert lengths.row == words + 300 + 2, "every row has 300 numbers, and ends in #### 1"
+    told = longest(base, problems, {"user": "7 7 7 {question}", "system": "8 8"})
+    assert told is not None
+    assert (told.prompt, told.row) == (2 + 2 + 3 + 299, 2 + 2 + 3 + 300 + 2)
     assert longest(tmp_path, problems) is None
     assert longest(base, []) is None
+
+
+def test_a_chats_rows_are_as_long_as_what_its_encoder_writes(tmp_path: Path) -> None:
+    base = make_base(tmp_path / "base")
+    (base / "chat_template.jinja").write_text(
+        "{% for m in messages %}Question : {{ m.content }} 1 1{{ eos_token }}{% endfor %}"
+        "{% if add_generation_prompt %}Answer : {% endif %}"
+    )
+    prompt = {"form": "chat", "system": "8 8"}
+    problem = Problem("a", "7 7 7", "1", "8\n#### 1", 1, "t")
+    encoder = encoder_of(folder_tokenizer(base), prompt)
+    written = len(encoder.prompt(problem.question)) + len(encoder.completion(problem.solution))
+    lengths = longest(base, [problem], prompt)
+    assert lengths is not None
+    assert abs(lengths.row - written) <= 2, (lengths, written)  # the blank line after the system text

@@ -9,7 +9,7 @@ from w2s_core.plugins import RECIPES
 from w2s_core.recipes.recipe import Given, Target
 from w2s_core.steps.data import base_model, gold, questions
 
-SPLITS = ("train_1", "train_2", "dev", "test")
+SPLITS = ("pretrain", "train_1", "train_2", "dev", "test")
 SOURCE = {"task": "mini", "options": {}, "duplicates": "report", "names": list(SPLITS)}
 TUNING = {"learning_rate": 1e-3, "max_steps": 3}
 COMMON = {
@@ -26,6 +26,7 @@ OWN = {
         "stage2": {"dpo": TUNING, "orpo": TUNING},
     },
     "self_training": {"model": "strong", "sft": TUNING},
+    "warm_up": {"model": "strong", "sft": TUNING},
 }
 
 

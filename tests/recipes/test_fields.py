@@ -18,10 +18,13 @@ from tests.recipes.test_wiring import (
     SELF,
     SELF_JUDGED,
     W2S,
+    WARM,
+    WARM_JUDGED,
     leaves_of,
     self_training_table,
     unfold,
     unfold_handle,
+    warm_up_table,
     weak_to_strong_table,
 )
 from w2s_core.engine import Handle
@@ -213,6 +216,35 @@ def expected_self_training(table: Mapping[str, Any]) -> dict[str, tuple[Any, Cha
     return rows | training_rows("sft", trained)
 
 
+def expected_warm_up(table: Mapping[str, Any]) -> dict[str, tuple[Any, Changes]]:
+    samples = rows_where(table, "sample")
+    drawn = rows_where(table, "sample", seed=0)
+    judged_samples = {f"samples:{split}:warmed" for split in ("dev", "test")}
+    both = {"model": {"prompt"}, "read": {"user"}}
+    rows: dict[str, tuple[Any, Changes]] = {
+        "model": ("other", {"model": {"ref"}}),
+        **prompt_rows("model"),
+        "prompt.form": ("chat", both),
+        "prompt.user": ("{question} is", both),
+        "prompts": ({"model": {"form": "chat"}}, both),
+        "seed": (6, {key: {"seed"} for key in drawn | {"shown", "read", "warmed"}}),
+        "max_new_tokens": (78, {key: {"max_new_tokens"} for key in samples}),
+        "engine": ("vllm", {key: {"engine"} for key in samples}),
+        "generation_config": (("repetition_penalty",), {key: {"temperature"} for key in samples}),
+        "precision": (
+            "bfloat16",
+            {key: {"precision"} for key in samples} | {"warmed": {"settings"}},
+        ),
+        "shown": (2, {"read": {"shown"}}),
+        "share": (0.4, {"read": {"share"}}),
+        "shots": (3, {"shown": {"shots"}}),
+        "evaluation.splits": (("dev",), gone_split(WARM_JUDGED, ("warmed",))),
+        "evaluation.samples": (8, {key: {"n"} for key in judged_samples}),
+        "evaluation.temperature": (0.5, {key: {"temperature"} for key in judged_samples}),
+    }
+    return rows | training_rows("sft", {"warmed"})
+
+
 def prompt_rows(*models: str) -> dict[str, tuple[Any, Changes]]:
     asked: Changes = {name: {"prompt"} for name in models}
     return {
@@ -253,6 +285,7 @@ def fewer_iterations() -> Changes:
 CASES = {
     "weak_to_strong": (W2S, weak_to_strong_table, expected_weak_to_strong),
     "self_training": (SELF, self_training_table, expected_self_training),
+    "warm_up": (WARM, warm_up_table, expected_warm_up),
 }
 
 
@@ -396,6 +429,9 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "self_training": COMMON_DEFAULTS
     | {"samples": 8, "temperature": 1.0, "confidence": 0.6}
     | {f"sft.{n}": v for n, v in TRAINING_DEFAULTS.items()},
+    "warm_up": COMMON_DEFAULTS
+    | {"shown": 2, "share": 0.6, "shots": 4}
+    | {f"sft.{n}": v for n, v in TRAINING_DEFAULTS.items()},
 }
 """The paper's settings where it has them (section 4.1 and appendix A)."""
 
@@ -478,6 +514,11 @@ EDGES: dict[str, dict[str, tuple[list[Any], list[Any]]]] = {
         "samples": ([1], [2]),
         "temperature": ([0.0], [0.1]),
         "confidence": ([-0.1, 1.1], [0.0, 1.0]),
+    },
+    "warm_up": {
+        "shown": ([-1], [0]),
+        "share": ([-0.1, 1.1], [0.0, 1.0]),
+        "shots": ([0], [1]),
     },
 }
 """Field -> values outside its range, values at its edge."""

@@ -13,6 +13,7 @@ from w2s_core.recipes.recipe import ROLES, Answerer, Outline, Role, Targets, ans
 SAID = {
     "weak_to_strong": (("weak", "strong"), ("train_1", "train_2"), ("controls", "stage2.methods"), True),
     "self_training": (("model",), ("train_1", "train_2"), (), False),
+    "warm_up": (("model",), ("pretrain",), (), False),
 }
 """Models, splits, fields that only decide which targets there are, and whether it brings a report."""
 

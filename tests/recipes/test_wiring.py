@@ -210,6 +210,38 @@ def self_training_table(x: Any) -> Table:
     return rows | judged_rows(SELF_JUDGED, sampled)
 
 
+WARM: dict[str, Any] = {
+    "seed": 5,
+    "max_new_tokens": 77,
+    "precision": "float32",
+    "shown": 3,
+    "share": 0.5,
+    "shots": 6,
+    "prompt": {"user": "Q: {question}\nA:"},
+    "evaluation": {"splits": ("dev", "test"), "samples": 9, "temperature": 0.6},
+}
+WARM_JUDGED = {
+    "raw": ("model", ""),
+    "raw_icl": ("model", "shown"),
+    "warmed": ("warmed", ""),
+    "warmed_icl": ("warmed", "shown"),
+}
+
+
+def warm_up_table(x: Any) -> Table:
+    """Gold of the bucket that no other split reads, and demonstrations out of it."""
+    bucket = {"questions": "q:pretrain", "gold": "g:pretrain"}
+    prompt = {"user": "Q: {question}\nA:"}
+    rows: dict[str, Row] = {
+        "shown": ("demonstrate_gold", bucket, {"shots": 6, "seed": 5}),
+        "read": ("show_gold", bucket, {"shown": 3, "share": 0.5, "seed": 5, **prompt}),
+        "warmed": tune(
+            "model", "read", "g:pretrain", x.training(x.sft), columns=["solution"], exclude="shown"
+        ),
+    }
+    return rows | judged_rows(WARM_JUDGED, ("warmed",))
+
+
 def unfold(name: str, table: Table, leaves: Mapping[str, Handle]) -> Any:
     """A row as a tree: its step, parameters and the trees of its inputs."""
     if name in leaves:
@@ -236,6 +268,7 @@ def leaves_of(x: Experiment) -> dict[str, Handle]:
 CASES = [
     ("weak_to_strong", W2S, weak_to_strong_table),
     ("self_training", SELF, self_training_table),
+    ("warm_up", WARM, warm_up_table),
 ]
 
 

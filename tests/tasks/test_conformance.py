@@ -49,7 +49,9 @@ ROWS: dict[str, Callable[[str, int], dict[str, Any]]] = {
 def _options(name: str, folder: Path) -> dict[str, Any]:
     """Options for about a dozen problems a split, from files made here where the task reads files."""
     if name in GENERATED:
-        return {"train_1": 12, "train_2": 12, "dev": 12, "test": 12, "levels": [2, 3]}
+        return {"train_1": 12, "train_2": 12, "dev": 12, "test": 12, "levels": [2, 3]} | (
+            {"pretrain": 12} if name == "mini" else {}
+        )
     if name == "reasoning_gym":
         pytest.importorskip("reasoning_gym", reason="reasoning-gym is not installed: pip install 'w2s[gym]'")
         return {"train_1": 12, "train_2": 12, "dev": 12, "test": 12, "dataset": "gsm_symbolic"}
@@ -136,9 +138,9 @@ def test_an_unknown_task_is_one_line_with_a_hint(name: str) -> None:
 
 
 LABS = {path.parent.name for path in EXPERIMENTS.glob("*/bases.yaml")}
-"""Experiments whose models are pretrained here; tests/lab looks after them."""
+"""Experiments whose models are pretrained here; tests/lab looks after them, and tests/test_real.py after real."""
 PRESETS = sorted(
-    path for path in EXPERIMENTS.glob("*/*.yaml") if path.parent.name not in (*LABS, "accelerate")
+    path for path in EXPERIMENTS.glob("*/*.yaml") if path.parent.name not in (*LABS, "accelerate", "real")
 )
 
 

@@ -112,7 +112,7 @@ def test_default_sizes_levels_and_unique_ids() -> None:
 
 @settings(max_examples=15, deadline=None)
 @given(
-    seeds=st.lists(st.integers(0, 10**6), min_size=4, max_size=4),
+    seeds=st.lists(st.integers(0, 10**6), min_size=5, max_size=5),
     levels=st.lists(st.sampled_from(LEVELS), min_size=1, max_size=4, unique=True),
     size=st.integers(5, 40),
 )

@@ -20,6 +20,8 @@ from w2s_core.engine import Handle
 from w2s_core.engine.digest_cache import cache_folder
 from w2s_core.engine.disk import read_kept, write_kept
 from w2s_core.engine.planning import Planned
+from w2s_core.models import base_of
+from w2s_core.preflight import prompt_text, template_tokens
 from w2s_core.tasks import Problem
 
 if TYPE_CHECKING:
@@ -143,24 +145,44 @@ def _seconds(handle: Handle, graph: "Graph", known: Mapping[str, Speed]) -> floa
     speed = known.get(_base_of(handle) or "")
     if speed is None:
         return None
-    source = handle.inputs.get("questions")
-    problems = graph.splits.problems.get(str(source.params["split"]) if source else "", ())
+    problems, before = _asked(handle, graph)
     if not problems:
         return None
-    question, solution = (
-        sum(len(text) for text in texts) / len(problems) / speed.characters
-        for texts in ([p.question for p in problems], [p.solution for p in problems])
-    )
+    question, solution = _mean_tokens(handle, graph, problems, speed.characters)
     if "settings" in handle.params:
         settings, batch = handle.params["settings"], int(handle.params["settings"]["batch_size"])
         columns = len(handle.params.get("columns", "1"))
         taken = settings["max_steps"] or ceil(settings["epochs"] * len(problems) * columns / batch)
         pairs = PREFERENCE if handle.name == "prefer" else 1.0
-        return float(taken * batch * (question + solution) * pairs / speed.train)
+        return float(taken * batch * (1 + before) * (question + solution) * pairs / speed.train)
     if handle.params.get("engine", "transformers") != "transformers":
         return None
     length = min(solution, handle.params["max_new_tokens"])
     return float(len(problems) * handle.params.get("n", 1) * length / speed.sample)
+
+
+def _mean_tokens(
+    handle: Handle, graph: "Graph", problems: Sequence[Problem], characters: float
+) -> tuple[float, float]:
+    """Tokens of a prompt, as the step's model is asked, and of a gold solution."""
+    base = base_of(handle)
+    prompt = base.params.get("prompt")
+    source = Path(graph.bases[base.params["ref"]])
+    around = template_tokens(source, prompt) if source.is_dir() else 0
+    texts = [prompt_text(p.question, prompt) for p in problems]
+    return (
+        around + sum(map(len, texts)) / len(problems) / characters,
+        sum(len(p.solution) for p in problems) / len(problems) / characters,
+    )
+
+
+def _asked(handle: Handle, graph: "Graph") -> tuple[Sequence[Problem], float]:
+    """The problems that a step asks, and how many solved ones its prompts show before each in the mean."""
+    before = 0.0
+    while "questions" in handle.inputs:
+        handle = handle.inputs["questions"]
+        before += handle.params.get("shown", 0) * handle.params.get("share", 1.0)
+    return graph.splits.problems.get(str(handle.params.get("split")), ()), before
 
 
 def _base_of(handle: Handle) -> str | None:

@@ -13,7 +13,7 @@ from w2s_core.plugins import TASKS
 from w2s_core.rows import Row
 from w2s_core.tasks import Problem, load_task
 
-TRAINING_SPLITS = ("train_1", "train_2")
+TRAINING_SPLITS = ("pretrain", "train_1", "train_2")
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def _check(task: str, name: str, members: Sequence[Problem]) -> None:
 
 
 def _find_duplicates(problems: dict[str, tuple[Problem, ...]]) -> list[Duplicate]:
-    """Evaluation splits claim a question first, then train_1, then train_2."""
+    """Evaluation splits claim a question first, then pretrain, train_1, train_2."""
     order = sorted(problems, key=lambda name: (name in TRAINING_SPLITS, name))
     first: dict[str, tuple[str, str]] = {}
     found = []

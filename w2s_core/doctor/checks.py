@@ -105,7 +105,8 @@ def task_lengths(experiment: Experiment, model: Model) -> Lengths | None:
     names = [*RECIPES.get(experiment.recipe).splits, *experiment.evaluation.splits]
     task = experiment.task
     splits = load_splits(task.name, task.options, experiment.duplicates, names)  # read before, and kept
-    return longest(model.folder, chain.from_iterable(splits.problems.values()))
+    problems = chain.from_iterable(splits.problems.values())
+    return longest(model.folder, problems, experiment.prompt_of(model.field))
 
 
 def _layer_checks(models: Mapping[str, Model], trainings: Iterable[memory.Training]) -> Iterator[Check]:

@@ -129,7 +129,7 @@ def _training_check(
     if resources.processes == 1 and batch % rows:
         detail = f"--micro-batch {rows} does not divide the batch of {batch} rows"
         return Check("missing", topic, detail, f"--micro-batch {_divisors(batch)[-2]}", needed=True)
-    tokens, longest, assumed = _row_lengths(experiment, model, settings, lengths)
+    tokens, longest, assumed = _row_lengths(experiment, model, training, lengths)
 
     def parts(count: int, length: int = tokens) -> dict[str, int]:
         return _with_process(_training_parts(model, training, resources, count, length), device)
@@ -144,19 +144,22 @@ def _training_check(
 
 
 def _row_lengths(
-    experiment: Experiment, model: Model, settings: Mapping[str, Any], lengths: Lengths | None
+    experiment: Experiment, model: Model, training: memory.Training, lengths: Lengths | None
 ) -> tuple[int, int, str]:
     """Tokens of the rows that a training sees, at most as they may become, and what the first stands on.
 
     Of responses that a model writes nobody knows the length: the first takes them to be no longer than gold ones.
     """
     assert model.shape is not None
-    limit = min(int(settings["max_length"]), model.shape.context or int(settings["max_length"]))
+    most = int(training.settings["max_length"])
+    limit = min(most, model.shape.context or most)
     if lengths is None:
         return limit, limit, "max_length, the task's rows are not known here"
-    gold = min(limit, lengths.row)
-    longest = max(gold, min(limit, lengths.prompt + experiment.max_new_tokens))
-    return gold, longest, "the task's longest question and gold solution"
+    before = training.shown * lengths.row
+    gold = min(limit, before + lengths.row)
+    longest = max(gold, min(limit, before + lengths.prompt + experiment.max_new_tokens))
+    behind = f", behind {training.shown} more" if before else ""
+    return gold, longest, f"the task's longest question and gold solution{behind}"
 
 
 def _training_parts(

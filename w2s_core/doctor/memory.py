@@ -127,12 +127,14 @@ class Training:
         base: the field that names the base model which the trained one stands on.
         method: "sft", "dpo", "orpo", "cpo", "simpo", or the name of a recipe's own step.
         stored: what the files of the model that it makes hold: all weights or none, and its adapters, the newest last.
+        shown: solved questions that stand before some of those it reads.
     """
 
     base: str
     method: str
     settings: dict[str, Any]
     stored: tuple[Trained, ...]
+    shown: int = 0
 
 
 @dataclass(frozen=True)
@@ -402,7 +404,9 @@ def planned(experiment: Experiment) -> tuple[list[Training], list[Sampling]]:
             continue
         if "settings" in handle.params:
             method = str(handle.params.get("method", handle.name))
-            trainings.append(Training(base, method, handle.params["settings"], stored))
+            source = handle.inputs.get("questions")
+            shown = source.params.get("shown", 0) if source else 0
+            trainings.append(Training(base, method, handle.params["settings"], stored, shown))
         elif "max_new_tokens" in handle.params:
             samplings.append(_sampling(handle, base))
     return trainings, samplings

@@ -9,6 +9,7 @@ from w2s_core.steps.data import base_model, gold, questions
 from w2s_core.steps.grade import grade
 from w2s_core.steps.sample import as_text, demonstrate, sample
 from w2s_core.steps.select import agree, contrast, keep_majority, keep_right, on_same_questions, random_subset
+from w2s_core.steps.shown import demonstrate_gold, show_gold
 from w2s_core.steps.train import prefer, sft
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "base_model",
     "contrast",
     "demonstrate",
+    "demonstrate_gold",
     "gold",
     "grade",
     "keep_majority",
@@ -27,4 +29,5 @@ __all__ = [
     "random_subset",
     "sample",
     "sft",
+    "show_gold",
 ]

@@ -1,7 +1,8 @@
 """The mini task: generated arithmetic stories, small enough for models that a laptop can pretrain.
 
 Splits are disjoint on the skeleton (the story without names and items, numbers kept): a hash of the skeleton assigns
-it to one split, whatever the seed and the sizes. Pretraining texts are drawn from a bucket of their own.
+it to one split, whatever the seed and the sizes. The lab's bases are pretrained on the bucket of the split `pretrain`,
+which the recipe warm_up trains other bases on.
 """
 
 import hashlib
@@ -17,7 +18,7 @@ from w2s_core.tasks.stories import Story, draw_story, solve, tell, write_solutio
 
 LEVELS = tuple(range(1, 8))
 DEFAULT_LEVELS = {1: 1.0, 2: 2.0, 3: 3.0, 4: 3.0, 5: 3.0, 6: 3.0}
-DEFAULT_SIZES = {"train_1": 1000, "train_2": 1000, "dev": 500, "test": 500}
+DEFAULT_SIZES = {"train_1": 1000, "train_2": 1000, "dev": 500, "test": 500, "pretrain": 1000}
 BUCKETS = {"pretrain": 40, "train_1": 20, "train_2": 20, "dev": 10, "test": 10}
 """Shares of all skeletons, in per cent."""
 
@@ -69,6 +70,7 @@ class MiniTask:
             train_2 (int >= 1; 1000): size of the split [questions]
             dev (int >= 1; 500): size of the split [questions]
             test (int >= 1; 500): size of the split [questions]
+            pretrain (int >= 1; 1000): size of the split that warm-ups read [questions]
             levels (list of int from 1 to 7, or level: weight; {1: 1, 2: 2, 3: 3, 4: 3, 5: 3, 6: 3}): operations of a
                 story, in equal shares or by weight
             seed (int >= 0; 0): draws other stories, names and items
