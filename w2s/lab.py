@@ -230,9 +230,9 @@ class Run:
     @cached_property
     def record(self) -> dict[str, Any]:
         """What was recorded of it: experiment, seed, command, targets by label, ..."""
-        from w2s_core.recipes.record import read_run
+        from w2s_core.recipes.record import read_record
 
-        return read_run(self.lab.store.refs, self.name)
+        return read_record(self.lab.store.refs, self.name)
 
     @property
     def targets(self) -> dict[str, str]:

@@ -27,11 +27,19 @@ def completion(response: str) -> str:
     return " " + response.strip()
 
 
-def few_shot_prefix(demonstrations: Iterable[tuple[str, str]]) -> str:
-    """The text that stands before a prompt to show how others were answered: (question, response) each."""
+def few_shot_prefix(demonstrations: Iterable[tuple[str, str]], user: str = QA) -> str:
+    """The text that stands before a prompt to show how others were answered: (question, response) each, in the words
+    of the template `user`.
+    """
     return "".join(
-        f"{zero_shot(question)}{completion(response)}\n\n" for question, response in demonstrations
+        f"{user.replace(QUESTION, question)}{completion(response)}\n\n"
+        for question, response in demonstrations
     )
+
+
+def shown_in_question(demonstrations: Iterable[tuple[str, str]], question: str) -> str:
+    """A chat's question with demonstrations as text in it."""
+    return f"{few_shot_prefix(demonstrations)}Question: {question}"
 
 
 class TextEncoder:
@@ -52,15 +60,12 @@ class TextEncoder:
 
     def prompt(self, question: str, shown: Sequence[tuple[str, str]] = ()) -> list[int]:
         """Token ids of a question; `shown`: (question, response) each, before it."""
-        turns = "".join(f"{self._asked(earlier)}{completion(response)}\n\n" for earlier, response in shown)
-        return encode_prompt(self._tokenizer, self._before + turns + self._asked(question))
+        text = few_shot_prefix(shown, self._user) + self._user.replace(QUESTION, question)
+        return encode_prompt(self._tokenizer, self._before + text)
 
     def completion(self, response: str) -> list[int]:
         """Token ids of a response, closed by EOS."""
         return encode_completion(self._tokenizer, response)
-
-    def _asked(self, question: str) -> str:
-        return self._user.replace(QUESTION, question)
 
 
 def encode_prompt(tokenizer: Any, text: str | Sequence[int], prefix: str = "") -> list[int]:

@@ -29,11 +29,11 @@ def diagnose(root: Path, run_name: str, file: Path | None) -> None:
     from w2s_core.engine import Store
     from w2s_core.errors import UserError
     from w2s_core.plugins import RECIPES
-    from w2s_core.recipes.record import read_run, recipe_name
+    from w2s_core.recipes.record import read_record, recipe_name
 
     store = Store(root)
     run = find_run(store, run_name)
-    recipe = recipe_name(read_run(store.refs, run))
+    recipe = recipe_name(read_record(store.refs, run))
     RECIPES.get(recipe)  # a recipe that is not there is told as that, not as one without signatures
     report = load_report(recipe)
     if report is None or report.diagnose is None:

@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from w2s_core.cli.notify import Notifier, notify_option
-from w2s_core.cli.options import TrackerChoice, compute_options, tracker_options
+from w2s_core.cli.options import FAILED, INTERRUPTED, TrackerChoice, compute_options, tracker_options
 
 if TYPE_CHECKING:
     from w2s_core.runs import Machine
 
-INTERRUPTED = 130
-FAILED = 1
 Mirror = Callable[[str, Mapping[str, float]], None]
 
 study_argument = click.argument("study", type=click.Path(path_type=Path, dir_okay=False))

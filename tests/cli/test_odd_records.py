@@ -12,7 +12,7 @@ from w2s_core.cli.main import w2s
 from w2s_core.engine import Store
 from w2s_core.errors import UserError
 from w2s_core.experiment import load_experiment
-from w2s_core.recipes.record import read_run
+from w2s_core.recipes.record import read_record
 from w2s_core.runs import build_graph, record
 
 VALUES: list[Any] = [None, True, 7, 0.5, "text", [], ["text"], [7], [{}], {}, {"a": 1}, {"a": "b"}, {"a": {}}]
@@ -82,7 +82,7 @@ def test_a_damaged_field_is_named_with_what_is_right(planned: dict[str, Any], st
                 continue
             (store / "refs" / "odd.json").write_text(json.dumps(planned | {field: value}))
             with pytest.raises(UserError, match="'odd' is (no run|damaged)") as caught:
-                read_run(refs, "odd")
+                read_record(refs, "odd")
             if field != "targets":
                 assert f"its field '{field}' is not a" in str(caught.value)
                 assert "writes it anew with --name odd" in str(caught.value)
@@ -98,6 +98,6 @@ def test_a_target_that_is_listed_and_missing_is_named(planned: dict[str, Any], s
 def test_an_older_record_reads_as_before(planned: dict[str, Any], store: Path) -> None:
     old = {"targets": planned["targets"], "experiment": planned["experiment"]}
     (store / "refs" / "odd.json").write_text(json.dumps(old))
-    read = read_run(Store(store).refs, "odd")
+    read = read_record(Store(store).refs, "odd")
     assert old.items() <= read.items()
     assert (read["steps"], read["duplicates"], read["command"]) == ({}, {"found": 0, "dropped": 0}, [])

@@ -54,10 +54,10 @@ def export_model(store: "Store", run: str, model: str, out: Path, *, merge: bool
     from w2s_core.cli.export_weights import weights_written, write_adapter, write_merged
     from w2s_core.cli.model_card import model_card
     from w2s_core.files import new_folder
-    from w2s_core.recipes.record import read_run
+    from w2s_core.recipes.record import read_record
     from w2s_core.rows import read_json
 
-    record = read_run(store.refs, run)
+    record = read_record(store.refs, run)
     with new_folder(out) as folder, weights_written(out):
         exported = _described(store, record, run, model)
         artifact = store.path(exported.key)

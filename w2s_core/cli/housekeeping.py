@@ -166,9 +166,9 @@ def delete(root: Path, run_names: tuple[str, ...]) -> None:
 def _record(store: "Store", name: str) -> tuple[str, dict[str, Any]]:
     """The whole name of a run, and its record."""
     from w2s_core.cli.inspection import find_run
+    from w2s_core.recipes.record import targets_of
 
     whole = find_run(store, name)
     record = store.refs.read(whole)
-    if not isinstance(record.get("targets"), dict):
-        raise UserError(f"'{whole}' is no run: its record names no targets")
+    targets_of(whole, record)
     return whole, record

@@ -12,7 +12,7 @@ from w2s_core.engine.gc import TRASH_DAYS
 from w2s_core.engine.spec import is_earlier_format
 from w2s_core.engine.step import topological
 from w2s_core.errors import UserError, one_line
-from w2s_core.recipes.record import model_contents, model_names, outline, read_run, recipe_name
+from w2s_core.recipes.record import model_contents, model_names, outline, read_record, recipe_name
 from w2s_core.step_labels import closest, label_steps
 
 if TYPE_CHECKING:
@@ -181,7 +181,7 @@ def render_garbage(garbage: Garbage, dry_run: bool) -> str:
 
 def render_record(store: Store, name: str) -> str:
     """A run's experiment, by the fields of its own recipe, and the targets that it points at."""
-    record = read_run(store.refs, name)
+    record = read_record(store.refs, name)
     settings = "\n".join(one_line(f"  {field} = {value}") for field, value in fields(record["experiment"]))
     targets = [
         (label, _state(store, key), _summary(store, key), key[:12])
@@ -206,7 +206,7 @@ def run_document(store: Store, name: str) -> dict[str, Any]:
         label, kind, name, title, role, split, key, state ("computed", "missing", "damaged"), accuracy (share of right
         answers, None where it is no grade), summary.
     """
-    record = read_run(store.refs, name)
+    record = read_record(store.refs, name)
     contents = model_contents(record)
     models = {
         field: {"name": model, "content": contents.get(field)} for field, model in model_names(record).items()
@@ -273,7 +273,7 @@ def render_explanation(store: Store, run: str, step_name: str, other: str | None
 
 def _find_step(store: Store, run: str, name: str) -> str:
     """The key of a step of a run, by its label or by the beginning of its key."""
-    steps: dict[str, str] = read_run(store.refs, run)["steps"]
+    steps: dict[str, str] = read_record(store.refs, run)["steps"]
     keys = (
         [steps[name]]
         if name in steps
@@ -296,7 +296,7 @@ def _best(store: Store, run: str, key: str) -> Handle | str:
     from w2s_core.experiment import read_recorded
     from w2s_core.runs import build_graph
 
-    record = read_run(store.refs, run)
+    record = read_record(store.refs, run)
     graph = build_graph(read_recorded(record))
     handles = {handle.key: handle for handle in topological(graph.targets.values())}
     if key in handles:

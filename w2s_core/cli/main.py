@@ -16,6 +16,8 @@ from w2s_core.cli.completion import complete_run, overrides_argument, run_argume
 from w2s_core.cli.extensions import ExtensibleGroup, hook
 from w2s_core.cli.notify import Notifier, notify_option
 from w2s_core.cli.options import (
+    FAILED,
+    INTERRUPTED,
     TrackerChoice,
     compute_options,
     data_option,
@@ -29,8 +31,6 @@ from w2s_core.plugins import import_module
 if TYPE_CHECKING:
     from w2s_core.runs import Machine
 
-INTERRUPTED = 130
-FAILED = 1
 USER_ERROR = 2
 
 

@@ -12,12 +12,13 @@ from urllib.parse import urlsplit
 
 import click
 
+from w2s_core.cli.options import INTERRUPTED
 from w2s_core.errors import one_line
 
 F = TypeVar("F", bound=Callable[..., Any])
 TIMEOUT_S = 10.0
 ENVIRONMENT = "W2S_NOTIFY"
-_ENDS = {None: "complete", 0: "complete", 130: "interrupted"}  # by exit status
+_ENDS = {None: "complete", 0: "complete", INTERRUPTED: "interrupted"}  # by exit status
 
 
 class Notifier:

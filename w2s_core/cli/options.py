@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from w2s_core.runs import Machine
 
 F = TypeVar("F", bound=Callable[..., Any])
+# what a command ends with
+INTERRUPTED = 130
+FAILED = 1
 
 
 @dataclass(frozen=True)

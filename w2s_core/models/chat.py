@@ -13,7 +13,7 @@ from typing import Any
 from w2s_core.errors import UserError
 from w2s_core.models.base_files import NO_TEMPLATE
 from w2s_core.models.chat_render import render
-from w2s_core.prompting import QUESTION, TextEncoder, few_shot_prefix
+from w2s_core.prompting import QUESTION, TextEncoder, shown_in_question
 
 _SYSTEM = "w2s-system."
 Piece = str | int
@@ -70,7 +70,7 @@ class ChatEncoder:
         """Token ids of a question, up to where its answer begins; `shown`: (question, response) each."""
         asked = self._asked(question)
         if not self._turns:
-            text = f"{few_shot_prefix(shown)}Question: {asked}" if shown else asked
+            text = shown_in_question(shown, asked) if shown else asked
             return self._ids(self._alone, {_SYSTEM: self._system, _question(0): text})
         if len(shown) != self._turns:
             raise UserError(f"{len(shown)} demonstrations, and the prompt was made for {self._turns}")

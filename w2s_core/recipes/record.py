@@ -39,15 +39,22 @@ class _Refs(Protocol):
     def read(self, name: str) -> dict[str, Any]: ...
 
 
-def read_run(refs: _Refs, name: str) -> dict[str, Any]:
+def targets_of(name: str, record: Record) -> dict[str, Any]:
+    """The field that makes a record that of a run. Raises UserError where it is not there."""
+    targets = record.get("targets")
+    if not isinstance(targets, dict):
+        raise UserError(f"'{name}' is no run: its record names no targets")
+    return targets
+
+
+def read_record(refs: _Refs, name: str) -> dict[str, Any]:
     """The record of a run: each field is of its type, and the fields that an older record lacks are empty.
 
     Raises:
         UserError: there is none of that name, it is no run's, or a field holds something else.
     """
     record = refs.read(name)
-    if not isinstance(record.get("targets"), dict):
-        raise UserError(f"'{name}' is no run: its record names no targets")
+    targets = targets_of(name, record)
     for field, wanted in _FIELDS.items():
         if field in record and not _is(wanted, record[field]):
             raise _damaged(name, f"its field '{field}' is not {wanted}")
@@ -55,7 +62,7 @@ def read_run(refs: _Refs, name: str) -> dict[str, Any]:
         labels = {entry.label for entry in outline(record)} if "outline" in record else set()
     except (TypeError, ValueError) as error:
         raise _damaged(name, f"its field 'outline' cannot be read ({one_line(str(error))})") from None
-    if absent := sorted(labels - record["targets"].keys()):
+    if absent := sorted(labels - targets.keys()):
         raise _damaged(name, f"its outline lists '{absent[0]}', which is none of its targets")
     return {**_OLDER, "run": name, **record}
 

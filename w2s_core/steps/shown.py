@@ -5,7 +5,7 @@ from pathlib import Path
 
 from w2s_core.engine import Context, step
 from w2s_core.errors import StopBranch
-from w2s_core.prompting import QA, QUESTION, completion, few_shot_prefix
+from w2s_core.prompting import QA, QUESTION, few_shot_prefix, shown_in_question
 from w2s_core.rows import Row, read_rows, write_rows
 
 
@@ -60,6 +60,6 @@ def _after(shown: list[Row], question: str, user: str | None) -> str:
         return question
     pairs = [(row["question"], row["response"]) for row in shown]
     if user is None:
-        return f"{few_shot_prefix(pairs)}Question: {question}"
-    before, _, after = user.partition(QUESTION)
-    return "".join(f"{earlier}{after}{completion(text)}\n\n{before}" for earlier, text in pairs) + question
+        return shown_in_question(pairs, question)
+    before = user.partition(QUESTION)[0]  # stands before the question in any case
+    return (few_shot_prefix(pairs, user) + before + question).removeprefix(before)

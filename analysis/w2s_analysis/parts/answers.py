@@ -7,7 +7,7 @@ from w2s_analysis.parts.compare import Compared, detailed, find_compared, find_t
 from w2s_analysis.reading.answers import ALONE, ANY, CHOICES, Answered, Answers, Response
 from w2s_core.engine import Store
 from w2s_core.errors import UserError, one_line
-from w2s_core.recipes.record import read_run
+from w2s_core.recipes.record import read_record
 
 PAGE_SIZE: Final = 10
 
@@ -55,7 +55,7 @@ def response_rows(store: Store, run: str, name: str) -> Iterator[dict[str, Any]]
     Raises:
         UserError: a name that the run does not have, or a result that is not computed or holds no responses.
     """
-    record = read_run(store.refs, run)
+    record = read_record(store.refs, run)
     targets: dict[str, str] = record["targets"]
     label = name if name in record["steps"] else find_target(targets, name, run)
     key = {**record["steps"], **targets}[label]

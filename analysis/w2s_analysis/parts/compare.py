@@ -25,7 +25,7 @@ from w2s_analysis.writing.table import (
 from w2s_core.engine import Store
 from w2s_core.errors import UserError
 from w2s_core.recipes.recipe import Outline
-from w2s_core.recipes.record import read_run
+from w2s_core.recipes.record import read_record
 
 SHOWN_CHANGES: Final = 10
 # Each side is one run, so one seed, also where the two are of different models or settings.
@@ -70,7 +70,7 @@ def find_compared(
     Raises:
         UserError: a run has no such result, or the two share none.
     """
-    records = [read_run(store.refs, run) for run in (run_a, run_b)]
+    records = [read_record(store.refs, run) for run in (run_a, run_b)]
     a, b = (record["targets"] for record in records)
     outlines = [{entry.label: entry for entry in outline_of([record])} for record in records]
     if target_a or target_b:

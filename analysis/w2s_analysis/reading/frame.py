@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from w2s_analysis.reading.results import GRADES, ROWS, Graded, RefsLike, Results, StoreLike, read_graded
 from w2s_core.errors import UserError
-from w2s_core.recipes.record import model_names, read_run, recipe_name
+from w2s_core.recipes.record import model_names, read_record, recipe_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -126,12 +126,7 @@ def load_frames(store: StoreLike, names: Sequence[str]) -> Frames:
         raise UserError("no run named: give the names of one or more runs (`w2s runs` lists them)")
     if len(set(names)) < len(names):
         raise UserError(f"run '{next(n for n in names if list(names).count(n) > 1)}' is named twice")
-    return Frames({name: read_record(store, name) for name in names}, Results(store))
-
-
-def read_record(store: StoreLike, name: str) -> dict[str, Any]:
-    """The record of a run. Raises UserError where the name is of something else."""
-    return read_run(store.refs, name)
+    return Frames({name: read_record(store.refs, name) for name in names}, Results(store))
 
 
 def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
