@@ -53,6 +53,7 @@ class Registry(Generic[P]):
     accepts: Callable[[Any], bool]
     builtin: Mapping[str, str]
     _registered: dict[str, tuple[P, str]] = field(default_factory=dict, repr=False)
+    _loaded: dict[tuple[str, Source], P] = field(default_factory=dict, repr=False)
 
     def register(self, name: str, entry: P) -> P:
         """Add an entry by name; returns it, so that a module can bind and register it in one line.
@@ -116,6 +117,12 @@ class Registry(Generic[P]):
         return sources
 
     def _load(self, name: str, source: Source) -> P:
+        """Lists of many runs ask for each run's recipe, so an entry is loaded and looked at once."""
+        if (name, source) not in self._loaded:
+            self._loaded[name, source] = self._load_now(name, source)
+        return self._loaded[name, source]
+
+    def _load_now(self, name: str, source: Source) -> P:
         with errors_in_one_line(f"{self.kind} '{name}' ({source.origin}, {source.place})"):
             entry: P = load_place(source.place)
         self._check_form(name, entry, f"{source.origin}, {source.place}")

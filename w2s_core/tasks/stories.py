@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import NamedTuple
 
-LOWEST, HIGHEST = 2, 9
+NUMBERS = range(2, 10)
 """Numbers that a story mentions."""
+_NUMBERS_WIDTH = len(NUMBERS).bit_length()
 LEAST_VALUE, LARGEST_VALUE = 1, 60
 """What an intermediate result may be."""
 
@@ -140,26 +141,43 @@ class OutOfRange(Exception):
 
 def draw_story(rng: random.Random, level: int) -> Story:
     """A random story of exactly `level` operations whose intermediate results all lie in range."""
-    while True:
-        story = _draw_shape(rng, level)
-        try:
-            _execute(story, checked_arithmetic)
-        except OutOfRange:
-            continue
-        return story
+    while not _is_in_range(story := _draw_shape(rng, level)):
+        pass
+    return story
+
+
+def _is_in_range(story: Story) -> bool:
+    value = 0
+    for clause in story.clauses:
+        value = _outcome(clause.kind, clause.numbers, value)
+        if value == _OUT_OF_RANGE:
+            return False
+    return True
+
+
+_OUT_OF_RANGE = -1
+
+
+@cache
+def _outcome(kind: str, numbers: tuple[int, ...], value: int) -> int:
+    """The value after a clause. Most stories are drawn in vain, and there are few such outcomes: they are kept."""
+    try:
+        return KINDS[kind].solve(checked_arithmetic, value, *numbers)
+    except OutOfRange:
+        return _OUT_OF_RANGE
 
 
 def _draw_shape(rng: random.Random, level: int) -> Story:
     """A story that adds up to `level` operations; its results may still be out of range."""
-    start = _draw_clause(rng, "start", level, level)
-    left = level - KINDS[start.kind].operations
-    end = _draw_clause(rng, "end", level, left)
-    left -= KINDS[end.kind].operations
+    start, operations = _draw_clause(rng, "start", level, level)
+    left = level - operations
+    end, operations = _draw_clause(rng, "end", level, left)
+    left -= operations
     events = []
     while left:
-        event = _draw_clause(rng, "event", level, left)
+        event, operations = _draw_clause(rng, "event", level, left)
         events.append(event)
-        left -= KINDS[event.kind].operations
+        left -= operations
     aside = None
     if end.kind == "total":
         aside = end.numbers[0]
@@ -168,33 +186,36 @@ def _draw_shape(rng: random.Random, level: int) -> Story:
     return Story(start, tuple(events), end, aside)
 
 
-def _draw_clause(rng: random.Random, role: str, level: int, room: int) -> Clause:
-    """A clause of the role that the level knows and that needs no more than `room` operations."""
+def _draw_clause(rng: random.Random, role: str, level: int, room: int) -> tuple[Clause, int]:
+    """A clause of the role that the level knows and that needs no more than `room` operations, and how many it needs.
+
+    Draws as `rng.randrange` does, without its checks: stories take so many draws that they are half of all their time.
+    """
     kinds = _fitting(role, level, room)
-    name, numbers = kinds[_draw_below(rng, len(kinds))]
-    return _clause(name, _draw_numbers(rng, numbers) if numbers else ())
+    width = len(kinds).bit_length()
+    while (place := rng.getrandbits(width)) >= len(kinds):
+        pass
+    name, numbers, operations = kinds[place]
+    return _clause(name, _draw_numbers(rng, numbers) if numbers else ()), operations
 
 
 _clause = cache(Clause)
 
 
 def _draw_numbers(rng: random.Random, count: int) -> tuple[int, ...]:
-    return tuple([LOWEST + _draw_below(rng, HIGHEST - LOWEST + 1) for _ in range(count)])
-
-
-def _draw_below(rng: random.Random, count: int) -> int:
-    """`rng.randrange(count)`, by the same draws. Stories take so many that its checks are half of all their time."""
-    bits = count.bit_length()
-    while (number := rng.getrandbits(bits)) >= count:
-        pass
-    return number
+    """`rng.choice(NUMBERS)`, `count` times, by the same draws."""
+    numbers = []
+    while len(numbers) < count:
+        if (place := rng.getrandbits(_NUMBERS_WIDTH)) < len(NUMBERS):
+            numbers.append(NUMBERS[place])
+    return tuple(numbers)
 
 
 @lru_cache
-def _fitting(role: str, level: int, room: int) -> tuple[tuple[str, int], ...]:
-    """Such kinds of clause, each with how many numbers it holds."""
+def _fitting(role: str, level: int, room: int) -> tuple[tuple[str, int, int], ...]:
+    """Such kinds of clause, each with how many numbers it holds and operations it takes."""
     return tuple(
-        (name, kind.numbers)
+        (name, kind.numbers, kind.operations)
         for name, kind in KINDS.items()
         if kind.role == role and kind.from_level <= level and kind.operations <= room
     )
