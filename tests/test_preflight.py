@@ -5,6 +5,7 @@ where the experiment says so, and is then part of its name.
 import json
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -162,6 +163,18 @@ def test_a_process_of_its_own_says_the_same(
     monkeypatch.delitem(sys.modules, "torch")
     with pytest.raises(UserError, match=r"^strong: .*lacks 1 tensors, model.layers.1.mlp.up_proj.weight"):
         preflight.check_models(wanted, apart=True)
+
+
+def test_a_check_that_does_not_end_is_given_up_with_its_likely_cause(
+    tmp_path: Path, strong: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = preflight.base_uses(build_graph(load_experiment(write_experiment(tmp_path, strong=str(strong)))))
+    monkeypatch.delitem(sys.modules, "torch")
+    monkeypatch.setattr(preflight, "LIMIT_S", 0.2)  # importing torch alone takes longer
+    began = time.monotonic()
+    with pytest.raises(UserError, match=r"^the check of the models was not done within 0 s: .*ulimit -v"):
+        preflight.check_models(wanted, apart=True)
+    assert time.monotonic() - began < 30, "the process is ended, not waited for"
 
 
 def test_a_sweep_refuses_a_model_of_its_space_before_it_trains_another(tmp_path: Path, strong: Path) -> None:

@@ -15,9 +15,10 @@ from tests.engine.harness import Fault, die, in_child
 from tests.engine.toy import number, slow
 from w2s_core.engine import Handle, Store, planning
 from w2s_core.engine.planning import Estimates, remember
+from w2s_core.steps import base_model, questions, sample, sft
 
 HANDLES: list[Handle] = [*(number(n=n) for n in range(4)), *(slow(seconds=s) for s in (0.1, 0.2))]
-BYTES_A_LINE = 90
+BYTES_A_LINE = 120
 
 
 def lines(store: Store) -> list[dict[str, Any]]:
@@ -82,3 +83,29 @@ def test_killed_while_it_is_trimmed(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert code == -signal.SIGKILL
     assert n > after
     assert min(sizes) < before < max(sizes)
+
+
+def test_a_step_of_another_base_model_tells_nothing(tmp_path: Path) -> None:
+    """A training of a small model is no measure for a large one; another training of the small model is."""
+    store = Store(tmp_path)
+
+    rows = questions(source={}, split="train_1", digest="0")
+
+    def trained(model: Handle, steps: int) -> Handle:
+        answers = sample(model=model, questions=rows, max_new_tokens=8)
+        return sft(model=model, questions=rows, responses=answers, settings={"max_steps": steps}, seed=0)
+
+    small, large = base_model(ref="sha256:small"), base_model(ref="sha256:large")
+    remember(store, trained(small, 10), 3.0, 1_000)
+    estimates = Estimates(store)
+    assert estimates.seconds(trained(small, 10)) == estimates.seconds(trained(small, 20)) == 3.0
+    assert estimates.seconds(trained(trained(small, 10), 20)) == 3.0, "the base is the first of the chain"
+    assert estimates.seconds(trained(large, 10)) is estimates.size(trained(large, 10)) is None
+
+
+def test_records_of_before_still_count(tmp_path: Path) -> None:
+    handle = number(n=1)
+    line = {"step": "number", "shape": planning.shape(handle), "seconds": 2.0, "bytes": 9}
+    (Store(tmp_path).root / "history.jsonl").write_text(json.dumps(line) + "\n")
+    assert Estimates(Store(tmp_path)).seconds(handle) == 2.0
+    assert Estimates(Store(tmp_path)).seconds(number(n=2)) is None

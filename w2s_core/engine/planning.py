@@ -70,20 +70,20 @@ def needed(targets: Iterable[Handle], existing: set[str]) -> set[str]:
 
 
 class Estimates:
-    """Durations (seconds) and sizes (bytes) to expect: medians over the latest alike steps, or else of the
-    same name.
+    """Durations (seconds) and sizes (bytes) to expect: of the latest alike steps, or else of those of the same name
+    that run the same base model.
     """
 
     def __init__(self, store: Store) -> None:
         self._seconds: dict[str, list[float]] = defaultdict(list)
         self._bytes: dict[str, list[int]] = defaultdict(list)
         for record in _history(store):
-            for kind in (record["shape"], record["step"]):
+            for kind in (record["shape"], record.get("kin", "")):
                 self._seconds[kind].append(record["seconds"])
                 self._bytes[kind].append(record["bytes"])
 
     def seconds(self, handle: Handle) -> float | None:
-        """Expected seconds of a step; None if nothing is known."""
+        """Expected seconds of a step, the median; None if nothing is known."""
         known = self._known(self._seconds, handle)
         return statistics.median(known[-_RECENT:]) if known else None
 
@@ -94,8 +94,7 @@ class Estimates:
 
     @staticmethod
     def _known(table: Mapping[str, list], handle: Handle) -> list:  # type: ignore[type-arg]
-        same_step = table.get(handle.name)
-        return (table.get(shape(handle)) or same_step) if same_step else []
+        return table.get(shape(handle)) or table.get(kin(handle)) or []
 
 
 def _history(store: Store) -> Iterator[dict[str, Any]]:
@@ -103,7 +102,8 @@ def _history(store: Store) -> Iterator[dict[str, Any]]:
     for record in disk.json_lines(store.root / "history.jsonl"):
         if (
             isinstance(record, dict)
-            and all(isinstance(record.get(name), str) for name in ("step", "shape"))
+            and isinstance(record.get("shape"), str)
+            and isinstance(record.get("kin", ""), str)  # older records have none
             and all(type(record.get(name)) in (int, float) for name in ("seconds", "bytes"))
         ):
             yield record
@@ -113,7 +113,8 @@ def remember(store: Store, handle: Handle, seconds: float, size: int) -> None:
     """Add a computed step to the history that estimates stand on. Its loss costs nothing, so a failure to write
     is no error.
     """
-    record = {"step": handle.name, "shape": shape(handle), "seconds": round(seconds, 3), "bytes": size}
+    kinds = {"step": handle.name, "shape": shape(handle), "kin": kin(handle)}
+    record = {**kinds, "seconds": round(seconds, 3), "bytes": size}
     history = store.root / "history.jsonl"
     disk.append_line(history, record)
     with suppress(OSError):
@@ -157,6 +158,14 @@ def shape(handle: Handle) -> str:
     """
     inputs = sorted(f"{parent.name}{_unseeded(parent)}" for parent in handle.parents())
     return digest([handle.name, _unseeded(handle), inputs])[:16]
+
+
+def kin(handle: Handle) -> str:
+    """A digest of the step and of the base model that it runs: the first of the chain of inputs named `model`."""
+    base = handle
+    while isinstance(model := base.inputs.get("model"), Handle):
+        base = model
+    return digest([handle.name, {} if base is handle else _unseeded(base)])[:16]
 
 
 def _unseeded(handle: Handle) -> dict[str, object]:
