@@ -315,7 +315,7 @@ def _old_outline(labels: Sequence[str]) -> list[Outline]:
 
 
 _STAGE_ONE_MODELS = "*_ft_*"
-_ORDER = ("weak_floor", *_BASELINES, _STAGE_ONE_MODELS, "dpo", "orpo", "ceiling", *_CONTROLS)
+_ORDER = ("weak_floor", *_BASELINES, _STAGE_ONE_MODELS, "dpo", "orpo", "cpo", "simpo", "ceiling", *_CONTROLS)
 """The order in which the recipe judges its models."""
 
 

@@ -40,7 +40,7 @@ def _settings(study: Study, cells_of: Callable[[Group], Cells], plain: Collectio
         {f"{name}, accuracy" if name in taken else name: cell for name, cell in cells_of(group).items()}
         for group in study.groups
     ]
-    results = list(dict.fromkeys(column for row in cells for column in row))
+    results = list(dict.fromkeys(column for row in cells for column, cell in row.items() if cell.text))
     table = Table(
         "Every setting: accuracy, per cent",
         [subject, "setting", "split", *results, "seeds"],

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 _CURVE_POINTS = 200
 _HEIGHTS = (1.0, 0.35, 0.75)
-_SHIFTS = (-1.5, -0.5, 0.5, 1.5)
-"""Votes are drawn beside each other, in points of confidence."""
 
 
 def calibration_figure(groups: Sequence[Group]) -> "Figure | None":
@@ -50,23 +48,27 @@ def calibration_figure(groups: Sequence[Group]) -> "Figure | None":
     return figure
 
 
-def _series(group: Group) -> list[tuple[str, str, str, str]]:
-    """(target, colour, name, dashes) of each vote; M_plus on train_2 has the colour of M_plus, dashed."""
-    series = []
+def _series(group: Group) -> list[tuple[float, str, str, str, str]]:
+    """(shift, target, look, name, dashes) of each vote; M_plus on train_2 has the look of M_plus, dashed.
+
+    Votes of one confidence stand beside each other, a point of confidence apart.
+    """
+    series: list[tuple[str, str, str, str]] = []
     for label in vote_labels(group):
         method = label.rsplit("/", 1)[-1]
         if label == VOTE:
             series.append((label, "hybrid", "M+, train_2", "--"))
         elif method in METHODS:
-            series.append((label, method, method.upper(), "-"))
+            series.append((label, method, METHODS[method], "-"))
         else:
             series.append((label, "hybrid", "M+", "-"))
-    return series
+    middle = (len(series) - 1) / 2
+    return [(i - middle, *vote) for i, vote in enumerate(series)]
 
 
 def _draw_reliability(panel: "Axes", group: Group) -> None:
     panel.plot([0, 100], [0, 100], color=COLOURS["floor"], linestyle=":", linewidth=1.0, label="calibrated")
-    for shift, (label, look, name, dashes) in zip(_SHIFTS, _series(group), strict=False):
+    for shift, label, look, name, dashes in _series(group):
         atoms = atoms_of(group, label)
         places = [100 * atom.confidence + shift for atom in atoms]
         draw_points(panel, places, [atom.accuracy for atom in atoms], ALL[look], name, dashes)
@@ -78,7 +80,7 @@ def _draw_reliability(panel: "Axes", group: Group) -> None:
 
 
 def _draw_shares(panel: "Axes", group: Group) -> None:
-    for shift, (label, look, _, _) in zip(_SHIFTS, _series(group), strict=False):
+    for shift, label, look, _, _ in _series(group):
         atoms = atoms_of(group, label)
         total = sum(atom.n for atom in atoms)
         panel.bar(
@@ -100,7 +102,7 @@ def _confidence_axis(panel: "Axes") -> None:
 
 
 def _draw_risk(panel: "Axes", group: Group) -> None:
-    for label, look, name, dashes in _series(group):
+    for _, label, look, name, dashes in _series(group):
         curve = curve_of(group, label)
         if curve is None or not len(curve.risk):
             continue

@@ -23,9 +23,10 @@ STAGE_ONE: Final = "Stage I underperforms"
 STAGE_TWO: Final = "Stage II degrades"
 NO_GAIN: Final = "No gain over the floor"
 
-# Which way beta keeps a method near M_plus: DPO's holds it there, ORPO's weighs the preference.
-_AWAY: Final = {"dpo": "raise", "orpo": "lower"}
-_UNTRAINED: Final = {"method": "METHOD", "title": "DPO or ORPO", "label": "DPO, ORPO", "beta": "change"}
+# Which way beta keeps a method near M_plus: DPO's holds it there, and ORPO's weighs the preference. CPO's and SimPO's
+# scale margins without a reference: a larger one is content with smaller margins.
+_AWAY: Final = {"dpo": "raise", "orpo": "lower", "cpo": "raise", "simpo": "raise"}
+_UNTRAINED: Final = {"method": "METHOD", "title": "Stage II", "label": "Stage II", "beta": "change"}
 _NO_ITERATION: Final = "the iteration before"
 
 
@@ -152,8 +153,8 @@ STAGE_TWO_RULES: Final[tuple[Rule[Case], ...]] = (
         Limit(1.2, "ratio", both=True, why="a fifth more words is a difference that training can learn"),
         lambda case: measures.pair_lengths(case.group), family=STAGE_TWO,
         needs=("pairs",), empty="no pair was made",
-        advice="preference training may learn length: fewer epochs or a lower learning_rate (stage2.dpo, "
-        "stage2.orpo), and see whether responses change in length",
+        advice="preference training may learn length: fewer epochs or a lower learning_rate in stage2, "
+        "and see whether responses change in length",
     ),
 )  # fmt: skip
 
@@ -230,14 +231,14 @@ def _names(group: Group) -> dict[str, str]:
 
 
 def _method_names(method: str) -> dict[str, str]:
-    return {"method": method, "title": method_name(method), "label": method.upper(), "beta": _AWAY[method]}
+    return {"method": method, "title": method_name(method), "label": METHODS[method], "beta": _AWAY[method]}
 
 
 def _absent(rule: Rule[Case], case: Case) -> str:
     """Why a rule cannot be applied: which targets the run does not have, or not yet; empty where it has all."""
     group = case.group
     if case.names.get("method") == _UNTRAINED["method"]:
-        return "the run trains neither DPO nor ORPO (stage2.methods)"
+        return "the run trains no method of Stage II (stage2.methods)"
     if any(label.endswith(_NO_ITERATION) for label in rule.needs):
         return "the run has one iteration of Stage I (stage1.iterations)"
     if unplanned := [label for label in rule.needs if label not in group.labels]:

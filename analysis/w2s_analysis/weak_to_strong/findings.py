@@ -21,7 +21,7 @@ from w2s_analysis.reading.contrasts import (
     shared_seeds,
 )
 from w2s_analysis.reading.groups import PASS_K, Group, names_of
-from w2s_analysis.weak_to_strong.titles import CONTROLS, iterations, method_name
+from w2s_analysis.weak_to_strong.titles import CONTROLS, METHODS, iterations, method_name
 from w2s_core.statistics import Estimate
 
 Groups = Sequence[Group]
@@ -82,7 +82,7 @@ def _plus(groups: Groups) -> str:
 
 def _stage_two(groups: Groups) -> list[str]:
     planned = {method for group in groups for method in group.planned()}
-    return [method for method in ("dpo", "orpo") if method in planned] or ["dpo", "orpo"]
+    return [method for method in METHODS if method in planned] or ["dpo", "orpo"]
 
 
 def _contrasts(

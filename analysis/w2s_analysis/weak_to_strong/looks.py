@@ -2,9 +2,10 @@
 
 from typing import Final
 
+from w2s_analysis.weak_to_strong.titles import METHODS
 from w2s_analysis.writing.figures import CEILING, COVERAGE, FLOOR, LOOKS, PRECISION, Look
 
-MODELS: Final = dict(zip(("weak", "icl", "hybrid", "dpo", "orpo"), LOOKS, strict=True))
+MODELS: Final = dict(zip(("weak", "icl", "hybrid", *METHODS), LOOKS, strict=True))
 """By the side of Stage I that a model is trained on (M_plus is `hybrid`), or its Stage II method."""
 ALL: Final[dict[str, Look]] = MODELS | {
     "floor": FLOOR,

@@ -23,7 +23,7 @@ from w2s_analysis.weak_to_strong.selection import selection_figure, selection_ta
 from w2s_analysis.weak_to_strong.stage_one import stage_one_figure, stage_one_table
 from w2s_analysis.weak_to_strong.stage_two import stage_two_tables
 from w2s_analysis.weak_to_strong.thresholds import figure_groups, threshold_figure, threshold_tables
-from w2s_analysis.weak_to_strong.titles import METHODS, iterations, m_plus
+from w2s_analysis.weak_to_strong.titles import METHODS, iterations, m_plus, stage_two
 from w2s_analysis.weak_to_strong.weak_choice import choice_figure, weak_choice_tables
 from w2s_analysis.weak_to_strong.weak_models import pgr_figure, weak_model_tables
 from w2s_analysis.writing.table import EMPTY, Cell, Table, percent, percent_interval
@@ -58,7 +58,7 @@ def _level_lines(group: Group) -> list[Line]:
     return [
         Line("weak_floor", "weak floor", ALL["floor"], ":"),
         Line(m_plus(group), "M+", ALL["hybrid"]),
-        *(Line(method, method.upper(), ALL[method]) for method in METHODS),
+        *(Line(method, METHODS[method], ALL[method]) for method in stage_two(group)),
         Line("ceiling", "strong ceiling", ALL["ceiling"], "--"),
     ]
 
@@ -71,8 +71,7 @@ def _settings_cells(group: Group) -> dict[str, Cell]:
     names = {
         "weak floor": "weak_floor",
         "M_plus": m_plus(group),
-        "DPO": "dpo",
-        "ORPO": "orpo",
+        **{METHODS[method]: method for method in stage_two(group)},
         "ceiling": "ceiling",
     }
     planned = group.planned()

@@ -7,7 +7,7 @@ from w2s_analysis.parts.accuracy import accuracy_table
 from w2s_analysis.reading.groups import Group, accuracy_estimate
 from w2s_analysis.weak_to_strong.looks import ALL, COLOURS
 from w2s_analysis.weak_to_strong.published import add_published
-from w2s_analysis.weak_to_strong.titles import iterations, m_plus, stage_two
+from w2s_analysis.weak_to_strong.titles import METHODS, iterations, m_plus, stage_two
 from w2s_analysis.writing.figures import (
     add_grid,
     add_legend,
@@ -44,7 +44,7 @@ def stage_one_figure(groups: Sequence[Group]) -> "Figure":
         for group, panel in zip(groups, panels[0], strict=True):
             _draw_panel(panel, group)
         label_lines(panels[0], f"accuracy on {groups[0].split}, %")
-        order = [*_LINES.values(), "DPO", "ORPO", "weak floor", "strong ceiling"]
+        order = [*_LINES.values(), *METHODS.values(), "weak floor", "strong ceiling"]
         add_legend(figure, panels.flat, order)
     return figure
 
@@ -59,7 +59,9 @@ def _draw_panel(panel: "Axes", group: Group) -> None:
     methods = stage_two(group)
     for i, method in enumerate(methods):
         at = last + 1 + 0.24 * (i - (len(methods) - 1) / 2)
-        draw_points(panel, [at], [accuracy_estimate(group, method)], ALL[method], method.upper(), line="none")
+        draw_points(
+            panel, [at], [accuracy_estimate(group, method)], ALL[method], METHODS[method], line="none"
+        )
     _draw_axes(panel, group, last, bool(methods))
 
 

@@ -15,7 +15,14 @@ from w2s_analysis.reading.labels import SetQuality
 from w2s_analysis.reading.study import Study
 from w2s_analysis.weak_to_strong.labels import quality_of_set
 from w2s_analysis.weak_to_strong.looks import ALL
-from w2s_analysis.weak_to_strong.titles import iterations, m_plus, short_names, stage_two, strong_model
+from w2s_analysis.weak_to_strong.titles import (
+    METHODS,
+    iterations,
+    m_plus,
+    short_names,
+    stage_two,
+    strong_model,
+)
 from w2s_analysis.writing.figures import add_grid, add_legend, draw_points, label_lines, new_figure, style
 from w2s_analysis.writing.notes import footer, run_notes, smallest_note, to_compute
 from w2s_analysis.writing.table import Cell, Table, count, percent, percent_interval, words
@@ -126,7 +133,7 @@ def _decided(series: Series) -> tuple[str, str]:
     methods = stage_two(first)
     if series.field == "stage1.consistency" or not methods:
         return m_plus(first), "M_plus"
-    return methods[0], methods[0].upper()
+    return methods[0], METHODS[methods[0]]
 
 
 def figure_groups(study: Study) -> list[Group]:
@@ -184,14 +191,18 @@ def _draw_series(panel: "Axes", series: Series) -> None:
     groups = series.groups
     lines: list[tuple[str, str, str, list[Estimate | None]]] = [
         ("hybrid", "M+ accuracy", "-", [accuracy_estimate(group, m_plus(group)) for group in groups]),
-        ("dpo", "DPO accuracy", "-", [accuracy_estimate(group, "dpo") for group in groups]),
-        ("orpo", "ORPO accuracy", "-", [accuracy_estimate(group, "orpo") for group in groups]),
+        *(
+            (method, f"{label} accuracy", "-", [accuracy_estimate(group, method) for group in groups])
+            for method, label in METHODS.items()
+            if any(method in group.planned() for group in groups)
+        ),
     ]
+    accuracies = len(lines)
     if series.field == "stage1.consistency":  # it decides the first agreed set; the last hangs on much else
         lines += _label_lines([quality_of_set(group, "agreed_1") for group in groups])
     step = 0.012 * (series.values[-1] - series.values[0])
     for i, (look, label, dashes, values) in enumerate(lines):
-        shift = step * (i - 1) if i < 3 else 0.0
+        shift = step * (i - (accuracies - 1) / 2) if i < accuracies else 0.0
         draw_points(panel, [value + shift for value in series.values], values, ALL[look], label, dashes)
     panel.set_xlabel(THRESHOLDS[series.field], labelpad=2)
     panel.set_title(f"weak: {series.weak}", fontsize=8, pad=4)

@@ -10,7 +10,8 @@ from typing import Final
 from w2s_analysis.reading.groups import Group
 from w2s_core.recipes.weak_to_strong import model_title
 
-METHODS: Final[tuple[str, ...]] = ("dpo", "orpo")
+METHODS: Final = {"dpo": "DPO", "orpo": "ORPO", "cpo": "CPO", "simpo": "SimPO"}
+"""What columns and legends call a method of Stage II, by its name in an experiment; in the order of tables."""
 CONTROLS: Final = ("icl_all", "random_subset", "gold_on_agreed")
 
 
@@ -38,8 +39,8 @@ def stage_two(group: Group) -> list[str]:
 
 
 def short_names(group: Group) -> dict[str, str]:
-    """What columns call M_plus and what Stage II makes of it: `M_plus`, `DPO`, `ORPO`."""
-    return {m_plus(group): "M_plus", **{method: method.upper() for method in METHODS}}
+    """What columns call M_plus and what Stage II makes of it: `M_plus`, `DPO`."""
+    return {m_plus(group): "M_plus", **METHODS}
 
 
 def method_name(method: str) -> str:

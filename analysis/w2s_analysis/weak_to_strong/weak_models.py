@@ -82,8 +82,7 @@ _SHORT: Final = {
     "weak": "weak\n-ft",
     "icl": "icl\n-ft",
     "hybrid": "M+",
-    "dpo": "DPO",
-    "orpo": "ORPO",
+    **METHODS,
 }
 
 

@@ -30,6 +30,8 @@ LOOKS: Final = (
     Look("#009E73", "D"),
     Look("#E78AC3", "^"),
     Look("#4B2E63", "v"),
+    Look("#0000AA", "<"),
+    Look("#61DB55", ">"),
 )
 """Of methods: distinct for colour-blind eyes (after Okabe and Ito); markers differ too."""
 FLOOR: Final = Look("#767676", "x")
