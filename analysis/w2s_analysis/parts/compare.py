@@ -184,9 +184,8 @@ def _whole(number: int) -> Cell:
 
 
 def _method_note(pair: Pair) -> str:
-    templates = pair.questions["template"]
-    clustered = templates.notna().any()
-    within = f", clustered by template ({templates.nunique()})" if clustered else ""
+    clustered = {template for template in pair.columns["template"].tolist() if template is not None}
+    within = f", clustered by template ({len(clustered)})" if clustered else ""
     return (
         f"Paired by question{within}: 95 % bootstrap interval; p of a permutation of A and B within "
         f"{'templates' if clustered else 'questions'}; McNemar's exact p takes the questions as independent."
@@ -203,8 +202,8 @@ def changes(store: Store, result: Compared, pair: Pair) -> Table:
         name="compare_changes",
         of=result.name,
     )
-    sides = changed_sides(pair.questions)
-    rows = list(zip(pair.questions["id"], pair.questions["level"], sides, strict=True))
+    sides = changed_sides(pair.columns)
+    rows = list(zip(pair.columns["id"], pair.columns["level"], sides, strict=True))
     for side in (ONLY_B, ONLY_A):
         for name, level, side_of_row in rows:
             if side_of_row == side:

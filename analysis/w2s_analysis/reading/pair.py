@@ -2,7 +2,10 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
 
 from w2s_analysis.reading.frame import read_grades
 from w2s_core.engine import Store
@@ -24,8 +27,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SIDES: Final = ("both right", "only A", "only B", "neither")
-COLUMNS: Final = ["id", "level", "template", "a", "b"]
-_BEST: Final = ["best_a", "best_b"]
+COLUMNS: Final = ("id", "level", "template", "a", "b")
+Columns = Mapping[str, Any]
+"""Arrays of one length by name. No frame: importing pandas takes as long as a comparison does."""
 
 
 @dataclass(frozen=True)
@@ -63,13 +67,20 @@ class Pair:
         whole: over all questions.
         levels: one part a level; empty where the questions have none.
         adjusted: Holm-adjusted p by level.
-        questions: one row a question: id, level, template, a, b (scores).
+        columns: id, level, template, a, b (scores), each over the questions.
     """
 
     whole: Part
     levels: tuple[Part, ...]
     adjusted: Mapping[Any, float]
-    questions: "pd.DataFrame"
+    columns: Columns
+
+    @property
+    def questions(self) -> "pd.DataFrame":
+        """The columns, one row a question."""
+        import pandas as pd
+
+        return pd.DataFrame(dict(self.columns))
 
 
 def compare_pair(
@@ -94,15 +105,14 @@ def compare_pair(
         UserError: a result that is not there, cannot be read, or was graded on other questions than the other one.
     """
     table = _joined(_scores(store, a, measure, names[0]), _scores(store, b, measure, names[1]), names, common)
-    levels = [level for level in table["level"].unique() if level is not None]
-    parts = tuple(_part(table[table["level"] == level], level) for level in sorted(levels, key=level_rank))
-    return Pair(_part(table, None), parts, holm({part.level: part.p for part in parts}), table[COLUMNS])
+    found = dict.fromkeys(level for level in table["level"].tolist() if level is not None)
+    parts = tuple(_part(_where(table, level), level) for level in sorted(found, key=level_rank))
+    columns = {name: table[name] for name in COLUMNS}
+    return Pair(_part(table, None), parts, holm({part.level: part.p for part in parts}), columns)
 
 
-def _scores(store: Store, key: str, measure: str, name: str) -> "pd.DataFrame":
-    import numpy as np
-    import pandas as pd
-
+def _scores(store: Store, key: str, measure: str, name: str) -> Columns:
+    """id, level, template, score and best (with all that was not graded right) of a graded set, a row a question."""
     from w2s_analysis.reading.groups import PASS_K
     from w2s_core.statistics.scores import pass_at_k
 
@@ -119,26 +129,41 @@ def _scores(store: Store, key: str, measure: str, name: str) -> "pd.DataFrame":
             return np.array([pass_at_k(*pair, PASS_K) for pair in drawn], dtype=float)
         return np.asarray(right / n if len(n) else [], dtype=float)
 
-    frame = pd.DataFrame({name: columns[name] for name in ("id", "level", "template")})
-    frame["score"], frame["best"] = scores(columns["c"]), scores(columns["c"] + columns["ungraded"])
-    if frame["id"].duplicated().any():
-        raise UserError(f"{name}: question '{frame['id'][frame['id'].duplicated()].iloc[0]}' stands twice")
-    return frame
+    ids = list(columns["id"])
+    if repeated := [first for first, again in pairwise(sorted(ids)) if first == again]:
+        raise UserError(f"{name}: question '{repeated[0]}' stands twice")
+    table = {column: _objects(columns[column]) for column in ("id", "level", "template")}
+    return table | {"score": scores(columns["c"]), "best": scores(columns["c"] + columns["ungraded"])}
 
 
-def _joined(
-    first: "pd.DataFrame", second: "pd.DataFrame", names: tuple[str, str], common: bool
-) -> "pd.DataFrame":
-    of_first, of_second = set(first["id"]), set(second["id"])
-    ids = sorted(of_first & of_second) if common else same_ids(of_first, of_second, names)
+def _objects(values: Iterable[Any]) -> Any:
+    """A column of texts, numbers and None, each as it is."""
+    listed = list(values)
+    column = np.empty(len(listed), dtype=object)
+    column[:] = listed
+    return column
+
+
+def _joined(first: Columns, second: Columns, names: tuple[str, str], common: bool) -> Columns:
+    """The questions of both in order of their ids; level and template as the first has them."""
+    of_first, of_second = ({name: i for i, name in enumerate(table["id"])} for table in (first, second))
+    shared = of_first.keys() & of_second.keys()
+    ids = sorted(shared) if common else same_ids(set(of_first), set(of_second), names)
     if not ids:
         raise UserError(f"{names[0]} and {names[1]} have no question in common")
-    table = first.set_index("id").loc[ids].rename(columns={"score": "a", "best": "best_a"})
-    table[["b", "best_b"]] = second.set_index("id").loc[ids, ["score", "best"]]
-    return table.reset_index()[[*COLUMNS, *_BEST]]
+    rows_a, rows_b = ([places[name] for name in ids] for places in (of_first, of_second))
+    table = {name: first[name][rows_a] for name in ("id", "level", "template")}
+    for side, scores, rows in (("a", first, rows_a), ("b", second, rows_b)):
+        table |= {side: scores["score"][rows], f"best_{side}": scores["best"][rows]}
+    return table
 
 
-def _part(table: "pd.DataFrame", level: Any) -> Part:
+def _where(table: Columns, level: Any) -> Columns:
+    chosen = [at == level for at in table["level"].tolist()]
+    return {name: column[chosen] for name, column in table.items()}
+
+
+def _part(table: Columns, level: Any) -> Part:
     labels = cluster_labels(table["template"])
     sides = _sides(table)
     return Part(
@@ -146,7 +171,7 @@ def _part(table: "pd.DataFrame", level: Any) -> Part:
         float(table["a"].mean()),
         float(table["b"].mean()),
         _difference(table, "a", "b", labels),
-        paired_permutation((table["b"] - table["a"]).to_numpy(), labels),
+        paired_permutation(table["b"] - table["a"], labels),
         sides,
         mcnemar_exact(sides["only A"], sides["only B"]),
         _share_bounds(table, "a", labels),
@@ -156,7 +181,7 @@ def _part(table: "pd.DataFrame", level: Any) -> Part:
 
 
 def _difference(
-    table: "pd.DataFrame", of_a: str, of_b: str, labels: list[Any] | None, level: float = LEVEL
+    table: Columns, of_a: str, of_b: str, labels: list[Any] | None, level: float = LEVEL
 ) -> Estimate:
     ids = table["id"].tolist()
     first, second = (dict(zip(ids, table[name].tolist(), strict=True)) for name in (of_a, of_b))
@@ -164,14 +189,14 @@ def _difference(
     return paired_difference(first, second, clusters, level=level)
 
 
-def _share_bounds(table: "pd.DataFrame", side: str, labels: list[Any] | None) -> Bounds | None:
-    worst, best = table[side].to_numpy(), table[f"best_{side}"].to_numpy()
+def _share_bounds(table: Columns, side: str, labels: list[Any] | None) -> Bounds | None:
+    worst, best = table[side], table[f"best_{side}"]
     return bounded_score(worst, best, labels) if (best > worst).any() else None
 
 
-def _difference_bounds(table: "pd.DataFrame", labels: list[Any] | None) -> Bounds | None:
+def _difference_bounds(table: Columns, labels: list[Any] | None) -> Bounds | None:
     """From ungraded responses of A right and of B wrong to the reverse."""
-    if not (table[_BEST].to_numpy() > table[["a", "b"]].to_numpy()).any():
+    if not any((table[f"best_{side}"] > table[side]).any() for side in ("a", "b")):
         return None
     return imbens_manski(
         lambda at: _difference(table, "best_a", "b", labels, at),
@@ -179,16 +204,14 @@ def _difference_bounds(table: "pd.DataFrame", labels: list[Any] | None) -> Bound
     )
 
 
-def _sides(table: "pd.DataFrame") -> dict[str, int]:
+def _sides(table: Columns) -> dict[str, int]:
     names = changed_sides(table)
     return {side: names.count(side) for side in SIDES}
 
 
-def changed_sides(table: "pd.DataFrame") -> list[str]:
+def changed_sides(table: Columns) -> list[str]:
     """Which of `SIDES` each question is on."""
-    import numpy as np
-
-    a, b = table["a"].to_numpy(), table["b"].to_numpy()
+    a, b = table["a"], table["b"]
     equal = np.where(a > 0, "both right", "neither")
     sides: list[str] = np.where(a > b, "only A", np.where(b > a, "only B", equal)).tolist()
     return sides
