@@ -1,8 +1,10 @@
 """Whole trainings: the artifact, determinism, micro-batches, checks at run time, silence."""
 
+import gc
 import json
 import math
 import socket
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,9 @@ import torch
 
 from tests.training.tiny import make_artifact, make_base, pairs, rows_for, sums
 from w2s_core.errors import StopBranch, UserError
-from w2s_core.models import load_model
+from w2s_core.models import load_model, resident
 from w2s_core.rows import read_json
-from w2s_core.training import Site, TrainSettings, train
+from w2s_core.training import Site, TrainSettings, core, train
 from w2s_core.training.trainers import DPO, SFT
 
 Start = tuple[Path, dict[str, Path]]
@@ -70,6 +72,27 @@ def test_the_result_is_a_model_artifact_with_its_log(start: Start, tuned: Any) -
     assert summary["loss_last"] == record["log"][-1]["loss"]
     assert (summary["rows"], summary["dropped_long"], summary["batch_size"]) == (64, 0, 8)
     assert summary["precision"] == "float32"
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_training_leaves_its_model_to_be_freed(
+    start: Start, tmp_path: Path, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The libraries' objects are set apart from garbage collection; no model may be among them."""
+    assert gc.get_freeze_count() > 100_000, "else each training looks through the libraries for garbage"
+    loaded: list[weakref.ref[Any]] = []
+
+    def load(*args: Any, **options: Any) -> Any:
+        model, tokenizer = load_model(*args, **options)
+        loaded.append(weakref.ref(model))
+        return model, tokenizer
+
+    monkeypatch.setattr(core, "load_model", load)
+    run(start, tmp_path, sums(16) if method == "sft" else pairs(16), settings(method))
+    resident.forget()
+    gc.collect()
+    assert loaded
+    assert all(model() is None for model in loaded)
 
 
 @pytest.mark.parametrize("method", ["sft", "dpo"])

@@ -6,6 +6,7 @@ also those that their classes name.
 """
 
 import copy
+import gc
 import hashlib
 import json
 import math
@@ -34,6 +35,11 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from trl.experimental.cpo import CPOConfig, CPOTrainer
     from trl.experimental.orpo import ORPOConfig, ORPOTrainer
+
+# accelerate collects garbage before each training: a quarter of a second over half a million objects of libraries,
+# which stay for good. Models are freed by their reference counts, whenever they were loaded.
+gc.collect()
+gc.freeze()
 
 TOLERANCE = {"float32": 1e-3, "bfloat16": 2e-2}
 """How far DPO's first loss may be from that of two equal models, in parts of it where that is above 1: rounding of sums
