@@ -27,6 +27,7 @@ from w2s_analysis.writing.table import (
     to_markdown,
     to_terminal,
     with_bounds,
+    words,
 )
 from w2s_core.rows import read_rows, write_rows
 from w2s_core.statistics import Bounds, score
@@ -181,6 +182,17 @@ def test_half_a_point_is_narrow_and_more_is_not() -> None:
     assert is_wide(Bounds(100 / 200, 101.01 / 200, 0, 1))
     assert not is_wide(None)
     assert not is_wide(Bounds(nan, nan, nan, nan)), "no questions"
+
+
+def test_a_remark_names_its_row_by_as_many_cells_as_tell_it_apart() -> None:
+    def row(finding: str, claim: str, remark: str) -> dict[str, Cell]:
+        return {"": words(finding), "claim": words(claim), "effect": Cell("+1.0†", 1.0, remark=remark)}
+
+    rows = [row("F3", "weak-ft", "a"), row("", "icl-ft", "b"), row("F4", "hybrid-ft", "")]
+    [note] = Table("findings", ["", "claim", "effect"], rows).explained()
+    assert note.endswith("F3, weak-ft: a; F3, icl-ft: b.")
+    [note] = Table("findings", ["", "claim", "effect"], rows[::2]).explained()
+    assert note.endswith("F3: a.")
 
 
 def test_a_long_list_of_remarks_is_cut_and_refers_to_the_csv() -> None:

@@ -142,7 +142,7 @@ def test_tables_mark_pgr_precision_and_effects_with_one_footnote(group: Group) -
     marked = [row for row in findings_table(tested).rows if MARK in row["effect"].text]
     assert any(row["claim"].text.endswith("DPO minus hybrid-ft 2") for row in marked)
     whole = page([group], tested, [])
-    assert "F6: +3.5 to +6.5 [" in whole
+    assert "F6, M_plus + DPO minus hybrid-ft 2: +3.5 to +6.5 [" in whole.replace("\\", "")
     [claim] = [
         c
         for f in as_json([group], tested, [], "")["findings"]

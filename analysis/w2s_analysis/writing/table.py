@@ -85,13 +85,28 @@ class Table:
         return [f"{_BOUNDS_NOTE}{'; '.join(remarks[:_REMARKS])}{more}.", *self.notes]
 
     def _remarks(self) -> list[str]:
-        marked = [(row, name) for row in self.rows for name in self.columns if row.get(name, EMPTY).remark]
-        # The column is named where several have marks.
-        several = len({name for _, name in marked}) > 1
-        return [
-            f"{row.get(self.columns[0], EMPTY).text}{f', {name}' if several else ''}: {row[name].remark}"
-            for row, name in marked
+        marked = [
+            (names, row[name].remark, name)
+            for names, row in zip(self._row_names(), self.rows, strict=True)
+            for name in self.columns
+            if row.get(name, EMPTY).remark
         ]
+        # The column is named where several have marks.
+        several = len({name for _, _, name in marked}) > 1
+        return [
+            f"{', '.join([*names, name] if several else names)}: {remark}" for names, remark, name in marked
+        ]
+
+    def _row_names(self) -> list[tuple[str, ...]]:
+        """What tells each row from the others: its first cells, as few as do; a blank first one is that above."""
+        firsts: list[str] = []
+        for text in (row.get(self.columns[0], EMPTY).text for row in self.rows):
+            firsts.append(text or (firsts[-1] if firsts else ""))
+        names = [(first, *texts[1:]) for first, texts in zip(firsts, self.texts(), strict=True)]
+        for length in range(1, len(self.columns) + 1):
+            if len({name[:length] for name in names}) == len(names):
+                return [name[:length] for name in names]
+        return [name[:1] for name in names]
 
 
 def words(text: str) -> Cell:
