@@ -204,7 +204,7 @@ _clause = cache(Clause)
 
 def _draw_numbers(rng: random.Random, count: int) -> tuple[int, ...]:
     """`rng.choice(NUMBERS)`, `count` times, by the same draws."""
-    numbers = []
+    numbers: list[int] = []
     while len(numbers) < count:
         if (place := rng.getrandbits(_NUMBERS_WIDTH)) < len(NUMBERS):
             numbers.append(NUMBERS[place])
