@@ -59,14 +59,14 @@ class Run:
     @cached_property
     def fields(self) -> dict[str, Any]:
         """The settings by dotted name, as text or number; study and recipe first. Models by their short names."""
-        settings = {name: value for name, value in self._settings().items() if name != "recipe"}
+        settings = {name: value for name, value in self._settings.items() if name != "recipe"}
         study = {"study": self.study} if self.study else {}
         plain = {column_name(name): _plain(value) for name, value in {**settings, **self.bases}.items()}
         return study | {"recipe": self.recipe} | plain
 
     def model_path(self, name: str) -> str:
         """What the experiment says of a base model: its folder, or its hub id."""
-        return str(self._settings().get(name, ""))
+        return str(self._settings.get(name, ""))
 
     def model_content(self, name: str) -> str:
         """What tells a base model from others: its content; where the record has none, what the experiment says."""
@@ -82,6 +82,7 @@ class Run:
         """The same by the table's column."""
         return {metric.column: metric for metric in self.metrics.values()}
 
+    @cached_property
     def _settings(self) -> dict[str, Any]:
         experiment = self.record.get("experiment")
         return dict(_leaves(experiment)) if isinstance(experiment, dict) else {}
