@@ -56,6 +56,25 @@ def test_a_run_that_is_being_computed_fills_up(store: Store) -> None:
     assert catalogue.snapshot.value("one", "accuracy/test/M_plus + DPO") is not None
 
 
+def test_reading_rests_while_a_page_is_opened_and_then_goes_on(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_run(store, "one", targets=targets_of("one"))
+    monkeypatch.setattr("w2s_analysis.dashboard.catalogue.GIVE_WAY_S", 1.0)
+    catalogue = Catalogue(store)
+    unread = catalogue.snapshot.unread
+    assert unread
+    catalogue.give_way()
+    catalogue.start()
+    time.sleep(0.3)
+    assert catalogue.snapshot.unread == unread
+    deadline = time.monotonic() + 20
+    while catalogue.snapshot.unread and time.monotonic() < deadline:
+        time.sleep(0.02)
+    catalogue.stop()
+    assert not catalogue.snapshot.unread
+
+
 def test_runs_come_change_and_go_without_a_restart(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("w2s_analysis.dashboard.catalogue.LOOK_EVERY_S", 0.05)
     add_run(store, "one")

@@ -21,6 +21,8 @@ LOOK_SHARE: Final = 0.05
 """Of the time, that may be spent on looking: a large store is looked at less often."""
 BATCH_S: Final = 0.5
 """How long results are read before the page is brought up to date."""
+GIVE_WAY_S: Final = 3.0
+"""How long reading rests for a page that is being opened: both want the interpreter."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,7 @@ class Catalogue:
         self._troubles: dict[str, str] = {}
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
+        self._rests_until = 0.0
         self.snapshot = Snapshot(0, {}, {}, frozenset(), 0, {})
         self._look()
 
@@ -108,6 +111,10 @@ class Catalogue:
         self._thread = threading.Thread(target=self._keep_up, name="catalogue", daemon=True)
         self._thread.start()
 
+    def give_way(self) -> None:
+        """Let the thread rest for a moment: a page is opened."""
+        self._rests_until = time.monotonic() + GIVE_WAY_S
+
     def stop(self) -> None:
         """End the thread."""
         self._stopped.set()
@@ -117,6 +124,7 @@ class Catalogue:
     def update(self) -> bool:
         """Look for new runs and results and read all results. Returns whether anything changed."""
         before = self.snapshot.version
+        self._rests_until = 0.0
         self._look()
         while self._read_some():
             pass
@@ -125,6 +133,9 @@ class Catalogue:
     def _keep_up(self) -> None:
         while not self._stopped.is_set():
             began = time.monotonic()
+            if began < self._rests_until:
+                self._stopped.wait(self._rests_until - began)
+                continue
             self._look()
             took = time.monotonic() - began
             if not self._read_some():
@@ -174,7 +185,8 @@ class Catalogue:
         measured: dict[str, Measures] = {}
         until = time.monotonic() + BATCH_S
         for key in self._unread():
-            if time.monotonic() > until or self._stopped.is_set():
+            now = time.monotonic()
+            if now > until or now < self._rests_until or self._stopped.is_set():
                 break
             measured[key] = self._measure(key)
         self._measured |= measured

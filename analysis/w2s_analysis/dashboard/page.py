@@ -128,6 +128,7 @@ class Page:
 
 def make_page(shared: Shared) -> Any:
     """The page for a new session, with its polling."""
+    shared.catalogue.give_way()
     location = pn.state.location
     query = dict(location.query_params) if location else {}
     page = Page(shared, {name: str(value) for name, value in query.items()})
