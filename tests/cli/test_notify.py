@@ -1,10 +1,8 @@
 """`--notify URL`: what is posted when, and that a server that is gone, refuses or hangs costs a warning only."""
 
 import json
-import os
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -14,7 +12,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from tests.tiny import REPOSITORY, write_experiment
+from tests.tiny import write_experiment
+from tests.typed import typed
 from w2s_core.cli import notify
 from w2s_core.cli.main import w2s
 from w2s_core.cli.notify import Notifier
@@ -56,11 +55,7 @@ def hook() -> Iterator[Hook]:
 
 
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "w2s_core.cli", *arguments]
-    environment = {**os.environ, "PYTHONPATH": os.environ.get("PYTHONPATH", str(REPOSITORY))}
-    return subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
-    )
+    return typed(*arguments, folder=folder)
 
 
 def test_a_run_posts_its_end_and_its_first_failure(tmp_path: Path, hook: Hook) -> None:

@@ -13,13 +13,14 @@ from pathlib import Path
 import pytest
 
 from tests.tiny import BASES, write_experiment
+from tests.typed import typed, typed_apart
 from w2s_core.cli.main import main
 from w2s_core.engine.refs import Refs
 
 
 def w2s(*arguments: object, store: Path, cwd: Path, check: bool = True) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "w2s_core.cli", "--store", str(store), *map(str, arguments)]
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300, check=False)
+    call = typed_apart if "--workers" in arguments else typed
+    done = call("--store", store, *arguments, folder=cwd)
     if check:
         assert done.returncode == 0, done.stderr[-2000:]
     assert "Traceback" not in done.stderr
@@ -31,7 +32,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a finished tiny run in its store."""
     folder = tmp_path_factory.mktemp("lab")
     config = write_experiment(folder)
-    done = w2s("run", config, "--workers", 2, store=folder / "store", cwd=folder)
+    done = w2s("run", config, store=folder / "store", cwd=folder)
     assert "M_plus" in done.stdout
     return folder
 
@@ -63,8 +64,8 @@ def test_variables_of_a_launcher_in_the_shell_change_nothing(
 
 
 @pytest.mark.slow
-def test_one_worker_gives_the_same_bytes_as_two(lab: Path, tmp_path: Path) -> None:
-    w2s("run", lab / "tiny.yaml", store=tmp_path / "store", cwd=tmp_path)
+def test_two_workers_give_the_same_bytes_as_one(lab: Path, tmp_path: Path) -> None:
+    w2s("run", lab / "tiny.yaml", "--workers", 2, store=tmp_path / "store", cwd=tmp_path)
     for manifest in (tmp_path / "store" / "objects").rglob("manifest.json"):
         twin = lab / "store" / manifest.relative_to(tmp_path / "store")
         one, two = (json.loads(path.read_text()) for path in (manifest, twin))

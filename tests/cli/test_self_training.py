@@ -1,18 +1,13 @@
 """Every command on a recipe that is not weak-to-strong: what is printed is true of it, and of no other."""
 
-import contextlib
-import io
 import json
 import re
-import subprocess
-import sys
-from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
 
 from tests.tiny import BASES, write_experiment
-from w2s_core.cli.main import main
+from tests.typed import typed
 
 OTHER = re.compile(
     r"hybrid|M_plus|M\\_plus|weak[ _]floor|D_weak|Stage I|stage1|stage2|\bDPO\b|\bORPO\b|weak ICL|weak model"
@@ -36,28 +31,10 @@ FIELDS = {
 
 
 def w2s(*arguments: object, folder: Path, status: int = 0) -> str:
-    """What a command prints, both streams; it runs in `folder`, with the store there.
-
-    In this process: each new one would import torch anew. With workers, or another status, in one of its own.
-    """
-    words = ["--store", str(folder / "store"), *map(str, arguments)]
-    if "--workers" in words:
-        command = [sys.executable, "-m", "w2s_core.cli", *words]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
-        assert done.returncode == status, done.stdout[-1000:] + done.stderr[-2000:]
-        return done.stdout + done.stderr
-    printed = io.StringIO()
-    with (
-        contextlib.chdir(folder),
-        redirect_stdout(printed),
-        redirect_stderr(printed),
-        pytest.MonkeyPatch.context() as patch,
-    ):
-        patch.setattr(sys, "argv", ["w2s", *words])
-        with pytest.raises(SystemExit) as ended:
-            main()
-    assert ended.value.code == status, printed.getvalue()[-3000:]
-    return printed.getvalue()
+    """What a command prints, both streams; it runs in `folder`, with the store there."""
+    done = typed("--store", folder / "store", *arguments, folder=folder)
+    assert done.returncode == status, done.stdout[-1000:] + done.stderr[-2000:]
+    return done.stdout + done.stderr
 
 
 def write(folder: Path, **changes: object) -> Path:
@@ -81,13 +58,13 @@ def study(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with two finished runs, one computed by two workers."""
+    """A folder with two finished runs."""
     folder = tmp_path_factory.mktemp("self_training")
     write(folder)
     printed = w2s("run", "own.yaml", "--name", "first", folder=folder)
     assert "majority-vote distillation" in printed
     assert not OTHER.search(printed), OTHER.search(printed)
-    w2s("run", "own.yaml", "seed=1", "--name", "second", "--workers", 2, folder=folder)
+    w2s("run", "own.yaml", "seed=1", "--name", "second", folder=folder)
     return folder
 
 

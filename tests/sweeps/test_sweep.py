@@ -17,6 +17,7 @@ import pytest
 
 from tests.sweeps.conftest import Writer
 from tests.tiny import REPOSITORY, write_experiment
+from tests.typed import typed, typed_apart
 from w2s_core.cli.options import TrackerChoice
 from w2s_core.engine import Store
 from w2s_core.errors import UserError
@@ -35,9 +36,9 @@ def command(*arguments: object, store: Path) -> list[str]:
 
 
 def w2s(*arguments: object, store: Path, check: bool = True) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        command(*arguments, store=store), capture_output=True, text=True, timeout=300, check=False
-    )
+    # Workers end with the process, and an imported recipe would stay for other tests.
+    call = typed_apart if {"--workers", "--import"} & set(arguments) else typed
+    done = call("--store", store, *arguments, folder=Path.cwd())
     if check:
         assert done.returncode == 0, done.stderr[-2000:]
     assert "Traceback" not in done.stderr
