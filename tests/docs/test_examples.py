@@ -13,6 +13,7 @@ import yaml
 
 from tests.docs.pages import MANUAL, blocks, name_of, tokens
 from tests.tiny import BASES, REPOSITORY, write_experiment
+from tests.typed import typed, typed_apart
 from w2s_core.cli.main import main
 from w2s_core.cli.main import w2s as group
 from w2s_core.experiment import load_experiment
@@ -22,8 +23,8 @@ DOCS = REPOSITORY / "docs"
 
 
 def type_in(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "w2s_core.cli", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+    call = typed_apart if "--import" in arguments else typed  # an imported method would stay for other tests
+    return call(*arguments, folder=folder)
 
 
 def w2s(*arguments: str, folder: Path) -> str:
