@@ -78,6 +78,7 @@ def test_every_strong_model_has_its_folder_and_the_grid_stands_above(grid: TinyS
 
 
 @pytest.mark.parametrize("hostile", ["../../out", "..", "/abs"])
+@pytest.mark.usefixtures("unrendered")
 def test_a_strong_models_name_cannot_leave_the_folder(grid: TinyStore, tmp_path: Path, hostile: str) -> None:
     names = ["big-llama-0", "small-llama-0"]
     frames = load_frames(grid, names)

@@ -40,6 +40,7 @@ def test_the_same_store_gives_the_same_bytes(
         assert path.read_bytes() == (printed[1] / path.name).read_bytes(), path.name
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_several_runs_have_findings_and_a_table_each(study: TinyStore, tmp_path: Path) -> None:
     text = save_report(study, list(study.refs.names()), tmp_path, ["w2s", "tables"])
     names = {path.name for path in tmp_path.iterdir()}
@@ -49,6 +50,7 @@ def test_several_runs_have_findings_and_a_table_each(study: TinyStore, tmp_path:
     assert "F9" in text
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_findings_of_several_settings_are_those_of_the_base_setting(store: TinyStore, tmp_path: Path) -> None:
     for seed in (0, 1):
         add_run(

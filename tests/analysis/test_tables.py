@@ -186,13 +186,14 @@ def test_seeds_with_too_few_samples_are_named_beneath_pass_at_10(store: TinyStor
     add_run(store, "alone", weak="mistral", seed=0)
     enough, seed = ("b", 0) if few == "a" else ("a", 1)
     line = f"pass@10 needs 10 samples a question and leaves out: {few} (seed {seed}) has 4."
+    tables, without = tables_of(store), tables_of(store, enough)
     for name, column in (("stage1", "pass@10"), ("stage2", "gain, pass@10")):
-        table, alone = tables_of(store)[name, "llama"], tables_of(store, enough)[name, "llama"]
+        table, alone = tables[name, "llama"], without[name, "llama"]
         assert line in table.notes
         assert not any("leaves out" in note for note in alone.notes)
         last = table.rows[-1]["method"].text
         assert rows_by_name(table)[last][column].text == rows_by_name(alone)[last][column].text != "–"
-    assert not any("leaves out" in note for note in tables_of(store)["stage1", "mistral"].notes)
+    assert not any("leaves out" in note for note in tables["stage1", "mistral"].notes)
 
 
 MARKUP = "**a** _b_ |c| [d](e) ![f][g] `h` ~~i~~ <b>j</b> &copy; k\\*l\nm"
