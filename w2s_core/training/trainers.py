@@ -36,7 +36,7 @@ with warnings.catch_warnings():
     from trl.experimental.cpo import CPOConfig, CPOTrainer
     from trl.experimental.orpo import ORPOConfig, ORPOTrainer
 
-# accelerate collects garbage before each training: a quarter of a second over half a million objects of libraries,
+# accelerate collects garbage before each training: a third of a second over half a million objects of libraries,
 # which stay for good. Models are freed by their reference counts, whenever they were loaded.
 gc.collect()
 gc.freeze()
