@@ -2,7 +2,6 @@
 
 import json
 import socket
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -54,22 +53,20 @@ def hook() -> Iterator[Hook]:
     hook.server.server_close()
 
 
-def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return typed(*arguments, folder=folder)
-
-
 def test_a_run_posts_its_end_and_its_first_failure(tmp_path: Path, hook: Hook) -> None:
     config = write_experiment(tmp_path, evaluation={"samples": 0})
     small = ("stage2.methods=[dpo]", "--name", "noted")
     # A weak model of such weights answers nothing that could be a demonstration.
-    bad = run(tmp_path, "run", str(config), *small, "weak_sft.learning_rate=1.0e+30", "--notify", hook.url)
+    bad = typed(
+        "run", str(config), *small, "weak_sft.learning_rate=1.0e+30", "--notify", hook.url, folder=tmp_path
+    )
     assert bad.returncode == 1, bad.stderr[-2000:]
     first, last = hook.lines
     assert "a step stopped: demonstrate: 2 demonstrations wanted" in first
     assert last.startswith("w2s run ")
     assert ": incomplete: demonstrate: 2 demonstrations wanted" in last
     hook.lines.clear()
-    refused = run(tmp_path, "run", str(config), "no.such=1", "--notify", hook.url)
+    refused = typed("run", str(config), "no.such=1", "--notify", hook.url, folder=tmp_path)
     assert refused.returncode == 2
     assert len(hook.lines) == 1
     assert ": stopped: " in hook.lines[0]

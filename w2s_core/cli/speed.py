@@ -142,13 +142,14 @@ def _seconds(handle: Handle, graph: "Graph", known: Mapping[str, Speed]) -> floa
     Responses are taken to be as long as the task's gold solutions, and an agreed set or pairs to be of all questions:
     the most that it may take.
     """
-    speed = known.get(_base_of(handle) or "")
+    base = base_of(handle)
+    speed = None if base is handle else known.get(str(base.params.get("ref")))
     if speed is None:
         return None
     problems, before = _asked(handle, graph)
     if not problems:
         return None
-    question, solution = _mean_tokens(handle, graph, problems, speed.characters)
+    question, solution = _mean_tokens(base, graph, problems, speed.characters)
     if "settings" in handle.params:
         settings, batch = handle.params["settings"], int(handle.params["settings"]["batch_size"])
         columns = len(handle.params.get("columns", "1"))
@@ -162,10 +163,9 @@ def _seconds(handle: Handle, graph: "Graph", known: Mapping[str, Speed]) -> floa
 
 
 def _mean_tokens(
-    handle: Handle, graph: "Graph", problems: Sequence[Problem], characters: float
+    base: Handle, graph: "Graph", problems: Sequence[Problem], characters: float
 ) -> tuple[float, float]:
-    """Tokens of a prompt, as the step's model is asked, and of a gold solution."""
-    base = base_of(handle)
+    """Tokens of a prompt, as the base model is asked, and of a gold solution."""
     prompt = base.params.get("prompt")
     source = Path(graph.bases[base.params["ref"]])
     around = template_tokens(source, prompt) if source.is_dir() else 0
@@ -183,15 +183,6 @@ def _asked(handle: Handle, graph: "Graph") -> tuple[Sequence[Problem], float]:
         handle = handle.inputs["questions"]
         before += handle.params.get("shown", 0) * handle.params.get("share", 1.0)
     return graph.splits.problems.get(str(handle.params.get("split")), ()), before
-
-
-def _base_of(handle: Handle) -> str | None:
-    """The base that a step trains or samples, by its name; None for a step of another kind."""
-    if "model" not in handle.inputs:
-        return None
-    while "model" in handle.inputs:
-        handle = handle.inputs["model"]
-    return str(handle.params["ref"]) if handle.name == "base_model" else None
 
 
 def _problems(graph: "Graph") -> list[Problem]:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from w2s_core.engine import disk, locks
 from w2s_core.engine.canonical import digest
+from w2s_core.engine.chains import base_of
 from w2s_core.engine.step import Handle, topological
 from w2s_core.engine.store import Store
 
@@ -71,7 +72,7 @@ def needed(targets: Iterable[Handle], existing: set[str]) -> set[str]:
 
 class Estimates:
     """Durations (seconds) and sizes (bytes) to expect: of the latest alike steps, or else of those of the same name
-    that run the same base model.
+    that load the same base model.
     """
 
     def __init__(self, store: Store) -> None:
@@ -161,11 +162,8 @@ def shape(handle: Handle) -> str:
 
 
 def kin(handle: Handle) -> str:
-    """A digest of the step and of the base model that it runs: the first of the chain of inputs named `model`."""
-    base = handle
-    while isinstance(model := base.inputs.get("model"), Handle):
-        base = model
-    return digest([handle.name, {} if base is handle else _unseeded(base)])[:16]
+    """A digest of the step's name and of what it loads, such as a base model."""
+    return digest([handle.name, base_of(handle)])[:16]
 
 
 def _unseeded(handle: Handle) -> dict[str, object]:

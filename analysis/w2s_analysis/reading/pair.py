@@ -105,8 +105,8 @@ def compare_pair(
         UserError: a result that is not there, cannot be read, or was graded on other questions than the other one.
     """
     table = _joined(_scores(store, a, measure, names[0]), _scores(store, b, measure, names[1]), names, common)
-    found = dict.fromkeys(level for level in table["level"].tolist() if level is not None)
-    parts = tuple(_part(_where(table, level), level) for level in sorted(found, key=level_rank))
+    levels = dict.fromkeys(level for level in table["level"].tolist() if level is not None)
+    parts = tuple(_part(_where(table, level), level) for level in sorted(levels, key=level_rank))
     columns = {name: table[name] for name in COLUMNS}
     return Pair(_part(table, None), parts, holm({part.level: part.p for part in parts}), columns)
 
@@ -129,19 +129,10 @@ def _scores(store: Store, key: str, measure: str, name: str) -> Columns:
             return np.array([pass_at_k(*pair, PASS_K) for pair in drawn], dtype=float)
         return np.asarray(right / n if len(n) else [], dtype=float)
 
-    ids = list(columns["id"])
-    if repeated := [first for first, again in pairwise(sorted(ids)) if first == again]:
+    if repeated := [first for first, again in pairwise(sorted(columns["id"])) if first == again]:
         raise UserError(f"{name}: question '{repeated[0]}' stands twice")
-    table = {column: _objects(columns[column]) for column in ("id", "level", "template")}
+    table = {column: columns[column] for column in ("id", "level", "template")}
     return table | {"score": scores(columns["c"]), "best": scores(columns["c"] + columns["ungraded"])}
-
-
-def _objects(values: Iterable[Any]) -> Any:
-    """A column of texts, numbers and None, each as it is."""
-    listed = list(values)
-    column = np.empty(len(listed), dtype=object)
-    column[:] = listed
-    return column
 
 
 def _joined(first: Columns, second: Columns, names: tuple[str, str], common: bool) -> Columns:

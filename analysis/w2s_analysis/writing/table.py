@@ -86,15 +86,17 @@ class Table:
 
     def _remarks(self) -> list[str]:
         marked = [
-            (names, row[name].remark, name)
-            for names, row in zip(self._row_names(), self.rows, strict=True)
+            (i, name)
+            for i, row in enumerate(self.rows)
             for name in self.columns
             if row.get(name, EMPTY).remark
         ]
+        row_names = self._row_names() if marked else []
         # The column is named where several have marks.
-        several = len({name for _, _, name in marked}) > 1
+        several = len({name for _, name in marked}) > 1
         return [
-            f"{', '.join([*names, name] if several else names)}: {remark}" for names, remark, name in marked
+            f"{', '.join([*row_names[i], *([name] if several else [])])}: {self.rows[i][name].remark}"
+            for i, name in marked
         ]
 
     def _row_names(self) -> list[tuple[str, ...]]:
