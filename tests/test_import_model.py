@@ -1,6 +1,7 @@
 """`w2s import-model`: a GGUF that the gguf package writes here, and what is refused of one."""
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ def write_gguf(path: Path, family: str = "smollm2", **changed: Any) -> tuple[Any
 
     tokenizer = FAMILIES[family].tokenizer()
     torch.manual_seed(0)
-    options = FAMILIES[family].options
+    options = FAMILIES[family].options | changed.get("config", {})
     model = LlamaForCausalLM(LlamaConfig(**SIZE, **options, vocab_size=len(tokenizer)))
     config = model.config
     writer = gguf.GGUFWriter(path, changed.get("architecture", "llama"))
@@ -52,8 +53,13 @@ def write_gguf(path: Path, family: str = "smollm2", **changed: Any) -> tuple[Any
     writer.add_head_count(config.num_attention_heads)
     writer.add_head_count_kv(config.num_key_value_heads)
     writer.add_layer_norm_rms_eps(config.rms_norm_eps)
-    writer.add_rope_freq_base(float(options.get("rope_theta", 10_000.0)))
+    writer.add_rope_freq_base(float(config.rope_parameters["rope_theta"]))
     writer.add_vocab_size(len(tokenizer))
+    for name, value in changed.get("fields", {}).items():
+        kind = {str: "string", int: "uint32", float: "float32"}[type(value)]
+        getattr(writer, f"add_{kind}")(f"llama.{name}", value)
+    for name, values in changed.get("tensors", {}).items():
+        writer.add_tensor(name, numpy.array(values, dtype=numpy.float32))
     add_tokenizer(writer, tokenizer, changed.get("pre", PRE[family]), changed)
     for name, weight in model.state_dict().items():
         if name == "lm_head.weight" and config.tie_word_embeddings:
@@ -119,10 +125,64 @@ def test_a_gguf_gives_the_model_and_tokenizer_that_it_was_written_from(tmp_path:
     )
 
 
+LLAMA_3 = {
+    "rope_type": "llama3", "rope_theta": 500_000.0, "factor": 32.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 8192,
+}  # fmt: skip
+
+
+def divisors(width: int = SIZE["hidden_size"] // SIZE["num_attention_heads"]) -> list[float]:
+    """What llama.cpp's converter writes for LLAMA_3, by wavelength in tokens."""
+    found = []
+    for i in range(0, width, 2):
+        wavelength = 2 * math.pi * 500_000.0 ** (i / width)
+        share = min(max((8192 / wavelength - 1.0) / (4.0 - 1.0), 0.0), 1.0)
+        found.append(1 / ((1 - share) / 32.0 + share))
+    return found
+
+
+@needs_gguf
+def test_the_rotary_frequencies_of_llama_3_are_put_back(tmp_path: Path) -> None:
+    assert len(set(divisors())) > 2  # some frequencies are kept, some divided, some in between
+    model, _ = write_gguf(
+        tmp_path / "model.gguf", "llama-3",
+        config={"rope_parameters": LLAMA_3, "max_position_embeddings": 131_072},
+        tensors={"rope_freqs.weight": divisors()},
+        fields={"rope.dimension_count": SIZE["hidden_size"] // SIZE["num_attention_heads"]},
+    )  # fmt: skip
+    imported(tmp_path / "model.gguf", tmp_path / "out")
+    loaded = LlamaForCausalLM.from_pretrained(tmp_path / "out")
+    far = {
+        "input_ids": torch.tensor([[1, 5, 9, 300]]),
+        "position_ids": torch.tensor([[0, 3_000, 30_000, 130_000]]),
+    }
+    assert torch.allclose(loaded(**far).logits, model(**far).logits, atol=1e-5)
+    loaded.model.rotary_emb = type(loaded.model.rotary_emb)(LlamaConfig(**SIZE, rope_theta=500_000.0))
+    assert not torch.allclose(loaded(**far).logits, model(**far).logits, atol=1e-4)  # the test can see it
+
+
+@needs_gguf
+def test_a_window_that_a_llama_has_not_ends_its_contexts(tmp_path: Path) -> None:
+    write_gguf(tmp_path / "model.gguf", fields={"attention.sliding_window": 64})
+    imported(tmp_path / "model.gguf", tmp_path / "out")
+    assert LlamaConfig.from_pretrained(tmp_path / "out").max_position_embeddings == 64
+
+
 @needs_gguf
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
+        ({"fields": {"rope.scaling.type": "yarn"}}, "its rotary frequencies (scaling 'yarn') would be lost"),
+        ({"tensors": {"rope_factors_long.weight": [1.0] * 4}}, "(scaling 'longrope') would be lost"),
+        ({"tensors": {"rope_freqs.weight": [1.0, 2.0, 3.0, 4.0]}}, "(scaling 'none') would be lost"),
+        (
+            {"fields": {"rope.dimension_count": 4}},  # of a head, by transformers
+            "q_proj.weight is (32, 32), where its configuration has (16, 32)",
+        ),
+        (
+            {"fields": {"attn_logit_softcapping": 50.0}},
+            "attn_logit_softcapping is 50.0 in the file, and None",
+        ),
         ({"architecture": "strange"}, "architecture 'strange', which transformers cannot read"),
         ({"pre": "poro-chat"}, "splits text by the rule 'poro-chat'"),
         ({"pre": "default"}, "splits text by the rule 'default'"),

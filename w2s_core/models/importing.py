@@ -3,6 +3,9 @@
 A GGUF names how its tokenizer splits text ("tokenizer.ggml.pre") and does not hold the rule. transformers knows some of
 the names and ignores others, so that "smollm" would lose its split into single digits: names that neither it nor this
 module knows are refused.
+
+Nor does transformers read all that a GGUF says of attention (5.19.0, integrations/ggml.py): scaled rotary frequencies,
+a sliding window of a Llama and soft caps are dropped without a word. What can be put back is, the rest is refused.
 """
 
 import importlib.util
@@ -24,6 +27,9 @@ AS_GPT_2 = ("gpt-2",)
 DIGITS = tuple("0123456789")
 CONTROL = 3
 """The type of special tokens in tokenizer.ggml.token_type."""
+LLAMA_3_SCALING = {"low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}
+"""Of all models of Llama 3.1 to 3.3; their files hold the resulting divisors of the frequencies only."""
+SOFT_CAPS = ("attn_logit_softcapping", "final_logit_softcapping")
 
 
 def import_model(source: Path, out: Path, precision: Precision) -> str:
@@ -61,6 +67,8 @@ def _import_gguf(source: Path, out: Path, precision: Precision) -> None:
     rows = model.get_input_embeddings().weight.shape[0]
     if rows < len(stated.tokens):
         raise UserError(f"{source}: {len(stated.tokens)} tokens, and embeddings of {rows}")
+    _rotate_as_stated(source, stated, model)
+    _attend_as_stated(source, stated, model.config)
     for config in (model.config, model.generation_config):
         config.bos_token_id, config.eos_token_id = tokenizer.bos_token_id, tokenizer.eos_token_id
         config.pad_token_id = tokenizer.pad_token_id
@@ -83,7 +91,14 @@ def _load(folder: Path, precision: Precision, **options: Any) -> Any:
         raise UserError(f"{place}: the model cannot be loaded: {reason(error)}") from None
     if missing := sorted(info["missing_keys"]):
         raise UserError(f"{place}: it lacks {len(missing)} tensors, {missing[0]} among them")
+    with torch.device("meta"):
+        built = dict(AutoModelForCausalLM.from_config(model.config).named_parameters())
     for name, weight in model.named_parameters():
+        if weight.shape != built[name].shape:  # from a GGUF, transformers 5.19.0 takes them in any shape
+            of_config = tuple(built[name].shape)
+            raise UserError(
+                f"{place}: {name} is {tuple(weight.shape)}, where its configuration has {of_config}"
+            )
         if not bool(torch.isfinite(weight).all()):
             raise UserError(f"{place}: {name} holds numbers that are not finite")
     head = model.get_output_embeddings().weight
@@ -102,10 +117,18 @@ def _save(source: Path, model: Any, tokenizer: Any, out: Path) -> None:
 
 @dataclass(frozen=True)
 class Stated:
-    """What a GGUF says of its tokenizer."""
+    """What a GGUF says of its tokenizer and its attention."""
 
     fields: Mapping[str, Any]
     tokens: list[str]
+    rope_divisors: list[float] | None = None
+    """Of rotary frequencies, as Llama 3.1 has them (rope_freqs.weight)."""
+    long_rope: bool = False
+    """It holds two tables of divisors, for short contexts and for long ones."""
+
+    def of_model(self, name: str, default: Any = None) -> Any:
+        """A field under the name of the architecture."""
+        return self.fields.get(f"{self.fields['general.architecture']}.{name}", default)
 
     def get(self, name: str, default: Any = None) -> Any:
         """A field under tokenizer.ggml."""
@@ -120,13 +143,70 @@ def read_gguf(path: Path) -> Stated:
     from transformers.modeling_gguf_pytorch_utils import GGUF_SUPPORTED_ARCHITECTURES
 
     try:
-        fields = {name: field.contents() for name, field in GGUFReader(path).fields.items()}
+        reader = GGUFReader(path)
+        fields = {name: field.contents() for name, field in reader.fields.items()}
+        tensors = {tensor.name: tensor.data for tensor in reader.tensors}
     except Exception as error:  # noqa: BLE001 - numpy's and struct's errors on what is no GGUF
         raise UserError(f"{path}: not a whole GGUF file: {reason(error)}") from None
     kind = fields.get("general.architecture")
     if kind not in GGUF_SUPPORTED_ARCHITECTURES:
         raise UserError(f"{path}: a GGUF of the architecture {kind!r}, which transformers cannot read")
-    return Stated(fields, fields.get("tokenizer.ggml.tokens") or [])
+    divisors = tensors.get("rope_freqs.weight")
+    return Stated(
+        fields,
+        fields.get("tokenizer.ggml.tokens") or [],
+        rope_divisors=None if divisors is None else divisors.tolist(),
+        long_rope="rope_factors_long.weight" in tensors,
+    )
+
+
+def _rotate_as_stated(path: Path, stated: Stated, model: Any) -> None:
+    """Put back Llama 3.1's rotary frequencies.
+
+    Raises:
+        UserError: the model would rotate otherwise than the file says.
+    """
+    import torch
+
+    if stated.rope_divisors:
+        factor = max(stated.rope_divisors)
+        model.config.rope_parameters |= {"rope_type": "llama3", "factor": factor, **LLAMA_3_SCALING}
+    scaling = "longrope" if stated.long_rope else stated.of_model("rope.scaling.type", "none")
+    agree = scaling == "none"
+    for rotary in [module for module in model.modules() if hasattr(module, "inv_freq")]:
+        frequencies = type(rotary)(config=model.config).inv_freq.double()
+        expected = _frequencies(stated, len(frequencies))
+        agree &= len(expected) == len(frequencies) and torch.allclose(
+            frequencies, expected, rtol=1e-4, atol=0.0
+        )
+    if not agree:
+        raise UserError(
+            f"{path}: its rotary frequencies (scaling {scaling!r}) would be lost, since transformers "
+            "does not read all of them from a GGUF: take the model's Hugging Face folder"
+        )
+
+
+def _frequencies(stated: Stated, count: int) -> Any:
+    """The rotary frequencies of a GGUF without named scaling; `count` of them where it does not state how many."""
+    import torch
+
+    width = stated.of_model("rope.dimension_count", 2 * count)
+    exponents = -torch.arange(0, width, 2, dtype=torch.float64) / width
+    divisors = torch.tensor(stated.rope_divisors or [1.0], dtype=torch.float64)
+    return stated.of_model("rope.freq_base", 10_000.0) ** exponents / divisors
+
+
+def _attend_as_stated(path: Path, stated: Stated, config: Any) -> None:
+    """End contexts where a window that is not in the model begins to matter; compare soft caps."""
+    window = stated.of_model("attention.sliding_window")
+    if window and getattr(config, "sliding_window", None) != window:
+        config.max_position_embeddings = min(config.max_position_embeddings, window)
+    for name in SOFT_CAPS:
+        cap, read = stated.of_model(name), getattr(config, name, None)
+        if cap is not None and cap != read:
+            raise UserError(
+                f"{path}: {name} is {cap} in the file, and {read} in the model that transformers reads"
+            )
 
 
 def gguf_tokenizer(path: Path, stated: Stated) -> Any:
