@@ -36,10 +36,10 @@ def event(kind: str, handle: Handle, **more: Any) -> dict[str, Any]:
 def test_counts_and_time_left() -> None:
     clock = Clock()
     tally = Tally(PLAN, 1, clock, {})
-    assert tally.headline() == "1/3 stages · 1 cached · 0:20 left"
+    assert tally.headline() == "1/3 stages · 1 cached · 0:10 left + 1 not timed yet"
     tally.take(event("started", B))
     clock.now += 4
-    assert tally.headline() == "1/3 stages · 1 cached · 1 running · 0:16 left"
+    assert tally.headline() == "1/3 stages · 1 cached · 1 running · 6.0 s left + 1 not timed yet"
     tally.take(event("finished", B, seconds=4.0))
     assert tally.headline() == "2/3 stages · 1 cached"
     tally.take(event("stopped", C, reason="nothing left"))
@@ -48,16 +48,32 @@ def test_counts_and_time_left() -> None:
 
 def test_time_left_with_workers_is_no_less_than_the_longest_step() -> None:
     planned = [Planned(one, "missing", seconds) for one, seconds in ((A, 10.0), (B, 10.0), (C, 40.0))]
-    assert Tally(planned, 1, Clock(), {}).seconds_left() == 60.0
-    assert Tally(planned, 2, Clock(), {}).seconds_left() == 40.0
-    assert Tally([Planned(A, "missing", None)], 1, Clock(), {}).seconds_left() is None
+    assert Tally(planned, 1, Clock(), {}).seconds_left() == (60.0, 0)
+    assert Tally(planned, 2, Clock(), {}).seconds_left() == (40.0, 0)
+    untimed = Tally([Planned(A, "missing", None)], 1, Clock(), {})
+    assert untimed.seconds_left() == (0.0, 1)
+    assert untimed.headline() == "0/1 stages · 0 cached"
+
+
+def test_a_step_that_reports_tells_its_own_time_left_from_where_it_went_on() -> None:
+    clock = Clock()
+    tally = Tally([Planned(A, "missing", None), Planned(B, "missing", 5.0)], 1, clock, {})
+    tally.take(event("started", A))
+    clock.now += 30  # loading
+    tally.take(event("progress", A, done=100, total=150, note=""))  # goes on from 99
+    assert tally.rate(A.key) == "100/150"
+    assert tally.seconds_left() == (5.0, 1)
+    clock.now += 10
+    tally.take(event("progress", A, done=120, total=150, note=""))
+    assert tally.rate(A.key) == "120/150, 2/s"
+    assert tally.seconds_left() == (15.0 + 5.0, 0)
 
 
 def test_time_left_follows_the_size_of_the_cluster() -> None:
     tally = Tally([Planned(one, "missing", 10.0) for one in (A, B, C, D)], 1, Clock(), {})
-    assert tally.seconds_left() == 40.0
+    assert tally.seconds_left() == (40.0, 0)
     tally.take({"event": "capacity", "workers": 4})
-    assert tally.seconds_left() == 10.0
+    assert tally.seconds_left() == (10.0, 0)
 
 
 def test_a_lost_node_is_told() -> None:
@@ -83,6 +99,7 @@ def test_the_rate_of_a_running_step() -> None:
     clock = Clock()
     tally = Tally(PLAN, 1, clock, {})
     tally.take(event("started", B))
+    tally.take(event("progress", B, done=0, total=1000, unit="questions", note=""))
     clock.now += 4
     tally.take(event("progress", B, done=120, total=1000, unit="questions", note="loss 0.31"))
     assert tally.rate(B.key) == "120/1000 questions, 30/s, loss 0.31"
@@ -102,9 +119,9 @@ def test_plain_lines() -> None:
     display.event(event("stopped", C, reason="nothing left"))
     display.end(Outcome(done={B.key}, cached={A.key}, stopped={C.key: "nothing left"}))
     assert stream.getvalue().splitlines() == [
-        "1/3 stages · 1 cached · 0:20 left",
+        "1/3 stages · 1 cached · 0:10 left + 1 not timed yet",
         "greedy/test/dpo: started",
-        "greedy/test/dpo: 1/2 x, 0.0167/s",
+        "greedy/test/dpo: 1/2 x",
         "greedy/test/dpo: done in 1:20 (2/3 stages · 1 cached)",
         f"{C.label}: waiting for pid 7 on host h",
         f"{C.label}: waiting for pid 8 on host h",
@@ -119,13 +136,14 @@ def test_bars_on_a_terminal() -> None:
     display = RichDisplay(console, {B.key: "sft [hybrid] 1"}, clock)
     display.begin(PLAN, 2)
     display.event(event("started", B, pid=1))
+    display.event(event("progress", B, done=0, total=10, unit="steps", note=""))
     clock.now += 2
     display.event(event("progress", B, done=3, total=10, unit="steps", note=""))
     display._progress.refresh()  # type: ignore[union-attr]
     shown = stream.getvalue()
     assert "sft [hybrid] 1" in shown
     assert "3/10 steps, 1.5/s" in shown
-    assert "1/3 stages · 1 cached · 1 running · 0:10 left" in shown
+    assert "1/3 stages · 1 cached · 1 running · 4.7 s left + 1 not timed yet" in shown
     display.event(event("failed", B, reason="ValueError: [red]no markup[/red] (traceback in x.txt)"))
     display.event(event("corrupt", A, problem="one bit", moved_to="quarantine/a"))
     display.end(Outcome(failed={B.key: "x"}))

@@ -19,7 +19,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("library")
     config = write_experiment(folder)
     lab = w2s.Lab(folder / "store")
-    lab.run(config, name="first", workers=2)
+    lab.run(config, name="first")
     lab.run(config, {"stage2.dpo.beta": 0.2}, name="second")
     return folder
 

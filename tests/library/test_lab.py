@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import matplotlib.figure
+import pandas as pd
 import pytest
 
 import w2s
@@ -83,3 +84,10 @@ def test_mistakes_are_one_line(lab: w2s.Lab, folder: Path) -> None:
         lab.run(folder / "tiny.yaml", seeed=1)
     with pytest.raises(w2s.UserError, match="is no table: its files lie in"):
         lab["first"].read(next(name for name in lab["first"].record["steps"] if name.startswith("sft:")))
+
+
+@pytest.mark.slow
+def test_workers_give_the_results_of_one_process(lab: w2s.Lab, folder: Path, tmp_path: Path) -> None:
+    run = w2s.Lab(tmp_path / "store").run(folder / "tiny.yaml", name="first", workers=2)
+    pd.testing.assert_frame_equal(run.accuracy(), lab["first"].accuracy())
+    assert run.record["targets"] == lab["first"].record["targets"]

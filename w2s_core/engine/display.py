@@ -65,6 +65,7 @@ class Tally:
         self.ended: Counter[str] = Counter()
         self.running: dict[str, float] = {}
         self.progress: dict[str, Event] = {}
+        self._first: dict[str, tuple[float, float]] = {}
 
     def take(self, event: Event) -> None:
         """Update the state by an event."""
@@ -72,9 +73,9 @@ class Tally:
         if kind == "started":
             self.running[key] = self._clock()
         elif kind == "progress":
-            self.progress[key] = event
+            self._advance(key, event)
         elif kind == "waiting" and event.get("progress"):
-            self.progress[key] = event["progress"]
+            self._advance(key, event["progress"])
         elif kind in ("finished", "found") and self._close(key):
             self.done += 1
         elif kind in ("failed", "stopped") and self._close(key):
@@ -89,37 +90,50 @@ class Tally:
             self.open[key] = None
             self.total = max(self.total, self.cached + self.done + len(self.open))
 
+    def _advance(self, key: str, record: Event) -> None:
+        self.progress[key] = record
+        self._first.setdefault(key, (record["done"], self._clock()))
+
     def _close(self, key: str) -> bool:
         self.running.pop(key, None)
         self.progress.pop(key, None)
+        self._first.pop(key, None)
         known = key in self.open
         self.open.pop(key, None)
         return known
 
-    def seconds_left(self) -> float | None:
-        """Expected seconds to the end: open steps' durations, less what runs already did, over the workers.
-
-        None when no open step's duration is known; unknown ones count like the mean of the known.
-        """
-        known = [seconds for seconds in self.open.values() if seconds is not None]
-        if not known:
+    def speed(self, key: str) -> float | None:
+        """Units a second since a running step's first report, which tells what it took up from an earlier run."""
+        if key not in self.progress:
             return None
-        usual = sum(known) / len(known)
-        left = {key: usual if seconds is None else seconds for key, seconds in self.open.items()}
-        for key, since in self.running.items():
-            if key in left:
-                left[key] = max(0.0, left[key] - (self._clock() - since))
-        return max(sum(left.values()) / self._workers, max(left.values(), default=0.0))
+        done, since = self._first[key]
+        advanced, elapsed = self.progress[key]["done"] - done, self._clock() - since
+        return advanced / elapsed if advanced > 0 and elapsed > 0 else None
+
+    def _left(self, key: str) -> float | None:
+        """Seconds to the end of an open step: by its own speed, else by what earlier ones took."""
+        record, speed, expected = self.progress.get(key, {}), self.speed(key), self.open[key]
+        if record.get("total") and speed:
+            return max(0.0, (record["total"] - record["done"]) / speed)
+        if expected is None:
+            return None
+        return max(0.0, expected - (self._clock() - self.running.get(key, self._clock())))
+
+    def seconds_left(self) -> tuple[float, int]:
+        """Expected seconds to the end of the open steps that can be told, over the workers, and how many cannot."""
+        each = [self._left(key) for key in self.open]
+        known = [seconds for seconds in each if seconds is not None]
+        return max(sum(known) / self._workers, max(known, default=0.0)), len(each) - len(known)
 
     def headline(self) -> str:
-        """`12/40 stages · 10 cached · 2 running · 1 stopped · 3:10 left`."""
+        """`12/40 stages · 10 cached · 2 running · 1 stopped · 3:10 left + 4 not timed yet`."""
         parts = [self.prefix] * bool(self.prefix)
         parts += [f"{self.cached + self.done}/{self.total} stages", f"{self.cached} cached"]
         parts += [f"{len(self.running)} running"] * bool(self.running)
         parts += [f"{count} {kind}" for kind, count in sorted(self.ended.items())]
-        left = self.seconds_left()
-        if left is not None:
-            parts.append(f"{duration(left)} left")
+        left, untimed = self.seconds_left()
+        if untimed < len(self.open):
+            parts.append(f"{duration(left)} left" + f" + {untimed} not timed yet" * bool(untimed))
         return " · ".join(parts)
 
     def rate(self, key: str) -> str:
@@ -129,8 +143,8 @@ class Tally:
             return ""
         total = f"/{record['total']:g}" if record.get("total") else ""
         words = [f"{record['done']:g}{total} {record.get('unit') or ''}".strip()]
-        elapsed = self._clock() - self.running.get(key, self._clock())
-        words += [f"{record['done'] / elapsed:.3g}/s"] * (elapsed > 0 and record["done"] > 0)
+        speed = self.speed(key)
+        words += [f"{speed:.3g}/s"] if speed else []
         words += [record["note"]] * bool(record.get("note"))
         return ", ".join(words)
 
