@@ -61,6 +61,27 @@ def test_true_findings_hold_and_false_ones_fail(groups: list[Group]) -> None:
     assert tested["F8"].outcome == "fails"
 
 
+def test_what_the_runs_cannot_speak_of_is_not_told_as_missing(store: TinyStore, tmp_path: Path) -> None:
+    """One weak model, nearly as good as the ceiling, and one iteration of Stage I."""
+    truth = {name: share for name, share in TRUTH.items() if not name.endswith("_2")}
+    add_run(store, "near", truth=truth | {"weak_floor": 0.7, "ceiling": 0.9}, missing=("greedy/test/dpo",))
+    groups = make_groups(load_frames(store, ["near"]))
+    tested = by_name(groups)
+    reasons = {
+        name: finding.claims[0].untested
+        for name, finding in tested.items()
+        if finding.claims[0].effect is None
+    }
+    assert reasons["F2"] == "no weak model's floor is below 0.5 of the ceiling"
+    assert reasons["F4"] == "no run here has hybrid-ft 2"
+    assert reasons["F6"] == "", "dpo is planned and not computed: that is missing"
+    assert reasons["F9"] == "it needs two weak models at least"
+    page = save_findings(groups, tmp_path / "page")[1][0].read_text()
+    assert "Not tested: no run here has hybrid-ft 2." in page
+    missing = re.findall("results for “(.*?)” are missing", page)
+    assert [claim for claim in missing if "DPO" not in claim] == ["hybrid-ft 1 minus icl-ft 1 pass@10"]
+
+
 def test_effects_are_means_over_weak_models_and_seeds(groups: list[Group], study: TinyStore) -> None:
     def mean(method: str) -> float:
         runs = list(study.refs.names())

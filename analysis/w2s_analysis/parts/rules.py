@@ -5,7 +5,8 @@ A recipe brings lists of rules: a paper's findings, or the signatures of a metho
 * holds: the effect lies beyond the limit;
 * fails: the opposite is shown, the effect lies on the other side of the limit;
 * is bounded: the effect may lie beyond the limit, but not by as much as matters: that is outside its interval;
-* is not resolved: none of these. It is not tested where results are missing.
+* is not resolved: none of these. It is not tested where results are missing, or where
+  nothing in the runs speaks of it.
 
 Where an effect lies is said by its whole 95 % interval; or, where the claims of a list are corrected together, by
 p < 0.05 after Holm's correction. With one seed a verdict is marked: its interval is over questions only.
@@ -123,6 +124,7 @@ class Claim:
         name: empty where the rule has no other claim; it then takes the rule's criterion.
         condition: what else must hold; None where that is not known.
         p_holm: nan for an effect that is shown but not claimed, and where nothing is corrected.
+        untested: why there can be no effect, whatever is computed; empty where results are missing.
     """
 
     name: str
@@ -131,6 +133,7 @@ class Claim:
     condition: bool | None = True
     p_holm: float = nan
     outcome: Outcome = "not tested"
+    untested: str = ""
 
     @property
     def p(self) -> float:
@@ -151,7 +154,8 @@ class Claim:
         """The claim as plain data; effects as shares, None where there is no number."""
         by_group = {name: _numbers(effect) for name, effect in self.by_group.items()}
         effects = {"p_holm": _known(self.p_holm), "effect": _numbers(self.effect), "by_group": by_group}
-        return {"name": self.name, "verdict": self.outcome, "scope": self.scope} | effects
+        words = {"name": self.name, "verdict": self.outcome, "scope": self.scope, "untested": self.untested}
+        return words | effects
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ smallest effects that matter are our choice.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from math import factorial, nan
 from typing import Final
 
@@ -62,7 +63,10 @@ def _base(method: str) -> str:
 
 def _claim(groups: Groups, second: str, first: str, *, k: int = 1, chosen: Mask | None = None) -> Claim:
     name = f"{method_name(second)} minus {method_name(first)}{f' pass@{k}' if k > 1 else ''}"
-    return _contrast(name, groups, lambda some: difference(some, second, first, k=k, chosen=chosen))
+    claim = _contrast(name, groups, lambda some: difference(some, second, first, k=k, chosen=chosen))
+    planned = {method for group in groups for method in group.planned()}
+    absent = [method_name(method) for method in (second, first) if method not in planned]
+    return replace(claim, untested=f"no run here has {' or '.join(absent)}") if groups and absent else claim
 
 
 def _contrast(name: str, groups: Groups, effect: Callable[[Groups], Estimate | None]) -> Claim:
@@ -105,7 +109,10 @@ def _f2(groups: Groups) -> Measured:
     far = [group for group in groups if _is_far_weaker(group)]
     beside = [_claim(groups, "weak_icl", "full_weak_ft")] if len(far) < len(groups) else []
     note = f"Far weaker here: {names_of(far) or 'none'}."
-    return Measured([_claim(far, "weak_icl", "full_weak_ft")], beside, note)
+    claim = _claim(far, "weak_icl", "full_weak_ft")
+    if not far and all(list(_floor_and(group, "ceiling")) for group in groups):
+        claim = replace(claim, untested=f"no weak model's floor is below {FAR_WEAKER:g} of the ceiling")
+    return Measured([claim], beside, note)
 
 
 def _is_far_weaker(group: Group) -> bool:
@@ -141,7 +148,10 @@ def _f8(groups: Groups) -> Measured:
     levels, chosen = hardest_levels(groups[0])
     note = f"Hardest levels here: {', '.join(map(str, levels)) or 'none: no levels'} ({int(chosen.sum())} questions)."
     if not levels:
-        return Measured([Claim("Stage II minus ceiling on the hardest questions", None)], note=note)
+        claim = Claim(
+            "Stage II minus ceiling on the hardest questions", None, untested="questions have no levels"
+        )
+        return Measured([claim], note=note)
     claims = [_claim(groups, method, "ceiling", chosen=chosen) for method in _stage_two(groups)]
     return Measured(claims, note=note)
 
@@ -162,7 +172,7 @@ def _f9(groups: Groups) -> Measured:
     scores = [(floor, strong, group) for group in groups for floor, strong in _floor_and(group, plus)]
     ranked = sorted(scores, key=lambda score: score[0])
     if len(ranked) < 2:
-        return Measured([Claim(name, None)], note="Two weak models at least are needed.")
+        return Measured([Claim(name, None, untested="it needs two weak models at least")])
     worst, best = ranked[0][2], ranked[-1][2]
     tau = _kendall([floor for floor, _, _ in ranked], [strong for _, strong, _ in ranked])
     note = (

@@ -112,7 +112,7 @@ def _section(finding: Finding, *, detailed: bool) -> list[str]:
 def _sentence(claim: Claim, limit: Limit) -> str:
     effect = claim.effect
     if claim.outcome == "not tested" or effect is None:
-        return f"Not tested: results for “{claim.name}” are missing."
+        return f"Not tested: {claim.untested or f'results for “{claim.name}” are missing'}."
     p = p_value(claim.p_holm).text
     points = f"{points_interval(effect).text} points{_consequence(claim.outcome, effect, limit)}"
     head = f"{claim.outcome.capitalize()}: {claim.name} = {points}"
