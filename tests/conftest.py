@@ -1,6 +1,7 @@
 """Settings of every test: offline, one thread, no account."""
 
 import os
+from pathlib import Path
 
 from hypothesis import settings
 
@@ -19,5 +20,7 @@ os.environ.update(
     TOKENIZERS_PARALLELISM="false",
 )
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+LEAN = str(Path(__file__).parent / "lean")
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [LEAN, os.environ.get("PYTHONPATH")]))
 for secret in ("WANDB_API_KEY", "HF_TOKEN"):
     os.environ.pop(secret, None)

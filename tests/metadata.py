@@ -37,5 +37,5 @@ def write_metadata(folder: Path, package: str, groups: EntryPoints) -> Path:
 
 def environment(*folders: Path) -> dict[str, str]:
     """The environment of a process that sees these folders first, then this tree."""
-    path = os.pathsep.join(map(str, [*folders, REPOSITORY]))
+    path = os.pathsep.join(map(str, [*folders, REPOSITORY, os.environ.get("PYTHONPATH", "")]))
     return {**os.environ, "PYTHONPATH": path, "W2S_IMPORT": "", "OMP_NUM_THREADS": "1"}

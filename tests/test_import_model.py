@@ -162,10 +162,11 @@ def test_the_rotary_frequencies_of_llama_3_are_put_back(tmp_path: Path) -> None:
 
 
 @needs_gguf
-def test_a_window_that_a_llama_has_not_ends_its_contexts(tmp_path: Path) -> None:
-    write_gguf(tmp_path / "model.gguf", fields={"attention.sliding_window": 64})
+@pytest.mark.parametrize(("window", "longest"), [(64, 64), (4096, 2048)])
+def test_a_window_that_a_llama_has_not_ends_its_contexts(tmp_path: Path, window: int, longest: int) -> None:
+    write_gguf(tmp_path / "model.gguf", fields={"attention.sliding_window": window})
     imported(tmp_path / "model.gguf", tmp_path / "out")
-    assert LlamaConfig.from_pretrained(tmp_path / "out").max_position_embeddings == 64
+    assert LlamaConfig.from_pretrained(tmp_path / "out").max_position_embeddings == longest
 
 
 @needs_gguf

@@ -1,5 +1,6 @@
 """QLoRA: frozen weights in 4 bits, rounded as the paper says (2305.14314), under a whole two-stage training."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -24,7 +25,13 @@ BLOCK = 64
 def test_nothing_is_said_of_kernels_when_peft_imports_it() -> None:
     """It warns on processors with AVX512-BF16; elsewhere this holds of itself."""
     code = "import w2s_core, peft.tuners.lora, bitsandbytes"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONPATH": ""},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert done.stderr == ""
 
 
