@@ -1,6 +1,7 @@
 """Settings of every test: offline, one thread, no account."""
 
 import os
+import sys
 from pathlib import Path
 
 from hypothesis import settings
@@ -21,6 +22,9 @@ os.environ.update(
 )
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 LEAN = str(Path(__file__).parent / "lean")
-os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [LEAN, os.environ.get("PYTHONPATH")]))
+if LEAN not in os.environ.get("PYTHONPATH", ""):
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [LEAN, os.environ.get("PYTHONPATH")]))
+for hidden in [name for name, module in sys.modules.items() if module is None]:
+    del sys.modules[hidden]  # pytest-xdist's own processes started so too, and are to have them
 for secret in ("WANDB_API_KEY", "HF_TOKEN"):
     os.environ.pop(secret, None)

@@ -77,7 +77,9 @@ def test_every_strong_model_has_its_folder_and_the_grid_stands_above(grid: TinyS
         assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
 
 
-@pytest.mark.parametrize("hostile", ["../../out", "..", "/abs"])
+@pytest.mark.parametrize(
+    "hostile", ["../../out", *(pytest.param(name, marks=pytest.mark.slow) for name in ("..", "/abs"))]
+)
 @pytest.mark.usefixtures("unrendered")
 def test_a_strong_models_name_cannot_leave_the_folder(grid: TinyStore, tmp_path: Path, hostile: str) -> None:
     names = ["big-llama-0", "small-llama-0"]

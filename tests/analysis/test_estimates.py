@@ -81,7 +81,7 @@ def _truth(seeds: int) -> float:
     return float(sum(part.sum() for part, _ in parts) / sum(whole.sum() for _, whole in parts))
 
 
-@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 9)), min_size=3, max_size=6))
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 9)), min_size=3, max_size=5))
 @settings(deadline=None, max_examples=40)
 def test_rank_correlation_is_scipys_and_p_counts_all_rankings(pairs: list[tuple[int, int]]) -> None:
     x, y = ([float(entry[i]) for entry in pairs] for i in (0, 1))

@@ -120,6 +120,7 @@ def test_gc_removes_what_no_run_points_at(lab: Path, tmp_path: Path) -> None:
     assert not list((store / "objects").rglob("manifest.json"))
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on(tmp_path: Path) -> None:
     config = write_experiment(tmp_path)
     store = tmp_path / "store"

@@ -289,6 +289,7 @@ def test_killed_between_the_lookup_and_the_link(tmp_path: Path) -> None:
     assert killed_at_every_touch(tmp_path, [FIRST], TWIN, check) > 30
 
 
+@pytest.mark.slow
 def test_killed_while_a_result_is_extended(tmp_path: Path) -> None:
     def check(store: Store) -> None:
         assert (store.path(five.key) / "value.txt").read_text() == "0 3 6 9 12"

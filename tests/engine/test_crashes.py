@@ -49,10 +49,11 @@ def assert_goes_on(root: Path, log: Path, survived: set[str]) -> None:
     assert [path.name for path in (root / "tmp").iterdir() if path.is_dir()] == []
 
 
-def test_killed_at_every_touch_of_a_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize("first", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_killed_at_every_second_touch_of_a_file(tmp_path: Path, first: int) -> None:
     """Two steps' whole way: session, lock, scratch folder, result, manifest, rename, clearing up."""
     seen = set()
-    for n in count(1):
+    for n in count(first, 2):
         root, log = tmp_path / f"store{n}", tmp_path / f"log{n}.txt"
         Store(root)
 

@@ -115,7 +115,14 @@ EDITS: dict[str, tuple[list[Edit], set[str]]] = {
 }
 
 
-@pytest.mark.parametrize("case", EDITS.values(), ids=EDITS)
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, marks=[pytest.mark.slow] * name.startswith(("declared", "what")))
+        for name, case in EDITS.items()
+    ],
+    ids=EDITS,
+)
 def test_an_edit_changes_exactly_the_keys_that_stand_on_it(
     tree: Path, as_it_is: Planned, case: tuple[list[Edit], set[str]]
 ) -> None:

@@ -120,7 +120,13 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("message", BAD)
+@pytest.mark.parametrize(
+    "message",
+    [
+        pytest.param(message, marks=[pytest.mark.slow] * (message == "takes more than 5 seconds"))
+        for message in BAD
+    ],
+)
 def test_a_template_that_cannot_be_used_is_one_line(message: str) -> None:
     tokenizer = FAMILIES["qwen-2"].tokenizer()
     tokenizer.chat_template = BAD[message]

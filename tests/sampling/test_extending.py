@@ -185,6 +185,7 @@ def test_a_sampling_that_gc_takes_away_meanwhile_is_drawn_anew(
     assert set(store.manifest(drawing(n=3).key)["reused"]["extends"]) == {drawing([0], n=3).key}
 
 
+@pytest.mark.slow
 def test_workers_extend_as_one_process_does(store: Store, tmp_path: Path) -> None:
     handles = [drawing(n=n) for n in (2, 4)]
     run(store, *handles, workers=2)

@@ -96,7 +96,14 @@ def store(tmp_path: Path) -> Store:
 
 
 @pytest.mark.parametrize(
-    ("kind", "ended"), [("grid", 2), ("pruned grid", 3), ("tpe", 14), ("qmc", 6), ("nsga2", 62)]
+    ("kind", "ended"),
+    [
+        ("grid", 2),
+        ("pruned grid", 3),
+        ("tpe", 14),
+        ("qmc", 6),
+        pytest.param("nsga2", 62, marks=pytest.mark.slow),
+    ],
 )
 def test_a_rebuilt_study_is_the_old_one_and_chooses_the_same_next_trials(
     write_study: Writer, store: Store, tmp_path: Path, kind: str, ended: int

@@ -61,7 +61,9 @@ def run_through(study: OptunaStudy) -> None:
             finish(study, slot)
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "qmc"])
+@pytest.mark.parametrize(
+    "sampler", ["tpe", *(pytest.param(name, marks=pytest.mark.slow) for name in ("nsga2", "qmc"))]
+)
 def test_an_interrupted_study_chooses_what_a_straight_one_does(
     write_study: Writer, tmp_path: Path, sampler: str
 ) -> None:

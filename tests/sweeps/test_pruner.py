@@ -153,6 +153,7 @@ def test_a_killed_study_prunes_what_a_straight_one_does(
         pytest.fail("the study never came to an end")
 
 
+@pytest.mark.slow
 def test_a_warm_store_prunes_what_a_cold_one_does(
     study: Path,
     tmp_path: Path,

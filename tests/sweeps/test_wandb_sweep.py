@@ -135,7 +135,11 @@ def drawn_by_wandb(config: dict[str, Any]) -> dict[str, list[Any]]:
     return values
 
 
-@pytest.mark.parametrize("sampler", [{"name": "grid"}, {"name": "tpe", "trials": 5}], ids=["grid", "tpe"])
+@pytest.mark.parametrize(
+    "sampler",
+    [{"name": "grid"}, pytest.param({"name": "tpe", "trials": 5}, marks=pytest.mark.slow)],
+    ids=["grid", "tpe"],
+)
 def test_wandb_draws_the_very_values_that_the_sweep_searches(
     write_plain_study: Writer, tmp_path: Path, sampler: dict[str, Any]
 ) -> None:

@@ -253,6 +253,7 @@ def test_trackio(
     assert "token" not in "".join(capfd.readouterr())
 
 
+@pytest.mark.slow
 def test_a_locked_trackio_database_is_one_warning(tmp_path: Path) -> None:
     warnings: list[str] = []
     (tmp_path / "trackio").mkdir()
