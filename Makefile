@@ -72,7 +72,7 @@ notebooks: $(STAMP) ## Execute the notebooks into HTML on the runs in the store 
 test: export HF_HUB_OFFLINE = 1
 test: export OMP_NUM_THREADS = 1
 test: $(STAMP) ## Run the fast tests
-	$(BIN)/python -m pytest -n $(JOBS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 test-slow: export HF_HUB_OFFLINE = 1
 test-slow: export OMP_NUM_THREADS = 1
