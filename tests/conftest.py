@@ -4,6 +4,7 @@ import os
 import sys
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
 # How long an example takes depends on what else the machine does; on a build machine the examples must not vary.
@@ -28,3 +29,16 @@ for hidden in [name for name, module in sys.modules.items() if module is None]:
     del sys.modules[hidden]  # pytest-xdist's own processes started so too, and are to have them
 for secret in ("WANDB_API_KEY", "HF_TOKEN"):
     os.environ.pop(secret, None)
+
+
+@pytest.fixture(scope="session")
+def tiny_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The store of a finished tiny run, to be copied: a run of the same experiment computes nothing."""
+    import w2s
+    from tests.tiny import write_experiment
+
+    folder = tmp_path_factory.mktemp("tiny")
+    lab = w2s.Lab(folder / "store")
+    lab.run(write_experiment(folder), name="tiny")
+    lab.store.refs.delete("tiny")
+    return folder / "store"

@@ -395,6 +395,7 @@ def test_the_figure_draws_the_numbers_of_the_table(voting: TinyStore) -> None:
     assert len(reliability.containers) == 4
 
 
+@pytest.mark.slow
 def test_the_report_of_several_runs_saves_the_part(voting: TinyStore, tmp_path: Path) -> None:
     save_report(voting, list(voting.refs.names()), tmp_path)
     names = {path.name for path in tmp_path.iterdir() if path.name.startswith("calibration")}

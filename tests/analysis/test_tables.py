@@ -179,7 +179,7 @@ def test_markup_in_names_stays_text() -> None:
     assert "x\\|y" in to_markdown(table)
 
 
-@pytest.mark.parametrize("few", ["a", "b"])
+@pytest.mark.parametrize("few", ["a", pytest.param("b", marks=pytest.mark.slow)])
 def test_seeds_with_too_few_samples_are_named_beneath_pass_at_10(store: TinyStore, few: str) -> None:
     for seed, name in enumerate("ab"):
         add_run(store, name, seed=seed, samples=4 if name == few else 10)

@@ -28,9 +28,10 @@ def w2s(*arguments: object, store: Path, cwd: Path, check: bool = True) -> subpr
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def lab(tmp_path_factory: pytest.TempPathFactory, tiny_store: Path) -> Path:
     """A folder with a finished tiny run in its store."""
     folder = tmp_path_factory.mktemp("lab")
+    shutil.copytree(tiny_store, folder / "store")
     config = write_experiment(folder)
     done = w2s("run", config, store=folder / "store", cwd=folder)
     assert "M_plus" in done.stdout

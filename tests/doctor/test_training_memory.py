@@ -105,7 +105,7 @@ def said(base: Path, method: str, tokens: int, change: dict[str, Any], *, gpu: b
         pytest.param("dpo", FULL, marks=pytest.mark.slow),
         pytest.param("simpo", FULL, marks=pytest.mark.slow),
         pytest.param("sft", FULL | {"optimizer": "adafactor"}, marks=pytest.mark.slow),
-        ("sft", DORA),
+        pytest.param("sft", DORA, marks=pytest.mark.slow),
         pytest.param("cpo", {}, marks=pytest.mark.slow),
     ],
 )

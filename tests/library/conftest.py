@@ -1,5 +1,6 @@
 """A finished tiny run that the library and the commands which take things out of a store are tried on."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,9 +15,10 @@ Typed = Callable[..., Result]
 
 
 @pytest.fixture(scope="session")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory, tiny_store: Path) -> Path:
     """A folder with a finished tiny run, `first`, and another, `second`, that differs in DPO alone."""
     folder = tmp_path_factory.mktemp("library")
+    shutil.copytree(tiny_store, folder / "store")
     config = write_experiment(folder)
     lab = w2s.Lab(folder / "store")
     lab.run(config, name="first")

@@ -12,6 +12,7 @@ from w2s_core.statistics.calibration import MEASURES, calibration_atoms
 MAIN = ("accuracy", "difference", "label precision, agreed", "gain in precision", "bounds: difference")
 
 
+@pytest.mark.slow
 def test_three_seeds_cover_the_truth_over_seeds_and_one_does_not() -> None:
     """5 points of luck a run. Of 30 intervals with 95 to 98 % each, fewer than 25 hold it in 1 of 200 cases."""
     known = {name: truth for name, truth in truths(5.0, 40).items() if name in MAIN}

@@ -101,7 +101,7 @@ def store(tmp_path: Path) -> Store:
         ("grid", 2),
         ("pruned grid", 3),
         ("tpe", 14),
-        ("qmc", 6),
+        pytest.param("qmc", 6, marks=pytest.mark.slow),
         pytest.param("nsga2", 62, marks=pytest.mark.slow),
     ],
 )

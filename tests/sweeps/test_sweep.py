@@ -236,6 +236,7 @@ def test_an_objective_that_a_value_lacks_leaves_no_study_behind(write_study: Wri
     assert not has_study(default_url(store.root), "tiny-study")
 
 
+@pytest.mark.slow
 def test_an_empty_agreed_set_fails_its_cell_and_no_other(write_study: Writer, tmp_path: Path) -> None:
     fixed = {"stage1.samples": 3, "stage2.methods": ["dpo"]}
     path = write_study(fixed=fixed, space={"stage1.consistency": [0.0, 1.0]})

@@ -86,7 +86,9 @@ def straight(start: Start, tmp_path_factory: pytest.TempPathFactory) -> Any:
     return of
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    "method", ["dpo", *(pytest.param(name, marks=pytest.mark.slow) for name in METHODS if name != "dpo")]
+)
 def test_one_chain_gives_the_results_of_straight_trainings(store: Store, straight: Any, method: str) -> None:
     store.train("a", job(method, 13))
     steps, summary = store.train("b", job(method, 27))

@@ -22,6 +22,7 @@ BLOCK = 64
 """Weights that share a scale (the paper's section 4)."""
 
 
+@pytest.mark.slow
 def test_nothing_is_said_of_kernels_when_peft_imports_it() -> None:
     """It warns on processors with AVX512-BF16; elsewhere this holds of itself."""
     code = "import w2s_core, peft.tuners.lora, bitsandbytes"
