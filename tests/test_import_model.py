@@ -173,6 +173,14 @@ def test_a_window_that_a_llama_has_not_ends_its_contexts(tmp_path: Path, window:
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
+        (
+            {"tensors": {"rope_freqs.weight": [1.0] * 5}},
+            "5 divisors (rope_freqs.weight) of 4 rotary frequencies",
+        ),
+        (
+            {"fields": {"attention.sliding_window": "x"}},
+            "attention.sliding_window is 'x', and should be a number",
+        ),
         ({"fields": {"rope.scaling.type": "yarn"}}, "its rotary frequencies (scaling 'yarn') would be lost"),
         ({"tensors": {"rope_factors_long.weight": [1.0] * 4}}, "(scaling 'longrope') would be lost"),
         ({"tensors": {"rope_freqs.weight": [1.0, 2.0, 3.0, 4.0]}}, "(scaling 'none') would be lost"),

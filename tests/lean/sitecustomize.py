@@ -5,6 +5,5 @@ PEFT and transformers import them wherever they can, which takes a process longe
 
 import sys
 
-sys.modules.update(
-    dict.fromkeys(["bitsandbytes", "sklearn"])
-)  # None: "not installed" to find_spec and to import
+ABSENT = ("bitsandbytes", "sklearn")
+sys.modules.update(dict.fromkeys(ABSENT))  # None: "not installed" to find_spec and to import

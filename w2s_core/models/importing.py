@@ -130,6 +130,13 @@ class Stated:
         """A field under the name of the architecture."""
         return self.fields.get(f"{self.fields['general.architecture']}.{name}", default)
 
+    def number(self, path: Path, name: str, default: float | None = None) -> Any:
+        """The same of a number. Raises UserError where it is none."""
+        value = self.of_model(name, default)
+        if value is not None and not isinstance(value, int | float):
+            raise UserError(f"{path}: {name} is {value!r:.40}, and should be a number")
+        return value
+
     def get(self, name: str, default: Any = None) -> Any:
         """A field under tokenizer.ggml."""
         return self.fields.get(f"tokenizer.ggml.{name}", default)
@@ -155,7 +162,7 @@ def read_gguf(path: Path) -> Stated:
     return Stated(
         fields,
         fields.get("tokenizer.ggml.tokens") or [],
-        rope_divisors=None if divisors is None else divisors.tolist(),
+        rope_divisors=None if divisors is None else divisors.reshape(-1).tolist(),
         long_rope="rope_factors_long.weight" in tensors,
     )
 
@@ -175,7 +182,7 @@ def _rotate_as_stated(path: Path, stated: Stated, model: Any) -> None:
     agree = scaling == "none"
     for rotary in [module for module in model.modules() if hasattr(module, "inv_freq")]:
         frequencies = type(rotary)(config=model.config).inv_freq.double()
-        expected = _frequencies(stated, len(frequencies))
+        expected = _frequencies(path, stated, len(frequencies))
         agree &= len(expected) == len(frequencies) and torch.allclose(
             frequencies, expected, rtol=1e-4, atol=0.0
         )
@@ -186,23 +193,27 @@ def _rotate_as_stated(path: Path, stated: Stated, model: Any) -> None:
         )
 
 
-def _frequencies(stated: Stated, count: int) -> Any:
+def _frequencies(path: Path, stated: Stated, count: int) -> Any:
     """The rotary frequencies of a GGUF without named scaling; `count` of them where it does not state how many."""
     import torch
 
-    width = stated.of_model("rope.dimension_count", 2 * count)
+    width = stated.number(path, "rope.dimension_count", 2 * count)
     exponents = -torch.arange(0, width, 2, dtype=torch.float64) / width
-    divisors = torch.tensor(stated.rope_divisors or [1.0], dtype=torch.float64)
-    return stated.of_model("rope.freq_base", 10_000.0) ** exponents / divisors
+    divisors = torch.tensor(stated.rope_divisors or [1.0] * len(exponents), dtype=torch.float64)
+    if len(divisors) != len(exponents):
+        raise UserError(
+            f"{path}: {len(divisors)} divisors (rope_freqs.weight) of {len(exponents)} rotary frequencies"
+        )
+    return stated.number(path, "rope.freq_base", 10_000.0) ** exponents / divisors
 
 
 def _attend_as_stated(path: Path, stated: Stated, config: Any) -> None:
     """End contexts where a window that is not in the model begins to matter; compare soft caps."""
-    window = stated.of_model("attention.sliding_window")
+    window = stated.number(path, "attention.sliding_window")
     if window and getattr(config, "sliding_window", None) != window:
         config.max_position_embeddings = min(config.max_position_embeddings, window)
     for name in SOFT_CAPS:
-        cap, read = stated.of_model(name), getattr(config, name, None)
+        cap, read = stated.number(path, name), getattr(config, name, None)
         if cap is not None and cap != read:
             raise UserError(
                 f"{path}: {name} is {cap} in the file, and {read} in the model that transformers reads"
