@@ -6,7 +6,7 @@
 #            "default", and reports no missing, unexpected or mismatched key. Logits near the start are close; far positions
 #            are another model's. save_pretrained then writes the wrong configuration for good.
 #            A field does not help either: "rope.scaling.type" with "rope.scaling.factor" is left out just so.
-# Version:   transformers 5.19.0, gguf 0.19.0
+# Version:   transformers 5.19.0, accelerate 1.15.0, gguf 0.19.0
 # Source:    transformers/integrations/ggml.py, GGUF_CONFIG_MAPPING ("llama" has no entry of scaling), and
 #            modeling_gguf_pytorch_utils.py, load_gguf_checkpoint (tensors without a name in the model are passed over).
 #            The tensor: github.com/ggml-org/llama.cpp/pull/8676.
@@ -14,7 +14,7 @@ set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 "${PYTHON:-python3.11}" -m venv "$folder/venv"
-"$folder/venv/bin/pip" install --quiet torch==2.13.0 transformers==5.19.0 gguf==0.19.0
+"$folder/venv/bin/pip" install --quiet torch==2.13.0 transformers==5.19.0 accelerate==1.15.0 gguf==0.19.0
 cd "$folder"
 export HF_HOME="$folder/cache" HF_HUB_OFFLINE=1
 "$folder/venv/bin/python" -I - <<'PY'
