@@ -67,6 +67,13 @@ def test_a_step_that_reports_tells_its_own_time_left_from_where_it_went_on() -> 
     tally.take(event("progress", A, done=120, total=150, note=""))
     assert tally.rate(A.key) == "120/150, 2/s"
     assert tally.seconds_left() == (15.0 + 5.0, 0)
+    tally.take(event("worker died", A))
+    assert tally.rate(A.key) == ""
+    tally.take(event("started", A))
+    tally.take(event("progress", A, done=110, total=150, note=""))  # from its checkpoint
+    clock.now += 10
+    tally.take(event("progress", A, done=120, total=150, note=""))
+    assert tally.rate(A.key) == "120/150, 1/s"
 
 
 def test_time_left_follows_the_size_of_the_cluster() -> None:

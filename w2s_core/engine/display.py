@@ -81,7 +81,7 @@ class Tally:
         elif kind in ("failed", "stopped") and self._close(key):
             self.ended[kind] += 1
         elif kind == "worker died":
-            self.running.pop(key, None)
+            self._halt(key)
         elif kind == "capacity":
             self._workers = event["workers"]
         elif kind == "note":
@@ -94,10 +94,13 @@ class Tally:
         self.progress[key] = record
         self._first.setdefault(key, (record["done"], self._clock()))
 
+    def _halt(self, key: str) -> None:
+        """Nobody runs the step any more; who takes it over reports from where it goes on."""
+        for kept in (self.running, self.progress, self._first):
+            kept.pop(key, None)
+
     def _close(self, key: str) -> bool:
-        self.running.pop(key, None)
-        self.progress.pop(key, None)
-        self._first.pop(key, None)
+        self._halt(key)
         known = key in self.open
         self.open.pop(key, None)
         return known

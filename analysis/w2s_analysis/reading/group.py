@@ -347,6 +347,11 @@ def _scores(n: Ints, c: Ints, k: int) -> Floats:
     return np.array([known[pair] for pair in zip(n.tolist(), c.tolist(), strict=True)], dtype=np.float64)
 
 
+def planned_methods(groups: Sequence[Group]) -> set[str]:
+    """The models that any of the groups is to evaluate, whether they are there or not."""
+    return {method for group in groups for method in group.planned()}
+
+
 def names_of(groups: Sequence[Group]) -> str:
     """The groups' names, one after another; with semicolons where a name has a comma itself."""
     names = [group.name for group in groups]

@@ -17,6 +17,7 @@ from w2s_analysis.reading.group import (
     accuracy_estimate,
     names_of,
     once,
+    planned_methods,
     shared,
 )
 from w2s_analysis.reading.recipes import find_recipe
@@ -37,6 +38,7 @@ __all__ = [
     "make_groups",
     "names_of",
     "once",
+    "planned_methods",
     "shared",
     "written_value",
 ]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from w2s_analysis.parts.accuracy import accuracy_of, group_recovery
 from w2s_analysis.reading.contrasts import difference
-from w2s_analysis.reading.groups import Group
+from w2s_analysis.reading.groups import Group, planned_methods
 from w2s_analysis.reading.study import Study
 from w2s_analysis.weak_to_strong.titles import METHODS, m_plus, strong_model, title_in
 from w2s_analysis.weak_to_strong.weak_models import NOT_RESOLVED
@@ -60,7 +60,7 @@ def gap_tables(studies: Sequence[Study]) -> list[Table]:
     cells = _cells(studies)
     strongs = _by_ceiling(cells)
     judged = list(cells.values())
-    planned = {method for group in judged for method in group.planned()}
+    planned = planned_methods(judged)
     wanted = ["m_plus", *(method for method in METHODS if method in planned)]
     return [*(_pgr_grid(cells, strongs, method) for method in wanted), _gap_grid(cells, strongs)]
 

@@ -21,7 +21,7 @@ from w2s_analysis.reading.contrasts import (
     precision_gain,
     shared_seeds,
 )
-from w2s_analysis.reading.groups import PASS_K, Group, names_of
+from w2s_analysis.reading.groups import PASS_K, Group, names_of, planned_methods
 from w2s_analysis.weak_to_strong.titles import CONTROLS, METHODS, iterations, method_name
 from w2s_core.statistics import Estimate
 
@@ -47,11 +47,10 @@ def findings(groups: Groups) -> list[Finding]:
 
 def control_contrasts(groups: Groups) -> list[Claim]:
     """icl-ft of iteration 1 minus each control at matched steps, where the runs have them. Not among the claims."""
-    planned = {method for group in groups for method in group.planned()}
     return [
         _claim(groups, f"icl_ft_{method.removeprefix(control).strip('_') or '1'}", method)
         for control in CONTROLS
-        for method in sorted(planned)
+        for method in sorted(planned_methods(groups))
         if _base(method) == control
     ]
 
@@ -64,7 +63,7 @@ def _base(method: str) -> str:
 def _claim(groups: Groups, second: str, first: str, *, k: int = 1, chosen: Mask | None = None) -> Claim:
     name = f"{method_name(second)} minus {method_name(first)}{f' pass@{k}' if k > 1 else ''}"
     claim = _contrast(name, groups, lambda some: difference(some, second, first, k=k, chosen=chosen))
-    planned = {method for group in groups for method in group.planned()}
+    planned = planned_methods(groups)
     absent = [method_name(method) for method in (second, first) if method not in planned]
     return replace(claim, untested=f"no run here has {' or '.join(absent)}") if groups and absent else claim
 
@@ -85,7 +84,7 @@ def _plus(groups: Groups) -> str:
 
 
 def _stage_two(groups: Groups) -> list[str]:
-    planned = {method for group in groups for method in group.planned()}
+    planned = planned_methods(groups)
     return [method for method in METHODS if method in planned] or ["dpo", "orpo"]
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from w2s_analysis.parts.accuracy import accuracy_of
 from w2s_analysis.reading.contrasts import setting_spread
-from w2s_analysis.reading.groups import Group, accuracy_estimate
+from w2s_analysis.reading.groups import Group, accuracy_estimate, planned_methods
 from w2s_analysis.reading.labels import SetQuality
 from w2s_analysis.reading.study import Study
 from w2s_analysis.weak_to_strong.labels import quality_of_set
@@ -189,12 +189,13 @@ def threshold_figure(study: Study) -> "Figure | None":
 
 def _draw_series(panel: "Axes", series: Series) -> None:
     groups = series.groups
+    planned = planned_methods(groups)
     lines: list[tuple[str, str, str, list[Estimate | None]]] = [
         ("hybrid", "M+ accuracy", "-", [accuracy_estimate(group, m_plus(group)) for group in groups]),
         *(
             (method, f"{label} accuracy", "-", [accuracy_estimate(group, method) for group in groups])
             for method, label in METHODS.items()
-            if any(method in group.planned() for group in groups)
+            if method in planned
         ),
     ]
     accuracies = len(lines)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final
 
 from w2s_analysis.parts.accuracy import accuracy_of, group_recovery
 from w2s_analysis.reading.contrasts import difference
-from w2s_analysis.reading.groups import Group
+from w2s_analysis.reading.groups import Group, planned_methods
 from w2s_analysis.reading.study import Study
 from w2s_analysis.weak_to_strong.looks import ALL, COLOURS, MODELS
 from w2s_analysis.weak_to_strong.titles import METHODS, iterations, title_in
@@ -39,7 +39,7 @@ def pgr_methods(groups: Sequence[Group]) -> list[str]:
     """The methods of the grid, as far as any group has them."""
     last = max(iterations(group) for group in groups)
     wanted = ["full_weak_ft", "weak_icl", f"weak_ft_{last}", f"icl_ft_{last}", f"hybrid_ft_{last}", *METHODS]
-    planned = {method for group in groups for method in group.planned()}
+    planned = planned_methods(groups)
     return [method for method in wanted if method in planned]
 
 
