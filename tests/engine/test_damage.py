@@ -16,8 +16,8 @@ import pytest
 from tests.engine.test_scheduler import diamond
 from tests.engine.test_store import Events
 from tests.engine.toy import executions, number, value
-from w2s_core.engine import Outcome, Store, collect, locks, plan, restore, run_graph
-from w2s_core.engine.session import Session
+from w2s_core.engine import Outcome, Store, collect, gc, locks, plan, restore, run_graph
+from w2s_core.engine.session import Session, is_live
 from w2s_core.errors import UserError
 
 Damage = Callable[[Path], object]
@@ -334,6 +334,24 @@ def test_gc_removes_nothing_while_the_graph_of_a_running_command_is_unreadable(r
         with pytest.raises(UserError, match="nothing was removed: .*graph cannot be read"):
             collect(store)
     collect(store)
+
+
+def test_gc_takes_a_command_that_ends_while_its_graph_is_read_as_ended(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(root)
+    session = Session.open(store, [number(n=99)])
+    asked: list[bool] = []
+
+    def ends_after_the_question(folder: Path) -> bool:
+        asked.append(is_live(folder))
+        if len(asked) == 1:
+            session.close()
+        return asked[-1]
+
+    monkeypatch.setattr(gc, "is_live", ends_after_the_question)
+    assert collect(store).objects == []
+    assert asked == [True, False]
 
 
 def test_trash_brings_results_back_and_is_emptied_after_a_week(root: Path, tmp_path: Path) -> None:

@@ -121,10 +121,11 @@ def _read_graphs(store: Store) -> _Graphs:
     graphs = _Graphs()
     running = set()
     for folder in (path for path in (store.root / "sessions").iterdir() if path.is_dir()):
-        if is_live(folder):
-            running.add(_graph_of(folder))
-        else:
+        name = _live_graph(folder)
+        if name is None:
             graphs.dead_sessions.append(folder)
+        else:
+            running.add(name)
     for path in (store.root / "graphs").glob("*.json"):
         try:
             graph = _edges(path)
@@ -145,18 +146,24 @@ def _read_graphs(store: Store) -> _Graphs:
     return graphs
 
 
-def _graph_of(session: Path) -> str:
-    """The name of a live session's graph. Raises UserError where the file that names it is gone or damaged."""
+def _live_graph(session: Path) -> str | None:
+    """The name of a session's graph, or None once the session has ended. Raises UserError where the session lives and
+    the file that names its graph is gone or damaged.
+    """
+    if not is_live(session):
+        return None
     try:
         name = (session / "graph").read_text()
     except (OSError, ValueError):
         name = ""
-    if not KEY.fullmatch(name):
-        raise UserError(
-            f"nothing was removed: {session / 'graph'} cannot be read, so what a running command needs is not known: "
-            "wait until it has ended"
-        )
-    return name
+    if KEY.fullmatch(name):
+        return name
+    if not is_live(session):  # it ended between the two, and took its folder along
+        return None
+    raise UserError(
+        f"nothing was removed: {session / 'graph'} cannot be read, so what a running command needs is not known: "
+        "wait until it has ended"
+    )
 
 
 def _edges(path: Path) -> dict[str, list[str]]:
