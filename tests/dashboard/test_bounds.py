@@ -7,7 +7,7 @@ import pytest
 from tests.analysis.synthetic import TinyStore
 from tests.dashboard.stores import add_run
 from w2s_analysis.dashboard.catalogue import Catalogue
-from w2s_analysis.dashboard.frame import OPEN, runs_frame
+from w2s_analysis.dashboard.frame import BESIDE, runs_frame
 from w2s_analysis.dashboard.measures import measure
 from w2s_analysis.dashboard.pair_view import PairView
 from w2s_analysis.dashboard.runs_view import RunsView
@@ -47,20 +47,15 @@ def test_the_runs_table_marks_the_value_and_says_the_bounds_on_hovering(catalogu
     frame = runs_frame(catalogue.snapshot, [], [FLOOR, PRECISION])
     bounds = catalogue.snapshot.bounds("run-0", FLOOR)
     assert bounds is not None
-    remark = frame.set_index("run")[f"{FLOOR}{OPEN}"]["run-0"]
+    (low, high, remark), precision = frame.set_index("run")[BESIDE]["run-0"]
+    assert (low, high) == tuple(round(end, 1) for end in catalogue.snapshot.value("run-0", FLOOR)[1:])
     assert f"{100 * bounds.lower:.1f}–{100 * bounds.upper:.1f} [{100 * bounds.low:.1f}" in remark
-    assert f"{PRECISION}{OPEN}" not in frame.columns
+    assert precision[2] is None
     view = RunsView(catalogue, lambda run: None, lambda a, b: None)
-    assert f"{FLOOR}{OPEN}" in view.table.hidden_columns
-    assert f'obj["{FLOOR}{OPEN}"]' in view.table.formatters[FLOOR].template
-
-
-def test_a_column_whose_name_holds_a_word_of_the_template_stays_whole() -> None:
-    from w2s_analysis.dashboard.runs_view import _value_template
-
-    template = _value_template("accuracy/test/LOW HIGH OPEN")
-    for end in ("low", "high", "open"):
-        assert f'"accuracy/test/LOW HIGH OPEN|{end}"' in template
+    assert view.table.hidden_columns == [BESIDE]
+    place = view.metrics.value.index(FLOOR)
+    assert f'obj["{BESIDE}"][{place}]' in view.table.formatters[FLOOR].template
+    assert view.table.value.set_index("run")[BESIDE]["run-0"][place][2] == remark
 
 
 def test_a_comparison_says_what_is_open_and_that_it_is_of_one_seed(

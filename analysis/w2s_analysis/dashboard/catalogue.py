@@ -6,11 +6,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from w2s_analysis.dashboard.columns import Metric, default_columns, in_order
 from w2s_analysis.dashboard.measures import BOUNDS, MeasureCache, Measures, measure
 from w2s_analysis.dashboard.run import Run, read_run
+from w2s_analysis.dashboard.settings import differing, settings
 from w2s_analysis.writing.table import is_wide
 from w2s_core.engine import Store
 from w2s_core.errors import UserError
@@ -53,6 +54,16 @@ class Snapshot:
     def default_columns(self) -> list[str]:
         """Those that are shown before the user chooses."""
         return default_columns(self.columns, (run.metrics.values() for run in self.runs.values()))
+
+    @cached_property
+    def settings(self) -> list[dict[str, Any]]:
+        """The fields of each run."""
+        return settings(list(self.runs.values()))
+
+    @cached_property
+    def differing(self) -> list[str]:
+        """The fields that tell the runs apart."""
+        return differing(self.settings)
 
     def value(self, run: str, column: str) -> tuple[float, float, float] | None:
         """Value, low and high in per cent (low and high nan where there is no interval); None if not known."""

@@ -28,7 +28,7 @@ PROMINENT: Final[tuple[Role, ...]] = ("floor", "baseline", "method", "ceiling")
 """Roles of the models that are shown before the user chooses: not those on the way, nor controls."""
 _LABEL: Final = re.compile(r"[\w.@+=-]+(/[\w.@+=-]+)*")
 _TITLE: Final = re.compile(r"[^<>`{}\\$|]{1,120}")
-"""Labels and titles that columns are made of: they come from records and end up in templates, which are code."""
+"""Labels and titles that columns are made of: they come from records, and some widgets show names as HTML."""
 _NUMBERED: Final = re.compile(r"(.+) ([0-9]{1,9})")
 PALETTE: Final = (
     "#009E73", "#E78AC3", "#8B5CC7", "#0072B2", "#D55E00", "#56B4E9", "#E69F00", "#8C6D31",
@@ -96,7 +96,7 @@ class _Entry:
 
 
 def is_plain(entry: Outline) -> bool:
-    """Whether a target's label and title are plain words: harmless in the templates of a page."""
+    """Whether a target's label and title are plain words: harmless on a page."""
     parts = [entry.name] if entry.split is None else [entry.name, entry.split]
     return (
         all(_LABEL.fullmatch(part) for part in parts)

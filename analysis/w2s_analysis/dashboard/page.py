@@ -32,16 +32,20 @@ class Page:
         self.plot = PlotView(self._catalogue, self.runs.rows)
         self.curves = CurvesView(self._catalogue)
         self._state = html("")
-        self.tabs = pmui.Tabs(
-            ("Runs", self.runs.layout()),
-            ("Plot", self.plot.layout()),
-            ("Compare two", self.pair.layout()),
-            ("One run", self.run.layout()),
-            ("Training", self.curves.layout()),
-            sizing_mode="stretch_width",
-        )
+        views: dict[str, Any] = {
+            "Runs": self.runs,
+            "Plot": self.plot,
+            "Compare two": self.pair,
+            "One run": self.run,
+            "Training": self.curves,
+        }
+        self._layouts = [view.layout() for view in views.values()]
+        # A browser builds a tab when it is opened. Panel's own way (dynamic=True) loses what changes meanwhile.
+        self._holders = [pn.Column(sizing_mode="stretch_width") for _ in views]
+        self.tabs = pmui.Tabs(*zip(views, self._holders, strict=True), sizing_mode="stretch_width")
         self.tabs.param.watch(lambda _: self._tab_changed(), "active")
         self._write_state()
+        self._fill_tab()
         self._follow(query or {})
 
     def layout(self) -> Any:
@@ -106,7 +110,13 @@ class Page:
         elif query.get("a") and query.get("b"):
             self.compare(query["a"], query["b"], query.get("of_a"), query.get("of_b"))
 
+    def _fill_tab(self) -> None:
+        active = self.tabs.active
+        if not self._holders[active]:
+            self._holders[active].append(self._layouts[active])
+
     def _tab_changed(self) -> None:
+        self._fill_tab()
         if self.tabs.active == PLOT:
             self.plot.draw()
         elif self.tabs.active == CURVES:

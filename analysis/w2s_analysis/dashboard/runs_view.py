@@ -1,7 +1,5 @@
 """The tab of runs: which columns, the table, and what is selected in it."""
 
-import json
-import re
 from collections.abc import Callable, Sequence
 from html import escape
 from typing import Any, Final
@@ -13,9 +11,7 @@ from bokeh.models.widgets.tables import HTMLTemplateFormatter
 from w2s_analysis.dashboard.catalogue import Catalogue, Snapshot
 from w2s_analysis.dashboard.columns import Metric
 from w2s_analysis.dashboard.frame import (
-    HIGH,
-    LOW,
-    OPEN,
+    BESIDE,
     all_fields,
     default_fields,
     group_values,
@@ -31,10 +27,9 @@ GROUP: Final = "\u200b"
 """Ends the name of the column that groups are made of: like the field's own to the eye."""
 ROW_PX: Final = 42
 _VALUE: Final = """
-<% if (value !== null && value === value) { %><%= value.toFixed(1) %><%
- if (obj[OPEN]) { %><span title="<%- obj[OPEN] %>">†</span><% } %><span class="ci"><%
- var low = obj[LOW], high = obj[HIGH];
- if (low !== null && low === low) { %><%= low.toFixed(1) %> – <%= high.toFixed(1) %><% } %></span><% } %>
+<% if (value !== null && value === value) { var [low, high, remark] = obj["BESIDE"][NUMBER]; %><%= value.toFixed(1) %><%
+ if (remark) { %><span title="<%- remark %>">†</span><% } %><span class="ci"><%
+ if (low !== null) { %><%= low.toFixed(1) %> – <%= high.toFixed(1) %><% } %></span><% } %>
 """
 
 
@@ -138,16 +133,23 @@ class RunsView:
 
     def _make(self, frame: Any, group: str | None, extra: list[str]) -> Any:
         metrics = {column: self._catalogue.snapshot.columns[column] for column in self.metrics.value}
-        ends = (column + end for column in metrics for end in (LOW, HIGH, OPEN))
-        hidden = [*extra, *(name for name in ends if name in frame.columns)]
+        hidden = [*extra, BESIDE]
         visible = [name for name in frame.columns if name not in hidden]
         fields = [name for name in visible if name not in (*OWN_COLUMNS, *metrics)]
+        widths = {
+            **_widths(frame, ["run", *fields]),
+            "started": 128,
+            "state": 92,
+            **dict.fromkeys(metrics, 92),
+        }
         headings: dict[str, list[str]] = {}
         for column, metric in metrics.items():
             headings.setdefault(escape(metric.heading), []).append(column)
         formatters = as_text(visible, clickable="run")
-        formatters |= {column: HTMLTemplateFormatter(template=_value_template(column)) for column in metrics}
-        widths = {"started": 128, "state": 92, **_widths(frame, fields), **dict.fromkeys(metrics, 92)}
+        formatters |= {
+            column: HTMLTemplateFormatter(template=_value_template(number))
+            for number, column in enumerate(metrics)
+        }
         table = pn.widgets.Tabulator(
             frame,
             formatters=formatters,
@@ -167,7 +169,7 @@ class RunsView:
             pagination="local",
             page_size=15,
             row_height=ROW_PX,
-            layout="fit_data",
+            layout="fit_columns",  # all have a width: nothing is measured, which took the browser 0.2 s
             sizing_mode="stretch_width",
             stylesheets=[TABLE_CSS],
             configuration={"columnDefaults": {"headerWordWrap": True, "maxWidth": 260}},
@@ -206,11 +208,9 @@ class RunsView:
             self._on_compare(*names)
 
 
-def _value_template(column: str) -> str:
-    """The template of a result's cells. It is code: the column's name enters as a string literal of JavaScript."""
-    ends = {"LOW": LOW, "HIGH": HIGH, "OPEN": OPEN}
-    # In one pass: a column's own name may hold any of these words.
-    return re.sub("|".join(ends), lambda match: json.dumps(column + ends[match[0]]), _VALUE)
+def _value_template(number: int) -> str:
+    """The template of the cells of a result, the `number`th of those shown."""
+    return _VALUE.replace("BESIDE", BESIDE).replace("NUMBER", str(number))
 
 
 def _tooltip(metric: Metric) -> str:
