@@ -19,6 +19,14 @@ from w2s_core.rows import read_rows
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 WAIT_MS = 30_000
+FOCUSED = """() => {
+    let element = document.activeElement;
+    while (element.shadowRoot?.activeElement) element = element.shadowRoot.activeElement;
+    const labels = (element.getAttribute("aria-labelledby") ?? "").split(" ");
+    const named = element.labels?.[0] ?? element.getRootNode().getElementById(labels[0]);
+    return (named ?? element).textContent.trim() || element.getAttribute("aria-label") || element.tagName;
+}"""
+"""What the element that has the focus is called."""
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the path (Debian: apt-get install chromium)"),
@@ -86,6 +94,16 @@ class Visit:
         """Read in the page: `page.url` is set by events, which playwright handles at its next call only."""
         address: str = self.page.evaluate("window.location.href")
         return address
+
+    def reach(self, name: str, key: str = "Tab", most: int = 80) -> None:
+        """Press a key until what has the focus is called so."""
+        stops = []
+        for _ in range(most):
+            self.page.keyboard.press(key)
+            stops.append(self.page.evaluate(FOCUSED))
+            if stops[-1] == name:
+                return
+        raise AssertionError(f"the {key} key does not reach {name!r}, but {stops}")
 
     def heading(self, title: str) -> Any:
         """The lowest header cell of a column."""
@@ -188,6 +206,45 @@ def test_choosing_columns(visit: Visit) -> None:
     visit.page.get_by_text("precision: agreed 1", exact=True).click()
     visit.page.keyboard.press("Escape")
     wait(lambda: visit.heading("agreed 1").count() == 1, lambda: "no new column")
+
+
+def test_a_run_is_opened_by_keyboard(visit: Visit) -> None:
+    visit.reach("llama-1")
+    visit.page.keyboard.press("Enter")
+    wait(lambda: "run=llama-1" in visit.address(), visit.address)
+
+
+def test_two_runs_are_compared_by_keyboard(visit: Visit) -> None:
+    for name in ("mistral-0", "llama-2"):
+        visit.reach(name)
+        visit.page.keyboard.press("Shift+Tab")
+        visit.page.keyboard.press("Space")
+    wait(lambda: visit.page.get_by_role("button", name="Compare", exact=True).is_enabled(), lambda: "not two")
+    visit.reach("Compare")
+    visit.page.keyboard.press("Enter")
+    assert "B − A" in visit.difference()
+
+
+def test_columns_are_chosen_by_keyboard(visit: Visit) -> None:
+    visit.reach("Columns")
+    visit.page.keyboard.press("Enter")
+    visit.page.wait_for_selector("text=Results shown")
+    visit.reach("Results shown")
+    visit.page.keyboard.press("Enter")
+    visit.page.get_by_role("menuitem", name="precision: agreed 1").wait_for()
+    visit.reach("precision: agreed 1", key="ArrowDown")
+    visit.page.keyboard.press("Enter")
+    visit.page.keyboard.press("Escape")
+    wait(lambda: visit.heading("agreed 1").count() == 1, lambda: "no new column")
+
+
+def test_rows_are_grouped_by_keyboard(visit: Visit) -> None:
+    visit.reach("Group by")
+    visit.page.keyboard.press("Space")
+    visit.page.get_by_role("menuitem", name="weak", exact=True).wait_for()
+    visit.reach("weak", key="ArrowDown")
+    visit.page.keyboard.press("Enter")
+    visit.page.wait_for_selector(".tabulator-group")
 
 
 def test_grouping_by_a_setting(visit: Visit) -> None:

@@ -169,7 +169,9 @@ def test_titles_are_escaped_or_make_no_column(store: Store) -> None:
     table = page.runs.table
     assert table.titles['accuracy/test/Tom & "Jerry"\'s'] == "Tom &amp; &quot;Jerry&quot;&#x27;s"
     assert table.header_tooltips['accuracy/test/Tom & "Jerry"\'s'].startswith("accuracy, test: Tom &amp; ")
-    assert not any("Jerry" in formatter.template for formatter in table.formatters.values()), "templates are code"
+    assert not any("Jerry" in formatter.template for formatter in table.formatters.values()), (
+        "templates are code"
+    )
     assert not any("img" in column for column in table.value.columns)
     shown = html_of(page.run.layout()) + html_of(page.layout().main)
     assert "<img" not in shown

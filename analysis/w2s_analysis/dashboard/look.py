@@ -40,7 +40,8 @@ TABLE_CSS: Final = _coloured("""
 .tabulator .tabulator-header input { font-size: 12px; padding: 2px 4px; border: 1px solid FAINT; border-radius: 3px; }
 .tabulator-row .tabulator-cell { padding: 5px 8px; }
 .tabulator-row .tabulator-cell .ci { display: block; font-size: 11px; color: QUIET; line-height: 1.2; }
-.tabulator-row .tabulator-cell .open { color: LINK; cursor: pointer; text-decoration: underline; }
+.tabulator-row .tabulator-cell .open { all: unset; color: LINK; cursor: pointer; text-decoration: underline; }
+.tabulator-row .tabulator-cell .open:focus-visible { outline: 2px solid LINK; outline-offset: 1px; }
 .tabulator-row.tabulator-group { font-size: 13px; padding: 5px 8px; }
 """)
 HTML_CSS: Final = _coloured("""
@@ -77,7 +78,7 @@ def html(content: str) -> Any:
 
 
 def as_text(columns: Iterable[str], clickable: str | None = None) -> dict[str, Any]:
-    """Formatters that show cells as text and never as HTML; one column may look like a link.
+    """Formatters that show cells as text and never as HTML; one column may be of buttons that look like links.
 
     A Bokeh model belongs to one page: each table needs formatters of its own.
     """
@@ -85,7 +86,9 @@ def as_text(columns: Iterable[str], clickable: str | None = None) -> dict[str, A
 
     formatters = {name: HTMLTemplateFormatter(template="<%- value %>") for name in columns}
     if clickable is not None:
-        formatters[clickable] = HTMLTemplateFormatter(template='<span class="open"><%- value %></span>')
+        formatters[clickable] = HTMLTemplateFormatter(
+            template='<button type="button" class="open"><%- value %></button>'
+        )
     return formatters
 
 

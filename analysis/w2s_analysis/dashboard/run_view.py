@@ -119,6 +119,7 @@ class RunView:
         table = pn.widgets.Tabulator(
             frame,
             formatters=as_text(frame.columns, clickable="step"),
+            editors=dict.fromkeys(frame.columns),  # else the Tab key stops at each cell
             header_filters={
                 "step": {"type": "input", "func": "like", "placeholder": "contains"},
                 "state": {"type": "list", "func": "=", "values": ["computed", "missing"], "clearable": True},

@@ -153,6 +153,7 @@ class RunsView:
         table = pn.widgets.Tabulator(
             frame,
             formatters=formatters,
+            editors=dict.fromkeys(frame.columns),  # else the Tab key stops at each cell
             titles={name: _title(name) for name in fields}
             | {name: escape(metrics[name].title) for name in metrics},
             groups=headings,
