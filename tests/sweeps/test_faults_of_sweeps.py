@@ -21,7 +21,6 @@ from w2s_sweeps.driver import How, Sweep
 from w2s_sweeps.storage import default_url, open_storage
 from w2s_sweeps.study_file import LoadedStudy, load_study
 
-pytestmark = pytest.mark.slow
 PARTS = 10  # of a loop that would take too long for one test
 EVERY = {"kill": 6, "EIO": 12, "ENOSPC": 12, "EACCES": 12}
 TOUCHES = 300
@@ -104,6 +103,7 @@ def test_a_fault_at_some_touches_of_a_file(loaded: LoadedStudy, tmp_path: Path, 
     assert assert_survives(loaded, tmp_path, strike, n)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strike", STRIKES)
 @pytest.mark.parametrize("first", range(1, PARTS + 1))
 def test_a_fault_at_every_few_touches_of_a_file(
