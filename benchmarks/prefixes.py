@@ -97,8 +97,9 @@ def measure(study: Path, root: Path) -> dict[str, Any]:
     import w2s_core.sampling
     import w2s_core.training  # noqa: F401 - loaded here, so that no step pays for it
     from w2s_core.engine import Store
-    from w2s_sweeps.driver import How, Sweep
-    from w2s_sweeps.study_file import load_study
+
+    driver, load_study = _sweeps()
+    Sweep, How = driver.Sweep, driver.How  # noqa: N806
 
     try:
         from w2s_core.engine.executors.attempt import Attempts
@@ -107,7 +108,7 @@ def measure(study: Path, root: Path) -> dict[str, Any]:
         how = How(Machine(1, device="cpu"))
     except ImportError:  # the older build
         Attempts = import_module("w2s_core.engine.attempt").Attempts  # noqa: N806
-        how = How(device="cpu")  # type: ignore[call-arg]
+        how = How(device="cpu")
     seconds: dict[str, float] = defaultdict(float)
     attempt = Attempts.attempt
 
@@ -130,6 +131,12 @@ def measure(study: Path, root: Path) -> dict[str, Any]:
             results[f"{trial.number} {label}"] = files
     manifests = {key: store.manifest(key) for key in list(store.keys())}
     return {"seconds": seconds, "results": results, "manifests": manifests}
+
+
+def _sweeps() -> tuple[Any, Any]:
+    """The sweeps' driver and the reader of studies of the build in whose tree this runs, by the name that it has."""
+    package = "w2s_sweeps" if Path("sweeps/w2s_sweeps").is_dir() else "sweeps"
+    return import_module(f"{package}.driver"), import_module(f"{package}.study_file").load_study
 
 
 def bound(measured: Mapping[str, Any], wanted: set[str]) -> float:
@@ -179,7 +186,7 @@ def run_build(tree: Path, study: Path, root: Path) -> dict[str, Any]:
     """Measure with the code of a tree, in a process of its own."""
     out = root.with_suffix(".json")
     command = [sys.executable, str(Path(__file__).resolve()), "--measure", str(study), str(root), str(out)]
-    environment = {**os.environ, "PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PYTHONPATH": f"{tree}{os.pathsep}{tree / 'sweeps'}", "OMP_NUM_THREADS": "1"}
     subprocess.run(command, check=True, env=environment, cwd=tree, stdout=sys.stderr)
     measured: dict[str, Any] = json.loads(out.read_text())
     return measured
