@@ -1,4 +1,4 @@
-"""Steps that differ in a length alone go in order, the shorter first; those of one base go in turn; what they keep."""
+"""Steps that differ in their size alone go in order; those of one base go in turn; what they keep."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -9,7 +9,7 @@ import pytest
 from tests.engine.test_store import Events
 from tests.engine.toy import counted, executions, number
 from w2s_core.engine import Context, Handle, Store, run_graph
-from w2s_core.engine.chains import base_of, shorter
+from w2s_core.engine.chains import base_of, before
 from w2s_core.engine.gc import collect
 from w2s_core.engine.planning import distinct
 
@@ -52,7 +52,7 @@ def test_a_longer_one_does_not_need_the_shorter(store: Store, tmp_path: Path) ->
 def test_only_what_differs_in_its_length_is_a_chain() -> None:
     one, two, other = (counted(of=number(n=n), to=to) for n, to in ((1, 5), (1, 9), (2, 7)))
     seeded = counted(of=number(n=1), to=7, seed=1)
-    assert shorter(distinct([two, one, other, seeded])) == {two.key: one.key}
+    assert before(distinct([two, one, other, seeded])) == {two.key: one.key}
 
 
 def test_steps_of_one_base_go_in_turn(store: Store) -> None:

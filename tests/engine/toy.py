@@ -96,7 +96,7 @@ def counted(ctx: Context, *, of: Path, to: int, fails: bool = False, seed: int =
     return put(ctx, to)
 
 
-counted.loads, counted.length = "of", _to
+counted.loads, counted.order = "of", _to
 
 
 @step(version=1)

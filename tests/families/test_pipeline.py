@@ -12,9 +12,9 @@ from w2s_core.cli.main import w2s
 from w2s_core.engine import Store
 
 STEPS = 150
-TASK = {"name": "mini", "options": {"train_1": 8, "train_2": 40, "dev": 4, "test": 6, "levels": [1, 2]}}
+TASK = {"name": "mini", "options": {"train_1": 8, "train_2": 120, "dev": 4, "test": 6, "levels": [1]}}
 AGREEING = {"iterations": 1, "samples": 4, "consistency": 0.05}
-"""Models that know next to nothing agree on some of forty questions when one pair of answers in twenty is enough."""
+"""Models that know next to nothing agree on some of 120 questions when one pair of answers in twenty is enough."""
 PAIRS = {name: name for name in FAMILIES} | {"llama-2": "qwen-3"}
 """The strong model's family by the weak one's; one pair mixes tokenizers."""
 

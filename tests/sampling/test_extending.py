@@ -107,6 +107,18 @@ def test_fewer_are_the_beginning_and_load_no_model(
         assert content(store, handle) == straight(tmp_path, handle)
 
 
+def test_of_several_numbers_in_one_run_the_largest_is_drawn_and_the_others_are_its_beginnings(
+    store: Store, drawn: list[tuple[str, int]]
+) -> None:
+    few, many, middle = handles = [drawing(n=n) for n in (1, 10, 4)]
+    run(store, *handles)
+    assert sorted(drawn) == sorted((f"q{i}", number) for i in range(6) for number in range(10))
+    reused = {handle.key: store.manifest(handle.key).get("reused") for handle in handles}
+    assert reused[many.key] is None
+    assert reused[few.key]
+    assert reused[middle.key]
+
+
 @pytest.mark.parametrize("temperature", [0.0, 0.8])
 def test_other_subsets_of_the_questions_share_their_part(
     temperature: float, store: Store, tmp_path: Path, drawn: list[tuple[str, int]]

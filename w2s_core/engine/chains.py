@@ -1,4 +1,4 @@
-"""Steps that differ in a length alone: the longer one starts where the shorter one ended, so the shorter goes first."""
+"""Steps that differ in their size alone: one starts where the other ended, or is cut from it, so they go in order."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -7,16 +7,14 @@ from itertools import pairwise
 from w2s_core.engine.step import Handle
 
 
-def shorter(handles: Mapping[str, Handle]) -> dict[str, str]:
-    """For each step that extends others of these: the key of the longest of them."""
+def before(handles: Mapping[str, Handle]) -> dict[str, str]:
+    """For each step that others of these should precede: the key of the last of them."""
     streams: dict[str, list[tuple[float, str]]] = defaultdict(list)
     for key, handle in handles.items():
         if handle.stream:
-            name, length = handle.stream
-            streams[name].append((length, key))
-    return {
-        longer: key for members in streams.values() for (_, key), (_, longer) in pairwise(sorted(members))
-    }
+            name, place = handle.stream
+            streams[name].append((place, key))
+    return {after: key for members in streams.values() for (_, key), (_, after) in pairwise(sorted(members))}
 
 
 def base_of(handle: Handle) -> str | None:

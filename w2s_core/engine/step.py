@@ -25,7 +25,7 @@ from w2s_core.engine.spec import Structure, leaves, map_leaves
 from w2s_core.engine.syntax import module_file
 from w2s_core.errors import UserError
 
-Length = Callable[[dict[str, Json]], tuple[dict[str, Json], float] | None]
+Order = Callable[[dict[str, Json]], tuple[dict[str, Json], float] | None]
 Call = tuple[bytes, tuple[int, ...]]
 
 _registry: dict[str, "StepDefinition"] = {}
@@ -107,9 +107,10 @@ class StepDefinition:
     """A step: its function and what makes up its identity. Call it with keyword arguments to get a handle.
 
     Two attributes, set where the step is defined, tell the scheduler what goes well together (`chains.py`). loads: the
-    input whose model the step loads; one process takes steps of the same base in turn. length: gives of the parameters
-    what is left without the result's length, and that length, or None where no longer result could start from it; of
-    steps that differ in it alone the shorter goes first.
+    input whose model the step loads; one process takes steps of the same base in turn. order: gives of the parameters
+    what is left without the one that says how much the result holds, and a number, or None where results of other sizes
+    are of no use; of steps that differ in it alone the one with the lower number goes first, since the next can start
+    from it or be cut from it.
     """
 
     def __init__(
@@ -130,7 +131,7 @@ class StepDefinition:
         self.cpus, self.gpu = 1, False
         self.extends: tuple[str, ...] = ()
         self.loads: str | None = None
-        self.length: Length | None = None
+        self.order: Order | None = None
         self.gives: str | None = None
         self.takes: dict[str, tuple[str, ...]] = {}
         self._defaults, self._required = parameters(function)
@@ -293,12 +294,12 @@ class Handle:
 
     @property
     def stream(self) -> tuple[str, float] | None:
-        """A name for the result whatever its length, and its length, by what its step declares."""
-        measured = self.definition.length(self.params) if self.definition.length else None
-        if measured is None:
+        """A name for the result whatever its size, and its place among those of that name, as its step declares."""
+        placed = self.definition.order(self.params) if self.definition.order else None
+        if placed is None:
             return None
-        rest, length = measured
-        return digest({**self._identity(), "params": rest}), length
+        rest, place = placed
+        return digest({**self._identity(), "params": rest}), place
 
     @property
     def title(self) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from w2s_core.engine import locks
-from w2s_core.engine.chains import base_of, shorter
+from w2s_core.engine.chains import base_of, before
 from w2s_core.engine.context import read_progress
 from w2s_core.engine.planning import Estimates, distinct, needed
 from w2s_core.engine.session import Ending, Session
@@ -84,13 +84,13 @@ class Walk:
         self._store, self._session, self._emit, self._needs = store, session, emit, needs
         self._urgency = urgencies(self.handles, Estimates(store))
         self._rank = ranks(targets)
-        self._shorter = shorter(self.handles)
-        self._longer = {key: longer for longer, key in self._shorter.items()}
-        # What a step starts from goes before it, whichever run it is of.
-        for longer in reversed(self._shorter):
-            key = self._shorter[longer]
-            self._rank[key] = min(self._rank[key], self._rank[longer])
-            self._urgency[key] += self._urgency[longer]
+        self._before = before(self.handles)
+        self._after = {key: after for after, key in self._before.items()}
+        # What a step starts from, or is cut from, goes before it, whichever run it is of.
+        for after in reversed(self._before):
+            key = self._before[after]
+            self._rank[key] = min(self._rank[key], self._rank[after])
+            self._urgency[key] += self._urgency[after]
         self._bases = {key: base_of(handle) for key, handle in self.handles.items()}
         self._base: str | None = None
         self._dependants: dict[str, list[str]] = defaultdict(list)
@@ -114,7 +114,7 @@ class Walk:
         self._ready, self._held = {}, []
         for key in self.open:
             parents = {parent.key for parent in self.handles[key].parents()}
-            self._blocking[key] = len(parents & self.open) + (self._shorter.get(key) in self.open)
+            self._blocking[key] = len(parents & self.open) + (self._before.get(key) in self.open)
         for key in [key for key in self.open if not self._blocking[key]]:
             self.push(key)
         for key in [*self.outcome.failed, *self.outcome.stopped]:
@@ -196,9 +196,9 @@ class Walk:
             self._unblock(name)
 
     def _follower(self, key: str) -> Iterator[str]:
-        """The step that was to start where this one ends."""
-        if key in self._longer:
-            yield self._longer[key]
+        """The step that waited for this one's result, or for its end without one, to start from it."""
+        if key in self._after:
+            yield self._after[key]
 
     def _unblock(self, key: str) -> None:
         """What a step waited for came to an end."""
@@ -231,8 +231,8 @@ class Walk:
             closing = queue.pop()
             if closing in self.open:
                 self.open.discard(closing)
-                for longer in self._follower(closing):
-                    self._unblock(longer)
+                for after in self._follower(closing):
+                    self._unblock(after)
             for name in self._dependants[closing]:
                 if name in self.open:
                     self.outcome.stopped[name] = f"{NEEDS}{origin.label}: {reason}"

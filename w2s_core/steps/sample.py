@@ -128,7 +128,13 @@ def sample(
     }
 
 
+def _fewest_last(params: dict[str, Any]) -> tuple[dict[str, Any], float]:
+    """Fewer responses are the first of more, so the most are drawn first: prompts are then read once."""
+    return {name: value for name, value in params.items() if name != "n"}, -params.get("n", 1)
+
+
 sample.loads = "model"
+sample.order = _fewest_last
 
 
 Known = dict[tuple[str, str], list[Any]]

@@ -109,7 +109,7 @@ def prefer(
 
 
 sft.loads = prefer.loads = "model"
-sft.length = prefer.length = _length
+sft.order = prefer.order = _length
 
 
 def _texts(row: Row, columns: Sequence[str]) -> Iterator[str]:
