@@ -69,7 +69,7 @@ def test_the_raw_run_differs_in_the_model_and_in_nothing_that_decides_a_result()
 
 def test_the_study_of_the_warm_up_can_be_planned(real: Path) -> None:
     planner = CellPlanner(load_study(real / "sweeps" / "real_warm_up.yaml"))
-    assert len([planner.plan(cell) for cell in planner.space.cells()]) == 6
+    assert len([planner.plan(cell) for cell in planner.space.cells()]) == 9
 
 
 def commands_of_make() -> list[str]:
