@@ -215,6 +215,22 @@ def test_all_results_or_all_refs_gone(root: Path, tmp_path: Path, name: str) -> 
     assert_healed(root, tmp_path, steps=12 if name == "objects" else 0)
 
 
+@pytest.mark.parametrize("state", ["missing", "a file"])
+def test_gc_removes_nothing_after_the_folder_of_refs_was_lost(root: Path, tmp_path: Path, state: str) -> None:
+    shutil.move(root / "refs", tmp_path / "refs")
+    if state == "a file":
+        (root / "refs").touch()
+    for _ in range(2):
+        with pytest.raises(
+            UserError, match=r"nothing was removed: .*refs was missing.* delete .*refs-lost\.txt"
+        ):
+            collect(Store(root))
+    (root / "refs").rmdir()
+    shutil.move(tmp_path / "refs", root / "refs")
+    (root / "refs-lost.txt").unlink()
+    assert collect(Store(root)).objects == []
+
+
 @pytest.mark.parametrize("state", ["missing", *(state for state in OF_JSON if state != "missing")])
 def test_history(root: Path, tmp_path: Path, state: str) -> None:
     """A decoration: without it, estimates are missing, no command is."""

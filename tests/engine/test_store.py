@@ -161,7 +161,7 @@ def test_what_another_process_made_anew_is_not_quarantined(store: Store, log: Pa
         return found
 
     monkeypatch.setattr(Store, "check", slow_check)
-    with pytest.raises(CorruptObjectError, match=r"than were written\); the same command"):
+    with pytest.raises(CorruptObjectError, match=r"than were written\); the command of its run"):
         Store(store.root).path(key)
     assert value(Store(store.root).path(key)) == 7
     assert len(list((store.root / "quarantine").iterdir())) == 1

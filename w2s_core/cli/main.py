@@ -97,10 +97,13 @@ def run(
     from w2s_core import runs
     from w2s_core.engine import Store
     from w2s_core.engine.redaction import command_line
+    from w2s_core.engine.refs import check_name
     from w2s_core.experiment import load_experiment
     from w2s_core.preflight import check_graphs
     from w2s_core.step_labels import label_steps
 
+    if name is not None:
+        check_name(name)
     graph = runs.build_graph(load_experiment(config, overrides, data), machine.device)
     store = Store(root)
     name = name or graph.experiment.run_name

@@ -14,7 +14,7 @@ from pathlib import Path
 from w2s_core.engine import disk, locks
 from w2s_core.engine.index import keys_of
 from w2s_core.engine.session import gc_lock, is_live
-from w2s_core.engine.store import KEY, Store
+from w2s_core.engine.store import KEY, REFS_LOST, Store
 from w2s_core.errors import UserError
 
 _STALE_S = 3600.0
@@ -53,6 +53,11 @@ def collect(store: Store, *, dry_run: bool = False, empty_trash: bool = False) -
         UserError: a file that says what is needed cannot be read. Nothing is removed then.
     """
     with locks.wait_lock(gc_lock(store)):
+        if (store.root / REFS_LOST).exists():
+            raise UserError(
+                f"nothing was removed: {store.root / 'refs'} was missing, and with it the records of the runs. Put "
+                f"them back, or run their commands again; then delete {store.root / REFS_LOST}"
+            )
         graphs = _read_graphs(store)
         needed = _needed(store, graphs)
         garbage = Garbage()

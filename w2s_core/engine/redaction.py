@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
+from urllib.parse import unquote
 
 REDACTED = "[redacted]"
 
@@ -28,7 +29,9 @@ _SHAPES = re.compile(
     r"|(?<=://):?[^/\s:@'\"]{20,}(?=@)"  # a token in the place of the user
 )
 # A value ends where the query of an address begins, whose fields are looked at by themselves.
-_ASSIGNMENT = re.compile(r"([\w.-]+)(\s*[=:]\s*)(\"[^\"]*\"|'[^']*'|[^\s,;&?'\"]+)")
+_ASSIGNMENT = re.compile(r"([\w.-]+)(\s*[=:]\s*)(\"[^\"]*\"|'[^']*'|[^\s,;&?'\"]*[^\s,;&?'\":])")
+# A field of a query goes on to the next one; what a sentence puts after an address is none of it.
+_QUERY_FIELD = re.compile(r"(?<=[?&])([\w.-]+)=([^&\s]*[^&\s:,.;'\")\]])")
 
 
 def redact(value: Any) -> Any:
@@ -68,8 +71,24 @@ def _redact(value: Any, known: list[str]) -> Any:
 def _redact_text(text: str, known: list[str]) -> str:
     for secret in known:
         text = text.replace(secret, REDACTED)
-    text = _SHAPES.sub(REDACTED, text)
-    return _ASSIGNMENT.sub(lambda m: f"{m[1]}{m[2]}{REDACTED}" if _hides(m[1], m[3]) else m[0], text)
+    text = _QUERY_FIELD.sub(_clean_field, _SHAPES.sub(REDACTED, text))
+    return _ASSIGNMENT.sub(
+        lambda m: f"{m[1]}{m[2]}{REDACTED}" if _assigns_secret(*m.groups()) else m[0], text
+    )
+
+
+def _clean_field(field: re.Match[str]) -> str:
+    """A field of an address's query; its value may be encoded, and hold assignments of its own (libpq's `options`)."""
+    name, value = field.groups()
+    decoded = unquote(value)
+    hides = name.lower() == "pass" or _hides(name, decoded) or _redact_text(decoded, []) != decoded
+    return f"{name}={REDACTED}" if hides else field[0]
+
+
+def _assigns_secret(name: str, sign: str, value: str) -> bool:
+    """`max_new_tokens: field ...` is a sentence about a count."""
+    is_sentence = sign.strip() == ":" and name.lower().endswith("tokens")
+    return not is_sentence and _hides(name, value)
 
 
 def _hides(name: str, value: Any) -> bool:
@@ -78,6 +97,8 @@ def _hides(name: str, value: Any) -> bool:
         return False
     words = [word.lower() for word in _WORD.findall(name)]
     if _SECRET_WORDS & set(words) or _SECRET_PAIRS & set(pairwise(words)):
+        return True
+    if any(word.endswith(("password", "passwd")) for word in words):  # libpq's sslpassword, PGPASSWORD
         return True
     return bool({"token", "tokens"} & set(words)) and not _is_count(value)
 

@@ -213,11 +213,20 @@ class Refs:
                 yield name
 
     def _path(self, name: str) -> Path:
-        if not _NAME.fullmatch(name) or len(name) > 200:
-            raise UserError(
-                f"'{name}' cannot name a run: use letters, digits and . _ = , + - (and / between words)"
-            )
+        check_name(name)
         return self._folder / f"{name}.json"
+
+
+def check_name(name: str) -> None:
+    """Refuse what cannot name a run.
+
+    Raises:
+        UserError: it has other characters, or is longer than 200.
+    """
+    if not _NAME.fullmatch(name) or len(name) > 200:
+        raise UserError(
+            f"'{name}' cannot name a run: use letters, digits and . _ = , + - (and / between words)"
+        )
 
 
 def keys_in(data: bytes) -> list[str]:

@@ -49,6 +49,8 @@ from w2s_core.errors import UserError
 
 FORMAT = 1
 MANIFEST = "manifest.json"
+REFS_LOST = "refs-lost.txt"
+"""Written where a store with results had no folder of refs; `gc` removes nothing while it is there."""
 FOLDERS = (
     *("objects", "refs", "tmp", "work", "locks", "graphs", "sessions", "quarantine", "logs", "trash"),
     "contents",
@@ -69,7 +71,7 @@ class CorruptObjectError(UserError):
     def __init__(self, key: str, problem: str, moved_to: Path | None) -> None:
         where = f"; it was moved to {moved_to}" if moved_to else ""
         super().__init__(
-            f"the stored result {key[:12]} is damaged ({problem}){where}; the same command makes it anew"
+            f"the stored result {key[:12]} is damaged ({problem}){where}; the command of its run makes it anew"
         )
         self.key, self.problem, self.moved_to = key, problem, moved_to
 
@@ -117,6 +119,8 @@ class Store:
                 f"{self.root} is a folder of other files, not a store: name an empty or a new folder"
             )
         is_marked = is_store and self._is_marked(marker)
+        if not (self.root / "refs").is_dir() and next((self.root / "objects").glob("*/*"), None):
+            (self.root / REFS_LOST).write_text(f"refs was missing on {time.strftime('%Y-%m-%d %H:%M:%S')}\n")
         for name in FOLDERS:  # git and rsync drop empty folders
             self._make_folder(self.root / name)
         if not is_marked:
