@@ -3,22 +3,25 @@
     .venv-vllm/bin/python benchmarks/vllm_sampling.py [MODEL] [--rounds N] [--threads N]
 
 MODEL: a folder, by default models/smollm2 (`make models/smollm2`); `make test-vllm` installs `.venv-vllm`. The engines
-take turns in one process, the one that rests using no processor. Told are tokens a second by the clock, since greedy
-answers part where two tokens are nearly as likely and need not be of one length; medians of rounds. Both get all
-threads: vLLM by itself would keep one core for its front end. Writes benchmarks/vllm_sampling.txt.
+take turns, each in a process of its own that has ended before the other begins, since vLLM's keeps the processor busy
+while it waits. Loading does not count, nor a first small request. Told are tokens a second by the clock, medians of
+rounds: greedy answers part where two tokens are nearly as likely, and need not be of one length. Both get all threads;
+vLLM by itself would keep one core for its front end. Writes benchmarks/vllm_sampling.txt.
 """
 
 import argparse
 import json
 import os
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 from w2s_core.engine.processor import processor_name
-from w2s_core.models import base_ref, load_model, locate
+from w2s_core.models import base_ref, load_model, load_tokenizer, locate
 from w2s_core.prompting import few_shot_prefix, zero_shot
 from w2s_core.sampling import SamplingParams, TransformersEngine
 from w2s_core.tasks import load_task
@@ -34,23 +37,58 @@ def artifact(folder: Path, model: Path) -> tuple[Path, dict[str, Path]]:
     return folder, {ref: model}
 
 
-def rates(engines: dict[str, Any], work: tuple[Any, ...], rounds: int) -> tuple[dict[str, float], int]:
-    """Tokens a second of each engine, and how many responses both gave alike in the last round."""
-    seconds: dict[str, list[float]] = {name: [] for name in engines}
-    texts: dict[str, list[str]] = {}
-    for _ in range(rounds):
-        for name, engine in engines.items():
+def cases() -> dict[str, tuple[list[tuple[str, str]], SamplingParams, str]]:
+    """Prompts, settings and a prefix by name."""
+    task = load_task("mini", {})
+    asked = [(one.id, zero_shot(one.question)) for one in task.load("train_2")]
+    shown = few_shot_prefix((one.question, one.solution) for one in task.load("train_1")[:4])
+    return {
+        "zero-shot, greedy": (asked[:64], SamplingParams(LIMIT), ""),
+        "four-shot, greedy": (asked[:64], SamplingParams(LIMIT), shown),
+        "8 samples, T = 1": (asked[:32], SamplingParams(LIMIT, n=8, temperature=1.0), ""),
+    }
+
+
+def measure(engine: str, model: Path, threads: int) -> dict[str, tuple[float, list[str]]]:
+    """Tokens a second and the texts, by case."""
+    import torch
+
+    torch.set_num_threads(threads)
+    measured = {}
+    with tempfile.TemporaryDirectory() as place:
+        folder, bases = artifact(Path(place), model)
+        sampler: Any
+        if engine == "vLLM":
+            from w2s_core.sampling.vllm_engine import VllmEngine
+
+            tokenizer = load_tokenizer(folder, bases)
+            sampler = VllmEngine(locate(folder, bases), tokenizer, device="cpu", work=Path(place))
+        else:
+            sampler = TransformersEngine(*load_model(folder, bases), batch_size=256)
+        for name, (prompts, params, prefix) in cases().items():
+            sampler.generate(prompts[-2:], SamplingParams(2), prefix=prefix)
             began = time.perf_counter()
-            rows = engine.generate(*work[:2], prefix=work[2])
+            rows = sampler.generate(prompts, params, prefix=prefix)
             took = time.perf_counter() - began
             responses = [one for row in rows for one in row]
-            seconds[name].append(sum(one.tokens for one in responses) / took)
-            texts[name] = [one.text for one in responses]
-    first, second = texts.values()
-    return (
-        {name: statistics.median(values) for name, values in seconds.items()},
-        sum(a == b for a, b in zip(first, second, strict=True)),
-    )
+            measured[name] = sum(one.tokens for one in responses) / took, [one.text for one in responses]
+    return measured
+
+
+def child(engine: str, model: Path, threads: int) -> dict[str, tuple[float, list[str]]]:
+    """Measure in a process of its own."""
+    environment = os.environ | {
+        "VLLM_CPU_OMP_THREADS_BIND": f"0-{threads - 1}",
+        "VLLM_CPU_KVCACHE_SPACE": "2",
+        "HF_HUB_OFFLINE": "1",
+    }
+    with tempfile.NamedTemporaryFile(suffix=".json") as file:
+        command = [sys.executable, __file__, str(model), "--threads", str(threads)]
+        subprocess.run(
+            [*command, "--measure", engine, file.name], check=True, env=environment, stdout=sys.stderr
+        )
+        measured: dict[str, tuple[float, list[str]]] = json.loads(Path(file.name).read_text())
+    return measured
 
 
 def main() -> None:
@@ -59,42 +97,30 @@ def main() -> None:
     parser.add_argument("model", nargs="?", type=Path, default=ROOT / "models/smollm2")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", f"0-{options.threads - 1}")
-    os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")
-
-    import torch
-
-    from w2s_core.sampling.vllm_engine import VllmEngine
-
-    torch.set_num_threads(options.threads)
-    task = load_task("mini", {})
-    asked = [(one.id, zero_shot(one.question)) for one in task.load("train_2")]
-    shown = few_shot_prefix((one.question, one.solution) for one in task.load("train_1")[:4])
-    cases = {
-        "zero-shot, greedy": (asked[:64], SamplingParams(LIMIT), ""),
-        "four-shot, greedy": (asked[:64], SamplingParams(LIMIT), shown),
-        "8 samples, T = 1": (asked[:32], SamplingParams(LIMIT, n=8, temperature=1.0), ""),
-    }
-    with tempfile.TemporaryDirectory() as place:
-        folder, bases = artifact(Path(place), options.model)
-        loaded, tokenizer = load_model(folder, bases)
-        engines = {
-            "transformers": TransformersEngine(loaded, tokenizer, batch_size=256),
-            "vLLM": VllmEngine(locate(folder, bases), tokenizer, device="cpu", work=Path(place)),
-        }
-        lines = [
-            f"{processor_name()}, {options.threads} threads of {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}",
-            f"{options.model.name}, {loaded.num_parameters():,} parameters, float32; {options.rounds} rounds",
-            f"{'tokens a second':20}{'transformers':>14}{'vLLM':>10}{'ratio':>8}   alike",
-        ]
-        print("\n".join(lines), flush=True)
-        for name, work in cases.items():
-            by_engine, alike = rates(engines, work, options.rounds)
-            ours, theirs = by_engine.values()
-            same = "–" if work[1].temperature else f"{alike} of {len(work[0])}"
-            lines.append(f"{name:20}{ours:14.0f}{theirs:10.0f}{ours / theirs:8.2f}   {same}")
-            print(lines[-1], flush=True)
+    if options.measure:
+        engine, file = options.measure
+        Path(file).write_text(json.dumps(measure(engine, options.model, options.threads)))
+        return
+    lines = [
+        f"{processor_name()}, {options.threads} threads of {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}",
+        f"{options.model.name}, float32, at most {LIMIT} tokens; {options.rounds} rounds",
+        f"{'tokens a second':20}{'transformers':>14}{'vLLM':>10}{'ratio':>8}   alike",
+    ]
+    rounds = [
+        {engine: child(engine, options.model, options.threads) for engine in ("transformers", "vLLM")}
+        for _ in range(options.rounds)
+    ]
+    for name, (prompts, params, _) in cases().items():
+        ours, theirs = (
+            statistics.median(each[engine][name][0] for each in rounds) for engine in ("transformers", "vLLM")
+        )
+        first, second = (rounds[-1][engine][name][1] for engine in ("transformers", "vLLM"))
+        alike = sum(a == b for a, b in zip(first, second, strict=True))
+        same = "–" if params.temperature else f"{alike} of {len(prompts)}"
+        lines.append(f"{name:20}{ours:14.0f}{theirs:10.0f}{ours / theirs:8.2f}   {same}")
+    print("\n".join(lines))
     Path(__file__).with_suffix(".txt").write_text("\n".join(lines) + "\n")
 
 
