@@ -98,9 +98,7 @@ def assert_survives(loaded: LoadedStudy, folder: Path, strike: str, n: int) -> b
     return marker.exists()
 
 
-@pytest.mark.parametrize(
-    ("strike", "n"), [("kill", 40), pytest.param("EIO", 120, marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize(("strike", "n"), [("kill", 40), pytest.param("EIO", 120, marks=pytest.mark.slow)])
 def test_a_fault_at_some_touches_of_a_file(loaded: LoadedStudy, tmp_path: Path, strike: str, n: int) -> None:
     assert assert_survives(loaded, tmp_path, strike, n)
 

@@ -8,7 +8,7 @@ import panel as pn
 import panel_material_ui as pmui
 
 from w2s_analysis.dashboard.curves_view import CurvesView
-from w2s_analysis.dashboard.keys import OpenByKey
+from w2s_analysis.dashboard.keyboard import OpenByKey
 from w2s_analysis.dashboard.links import Shared
 from w2s_analysis.dashboard.look import THEME, html, text
 from w2s_analysis.dashboard.pair_view import PairView

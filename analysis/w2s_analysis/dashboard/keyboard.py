@@ -1,10 +1,12 @@
 """Choosers open by keyboard: panel-material-ui 0.16.6 opens them at a click of the mouse only."""
 
-from typing import Final
-
 from panel.custom import JSComponent
 
-_OPEN_BY_KEY: Final = """
+
+class OpenByKey(JSComponent):
+    """Placed once on a page; Enter, the space bar and the down arrow then open the chooser that has the focus."""
+
+    _esm = """
 function openChooser(event) {
   const [chooser] = event.composedPath()
   if (!chooser.matches?.(".MuiSelect-select[role=combobox]") || chooser.ariaExpanded === "true") return
@@ -20,9 +22,3 @@ export function render() {
   document.addEventListener("keyup", openChooser)
 }
 """
-
-
-class OpenByKey(JSComponent):
-    """Placed once on a page; Enter, the space bar and the down arrow then open the chooser that has the focus."""
-
-    _esm = _OPEN_BY_KEY
