@@ -103,6 +103,7 @@ def test_verify_finds_damage_and_the_next_run_mends_it(lab: Path, tmp_path: Path
     broken = w2s("verify", store=store, cwd=lab, check=False)
     assert broken.returncode == 1
     assert json.loads(broken.stdout)["problems"] == 1
+    assert f"delete its folder under {store / 'objects'}" in broken.stderr
     again = w2s("run", lab / "tiny.yaml", store=store, cwd=tmp_path)
     assert "damaged" in again.stderr
     assert "done: 1 computed" in again.stderr

@@ -219,12 +219,18 @@ def verify(root: Path, quick: bool) -> None:
     that the files which it lists are there, with the sizes that it lists, and no others: damage to a file's bytes that
     leaves its size goes unseen.
     """
-    from w2s_core.engine import Store
+    from w2s_core.engine.store import KEY, Store
 
     store = Store(root)
     problems = list(store.verify(quick=quick))
     for problem in problems:
         click.echo(str(problem), err=True)
+    if any(KEY.fullmatch(problem.name) for problem in problems):
+        click.echo(
+            "a damaged result is set aside, and computed again, when a command next needs it; to be rid of it now, "
+            f"delete its folder under {store.root / 'objects'}",
+            err=True,
+        )
     checked = len(list(store.keys()))
     click.echo(json.dumps({"objects": checked, "problems": len(problems)}))
     if problems:
