@@ -9,7 +9,6 @@ in one Chromium, and the seconds run from the address to the first row of the ta
 loads what pages share, is told apart; the others are told by their median.
 """
 
-import argparse
 import os
 import platform
 import shutil
@@ -26,8 +25,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.planning import tree_of  # noqa: E402
-from benchmarks.store import make  # noqa: E402
+from benchmarks.store import prepare, read_options  # noqa: E402
 from w2s_core.engine import Store  # noqa: E402
 from w2s_core.engine.processor import processor_name  # noqa: E402
 
@@ -102,20 +100,11 @@ def line(title: str, visits: list[float]) -> str:
 
 def main() -> None:
     """Make the store where there is none, measure, print, and keep the output."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("old", nargs="?", default="063bfdc", help="a folder, or a commit")
-    parser.add_argument("--runs", type=int, default=1_000)
-    parser.add_argument("--store", type=Path)
-    parser.add_argument("--pairs", type=int, default=9)
-    options = parser.parse_args()
+    options = read_options(__doc__, old="063bfdc", runs=1_000, pairs=9)
     if CHROMIUM is None:
-        parser.error("no chromium on the path (Debian: apt-get install chromium)")
+        sys.exit("no chromium on the path (Debian: apt-get install chromium)")
     with tempfile.TemporaryDirectory() as scratch:
-        place = Path(scratch)
-        trees = tree_of(options.old, place), ROOT
-        folder = options.store or place / "store"
-        if not folder.exists():
-            make(folder, options.runs)
+        trees, folder = prepare(options, Path(scratch))
         load = os.getloadavg()[0]
         seconds, version = compare(trees, folder, options.pairs)
         runs = len(list(Store(folder).refs.names()))

@@ -238,20 +238,30 @@ def _write_rows(path: Path, rows: int, rng: random.Random) -> None:
             file.write(json.dumps({**row, "response": f"{steps} #### {answer}"}) + "\n")
 
 
+def read_options(description: str | None, *, old: str, runs: int, pairs: int) -> argparse.Namespace:
+    """The command line of a benchmark that holds another build beside this one on a store, with its defaults."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("old", nargs="?", default=old, help="a folder, or a commit")
+    parser.add_argument("--runs", type=int, default=runs)
+    parser.add_argument("--store", type=Path)
+    parser.add_argument("--pairs", type=int, default=pairs)
+    return parser.parse_args()
+
+
+def prepare(options: argparse.Namespace, scratch: Path) -> tuple[tuple[Path, Path], Path]:
+    """The trees of both builds, and the store's folder: made where there is none."""
+    folder = options.store or scratch / "store"
+    if not folder.exists():
+        make(folder, options.runs)
+    return (tree_of(options.old, scratch), ROOT), folder
+
+
 def main() -> None:
     """Make the store where there is none, measure, print, and keep the output."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("old", nargs="?", default="1b95f0f", help="a folder, or a commit")
-    parser.add_argument("--runs", type=int, default=10_000)
-    parser.add_argument("--store", type=Path)
-    parser.add_argument("--pairs", type=int, default=3)
-    options = parser.parse_args()
+    options = read_options(__doc__, old="1b95f0f", runs=10_000, pairs=3)
     with tempfile.TemporaryDirectory() as scratch:
         place = Path(scratch)
-        trees = tree_of(options.old, place), ROOT
-        folder = options.store or place / "store"
-        if not folder.exists():
-            make(folder, options.runs)
+        trees, folder = prepare(options, place)
         store = Store(folder)
         lines = [
             f"old: {options.old}; load {os.getloadavg()[0]:.1f} at the start",

@@ -66,6 +66,7 @@ def test_ordinary_fields_stay(name: str, value: object) -> None:
         ("h/d?password=a: its driver is missing", f"h/d?password={REDACTED}: its driver is missing"),
         ("password: a: its driver is missing", f"password: {REDACTED}: its driver is missing"),
         ("override max_new_tokens: field 'x' is no", "override max_new_tokens: field 'x' is no"),
+        ("access_tokens: abc", f"access_tokens: {REDACTED}"),
         ("pass=0.5 pass@10: 0.6", "pass=0.5 pass@10: 0.6"),
         ("https://h/d?X-Amz-Signature=a1", f"https://h/d?X-Amz-Signature={REDACTED}"),
         ("https://" + "a1" * 15 + "@host/x", f"https://{REDACTED}@host/x"),

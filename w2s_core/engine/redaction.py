@@ -72,9 +72,7 @@ def _redact_text(text: str, known: list[str]) -> str:
     for secret in known:
         text = text.replace(secret, REDACTED)
     text = _QUERY_FIELD.sub(_clean_field, _SHAPES.sub(REDACTED, text))
-    return _ASSIGNMENT.sub(
-        lambda m: f"{m[1]}{m[2]}{REDACTED}" if _assigns_secret(*m.groups()) else m[0], text
-    )
+    return _ASSIGNMENT.sub(lambda m: f"{m[1]}{m[2]}{REDACTED}" if _hides(m[1], m[3]) else m[0], text)
 
 
 def _clean_field(field: re.Match[str]) -> str:
@@ -83,12 +81,6 @@ def _clean_field(field: re.Match[str]) -> str:
     decoded = unquote(value)
     hides = name.lower() == "pass" or _hides(name, decoded) or _redact_text(decoded, []) != decoded
     return f"{name}={REDACTED}" if hides else field[0]
-
-
-def _assigns_secret(name: str, sign: str, value: str) -> bool:
-    """`max_new_tokens: field ...` is a sentence about a count."""
-    is_sentence = sign.strip() == ":" and name.lower().endswith("tokens")
-    return not is_sentence and _hides(name, value)
 
 
 def _hides(name: str, value: Any) -> bool:
@@ -100,6 +92,8 @@ def _hides(name: str, value: Any) -> bool:
         return True
     if any(word.endswith(("password", "passwd")) for word in words):  # libpq's sslpassword, PGPASSWORD
         return True
+    if {"max", "tokens"} <= set(words):  # a limit, whatever a sentence says after its name
+        return False
     return bool({"token", "tokens"} & set(words)) and not _is_count(value)
 
 

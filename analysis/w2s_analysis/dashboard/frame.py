@@ -9,6 +9,7 @@ from w2s_analysis.dashboard.catalogue import Snapshot
 from w2s_analysis.dashboard.look import bounds
 from w2s_analysis.dashboard.run import Run
 from w2s_core.cli.render import when
+from w2s_core.statistics import Bounds
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,10 +39,16 @@ def runs_frame(snapshot: Snapshot, fields: Sequence[str], results: Sequence[str]
     }
     for field in fields:
         columns[field] = _column([values.get(field, "") for values in fields_by_run])
-    for result in results:
-        values = [snapshot.value(name, result) for name in names]
-        columns[result] = pd.array([value[0] if value else nan for value in values], dtype="float64")
-    columns[BESIDE] = [[_beside(snapshot, name, result) for result in results] for name in names]
+    estimates = [[snapshot.value(name, result) or (nan, nan, nan) for result in results] for name in names]
+    for place, result in enumerate(results):
+        columns[result] = pd.array([row[place][0] for row in estimates], dtype="float64")
+    columns[BESIDE] = [
+        [
+            _beside(*ends, snapshot.bounds(name, result))
+            for result, (_, *ends) in zip(results, row, strict=True)
+        ]
+        for name, row in zip(names, estimates, strict=True)
+    ]
     return pd.DataFrame(columns, columns=list(columns))
 
 
@@ -95,9 +102,7 @@ def _written(value: Any) -> str:
     return value if isinstance(value, str) else f"{value:g}"
 
 
-def _beside(snapshot: Snapshot, name: str, result: str) -> list[float | str | None]:
-    _, low, high = snapshot.value(name, result) or (nan, nan, nan)
-    limits = snapshot.bounds(name, result)
+def _beside(low: float, high: float, limits: Bounds | None) -> list[float | str | None]:
     remark = f"responses that were not graded, all wrong to all right: {bounds(limits)}" if limits else None
     return [*(None if isnan(end) else round(end, 1) for end in (low, high)), remark]
 
