@@ -44,8 +44,8 @@ def runs_frame(snapshot: Snapshot, fields: Sequence[str], results: Sequence[str]
         columns[result] = pd.array([row[place][0] for row in estimates], dtype="float64")
     columns[BESIDE] = [
         [
-            _beside(*ends, snapshot.bounds(name, result))
-            for result, (_, *ends) in zip(results, row, strict=True)
+            _beside(low, high, snapshot.bounds(name, result))
+            for result, (_, low, high) in zip(results, row, strict=True)
         ]
         for name, row in zip(names, estimates, strict=True)
     ]
