@@ -315,24 +315,29 @@ def _use_local_data(tree: dict[str, Any], data: Path) -> None:
 
 
 def build_experiment(
-    tree: dict[str, Any], path: Path, lines: Lines, folders: Mapping[str, Path]
+    tree: dict[str, Any],
+    path: Path,
+    lines: Lines,
+    folders: Mapping[str, Path],
+    known_task: TaskConfig | None = None,
 ) -> Experiment:
     """An experiment from plain data, as the recipe that it names has it; `folders` tells what the path of each
-    base model, and of the task's data, is relative to, by field.
+    base model, and of the task's data, is relative to, by field. `known_task` was tried before, and is not again.
 
     Raises:
         UserError: as `load_experiment`, or a setting of sampling that its engine cannot take.
     """
     recipe = recipe_of(tree, path, lines)
     experiment: Experiment = validate(recipe.fields, tree, path, lines)
-    for place, words in faults(experiment.engine, experiment.model_dump(mode="json")):
+    for place, words in faults(experiment.engine, experiment.model_dump()):
         raise UserError(f"{field_position(path, lines, place)} {words}")
     for name in experiment.prompts:
         if name not in recipe.models:
             where = field_position(path, lines, ("prompts", name))
             raise UserError(f"{where} names no base model of the recipe: {', '.join(recipe.models)}")
     task = locate_data(experiment.task, folders[DATA])
-    _check_task(task, path, lines)
+    if task != known_task:
+        _check_task(task, path, lines)
     located = {name: locate_model(getattr(experiment, name), folders[name]) for name in recipe.models}
     return experiment.model_copy(update={**located, "task": task})
 

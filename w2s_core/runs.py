@@ -137,7 +137,7 @@ class GraphBuilder:
         """Plan one experiment, see `build_graph`. `judged_on`: grade on these of its evaluation splits only."""
         experiment = experiment.on(self._device)
         data = self._read(experiment)
-        if judged_on is not None:
+        if judged_on not in (None, experiment.evaluation.splits):
             judged = experiment.evaluation.model_copy(update={"splits": judged_on})
             experiment = experiment.model_copy(update={"evaluation": judged})
         recipe: Recipe[Any] = RECIPES.get(experiment.recipe)

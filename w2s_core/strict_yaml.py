@@ -92,17 +92,16 @@ def read_yaml(path: Path, title: str) -> tuple[dict[str, Any], Lines]:
 
 def validate(model: type[S], tree: dict[str, Any], path: Path, lines: Lines) -> S:
     """The tree as a model. Raises UserError for the first field that is unknown, missing, or of wrong type or range."""
-    # A field of any type takes a number that no key can hold, and so would pass it on.
-    for place, value in _leaves(tree):
-        if isinstance(value, float) and not math.isfinite(value):
-            raise UserError(
-                f"{field_position(path, lines, place)}: should be a finite number (given: {value})"
-            )
     try:
-        return model.model_validate_json(json.dumps(tree))
+        # Without NaN and infinities: a field of any type takes them, and would pass on what no key can hold.
+        return model.model_validate_json(json.dumps(tree, allow_nan=False))
     except ValidationError as error:
         raise UserError(explain(model, path, lines, error.errors()[0])) from None
     except (ValueError, TypeError) as error:
+        for place, value in _leaves(tree):
+            if isinstance(value, float) and not math.isfinite(value):
+                where = field_position(path, lines, place)
+                raise UserError(f"{where}: should be a finite number (given: {value})") from None
         raise UserError(f"{path}: {error}") from None
 
 

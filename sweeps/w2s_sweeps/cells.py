@@ -89,11 +89,15 @@ class CellPlanner:
             for objective in study.objectives:
                 target_of(objective, graph, path)
             name = self.space.run_name(study.name, cell, seed)
-            run = CellRun(name, seed, graph, partial(self._builder.build, experiment))
+            run = CellRun(name, seed, graph, partial(self._with_test, cell, seed))
             if study.pruner:
                 _check_rungs(run, path)
             runs.append(run)
         return PlannedCell(cell, self.space.title(cell), tuple(runs))
+
+    def _with_test(self, cell: Cell, seed: int) -> Graph:
+        # Read again, since few of many cells are final, and each would hold a second experiment till then.
+        return self._builder.build(self._loaded.experiment(self.space.values(cell), seed))
 
     def _refuse_twins(self, cell: Cell, graph: Graph) -> None:
         """Two paths to one model would be two models in tables and counts, with the same results."""

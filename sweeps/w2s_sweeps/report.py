@@ -8,12 +8,12 @@ from w2s_core.cli.render import seconds, size, table
 from w2s_core.engine import Store, forecast, plan
 from w2s_core.engine.planning import Estimates
 from w2s_core.errors import UserError
-from w2s_sweeps.cells import PlannedCell, final_model, judged, no_gc, share_right, union
+from w2s_sweeps.cells import PlannedCell, final_model, judged, no_gc, share_right
 from w2s_sweeps.driver import Sweep
 from w2s_sweeps.study_file import COSTS, Objective
 
 SHOWN_CELLS = 30
-COUNTED_CELLS = 500
+COUNTED_RUNS = 500
 
 
 def render_dry_run(sweep: Sweep, store: Store, workers: int, device: str) -> str:
@@ -39,15 +39,13 @@ def render_dry_run(sweep: Sweep, store: Store, workers: int, device: str) -> str
 
 
 def _steps(cells: Iterable[PlannedCell], store: Store, workers: int, device: str) -> str:
-    cells = list(cells)
+    runs = [run for cell in cells for run in cell.runs]
     with no_gc():
-        planned = plan(union(cells, lambda run: run.graph.targets), store)
+        planned = plan((target for run in runs for target in run.graph.targets.values()), store)
         ahead = str(forecast(planned, store, device))
-    counted = cells[:: max(1, len(cells) // COUNTED_CELLS)]
-    alone = round(
-        mean(len(run.steps) for cell in counted for run in cell.runs) * sum(len(cell.runs) for cell in cells)
-    )
-    about = "about " * (len(counted) < len(cells))
+    counted = runs[:: max(1, len(runs) // COUNTED_RUNS)]
+    alone = round(mean(len(run.steps) for run in counted) * len(runs))
+    about = "about " * (len(counted) < len(runs))
     missing = [step for step in planned if step.state == "missing"]
     cached = sum(step.state == "cached" for step in planned)
     estimates = Estimates(store)

@@ -254,6 +254,7 @@ class LoadedStudy:
         self._folders |= {name: path.parent for name in paths if any(sets(field, name) for field in changed)}
         self._models: dict[tuple[str, str], str] = {}
         self.base = self._try({}, None)
+        self._sections = {name: value for name, value in self.base if isinstance(value, Section)}
         self._text = json.dumps(self._tree | {name: getattr(self.base, name) for name in models})
         for field, values in study.space.items():
             for value in [values.low, values.high] if isinstance(values, Range) else values:
@@ -267,7 +268,16 @@ class LoadedStudy:
             self._change(tree, field, value if located is None else located)
         tree["seed"] = seed
         tree["name"] = self.study.name
-        return build_experiment(tree, self.path, {}, self._folders)
+        return self._share(build_experiment(tree, self.path, {}, self._folders, known_task=self.base.task))
+
+    def _share(self, experiment: Experiment) -> Experiment:
+        """The experiment with the base's own sections where they are equal: 10,000 cells then hold them once."""
+        shared = {
+            name: section
+            for name, section in self._sections.items()
+            if getattr(experiment, name) == section
+        }
+        return experiment.model_copy(update=shared)
 
     def line(self, field: str) -> str:
         """The place of a field of the space, for messages: `study.yaml:12`."""

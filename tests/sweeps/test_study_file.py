@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from pydantic import ValidationError
 from tests.sweeps.conftest import Writer
 from tests.tiny import BASES, REPOSITORY
 from w2s_core.errors import UserError
+from w2s_core.plugins import TASKS
+from w2s_core.tasks import load_task
 from w2s_sweeps.cells import CellPlanner, target_of
 from w2s_sweeps.definition import check, define
 from w2s_sweeps.space import Cell, Space
@@ -164,6 +167,33 @@ def _ancestors(handles: Any) -> list[Any]:
     from w2s_core.engine.step import topological
 
     return topological(handles)
+
+
+def test_options_that_a_task_takes_only_by_themselves_are_refused_together(
+    write_plain_study: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def picky(options: dict[str, Any]) -> object:
+        if options.get("first") and options.get("second"):
+            raise UserError("first and second do not go together")
+        return load_task("mini", {"train_2": 12, "dev": 4, "test": 6, "levels": [1]})
+
+    monkeypatch.setitem(TASKS._registered, "picky", (picky, "here"))
+    study = write_plain_study(
+        {"task": {"name": "picky", "options": {}}},
+        space={"task.options.first": [False, True], "task.options.second": [False, True]},
+    )
+    planner = CellPlanner(load_study(study))
+    *_, both = cells = list(planner.space.cells())
+    for cell in cells[:-1]:
+        planner.plan(cell)
+    with pytest.raises(UserError, match=r"plain_study.yaml: field .task.options.: first and second"):
+        planner.plan(both)
+
+
+def test_cells_hold_one_copy_of_the_sections_in_which_they_do_not_differ(write_study: Writer) -> None:
+    planner = CellPlanner(load_study(write_study()))
+    first, second = [planner.plan(cell).runs[0].graph.experiment for cell in islice(planner.space.cells(), 2)]
+    assert first.weak_sft is second.weak_sft
 
 
 def test_cells_that_differ_late_share_what_comes_before(write_study: Writer) -> None:

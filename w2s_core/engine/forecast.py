@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from w2s_core.engine.canonical import canonical
+from w2s_core.engine.canonical import digest
 from w2s_core.engine.contents import content_of, names_of, without
 from w2s_core.engine.planning import Planned
 from w2s_core.engine.spec import map_leaves
@@ -46,7 +46,7 @@ class _Ahead:
         self._store, self._runtime = store, runtime
         self._contents: dict[str, str] = {}
         self._leaders: dict[str, str] = {}
-        self._streams: Counter[bytes] = Counter()
+        self._streams: Counter[str] = Counter()
 
     def add(self, handle: Handle) -> None:
         """The next missing step."""
@@ -86,7 +86,7 @@ class _Ahead:
             name: map_leaves(value, lambda parent: self._content_of(parent.key))
             for name, value in handle.inputs.items()
         }
-        stream = canonical([handle.name, inputs, without(handle.params, extends)])
+        stream = digest([handle.name, inputs, without(handle.params, extends)])
         self._streams[stream] += 1
         if self._streams[stream] > 1:
             self.forecast.extended.add(handle.key)

@@ -53,7 +53,7 @@ def plan(targets: Mapping[str, Handle] | Iterable[Handle], store: Store) -> list
 def distinct(targets: Iterable[Handle]) -> dict[str, Handle]:
     """The union of the targets' graphs, each key once, inputs first."""
     by_key: dict[str, Handle] = {}
-    for handle in topological(targets):
+    for handle in topological(targets):  # inputs first: each key then finds those of its inputs made
         by_key.setdefault(handle.key, handle)
     return by_key
 
@@ -64,8 +64,9 @@ def needed(targets: Iterable[Handle], existing: set[str]) -> set[str]:
     stack = list(targets)
     while stack:
         handle = stack.pop()
-        if handle.key not in existing and handle.key not in keys:
-            keys.add(handle.key)
+        key = handle.key
+        if key not in existing and key not in keys:
+            keys.add(key)
             stack.extend(handle.parents())
     return keys
 

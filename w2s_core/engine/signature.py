@@ -5,17 +5,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from w2s_core.engine.canonical import canonical, normalise
+from w2s_core.engine.canonical import Json, normalise
 
 
-def parameters(function: Callable[..., Any]) -> tuple[dict[str, bytes], frozenset[str]]:
-    """Defaults by name as canonical bytes, and the names that have none."""
+def parameters(function: Callable[..., Any]) -> tuple[dict[str, Json], frozenset[str]]:
+    """Defaults by name, normalised, and the names that have none."""
     first, *others = inspect.signature(function).parameters.values()
     if first.name != "ctx" or any(other.kind is not other.KEYWORD_ONLY for other in others):
         raise ValueError(f"step {function.__qualname__}: the signature must be (ctx, *, name, ...)")
     where = f"step {function.__qualname__}: the default of"
     defaults = {
-        other.name: canonical(normalise(other.default, f"{where} {other.name}"))
+        other.name: normalise(other.default, f"{where} {other.name}")
         for other in others
         if other.default is not other.empty
     }

@@ -26,7 +26,7 @@ from w2s_core.engine.syntax import module_file
 from w2s_core.errors import UserError
 
 Order = Callable[[dict[str, Json]], tuple[dict[str, Json], float] | None]
-Call = tuple[bytes, tuple[int, ...]]
+Call = tuple[tuple[str, ...], bytes, tuple[int, ...]]
 
 _registry: dict[str, "StepDefinition"] = {}
 
@@ -190,7 +190,7 @@ class StepDefinition:
             value = normalise(value, f"step {self.name}: {name}")
             if name in self.unkeyed:
                 unkeyed[name] = value
-            elif name in self._required or canonical(value) != self._defaults[name]:
+            elif name in self._required or not _same_json(value, self._defaults[name]):
                 params[name] = value
         return Handle(self, params, unkeyed, inputs)
 
@@ -277,11 +277,16 @@ class Handle:
     def key(self) -> str:
         """The sha256 that names the result, in hexadecimal. Raises UserError when a named library is missing."""
         number = accepted.number()
-        if number not in self._keys:
-            for handle in topological([self], known=lambda handle: number in handle._keys):
+        key = self._keys.get(number)
+        if key is None:
+            # Inputs first, so that a long chain of steps does not recurse. Planning asks in that order already.
+            ready = all(number in parent._keys for parent in self.parents())
+            unnamed = [self] if ready else topological([self], known=lambda handle: number in handle._keys)
+            for handle in unnamed:
                 if number not in handle._keys:
                     handle._keys[number] = digest(handle._identity())
-        return self._keys[number]
+            key = self._keys[number]
+        return key
 
     @property
     def kind(self) -> str | None:
@@ -318,7 +323,10 @@ class Handle:
     def parents(self) -> Iterator["Handle"]:
         """The handles among the inputs, each argument's in turn."""
         for value in self.inputs.values():
-            yield from leaves(value)
+            if type(value) is Handle:
+                yield value
+            else:
+                yield from leaves(value)
 
     def spec(self) -> dict[str, Json]:
         """The handle as JSON: enough to make it again (`from_specs`) and to recompute its key by hand."""
@@ -359,7 +367,8 @@ class Handle:
             "version": self.definition.version,
             "params": self.params,
             "inputs": {
-                name: map_leaves(value, lambda parent: parent.key) for name, value in self.inputs.items()
+                name: value.key if type(value) is Handle else map_leaves(value, lambda parent: parent.key)
+                for name, value in self.inputs.items()
             },
             "fingerprint": self.definition.fingerprint,
         }
@@ -429,17 +438,26 @@ def _call(arguments: Mapping[str, Any]) -> Call | None:
     """What a call of a step is known by: its plain arguments as bytes that tell 1, 1.0, True and -0.0 apart, and the
     identities of its handles, which live as long as the handle that was made of them does. None: always made anew.
     """
-    plain: dict[str, Any] = {}
-    held: dict[str, int] = {}
-    for name, value in arguments.items():
+    plain, held = [], []
+    for value in arguments.values():
         if type(value) is Handle:
-            held[name] = id(value)
+            held.append(id(value))
+            plain.append(...)  # no JSON is `...`
         else:
-            plain[name] = value
+            plain.append(value)
     try:  # version 2 of the format: equal values, equal bytes
-        return marshal.dumps((plain, tuple(held)), 2), tuple(held.values())
+        return tuple(arguments), marshal.dumps(plain, 2), tuple(held)
     except ValueError:  # lists of handles, or what is no JSON
         return None
+
+
+def _same_json(value: Json, other: Json) -> bool:
+    """Whether two normalised values have the same canonical JSON; most are plain, and need not be written out."""
+    if type(value) is not type(other):  # 1, 1.0 and true differ
+        return False
+    if isinstance(value, float | list | dict):
+        return canonical(value) == canonical(other)
+    return bool(value == other)
 
 
 def _holds_handles(value: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Generic, Literal, TypeVar
 
 from w2s_core.engine import Handle
@@ -21,7 +22,7 @@ ROLES: tuple[Role, ...] = ("floor", "ceiling", "baseline", "control", "variant",
 C = TypeVar("C", bound=Experiment)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Outline:
     """What a run's record keeps of a target, besides its key.
 
@@ -46,10 +47,10 @@ class Outline:
         """`greedy/test/dpo`, `labels/agreed_1`, `pairs`: what records and commands call the target."""
         if self.kind == "data":
             return self.name
-        return "/".join(part for part in (self.kind, self.split, self.name) if part)
+        return f"{self.kind}/{self.split}/{self.name}" if self.split else f"{self.kind}/{self.name}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Target(Outline):
     """A result that a run is to produce."""
 
@@ -142,12 +143,13 @@ class Targets:
         """
         targets: dict[str, Target] = {}
         for target in [*self._evaluations(), *self._others]:
-            if target.label in targets:
+            label = target.label
+            if label in targets:
                 raise UserError(
-                    f"recipe '{self._experiment.recipe}' names the target '{target.label}' twice: "
+                    f"recipe '{self._experiment.recipe}' names the target '{label}' twice: "
                     "each needs a name of its own"
                 )
-            targets[target.label] = target
+            targets[label] = target
         return targets
 
     def check_judged(self, names: Iterable[str], where: str) -> None:
@@ -161,10 +163,8 @@ class Targets:
                 )
 
     def _check_words(self, name: str, title: str) -> None:
-        if not NAME.fullmatch(name):  # commands and records take labels apart at "/"
-            raise self._error(name, "can have letters, digits, '.', '_' and '-' in its name only")
-        if not title.strip() or len(title.splitlines()) > 1:
-            raise self._error(name, f"needs a title of one line, not {title!r}")
+        if problem := _problem_of_words(name, title):
+            raise self._error(name, problem)
 
     def _error(self, name: str, problem: str) -> UserError:
         return UserError(f"recipe '{self._experiment.recipe}': its target '{name}' {problem}")
@@ -190,6 +190,16 @@ class Targets:
 
     def _grade(self, responses: Handle, split: str) -> Handle:
         return grade(responses=responses, gold=self._given.gold[split], rule=self._given.rule)
+
+
+@lru_cache  # a study's cells have the same targets, thousands of times
+def _problem_of_words(name: str, title: str) -> str | None:
+    """What is wrong with a target's name or title; None if nothing is."""
+    if not NAME.fullmatch(name):  # commands and records take labels apart at "/"
+        return "can have letters, digits, '.', '_' and '-' in its name only"
+    if not title.strip() or len(title.splitlines()) > 1:
+        return f"needs a title of one line, not {title!r}"
+    return None
 
 
 def answer(

@@ -6,7 +6,7 @@ Calling a step computes nothing: it returns a handle, and the handles form the g
 
 import operator
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from math import inf
 from typing import Literal
@@ -113,7 +113,7 @@ def weak_to_strong(x: WeakToStrong, given: Given, targets: Targets) -> None:
     tune = partial(
         sft, model=given.base["strong"], questions=questions, settings=x.training(x.sft), seed=x.seed
     )
-    judge = partial(_judge, targets, x)
+    judge = partial(_judge, targets, x.stage1.iterations, _sampled(x))
 
     # The weak model learns from gold answers on train_1 and labels train_2; its answers, used as
     # demonstrations, draw a second set of answers from the strong model (section 3.1, D_weak and D_icl).
@@ -192,9 +192,13 @@ def weak_to_strong(x: WeakToStrong, given: Given, targets: Targets) -> None:
     targets.keep("pairs", pairs, title="contrastive pairs")
 
 
-def _judge(targets: Targets, x: WeakToStrong, name: str, answerer: Answerer) -> None:
+def _sampled(x: WeakToStrong) -> set[str]:
+    """The models of which several responses a question are graded, too."""
     last = x.stage1.iterations
-    sampled = {f"icl_ft_{last}", f"hybrid_ft_{last}", "ceiling", *x.stage2.methods}
+    return {f"icl_ft_{last}", f"hybrid_ft_{last}", "ceiling", *x.stage2.methods}
+
+
+def _judge(targets: Targets, last: int, sampled: Collection[str], name: str, answerer: Answerer) -> None:
     targets.judge(
         name,
         answerer,

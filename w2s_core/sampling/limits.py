@@ -4,14 +4,16 @@ A step's key holds the settings as they were written. An engine that replaced on
 samples under that key, and one that refused it while sampling would do so after the trainings before it.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal, get_args
 
 from w2s_core.engine import Handle
 from w2s_core.errors import UserError
 
 Setting = Literal["temperature", "samples", "lora_r"]
+SETTINGS = frozenset(get_args(Setting))
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ LIMITS: Mapping[str, Limits] = {
 }
 
 
+@lru_cache  # a study's cells ask about the same few values, hundreds of thousands of times
 def fault(engine: str, setting: Setting, value: float) -> str | None:
     """What is wrong with a value for an engine, in words that follow the field's name; None if nothing is."""
     limits = LIMITS.get(engine)
@@ -58,21 +61,21 @@ def _temperature_fault(engine: str, limits: Limits, value: float) -> str | None:
     )
 
 
-def faults(engine: str, tree: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
+def faults(engine: str, section: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
     """The place and the fault of each setting in an experiment's fields, as plain data, that the engine cannot take.
 
     Settings are known by their names, in any section: that covers the sections of plug-ins that use the same names.
     """
     # One sample is drawn greedily, and none not at all: the temperature beside them is not used.
-    greedy = isinstance(tree.get("samples"), int) and tree["samples"] <= 1
-    for name, value in tree.items():
-        if isinstance(value, Mapping):
+    greedy = isinstance(section.get("samples"), int) and section["samples"] <= 1
+    for name, value in section.items():
+        if isinstance(value, dict):
             yield from (((name, *place), words) for place, words in faults(engine, value))
         if name == "lora_dora" and value and engine == "vllm":
             yield (name,), "cannot be had with engine 'vllm', which has no DoRA: take engine: transformers"
-        if name not in get_args(Setting) or not isinstance(value, int | float):
+        if name not in SETTINGS or not isinstance(value, int | float):
             continue
-        words = fault(engine, name, value)  # type: ignore[arg-type]
+        words = fault(engine, name, value)
         if words and not (name == "temperature" and greedy):
             yield (name,), words
 
@@ -91,14 +94,13 @@ def check_sampling(
             "generation_config: vLLM applies min_p before top_p, and the base's settings mean it behind: name one of "
             "the two, or take engine: transformers"
         )
-    settings: Sequence[tuple[Setting, str, float]] = (
-        ("temperature", "temperature", temperature),
-        ("samples", "samples", n),
-        ("lora_r", "the adapters of a model together have a rank that", adapter_rank(model)),
-    )
-    for setting, words, value in settings:
-        if complaint := fault(engine, setting, value):
-            raise UserError(f"{words} {complaint}")
+    if complaint := fault(engine, "temperature", temperature):
+        raise UserError(f"temperature {complaint}")
+    if complaint := fault(engine, "samples", n):
+        raise UserError(f"samples {complaint}")
+    limits = LIMITS.get(engine)
+    if limits and limits.lora_r and (complaint := fault(engine, "lora_r", adapter_rank(model))):
+        raise UserError(f"the adapters of a model together have a rank that {complaint}")
 
 
 def adapter_rank(model: Handle) -> int:
