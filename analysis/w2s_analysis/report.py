@@ -16,7 +16,8 @@ from w2s_analysis.reading.frame import Frames, StoreLike, load_frames
 from w2s_analysis.reading.recipes import model_heading, why_missing
 from w2s_analysis.reading.study import Study, by_companions, by_recipe, check_one_task, make_study
 from w2s_analysis.reading.typed import written
-from w2s_analysis.writing.figures import save_figure
+from w2s_analysis.writing.drawn import DrawnFigures, source_of
+from w2s_analysis.writing.figures import figure_paths, save_figure
 from w2s_analysis.writing.notes import footer
 from w2s_analysis.writing.table import (
     MISSING,
@@ -149,15 +150,18 @@ def write_report(study: Study, out: Path, parts: Sequence[Part] = ()) -> str:
     report = report_of(study)
     printed: list[Table] = []
     saved: list[Path] = []
+    figures, source = DrawnFigures(study.frames.results.store.root), source_of(study)
     try:
         for part in parts or report.parts:
             tables = [table for table in part.tables(study) if table.rows]
             printed += tables if part is report.parts[0] or len(study.runs) == 1 else []
-            saved += _save_part(part, tables, study, out)
+            drawn = _save_figure(part, study, out, figures, source)
+            saved += _save_part(part, tables, study, out, drawn)
         text, paths = _findings(report, study, out) if len(study.runs) > 1 else ("", [])
     except OSError as error:
         raise UserError(f"{out}: cannot write the report: {error.strerror}") from None
     study.frames.results.columns.save()
+    figures.save()
     listed = "\n".join(f"  {path}" for path in [*saved, *paths])
     return f"{_terminal(printed)}{_remark(study)}\n{text}saved:\n{listed}"
 
@@ -191,9 +195,23 @@ def _remark(study: Study) -> str:
     return f"\n{reason}\n" if reason else ""
 
 
-def _save_part(part: Part, tables: Sequence[Table], study: Study, out: Path) -> list[Path]:
+def _save_figure(
+    part: Part, study: Study, out: Path, figures: DrawnFigures, source: str | None
+) -> list[Path]:
+    """The files of a part's figure, drawn anew unless it was drawn from the same before; none where it has none."""
+    paths = figure_paths(out, part.name)
+    if source is not None and figures.are(paths, source):
+        return paths
     figure = part.figure(study)
-    drawn = save_figure(figure, out, part.name) if figure is not None else []
+    if figure is None:
+        return []
+    save_figure(figure, paths)
+    if source is not None:
+        figures.put(paths, source)
+    return paths
+
+
+def _save_part(part: Part, tables: Sequence[Table], study: Study, out: Path, drawn: list[Path]) -> list[Path]:
     if not tables:
         return drawn
     made_by = [f"made by: {study.command}"] if study.command else []

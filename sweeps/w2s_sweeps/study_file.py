@@ -273,9 +273,7 @@ class LoadedStudy:
     def _share(self, experiment: Experiment) -> Experiment:
         """The experiment with the base's own sections where they are equal: 10,000 cells then hold them once."""
         shared = {
-            name: section
-            for name, section in self._sections.items()
-            if getattr(experiment, name) == section
+            name: section for name, section in self._sections.items() if getattr(experiment, name) == section
         }
         return experiment.model_copy(update=shared)
 

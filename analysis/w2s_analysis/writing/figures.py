@@ -101,10 +101,14 @@ def style() -> Any:
     return mpl.rc_context(_STYLE)
 
 
-def save_figure(figure: "Figure", folder: Path, name: str) -> list[Path]:
-    """Write a figure as `name.png` and `name.svg`; the same figure gives the same bytes."""
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"{name}.png", folder / f"{name}.svg"]
+def figure_paths(folder: Path, name: str) -> list[Path]:
+    """The files of a figure: a PNG and an SVG."""
+    return [folder / f"{name}.png", folder / f"{name}.svg"]
+
+
+def save_figure(figure: "Figure", paths: Sequence[Path]) -> None:
+    """Write a figure into its PNG and its SVG; the same figure gives the same bytes."""
+    paths[0].parent.mkdir(parents=True, exist_ok=True)
     with style():
         figure.dpi = _DPI  # by which the layout measures texts
         if (layout := figure.get_layout_engine()) is not None:
@@ -112,7 +116,6 @@ def save_figure(figure: "Figure", folder: Path, name: str) -> list[Path]:
         figure.set_layout_engine(None)  # with one, each form is drawn once more, unseen
         figure.savefig(paths[0], dpi=_DPI, metadata={"Software": None})
         figure.savefig(paths[1], metadata={"Date": None, "Creator": None})
-    return paths
 
 
 def draw_points(
