@@ -126,14 +126,14 @@ def nothing(n: int = 0, seeds: int = 1, clusters: int = 0, value: float = nan) -
 @lru_cache(maxsize=4096)
 def quantile_t(df: float, level: float = LEVEL) -> float:
     """How many standard errors a two-sided interval reaches: 1.96 for many degrees of freedom, 4.30 for two."""
-    from scipy.special import ndtri, stdtrit
+    import scipy.special as special  # `from` would look through the package at each of thousands of calls
 
     tail = (
         1 - level
     ) / 2  # the lower tail, turned: a level near 1 would lose its last digits in the upper one
     if tail <= 0:
         return inf
-    return -float(ndtri(tail) if df == inf else stdtrit(df, tail))
+    return -float(special.ndtri(tail) if df == inf else special.stdtrit(df, tail))
 
 
 def minimum_detectable_effect(
