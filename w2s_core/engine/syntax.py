@@ -176,7 +176,8 @@ def global_names(node: Any) -> set[str]:
         return {name for item in node for name in global_names(item)}
     if not isinstance(node, ast.AST):
         return set()
-    top = symtable.symtable(ast.unparse(node), "a piece", "exec")
+    plain = _SameScopes().visit(ast.parse(ast.unparse(node)))
+    top = symtable.symtable(ast.unparse(plain), "a piece", "exec")
     names = {symbol.get_name() for symbol in top.get_symbols() if symbol.is_referenced()}
     scopes = [*top.get_children()]
     while scopes:
@@ -184,6 +185,27 @@ def global_names(node: Any) -> set[str]:
         names |= {symbol.get_name() for symbol in scope.get_symbols() if symbol.is_global()}
         scopes += scope.get_children()
     return names
+
+
+class _SameScopes(ast.NodeTransformer):
+    """Writes code so that every version of Python sees the names in it that 3.11 sees.
+
+    From 3.12 on (PEP 709) a comprehension's variables count as names of what surrounds it; a generator's do not. From
+    3.14 on (PEP 649) the annotation of a local variable uses no names; the same expression by itself does.
+    """
+
+    def visit_ListComp(self, node: ast.ListComp | ast.SetComp) -> ast.AST:
+        return ast.GeneratorExp(self.visit(node.elt), [self.visit(part) for part in node.generators])
+
+    visit_SetComp = visit_ListComp  # noqa: N815
+
+    def visit_DictComp(self, node: ast.DictComp) -> ast.AST:
+        pair = ast.Tuple([self.visit(node.key), self.visit(node.value)], ast.Load())
+        return ast.GeneratorExp(pair, [self.visit(part) for part in node.generators])
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> list[ast.stmt]:
+        self.generic_visit(node)
+        return [node, ast.Expr(node.annotation)]
 
 
 def _definitions(tree: ast.Module, package: str) -> dict[str, Any]:

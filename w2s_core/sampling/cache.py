@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 from transformers.cache_utils import Cache, CacheLayerMixin, DynamicCache
 
 _GROWTH = 16  # slots
@@ -112,10 +113,14 @@ class Shared:
 
 
 def shared_from(caches: Sequence[DynamicCache], width: int, members: Tensor | None) -> Shared:
-    """The groups that prefilled caches hold, one after the other."""
+    """The groups that prefilled caches hold, one after the other, right-padded to the longest."""
+    slots = max(cache.get_seq_length() for cache in caches)
     layers = zip(*(cache.layers for cache in caches), strict=True)
     pairs = (
-        (torch.cat([part.keys.transpose(2, 3) for part in parts]), torch.cat([part.values for part in parts]))
+        (
+            torch.cat([pad(part.keys.transpose(2, 3), (0, slots - part.keys.shape[2])) for part in parts]),
+            torch.cat([pad(part.values, (0, 0, 0, slots - part.values.shape[2])) for part in parts]),
+        )
         for parts in layers
     )
     return Shared(pairs, width, members)

@@ -1,6 +1,6 @@
 """One batch of responses: prefill their prompts, then one token a step for all that are not done."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,9 @@ from w2s_core.sampling.processors import logits_processors
 from w2s_core.sampling.stopping import EOS, Stopping
 
 _CPU_IS_FULL = "DefaultCPUAllocator: can't allocate memory"  # torch raises a plain RuntimeError for it
-_PREFILL_TOKENS = 2048  # of prompts prefilled at once: bounds the memory of activations
+# Tokens of prompts prefilled at once, padding included. Few need little padding and little memory for activations; a
+# GPU computes few no faster than more.
+_PREFILL_TOKENS, _PREFILL_TOKENS_OF_A_GPU = 1024, 2048
 
 
 @dataclass(frozen=True)
@@ -154,10 +156,9 @@ class Batch:
     def _prefill(self, requests: Sequence[Request], common: Sequence[Shared]) -> Shared:
         """Keys and values of each prompt but its last token: once, however many rows share it."""
         prompts = {request.prompt: request.ids[:-1] or request.ids for request in requests}
-        longest = max(len(ids) for ids in prompts.values())
-        padded = self._tensor([[*ids, *[0] * (longest - len(ids))] for ids in prompts.values()])
-        parts = torch.split(padded, max(1, _PREFILL_TOKENS // longest))
-        caches = [_prefilled(self.model, part, common) for part in parts]
+        limit = _PREFILL_TOKENS if self.device.type == "cpu" else _PREFILL_TOKENS_OF_A_GPU
+        parts = _parts(list(prompts.values()), limit)
+        caches = [_prefilled(self.model, self._padded(part), common) for part in parts]
         numbers = [request.number for request in requests]
         first, width = min(numbers), max(numbers) - min(numbers) + 1
         place = {prompt: index for index, prompt in enumerate(prompts)}
@@ -170,8 +171,21 @@ class Batch:
         longest = max(map(len, prompts))
         return self._tensor([ids + ids[:1] * (longest - len(ids)) for ids in prompts])
 
+    def _padded(self, prompts: Sequence[tuple[int, ...]]) -> Tensor:
+        longest = max(map(len, prompts))
+        return self._tensor([[*ids, *[0] * (longest - len(ids))] for ids in prompts])
+
     def _tensor(self, numbers: Sequence[Any]) -> Tensor:
         return torch.tensor(numbers, dtype=torch.long, device=self.device)
+
+
+def _parts(prompts: Sequence[tuple[int, ...]], tokens: int) -> Iterator[Sequence[tuple[int, ...]]]:
+    """The prompts, the longest first, in parts of at most so many tokens once they are padded, or of one prompt."""
+    start = 0
+    while start < len(prompts):
+        rows = max(1, tokens // len(prompts[start]))
+        yield prompts[start : start + rows]
+        start += rows
 
 
 def _prefilled(model: Any, ids: Tensor, common: Sequence[Shared]) -> DynamicCache:
