@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from w2s_core.prompting import few_shot_prefix, zero_shot
-from w2s_core.sampling import SamplingParams, TransformersEngine
+from w2s_core.sampling import SamplingParams, TransformersEngine, decoding
 
 from .conftest import ARCHITECTURES, EOS
 
@@ -46,6 +46,19 @@ def test_equals_generate(architecture: str, prefix: str, model_of: Any, tokenize
         engine = TransformersEngine(model_of(architecture), tokenizer, batch_size=batch_size)
         made = engine.generate(prompts, SamplingParams(LIMIT, stop=()), prefix=prefix)
         assert [(one.text, one.tokens) for [one] in made] == expected
+
+
+@pytest.mark.parametrize("prefix", ["", DEMONSTRATIONS], ids=["zero-shot", "few-shot"])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_prompts_prefilled_in_parts_equal_those_prefilled_at_once(
+    architecture: str, prefix: str, model_of: Any, tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = TransformersEngine(model_of(architecture), tokenizer)
+    params = SamplingParams(LIMIT, stop=(), n=2)
+    at_once = engine.generate(mixed_prompts(), params, prefix=prefix)
+    for tokens in (1, 64, 150):
+        monkeypatch.setattr(decoding, "_PREFILL_TOKENS", tokens)
+        assert engine.generate(mixed_prompts(), params, prefix=prefix) == at_once
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

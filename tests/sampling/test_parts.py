@@ -12,7 +12,7 @@ from w2s_core.errors import UserError
 from w2s_core.prompting import encode_prompt, few_shot_prefix, zero_shot
 from w2s_core.sampling import Generation, SamplingParams, TransformersEngine
 from w2s_core.sampling.cache import Moves, Shared
-from w2s_core.sampling.decoding import Batch
+from w2s_core.sampling.decoding import Batch, _parts
 from w2s_core.sampling.masks import layer_kinds
 from w2s_core.sampling.stopping import MAY_STOP, Stopping
 from w2s_core.sampling.transformers_engine import common_length
@@ -28,6 +28,15 @@ def test_moves_keep_the_live_ones(case: tuple[int, set[int]]) -> None:
     kept = moves.apply(torch.arange(places)).tolist()
     assert sorted(kept) == sorted(set(range(places)) - ended)
     assert len(moves.to) <= len(ended), "a row that can stay is not moved"
+
+
+@given(st.lists(st.integers(1, 60), min_size=1), st.integers(1, 200))
+def test_parts_hold_every_prompt_once_and_no_more_tokens_than_asked(lengths: list[int], tokens: int) -> None:
+    prompts = [(number,) * length for number, length in enumerate(sorted(lengths, reverse=True))]
+    parts = list(_parts(prompts, tokens))
+    assert [prompt for part in parts for prompt in part] == prompts
+    for part in parts:
+        assert len(part) * max(map(len, part)) <= tokens or len(part) == 1
 
 
 @settings(deadline=None)
