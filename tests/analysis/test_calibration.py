@@ -277,7 +277,8 @@ def test_threshold_is_chosen_on_dev_and_judged_on_test(store: TinyStore) -> None
         add_samples(store, "a", f"samples/test/{method}", grades("test", 600, 0.2, rng_of("other"), 10))
     again = threshold_table(group_of(store))
     dev = [name for name in chosen.columns if not name.startswith("test")]
-    assert [[r.get(c) for c in dev] for r in again.rows] == [[r.get(c) for c in dev] for r in chosen.rows]
+    first, second = ([[repr(r.get(c)) for c in dev] for r in table.rows] for table in (chosen, again))
+    assert first == second
     assert again.rows[0]["test: right, %"].value < row["test: right, %"].value
 
 

@@ -222,7 +222,7 @@ def test_a_run_without_stage_two_says_so_and_judges_stage_one(tmp_path: Path) ->
     assert sum("stage2.methods" in finding.evidence for finding in of_two) == 2
     assert "no target vote" in by_signature(results)["the vote is miscalibrated"].evidence
     rest = [finding for finding in results if finding.rule.family != STAGE_TWO]
-    assert rest == [before[finding.rule.name] for finding in rest]
+    assert [repr(finding) for finding in rest] == [repr(before[finding.rule.name]) for finding in rest]
 
 
 @pytest.mark.parametrize(
@@ -244,7 +244,10 @@ def test_what_is_not_computed_yet_is_named_and_the_rest_is_judged_as_before(
     after = by_signature(diagnose(store, "healthy"))
     assert {name for name, finding in after.items() if finding.outcome == "not tested"} == silent
     assert all(f"not computed yet, or damaged: {label}" in after[name].evidence for name in silent)
-    assert all(after[name] == finding for name, finding in before.items() if name not in silent)
+    for name in before.keys() - silent:
+        assert repr(after[name]) == repr(
+            before[name]
+        )  # from 3.13 on nan makes a data class unequal to itself
 
 
 def test_an_empty_agreement_is_rare_and_has_no_precision(tmp_path: Path) -> None:
