@@ -64,9 +64,13 @@ class Batch:
         return None
 
     def note(self, outcome: Outcome) -> None:
-        """Remember why cells are without a result after an attempt."""
+        """Remember why cells are without a result after an attempt.
+
+        What another command computed since the cells were planned, no event of the attempt has told.
+        """
         ended = {**outcome.stopped, **outcome.failed}
         for place in self.open():
+            place.missing = {key for key in place.missing if not self._store.has(key)}
             reasons = [ended[key] for key in sorted(place.missing & ended.keys())]
             place.reason = min(reasons, key=len, default=None)
 

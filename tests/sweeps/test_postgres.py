@@ -15,9 +15,8 @@ from pathlib import Path
 import optuna
 import pytest
 
-from tests.sweeps.test_sweep import command, computed, study_file, w2s
+from tests.sweeps.test_sweep import assert_each_key_once, command, study_file, w2s
 from tests.tiny import REPOSITORY, write_experiment, write_plain
-from w2s_core.engine import Store
 from w2s_sweeps.storage import open_storage
 
 pytestmark = pytest.mark.postgres
@@ -122,7 +121,7 @@ def test_two_drivers_at_once_share_one_study(server: Server, tmp_path: Path) -> 
         assert driver.returncode == 0, output[-2000:]
         assert PASSWORD.encode() not in output
     assert states(server) == {"COMPLETE": 4}
-    assert sum(computed(store).values()) == len(list(Store(store).keys())), "each key once"
+    assert_each_key_once(store)
     assert not (store / "studies.db").exists()
 
 

@@ -137,6 +137,20 @@ def straight(study: Path, tmp_path: Path, computer: Computer) -> tuple[list[tupl
     return trials, store
 
 
+def test_results_that_another_command_computes_meanwhile_count_as_ones_own(
+    study: Path,
+    tmp_path: Path,
+    computer: Computer,
+    straight: tuple[list[tuple[Any, ...]], TableStore],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def elsewhere(targets: Mapping[str, Any], store: TableStore, *, display: Any, **options: Any) -> Outcome:
+        return computer(targets, store, display=Silent(), **options)
+
+    monkeypatch.setattr(driver, "run_graph", elsewhere)
+    assert run(study, TableStore(tmp_path / "shared")) == straight[0]
+
+
 def test_a_killed_study_prunes_what_a_straight_one_does(
     study: Path, tmp_path: Path, computer: Computer, straight: tuple[list[tuple[Any, ...]], TableStore]
 ) -> None:
