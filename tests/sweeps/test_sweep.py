@@ -69,7 +69,7 @@ def computed(store: Path) -> Counter[str]:
 def assert_each_key_once(root: Path) -> None:
     """Each result was computed whole once, or taken over from another; the history holds whole computations alone."""
     store = Store(root)
-    reused: list[Any] = [store.manifest(key).get("reused") or {} for key in store.keys()]
+    reused: list[Any] = [store.manifest(key).get("reused") or {} for key in list(store.keys())]
     taken_over = sum("same_content_as" in part or "extends" in part for part in reused)
     assert sum(computed(root).values()) + taken_over == len(reused)
 
@@ -101,7 +101,7 @@ def test_the_sweep_computed_each_step_once_and_every_cell(lab: Path) -> None:
         (k, m) for k in (0.0, 0.3) for m in ("dpo", "orpo")
     ]
     store = Store(lab / "store")
-    reused: list[Any] = [store.manifest(key).get("reused") or {} for key in store.keys()]
+    reused: list[Any] = [store.manifest(key).get("reused") or {} for key in list(store.keys())]
     assert any("same_content_as" in part for part in reused)
     assert_each_key_once(lab / "store")
 
