@@ -299,7 +299,8 @@ def test_a_recipe_of_the_users_own_is_swept_pruned_and_tried(
     done = w2s(*plugin, "trial", path, "rounds=2", store=store)
     assert done.stdout.splitlines()[-1] == f"accuracy {both[1].value:.6g}"
     assert computed(store) == before
-    lacking = w2s("sweep", path, store=store, check=False)
+    # Apart: this process has the recipe already.
+    lacking = typed_apart("--store", store, "sweep", path, folder=Path.cwd())
     assert lacking.returncode == 2
     assert "unknown recipe 'plain'" in lacking.stderr
     assert len(lacking.stderr.strip().splitlines()) == 1
