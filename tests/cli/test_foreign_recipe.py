@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,6 +37,13 @@ def w2s(folder: Path, *arguments: object, status: int = 0) -> str:
     return done.stdout + done.stderr
 
 
+def counted(printed: str) -> dict[str, Any]:
+    """The line of JSON that `gc` and `verify` print beside their words."""
+    (line,) = (line for line in printed.splitlines() if line.startswith("{"))
+    counts: dict[str, Any] = json.loads(line)
+    return counts
+
+
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A stranger's folder with a finished run, called `first`, in its store."""
@@ -43,7 +51,8 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
     commands = {"w2s.commands": declared()["w2s.commands"]}
     write_metadata(folder / "installed", "w2s", commands)
     write_method(folder)
-    (folder / "my_task.py").write_text(TASK)
+    # "total" is no word of the lab's bases, whose tokenizer would be refused as one that loses text.
+    (folder / "my_task.py").write_text(TASK.replace("total:", "together:"))
     planned = w2s(folder, "plan", "my.yaml")
     assert "13 steps: 13 missing" in planned
     assert "done: 13 computed" in w2s(folder, "run", "my.yaml", "--name", "first")
@@ -114,11 +123,11 @@ def test_a_changed_step_of_the_strangers_is_computed_anew(copy: Path) -> None:
 
 
 def test_gc_keeps_what_a_run_of_the_strangers_points_at(copy: Path) -> None:
-    assert json.loads(w2s(copy, "gc").splitlines()[-1])["objects"] == 0
-    assert json.loads(w2s(copy, "verify").splitlines()[-1]) == {"objects": 13, "problems": 0}
+    assert counted(w2s(copy, "gc"))["objects"] == 0
+    assert counted(w2s(copy, "verify")) == {"objects": 13, "problems": 0}
     (record,) = (copy / ".w2s").rglob("first.json")
     record.unlink()
-    assert json.loads(w2s(copy, "gc").splitlines()[-1])["objects"] == 13
+    assert counted(w2s(copy, "gc"))["objects"] == 13
 
 
 def test_workers_import_the_method_the_task_and_the_rule(copy: Path) -> None:
@@ -132,7 +141,7 @@ def test_workers_import_the_method_the_task_and_the_rule(copy: Path) -> None:
     spec = Store(copy / ".w2s").manifest(key)["spec"]
     assert spec["params"]["rule"].startswith("total ")
     task = copy / "my_task.py"
-    task.write_text(task.read_text().replace('rpartition("total:")', 'rpartition("sum:")'))
+    task.write_text(task.read_text().replace('rpartition("together:")', 'rpartition("more:")'))
     planned = w2s(copy, *imports, "plan", "my.yaml", *arguments[:2])
     missing = [line.split()[0] for line in planned.splitlines() if " missing " in line]
     assert sorted(missing) == ["greedy/test/base", "greedy/test/tuned", "labels/chosen"]
