@@ -45,6 +45,7 @@ RUNS_A_SEED = 3 * 4 * 4 * 7
 EXPERIMENT = "experiments/mini/paper.yaml"
 KEY = re.compile(r"[0-9a-f]{64}")
 LIMIT_S = 300  # processor time
+COLUMNS = f"{'':34}{'old: CPU':>10}{'wall':>10}{'memory':>10}{'new: CPU':>10}{'wall':>10}{'memory':>10}"
 
 
 # The store
@@ -268,7 +269,7 @@ def main() -> None:
             f"{processor_name()}, {os.cpu_count()} cores, Python {platform.python_version()}; {options.pairs} pairs,",
             "of which the medians are told; of verify, tables and data 1. memory: the most that a process held",
             f"{len(list(store.refs.names())):,} runs, {len(list(store.keys())):,} results",
-            f"{'':34}{'old: CPU':>10}{'wall':>10}{'memory':>10}{'new: CPU':>10}{'wall':>10}{'memory':>10}",
+            COLUMNS,
         ]
         print("\n".join(lines))
         for row in chain(on_store(trees, folder, place / "out", options.pairs), on_rows(trees, place)):

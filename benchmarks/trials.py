@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.planning import tree_of  # noqa: E402
-from benchmarks.store import Cost, compare, line  # noqa: E402
+from benchmarks.store import COLUMNS, Cost, compare, line  # noqa: E402
 from w2s_core.engine.processor import processor_name  # noqa: E402
 
 LENGTHS = (2, 100)
@@ -63,7 +63,7 @@ def main() -> None:
             f"old: {options.old}; load {os.getloadavg()[0]:.1f} at the start",
             f"{processor_name()}, {os.cpu_count()} cores, Python {platform.python_version()}; {options.pairs} pairs,",
             "of which the medians are told. memory: the most that the process held",
-            f"{'':34}{'old: CPU':>10}{'wall':>10}{'memory':>10}{'new: CPU':>10}{'wall':>10}{'memory':>10}",
+            COLUMNS,
         ]
         print("\n".join(lines))
         for length in LENGTHS:

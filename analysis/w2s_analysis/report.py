@@ -205,7 +205,7 @@ def _save_figure(
     figure = part.figure(study)
     if figure is None:
         return []
-    save_figure(figure, paths)
+    save_figure(figure, out, part.name)
     if source is not None:
         figures.put(paths, source)
     return paths

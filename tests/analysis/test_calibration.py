@@ -23,7 +23,7 @@ from w2s_analysis.weak_to_strong.calibration import (
     votes_of,
 )
 from w2s_analysis.weak_to_strong.calibration_figure import calibration_figure
-from w2s_analysis.writing.figures import figure_paths, save_figure
+from w2s_analysis.writing.figures import save_figure
 from w2s_analysis.writing.table import Cell, Table
 from w2s_core.errors import UserError
 from w2s_core.experiment import load_experiment
@@ -366,9 +366,7 @@ def test_the_figure_has_a_column_a_weak_model_and_the_same_bytes_each_time(
         assert figure is not None
         assert len(figure.axes) == 3
         assert figure.get_figwidth() < 3.5, "a column of a page"
-        paths = figure_paths(tmp_path / str(i), "calibration")
-        save_figure(figure, paths)
-        saved.append([path.read_bytes() for path in paths])
+        saved.append([path.read_bytes() for path in save_figure(figure, tmp_path / str(i), "calibration")])
     assert saved[0] == saved[1]
 
 

@@ -11,7 +11,7 @@ from w2s_analysis.reading.frame import load_frames
 from w2s_analysis.reading.groups import make_groups
 from w2s_analysis.report import render_run, save_report
 from w2s_analysis.weak_to_strong.stage_one import stage_one_figure
-from w2s_analysis.writing.figures import LOOKS, figure_paths, save_figure
+from w2s_analysis.writing.figures import LOOKS, save_figure
 from w2s_core.errors import UserError
 
 
@@ -109,8 +109,7 @@ def test_figure_draws_each_method_where_its_numbers_are(study: TinyStore) -> Non
 def test_figure_with_missing_points_is_drawn_without_them(store: TinyStore, tmp_path: Path) -> None:
     add_run(store, "a", missing=("greedy/test/dpo", "greedy/test/hybrid_ft_2", "greedy/test/weak_floor"))
     figure = stage_one_figure(make_groups(load_frames(store, ["a"])))
-    paths = figure_paths(tmp_path, "stage1")
-    save_figure(figure, paths)
+    paths = save_figure(figure, tmp_path, "stage1")
     width, height = struct.unpack(">II", paths[0].read_bytes()[16:24])
     assert width == pytest.approx(680, abs=4), "3.4 inches at 200 dots an inch: a column"
     assert height > 400

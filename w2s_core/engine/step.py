@@ -367,8 +367,7 @@ class Handle:
             "version": self.definition.version,
             "params": self.params,
             "inputs": {
-                name: value.key if type(value) is Handle else map_leaves(value, lambda parent: parent.key)
-                for name, value in self.inputs.items()
+                name: map_leaves(value, lambda parent: parent.key) for name, value in self.inputs.items()
             },
             "fingerprint": self.definition.fingerprint,
         }

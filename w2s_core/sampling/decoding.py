@@ -166,14 +166,13 @@ class Batch:
         return shared_from(caches, width, self._tensor(seats) if width > 1 else None)
 
     def _prompted(self, requests: Sequence[Request]) -> Tensor:
-        """The distinct tokens of each prompt, which a repetition penalty counts, padded with one of them."""
-        prompts = [list(dict.fromkeys((*request.shared, *request.ids))) for request in requests]
-        longest = max(map(len, prompts))
-        return self._tensor([ids + ids[:1] * (longest - len(ids)) for ids in prompts])
+        """The distinct tokens of each prompt, which a repetition penalty counts."""
+        return self._padded([tuple(dict.fromkeys((*request.shared, *request.ids))) for request in requests])
 
     def _padded(self, prompts: Sequence[tuple[int, ...]]) -> Tensor:
+        """Tokens [prompts, longest], each prompt's padded with its first, which adds no distinct one."""
         longest = max(map(len, prompts))
-        return self._tensor([[*ids, *[0] * (longest - len(ids))] for ids in prompts])
+        return self._tensor([[*ids, *ids[:1] * (longest - len(ids))] for ids in prompts])
 
     def _tensor(self, numbers: Sequence[Any]) -> Tensor:
         return torch.tensor(numbers, dtype=torch.long, device=self.device)

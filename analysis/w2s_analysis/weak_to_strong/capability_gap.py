@@ -15,16 +15,7 @@ from w2s_analysis.reading.groups import Group, planned_methods
 from w2s_analysis.reading.study import Study
 from w2s_analysis.weak_to_strong.titles import METHODS, m_plus, strong_model, title_in
 from w2s_analysis.weak_to_strong.weak_models import NOT_RESOLVED
-from w2s_analysis.writing.figures import (
-    MARKS,
-    add_grid,
-    arms,
-    assigned,
-    figure_paths,
-    new_figure,
-    save_figure,
-    style,
-)
+from w2s_analysis.writing.figures import MARKS, add_grid, arms, assigned, new_figure, save_figure, style
 from w2s_analysis.writing.notes import footer, smallest_effect
 from w2s_analysis.writing.table import (
     MISSING,
@@ -57,9 +48,7 @@ def save_gap(studies: Sequence[Study], out: Path) -> str:
         for table in tables:
             table.notes.append(f"made by: {studies[0].command}")
     figure = gap_figure(list(_cells(studies).values()))
-    drawn = figure_paths(out, NAME) if figure is not None else []
-    if figure is not None:
-        save_figure(figure, drawn)
+    drawn: list[Path] = save_figure(figure, out, NAME) if figure is not None else []
     below = f"{CAPTION}\n\n![{TITLE}]({NAME}.png)\n" if drawn else ""
     saved = [*save_tables(tables, out, NAME, f"# {TITLE}\n", below), *drawn]
     listed = "\n".join(f"  {path}" for path in saved)

@@ -13,7 +13,6 @@ import marshal
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ import w2s_analysis
 import w2s_core
 from w2s_analysis.reading.study import Study
 from w2s_core.engine import disk
+from w2s_core.engine.fingerprint import library_version
 from w2s_core.plugins import RECIPES
 
 NAME = "drawn.json"
@@ -91,7 +91,7 @@ def _program() -> list[str]:
     for package in (w2s_analysis, w2s_core):
         for path in sorted(Path(package.__path__[0]).rglob("*.py")):
             sources.update(path.read_bytes())
-    return [version("matplotlib"), version("numpy"), version("scipy"), sources.hexdigest()]
+    return [*map(library_version, ("matplotlib", "numpy", "scipy")), sources.hexdigest()]
 
 
 def _name(paths: Sequence[Path]) -> str:
@@ -99,8 +99,8 @@ def _name(paths: Sequence[Path]) -> str:
 
 
 def _signature(paths: Sequence[Path], source: str) -> list[str]:
-    """The source, and digests of the files; of no use where one cannot be read."""
+    """The source, and digests of the files; empty where one is none, or cannot be read."""
     try:
-        return [source, *(hashlib.sha256(disk.read_plain(path)).hexdigest() for path in paths)]
-    except (OSError, ValueError):
+        return [source, *map(disk.sha256_file, paths)] if all(path.is_file() for path in paths) else []
+    except OSError:
         return []

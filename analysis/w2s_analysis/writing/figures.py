@@ -106,9 +106,10 @@ def figure_paths(folder: Path, name: str) -> list[Path]:
     return [folder / f"{name}.png", folder / f"{name}.svg"]
 
 
-def save_figure(figure: "Figure", paths: Sequence[Path]) -> None:
-    """Write a figure into its PNG and its SVG; the same figure gives the same bytes."""
-    paths[0].parent.mkdir(parents=True, exist_ok=True)
+def save_figure(figure: "Figure", folder: Path, name: str) -> list[Path]:
+    """Write a figure as `name.png` and `name.svg`; the same figure gives the same bytes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = figure_paths(folder, name)
     with style():
         figure.dpi = _DPI  # by which the layout measures texts
         if (layout := figure.get_layout_engine()) is not None:
@@ -116,6 +117,7 @@ def save_figure(figure: "Figure", paths: Sequence[Path]) -> None:
         figure.set_layout_engine(None)  # with one, each form is drawn once more, unseen
         figure.savefig(paths[0], dpi=_DPI, metadata={"Software": None})
         figure.savefig(paths[1], metadata={"Date": None, "Creator": None})
+    return paths
 
 
 def draw_points(
