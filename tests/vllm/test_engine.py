@@ -12,6 +12,7 @@ from w2s_core.errors import UserError
 from w2s_core.models import base_ref, load_model, locate
 from w2s_core.prompting import few_shot_prefix, zero_shot
 from w2s_core.sampling import SamplingParams, TransformersEngine
+from w2s_core.sampling.unfinished import Unfinished
 from w2s_core.tasks import load_task
 
 pytest.importorskip("vllm", reason="vLLM is not installed (`make test-vllm` installs its CPU build apart)")
@@ -122,12 +123,19 @@ def test_samples_repeat_whatever_else_is_asked_and_go_on_after_a_kill(
     params = SamplingParams(LIMIT, n=3, temperature=1.0, seed=1)
     prompts = prompts_of(problems[:24])
     whole = engine.generate(prompts, params)
-    assert len({one.text for found in whole for one in found}) > len(prompts), "samples of a question differ"
+    texts = {response.text for responses in whole for response in responses}
+    assert len(texts) > len(prompts), "samples of a question differ"
     path = tmp_path / "responses.jsonl"
-    from w2s_core.sampling.unfinished import Unfinished
-
-    Unfinished(path).add(0, [one for found in whole[:7] for one in found])
+    before = {(i, number): whole[i][number] for i in range(7) for number in range(3)} | {(7, 0): whole[7][0]}
+    Unfinished(path).add(before)
     assert engine.generate(prompts, params, unfinished=path) == whole
+    _, *later = path.read_text().splitlines()
+    drawn = {(place, number) for line in later for place, number, *_ in json.loads(line)}
+    assert drawn == {(i, n) for i in range(len(prompts)) for n in range(3)} - set(before), (
+        "only the rest is drawn"
+    )
+    known = [responses[:1] for responses in whole]
+    assert engine.generate(prompts, params, known=known) == whole, "n = 1 is the beginning of n = 3"
 
 
 def test_long_prompts_and_missing_models_are_one_line(problems: list[Any], tmp_path: Path) -> None:
