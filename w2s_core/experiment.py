@@ -329,7 +329,7 @@ def build_experiment(
     """
     recipe = recipe_of(tree, path, lines)
     experiment: Experiment = validate(recipe.fields, tree, path, lines)
-    for place, words in faults(experiment.engine, experiment.model_dump()):
+    for place, words in faults(experiment.engine, experiment):
         raise UserError(f"{field_position(path, lines, place)} {words}")
     for name in experiment.prompts:
         if name not in recipe.models:

@@ -6,11 +6,13 @@ from typing import Any, get_args
 
 import pytest
 import torch
+from torch.nn import functional
 
 from tests.training.tiny import rows_for
+from w2s_core.models.products import product
 from w2s_core.training import trainers
 from w2s_core.training.core import Site, prepare
-from w2s_core.training.quicken import Linear, QuickLinear
+from w2s_core.training.quicken import Linear, Multiply, QuickLinear
 from w2s_core.training.settings import SMOOTHED, CpoLoss, DpoLoss, Method, TrainSettings
 
 BETA = 0.3
@@ -282,7 +284,10 @@ def test_without_the_limit_orpos_gradient_would_not_be_finite() -> None:
 
 @pytest.mark.parametrize("shape", [(3, 5, 32), (7, 32)])
 @pytest.mark.parametrize("bias", [False, True])
-def test_quick_layers_compute_what_pefts_layers_compute(shape: tuple[int, ...], bias: bool) -> None:
+@pytest.mark.parametrize("multiply", [functional.linear, product])
+def test_quick_layers_compute_what_pefts_layers_compute(
+    shape: tuple[int, ...], bias: bool, multiply: Multiply
+) -> None:
     from peft import LoraConfig, get_peft_model
 
     torch.manual_seed(0)
@@ -301,7 +306,7 @@ def test_quick_layers_compute_what_pefts_layers_compute(shape: tuple[int, ...], 
 
     assert type(layer) is Linear
     wanted = run()
-    layer.__class__ = QuickLinear
+    layer.__class__, layer.multiply = QuickLinear, multiply
     got = run()
     assert got[0].grad_fn is None
     assert len(got) == len(wanted) == 4

@@ -36,7 +36,8 @@ def plan(targets: Mapping[str, Handle] | Iterable[Handle], store: Store) -> list
     "missing" steps will run; "not needed" ones have no result, but lead to cached ones only.
     """
     store.use_acceptances()
-    roots = list(targets.values()) if isinstance(targets, Mapping) else list(targets)
+    named = targets.values() if isinstance(targets, Mapping) else targets
+    roots = list({id(handle): handle for handle in named}.values())  # trials share most of their targets
     handles = distinct(roots)
     existing = {key for key in handles if store.has(key)}
     missing = needed(roots, existing)

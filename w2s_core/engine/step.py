@@ -179,10 +179,12 @@ class StepDefinition:
         if not self._required <= arguments.keys() or not arguments.keys() <= self._names:
             raise TypeError(self._misfit(arguments))
         for name, kinds in self.takes.items():
-            self._check_kind(name, kinds, arguments.get(name))
+            value = arguments.get(name)
+            if type(value) is not Handle or value.kind not in kinds:  # most are plainly right
+                self._check_kind(name, kinds, value)
         params, unkeyed, inputs = {}, {}, {}
         for name, value in arguments.items():
-            if _holds_handles(value):
+            if type(value) is Handle or _holds_handles(value):
                 if name in self.unkeyed:
                     raise TypeError(f"step {self.name}: the unkeyed parameter {name} cannot be an input")
                 inputs[name] = value
@@ -437,13 +439,9 @@ def _call(arguments: Mapping[str, Any]) -> Call | None:
     """What a call of a step is known by: its plain arguments as bytes that tell 1, 1.0, True and -0.0 apart, and the
     identities of its handles, which live as long as the handle that was made of them does. None: always made anew.
     """
-    plain, held = [], []
-    for value in arguments.values():
-        if type(value) is Handle:
-            held.append(id(value))
-            plain.append(...)  # no JSON is `...`
-        else:
-            plain.append(value)
+    values = arguments.values()
+    plain = [... if type(value) is Handle else value for value in values]  # no JSON is `...`
+    held = [id(value) for value in values if type(value) is Handle]
     try:  # version 2 of the format: equal values, equal bytes
         return tuple(arguments), marshal.dumps(plain, 2), tuple(held)
     except ValueError:  # lists of handles, or what is no JSON
@@ -454,7 +452,9 @@ def _same_json(value: Json, other: Json) -> bool:
     """Whether two normalised values have the same canonical JSON; most are plain, and need not be written out."""
     if type(value) is not type(other):  # 1, 1.0 and true differ
         return False
-    if isinstance(value, float | list | dict):
+    if isinstance(value, float):
+        return repr(value) == repr(other)  # 0.0 and -0.0 differ
+    if isinstance(value, list | dict):
         return canonical(value) == canonical(other)
     return bool(value == other)
 

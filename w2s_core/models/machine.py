@@ -4,6 +4,7 @@ Their number is a function of the base's size and of what the user gave, never o
 """
 
 import os
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,6 +36,18 @@ def cores() -> int:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # not on macOS
         return os.cpu_count() or 1
+
+
+@cache
+def onednn_is_faster() -> bool:
+    """Whether this processor multiplies float32 matrices faster by oneDNN than by MKL, which torch takes: with AVX-512,
+    which MKL uses on Intel's processors alone (`benchmarks/products.py`). False where it is no Linux that tells.
+    """
+    lines = [line.partition(":") for line in _lines("/proc/cpuinfo")]
+    fields = {name.strip(): value.split() for name, _, value in lines}
+    return fields.get("vendor_id", ["GenuineIntel"]) != ["GenuineIntel"] and "avx512f" in fields.get(
+        "flags", ()
+    )
 
 
 def free_memory() -> int:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Generic, Literal, TypeVar
+from weakref import WeakValueDictionary
 
 from w2s_core.engine import Handle
 from w2s_core.errors import UserError
@@ -171,25 +172,49 @@ class Targets:
 
     def _evaluations(self) -> list[Target]:
         evaluation = self._experiment.evaluation
+        asked = _how_asked(self._experiment)
         targets = []
         for split in evaluation.splits:
             for name, answerer, title, role, sampled in self._judged:
-                greedy = self._grade(answer(self._experiment, answerer, self._given.questions[split]), split)
+                greedy = self._evaluated(answerer, split, 1, asked)
                 targets.append(Target("greedy", name, title, role, split, handle=greedy))
                 if sampled and evaluation.samples:
-                    drawn = answer(
-                        self._experiment,
-                        answerer,
-                        self._given.questions[split],
-                        n=evaluation.samples,
-                        temperature=evaluation.temperature,
-                    )
-                    sampled_grade = self._grade(drawn, split)
-                    targets.append(Target("samples", name, title, role, split, handle=sampled_grade))
+                    drawn = self._evaluated(answerer, split, evaluation.samples, asked)
+                    targets.append(Target("samples", name, title, role, split, handle=drawn))
         return targets
 
-    def _grade(self, responses: Handle, split: str) -> Handle:
-        return grade(responses=responses, gold=self._given.gold[split], rule=self._given.rule)
+    def _evaluated(self, answerer: Answerer, split: str, n: int, asked: str) -> Handle:
+        """The grade of a model's responses, the same handle while it is in use: cells of a study share most of them."""
+        questions, gold = self._given.questions[split], self._given.gold[split]
+        handles = (
+            answerer.model,
+            answerer.demonstrations,
+            questions,
+            gold,
+        )  # which the grade stands on, so they live
+        place = (*map(id, handles), self._given.rule, n, asked)
+        graded = _EVALUATIONS.get(place)
+        if graded is None:
+            temperature = self._experiment.evaluation.temperature
+            responses = answer(self._experiment, answerer, questions, n=n, temperature=temperature)
+            graded = _EVALUATIONS[place] = grade(responses=responses, gold=gold, rule=self._given.rule)
+        return graded
+
+
+_EVALUATIONS: WeakValueDictionary[tuple[object, ...], Handle] = WeakValueDictionary()
+
+
+def _how_asked(x: Experiment) -> str:
+    """All fields of an experiment that `answer` reads for an evaluation."""
+    fields = (
+        x.seed,
+        x.max_new_tokens,
+        x.sampling_engine,
+        x.precision,
+        x.evaluation.temperature,
+        x.demonstrations,
+    )
+    return repr((*fields, x.engine, x.generation_config, x.shipped))
 
 
 @lru_cache  # a study's cells have the same targets, thousands of times

@@ -61,15 +61,16 @@ def _temperature_fault(engine: str, limits: Limits, value: float) -> str | None:
     )
 
 
-def faults(engine: str, section: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
-    """The place and the fault of each setting in an experiment's fields, as plain data, that the engine cannot take.
+def faults(engine: str, section: Any) -> Iterator[tuple[tuple[str, ...], str]]:
+    """The place and the fault of each setting in an experiment, or a section of it, that the engine cannot take.
 
     Settings are known by their names, in any section: that covers the sections of plug-ins that use the same names.
     """
     # One sample is drawn greedily, and none not at all: the temperature beside them is not used.
-    greedy = isinstance(section.get("samples"), int) and section["samples"] <= 1
-    for name, value in section.items():
-        if isinstance(value, dict):
+    fields = _fields(section)
+    greedy = isinstance(fields.get("samples"), int) and fields["samples"] <= 1
+    for name, value in fields.items():
+        if _fields(value):
             yield from (((name, *place), words) for place, words in faults(engine, value))
         if name == "lora_dora" and value and engine == "vllm":
             yield (name,), "cannot be had with engine 'vllm', which has no DoRA: take engine: transformers"
@@ -78,6 +79,14 @@ def faults(engine: str, section: dict[str, Any]) -> Iterator[tuple[tuple[str, ..
         words = fault(engine, name, value)
         if words and not (name == "temperature" and greedy):
             yield (name,), words
+
+
+def _fields(section: Any) -> dict[str, Any]:
+    """The fields of a section, or of plain data; none of any other value."""
+    if type(section) is dict:
+        return section
+    # `isinstance` takes ten times as long to ask pydantic, and a study's cells have a million fields.
+    return section.__dict__ if hasattr(section, "model_fields_set") else {}
 
 
 def check_sampling(

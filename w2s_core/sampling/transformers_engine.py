@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from w2s_core.errors import UserError
+from w2s_core.models.products import by_onednn, pack
 from w2s_core.prompting import encode_prompt
 from w2s_core.sampling.attention import NAME as SHARED_ATTENTION
 from w2s_core.sampling.decoding import Request, prefill_common, run_batch
@@ -30,7 +31,8 @@ _SHARE_FROM = 16  # tokens: a shorter common beginning is cheaper computed again
 class TransformersEngine:
     """A SamplingEngine over a transformers causal language model, on the device where the model is.
 
-    It sets the model's attention implementation, to one that elsewhere computes what "sdpa" does.
+    It sets the model's attention implementation, to one that elsewhere computes what "sdpa" does; and may pack its
+    weights (`w2s_core.models.products`), after which it can be trained no further.
 
     Of the base's generation_config.json the engine reads the end tokens (eos_token_id) and nothing else: other settings
     are those of `params`. With the same settings `model.generate` gives the same greedy response.
@@ -50,6 +52,8 @@ class TransformersEngine:
                 f"model type '{model.config.model_type}' has its own attention: sample it with vLLM"
             )
         model.set_attn_implementation(SHARED_ATTENTION)
+        if by_onednn(model):
+            pack(model)
         self.model, self.tokenizer, self.batch_size = model.eval(), tokenizer, batch_size
 
     @torch.inference_mode()

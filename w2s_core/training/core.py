@@ -218,11 +218,14 @@ def _run(trainer: Any, site: Site, batch: int) -> "Record":
 
 
 def _manner(trainer: Any) -> str:
-    """What rounding follows: the kind of processor or device, torch's threads there, and the rows at once."""
+    """What rounding follows: the kind of processor or device, torch's threads and products there, the rows at once."""
     import torch
 
+    from w2s_core.models.products import by_onednn
+
     if trainer.args.use_cpu:
-        where = f"{processor_name()}, {torch.get_num_threads()} threads"
+        products = ", oneDNN" if by_onednn(trainer.model) else ""
+        where = f"{processor_name()}, {torch.get_num_threads()} threads{products}"
     else:
         where = torch.cuda.get_device_name()
     return f"{where}, {trainer.args.per_device_train_batch_size} rows at once"

@@ -1,0 +1,146 @@
+"""Products of large bases by oneDNN: where they are taken, and that they are what torch's own are."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.nn import functional
+
+from tests.training.tiny import rows_for
+from w2s_core.models import load_model, machine, products
+from w2s_core.models.products import PackedLinear, by_onednn, pack, product
+from w2s_core.prompting import zero_shot
+from w2s_core.sampling import SamplingParams, TransformersEngine
+from w2s_core.training import Site, TrainSettings, train
+from w2s_core.training.core import prepare
+from w2s_core.training.quicken import QuickLinear
+
+Start = tuple[Path, dict[str, Path]]
+PROMPTS = [(name, zero_shot(text)) for name, text in (("a", "1 + 2"), ("b", "what is 3 times 4"), ("c", "7"))]
+
+
+@pytest.fixture
+def forced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every base counts as large, on a processor where oneDNN is faster."""
+    monkeypatch.setattr(products, "LARGE", 0)
+    monkeypatch.setattr(products, "onednn_is_faster", lambda: True)
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Start:
+    from tests.training.tiny import make_artifact, make_base
+
+    root = tmp_path_factory.mktemp("start")
+    return make_artifact(root / "model", make_base(root / "base"))
+
+
+@pytest.mark.parametrize("shape", [(1, 24), (3, 24), (2, 5, 24), (200, 24)])
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("copied", [False, True])
+@torch.inference_mode()
+def test_products_are_those_of_double_precision(
+    shape: tuple[int, ...], bias: bool, copied: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(products, "_COPIED", 10**9 if copied else 0)
+    layer, x = torch.nn.Linear(24, 40, bias=bias), torch.randn(shape)
+    exact = functional.linear(x.double(), layer.weight.double(), layer.bias.double() if bias else None)
+    model: Any = torch.nn.Sequential(layer)
+    model.num_parameters = lambda: 24 * 40
+    pack(model)
+    assert type(layer) is PackedLinear
+    assert layer.packed.is_mkldnn is copied
+    torch.testing.assert_close(model(x).double(), exact, rtol=1e-5, atol=1e-5)
+    back = torch.randn(*shape[:-1], 40)
+    torch.testing.assert_close(product(back, layer.weight.t()), back @ layer.weight, rtol=1e-5, atol=1e-5)
+
+
+@torch.inference_mode()
+def test_weights_that_are_not_float32_stay_as_they_are() -> None:
+    layer, x = torch.nn.Linear(8, 8).bfloat16(), torch.randn(2, 8).bfloat16()
+    model: Any = torch.nn.Sequential(layer)
+    model.num_parameters = lambda: 64
+    before = model(x)
+    pack(model)
+    assert type(layer) is torch.nn.Linear
+    assert torch.equal(model(x), before)
+
+
+CPUINFO = "processor : 0\nvendor_id\t: {}\nmodel name\t: A Processor\nflags\t\t: fpu sse2 avx2 {} xsave\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "faster"),
+    [
+        (CPUINFO.format("AuthenticAMD", "avx512f"), True),
+        (CPUINFO.format("AuthenticAMD", ""), False),
+        (CPUINFO.format("AuthenticAMD", "avx512fx"), False),
+        (CPUINFO.format("GenuineIntel", "avx512f"), False),
+        ("processor : 0\nBogoMIPS : 50\nFeatures : fp asimd sve\n", False),
+        ("", False),
+    ],
+)
+def test_the_processor_decides(text: str, faster: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "_lines", lambda path: text.splitlines() if path == "/proc/cpuinfo" else [])
+    machine.onednn_is_faster.cache_clear()
+    assert machine.onednn_is_faster() is faster
+    machine.onednn_is_faster.cache_clear()
+
+
+def test_small_bases_and_gpus_keep_torchs_own(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(products, "onednn_is_faster", lambda: True)
+    model, tokenizer = load_model(*start)
+    assert not by_onednn(model)
+    TransformersEngine(model, tokenizer)
+    assert not any(isinstance(module, PackedLinear) for module in model.modules())
+    monkeypatch.setattr(products, "LARGE", model.num_parameters())
+    assert by_onednn(model)
+    assert not by_onednn(model.to("meta"))
+    monkeypatch.setattr(products, "onednn_is_faster", lambda: False)
+    assert not by_onednn(load_model(*start)[0])
+
+
+@pytest.mark.usefixtures("forced")
+def test_a_packed_model_answers_alike_and_leaves_the_kept_one_alone(start: Start) -> None:
+    params = SamplingParams(24, stop=(), n=2, temperature=0.7, seed=3)
+    plain = load_model(*start)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("w2s_core.sampling.transformers_engine.by_onednn", lambda model: False)
+        wanted = TransformersEngine(*plain).generate(PROMPTS, params)
+    packed, tokenizer = load_model(*start)
+    assert TransformersEngine(packed, tokenizer).generate(PROMPTS, params) == wanted
+    assert isinstance(packed.get_output_embeddings(), PackedLinear)
+    again, _ = load_model(*start)
+    assert type(again.get_output_embeddings()) is torch.nn.Linear
+
+
+def trained(start: Start, folder: Path, method: str) -> tuple[list[float], dict[str, torch.Tensor]]:
+    """The losses of a short training and its adapter."""
+    import json
+
+    from safetensors.torch import load_file
+
+    for name in ("out", "work"):
+        (folder / name).mkdir(parents=True)
+    settings = TrainSettings(method=method, learning_rate=1e-2, batch_size=4, max_steps=6, lora_r=4)  # type: ignore[arg-type]
+    train(start[0], rows_for(method, 8), settings, Site(start[1], folder / "out", folder / "work"))  # type: ignore[arg-type]
+    log = json.loads((folder / "out/training.json").read_text())["log"]
+    return [entry["loss"] for entry in log], load_file(folder / "out/adapters/0/adapter_model.safetensors")
+
+
+@pytest.mark.parametrize("method", ["sft", "dpo"])
+def test_a_training_differs_in_rounding_alone(
+    start: Start, method: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    losses, adapter = trained(start, tmp_path / "plain", method)
+    request.getfixturevalue("forced")
+    others, other = trained(start, tmp_path / "other", method)
+    assert losses == pytest.approx(others, rel=1e-4)
+    assert adapter.keys() == other.keys()
+    for name, weight in adapter.items():
+        torch.testing.assert_close(weight, other[name], rtol=1e-2, atol=1e-4, msg=name)
+    settings = TrainSettings(method="sft", learning_rate=1e-2, batch_size=4, max_steps=1)
+    ready = prepare(start[0], rows_for("sft", 4), settings, Site(start[1], tmp_path, tmp_path))
+    layers = [module for module in ready.trainer.model.modules() if isinstance(module, QuickLinear)]
+    assert layers
+    assert all(layer.multiply is product for layer in layers)
