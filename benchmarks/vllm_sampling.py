@@ -6,7 +6,9 @@ MODEL: a folder, by default models/smollm2 (`make models/smollm2`); `make test-v
 take turns, each in a process of its own that has ended before the other begins, since vLLM's keeps the processor busy
 while it waits. Loading does not count, nor a first small request. Told are tokens a second by the clock, medians of
 rounds: greedy answers part where two tokens are nearly as likely, and need not be of one length. Both get all threads;
-vLLM by itself would keep one core for its front end. Writes benchmarks/vllm_sampling.txt.
+vLLM by itself would keep one core for its front end. Then a profile of the first engine: where the processor's time
+goes, and how fast its products with weights are beside a large product and beside reading the weights alone. Writes
+benchmarks/vllm_sampling.txt.
 """
 
 import argparse
@@ -17,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +78,76 @@ def measure(engine: str, model: Path, threads: int) -> dict[str, tuple[float, li
     return measured
 
 
-def child(engine: str, model: Path, threads: int) -> dict[str, tuple[float, list[str]]]:
+def profile(model: Path, threads: int) -> dict[str, list[float]]:
+    """Of the engine of transformers, by case: the shares of the processor's time that products with weights and
+    attention take, and of those products GFLOPS and GB of weights read a second, by the clock.
+    """
+    import torch
+    from torch.profiler import ProfilerActivity
+
+    torch.set_num_threads(threads)
+    profiled = {}
+    with tempfile.TemporaryDirectory() as place:
+        folder, bases = artifact(Path(place), model)
+        sampler = TransformersEngine(*load_model(folder, bases), batch_size=256)
+        work = Work(sampler.model)
+        for name, (prompts, params, prefix) in cases().items():
+            sampler.generate(prompts[-2:], SamplingParams(2), prefix=prefix)
+            work.operations = work.bytes = 0
+            with torch.profiler.profile(activities=[ProfilerActivity.CPU]) as taken:
+                sampler.generate(prompts, params, prefix=prefix)
+            spent = {event.key: event.self_cpu_time_total / 1e6 for event in taken.key_averages()}
+            products = sum(spent.get(operation, 0) for operation in PRODUCTS)
+            attention = sum(seconds for key, seconds in spent.items() if key.startswith(ATTENTION))
+            whole = sum(spent.values())
+            rates = [work.operations / products / 1e9, work.bytes / products / 1e9]
+            profiled[name] = [products / whole, attention / whole, *rates]
+    return profiled
+
+
+PRODUCTS = ("mkldnn::_linear_pointwise", "aten::mm", "aten::addmm")
+ATTENTION = ("aten::bmm", "aten::_scaled_dot_product", "aten::_softmax")
+
+
+class Work:
+    """Counts the operations of a model's linear layers, and the bytes of weights that they read."""
+
+    def __init__(self, model: Any) -> None:
+        import torch
+
+        self.operations = self.bytes = 0
+        for module in model.modules():
+            if isinstance(module, torch.nn.Linear):
+                module.register_forward_hook(self._count)
+
+    def _count(self, layer: Any, inputs: Any, output: Any) -> None:
+        self.operations += 2 * output.numel() * layer.in_features
+        self.bytes += layer.weight.nbytes
+
+
+def limits(threads: int) -> tuple[float, float]:
+    """GFLOPS of a large product, and GB a second of a sum over more than any cache holds; the best of ten."""
+    import torch
+
+    from w2s_core.models.products import product
+
+    torch.set_num_threads(threads)
+    x, weight, long = torch.randn(1024, 1536), torch.randn(1536, 1536), torch.ones(2**28)
+
+    def fastest(work: Callable[[], Any]) -> float:
+        taken = []
+        for _ in range(10):
+            began = time.perf_counter()
+            work()
+            taken.append(time.perf_counter() - began)
+        return min(taken)
+
+    return 2 * 1024 * 1536**2 / fastest(lambda: product(x, weight)) / 1e9, long.nbytes / fastest(
+        long.sum
+    ) / 1e9
+
+
+def child(engine: str, model: Path, threads: int) -> dict[str, Any]:
     """Measure in a process of its own."""
     environment = os.environ | {
         "VLLM_CPU_OMP_THREADS_BIND": f"0-{threads - 1}",
@@ -87,8 +159,26 @@ def child(engine: str, model: Path, threads: int) -> dict[str, tuple[float, list
         subprocess.run(
             [*command, "--measure", engine, file.name], check=True, env=environment, stdout=sys.stderr
         )
-        measured: dict[str, tuple[float, list[str]]] = json.loads(Path(file.name).read_text())
+        measured: dict[str, Any] = json.loads(Path(file.name).read_text())
     return measured
+
+
+PROFILE = "profile"
+
+
+def profile_lines(profiled: dict[str, list[float]], threads: int) -> list[str]:
+    """The profile as a table, beneath what the machine could do."""
+    product, read = limits(threads)
+    head = f"profile of transformers (a large product: {product:.0f} GFLOPS; reading memory: {read:.0f} GB/s)"
+    rows = [
+        f"{name:20}{products:9.0%}{attention:11.0%}{1 - products - attention:7.0%}{flops:17.0f}{speed:15.0f}"
+        for name, (products, attention, flops, speed) in profiled.items()
+    ]
+    return [
+        head,
+        f"{'':20}{'products':>9}{'attention':>11}{'rest':>7}{'their GFLOPS':>17}{'weights GB/s':>15}",
+        *rows,
+    ]
 
 
 def main() -> None:
@@ -101,7 +191,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.measure:
         engine, file = options.measure
-        Path(file).write_text(json.dumps(measure(engine, options.model, options.threads)))
+        work = profile(options.model, options.threads) if engine == PROFILE else None
+        Path(file).write_text(json.dumps(work or measure(engine, options.model, options.threads)))
         return
     lines = [
         f"{processor_name()}, {options.threads} threads of {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}",
@@ -120,6 +211,7 @@ def main() -> None:
         alike = sum(a == b for a, b in zip(first, second, strict=True))
         same = "–" if params.temperature else f"{alike} of {len(prompts)}"
         lines.append(f"{name:20}{ours:14.0f}{theirs:10.0f}{ours / theirs:8.2f}   {same}")
+    lines += profile_lines(child(PROFILE, options.model, options.threads), options.threads)
     print("\n".join(lines))
     Path(__file__).with_suffix(".txt").write_text("\n".join(lines) + "\n")
 
