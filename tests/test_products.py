@@ -42,7 +42,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Start:
 def test_products_are_those_of_double_precision(
     shape: tuple[int, ...], bias: bool, copied: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(products, "_COPIED", 10**9 if copied else 0)
+    monkeypatch.setattr(products, "COPIED", 10**9 if copied else 0)
     layer, x = torch.nn.Linear(24, 40, bias=bias), torch.randn(shape)
     exact = functional.linear(x.double(), layer.weight.double(), layer.bias.double() if bias else None)
     model: Any = torch.nn.Sequential(layer)
@@ -85,6 +85,32 @@ def test_the_processor_decides(text: str, faster: bool, monkeypatch: pytest.Monk
     machine.onednn_is_faster.cache_clear()
     assert machine.onednn_is_faster() is faster
     machine.onednn_is_faster.cache_clear()
+
+
+def test_doctor_counts_the_second_copy(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    from w2s_core.doctor import fit
+
+    model, tokenizer = load_model(*start)
+    monkeypatch.setattr(machine, "onednn_is_faster", lambda: True)
+    monkeypatch.setattr(products, "onednn_is_faster", lambda: True)
+    for limits in ({"LARGE": 1}, {"LARGE": 10**9}, {"LARGE": 1, "COPIED": 2}):
+        with monkeypatch.context() as patch:
+            for name, limit in limits.items():
+                patch.setattr(machine, name, limit)
+                patch.setattr(products, name, limit)
+            view, _ = load_model(*start)
+            before = {id(weight) for weight in view.parameters()}
+            TransformersEngine(view, tokenizer)
+            copies = [layer.packed for layer in view.modules() if isinstance(layer, PackedLinear)]
+            copied = bool(copies) and copies[0].is_mkldnn
+            assert before == {id(weight) for weight in view.parameters()}
+            counted = fit.packed(model.num_parameters(), 4, "transformers", "cpu")
+            assert bool(counted) is copied, limits
+    monkeypatch.setattr(machine, "LARGE", 1)
+    assert fit.packed(1000, 4, "transformers", "cpu") == {"packed weights": 4000}
+    assert not fit.packed(1000, 2, "transformers", "cpu")
+    assert not fit.packed(1000, 4, "vllm", "cpu")
+    assert not fit.packed(1000, 4, "transformers", "cuda")
 
 
 def test_small_bases_and_gpus_keep_torchs_own(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -306,6 +306,17 @@ def test_the_author_can_declare_an_edit_harmless(tmp_path: Path) -> None:
     assert load(further, tmp_path / "further.py").fingered(n=1).key != old(n=1).key
 
 
+@pytest.mark.parametrize("name", ["sample", "sft", "prefer"])
+def test_code_that_was_declared_harmless_is_todays(name: str) -> None:
+    """After a further edit the declaration holds no more, and every key changes: declare it anew, or take it away."""
+    import w2s_core.steps.sample
+    import w2s_core.steps.train  # noqa: F401
+    from w2s_core.engine.step import find_step
+
+    definition = find_step(name)
+    assert definition.sources["all_code"] in definition._same_code
+
+
 def test_a_tree_is_told_apart_from_its_neighbours() -> None:
     import ast
 

@@ -11,6 +11,7 @@ from w2s_core.doctor.base_models import Model
 from w2s_core.doctor.lengths import Lengths
 from w2s_core.doctor.machine import Check, Device
 from w2s_core.experiment import Experiment
+from w2s_core.models.machine import is_packed
 
 SAMPLING_ROWS = 256
 """Responses drawn at once (`batch_size` of the step `sample`)."""
@@ -101,6 +102,7 @@ def _sampling_check(
         need = memory.sampling_memory(
             shape, model.parameters, rows=rows, own=tokens, shared=shared, width=width
         )
+        need |= packed(model.parameters, width, experiment.engine, device.kind)
         return _with_process(need, device)
 
     rows = SAMPLING_ROWS
@@ -114,6 +116,12 @@ def _sampling_check(
     assumed = f"prompts of {prompt} tokens, {source}"
     need = Need(f"{rows} responses of {tokens} tokens", parts(rows), parts(1), assumed)
     return _verdict(topic, need, resources, f"max_new_tokens={max(1, tokens // 2)}")
+
+
+def packed(parameters: int, width: int, engine: str, device: str) -> dict[str, int]:
+    """Bytes of the second copy of the weights that sampling keeps on some processors (`w2s_core.models.products`)."""
+    kept = (width, engine, device) == (memory.FLOAT32, "transformers", "cpu") and is_packed(parameters)
+    return {"packed weights": parameters * width} if kept else {}
 
 
 def _training_check(

@@ -11,6 +11,9 @@ from typing import NamedTuple
 LARGE = 20_000_000
 """From so many parameters on, products are large enough for several threads to gain; a base of 1 M loses by them."""
 
+COPIED = 2_000_000_000
+"""Of a base with more parameters sampling keeps no second copy of the weights, see `w2s_core.models.products`."""
+
 
 class Threads(NamedTuple):
     """Threads of a process for bases below `LARGE` parameters, and for those from there on."""
@@ -48,6 +51,11 @@ def onednn_is_faster() -> bool:
     return fields.get("vendor_id", ["GenuineIntel"]) != ["GenuineIntel"] and "avx512f" in fields.get(
         "flags", ()
     )
+
+
+def is_packed(parameters: int) -> bool:
+    """Whether sampling from a base in float32 on this processor keeps a second copy of its weights."""
+    return LARGE <= parameters <= COPIED and onednn_is_faster()
 
 
 def free_memory() -> int:

@@ -8,12 +8,10 @@ from typing import Any
 
 import torch
 
-from w2s_core.models.machine import LARGE, onednn_is_faster
+from w2s_core.models.machine import COPIED, LARGE, onednn_is_faster
 
 _ROWS = 64
 """Of x, for which the layout of packed weights is chosen; it serves 16 to 1,024 as well (`benchmarks/products.py`)."""
-_COPIED = 2_000_000_000
-"""Of a base with more parameters no second copy of the weights is kept."""
 
 
 def by_onednn(model: Any) -> bool:
@@ -30,7 +28,7 @@ def pack(model: Any) -> None:
     """Lay out the weights of all linear layers in the order in which oneDNN reads them, in place, for a model that is
     trained no further. Else it would do so again for every product.
     """
-    copied = model.num_parameters() <= _COPIED
+    copied = model.num_parameters() <= COPIED
     for module in model.modules():
         if type(module) is torch.nn.Linear and module.weight.dtype == torch.float32:
             weight = module.weight.detach()
