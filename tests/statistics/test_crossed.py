@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Callable, Hashable, Sequence
+from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -47,6 +48,53 @@ def test_variance_is_that_of_the_two_way_analysis_of_variance(seeds: int, n: int
     assert [df for _, df in spread.parts] == [seeds - 1, n - 1]
     assert spread.least[0] == pytest.approx(of_questions / table.size)
     assert spread.reach() >= Spread((spread.least,)).reach() - 1e-12, "never shorter than questions alone"
+
+
+def exact_parts(table: list[list[int]]) -> list[Fraction]:
+    """The parts of seeds and of questions, and the least, in fractions."""
+    s, q = len(table), len(table[0])
+    size = s * q
+    grand = Fraction(sum(map(sum, table)), size)
+    by_seed = [Fraction(sum(row), q) for row in table]
+    by_question = [Fraction(sum(column), s) for column in zip(*table, strict=True)]
+    of_seeds = q * sum((mean - grand) ** 2 for mean in by_seed) / (s - 1)
+    of_questions = s * sum((mean - grand) ** 2 for mean in by_question) / (q - 1)
+    rest = sum(
+        (value - of_row - of_column + grand) ** 2
+        for row, of_row in zip(table, by_seed, strict=True)
+        for value, of_column in zip(row, by_question, strict=True)
+    ) / ((s - 1) * (q - 1))
+    return [of_seeds / size, max(Fraction(0), of_questions - rest) / size, of_questions / size]
+
+
+@st.composite
+def balanced(draw: st.DrawFn) -> list[list[int]]:
+    """Tables of 0 and 1; of half of them each row is the one before, moved on, so that sums agree where they can."""
+    seeds, n = draw(st.integers(2, 5)), draw(st.integers(2, 9))
+    first = draw(st.lists(st.integers(0, 1), min_size=n, max_size=n))
+    if draw(st.booleans()):
+        return [first[i % n :] + first[: i % n] for i in range(seeds)]
+    return [first, *(draw(st.lists(st.integers(0, 1), min_size=n, max_size=n)) for _ in range(seeds - 1))]
+
+
+@given(balanced())
+@example([[1, 0, 1], [1, 1, 0], [0, 1, 1]])
+@settings(max_examples=300)
+def test_a_part_is_zero_exactly_where_it_is_in_fractions(table: list[list[int]]) -> None:
+    spread = crossed_variance(np.array(table, dtype=np.float64), None)
+    for got, exact in zip([*(v for v, _ in spread.parts), spread.least[0]], exact_parts(table), strict=True):
+        assert got == pytest.approx(float(exact), rel=1e-9)
+        assert (got == 0) is (exact == 0), (got, exact)
+
+
+def test_what_varies_by_rounding_alone_is_not_certain() -> None:
+    """Two of three right, in each seed and for each question: Wilson's interval of three answers, and not one point."""
+    table = np.array([[1.0, 0.0, 1.0], [1.0, 1.0, 0.0], [0.0, 1.0, 1.0]])
+    estimate = score(table)
+    assert (estimate.low, estimate.high) == pytest.approx(
+        stats.binomtest(2, 3).proportion_ci(method="wilson")
+    )
+    assert (score(table[:, ::-1]).low, score(table[::-1]).low) == pytest.approx((estimate.low, estimate.low))
 
 
 def test_strata_are_variances_within_each_and_their_degrees_of_freedom_add_up() -> None:

@@ -30,6 +30,8 @@ Clusters = Sequence[Hashable] | npt.NDArray[np.int64] | None
 
 DRAWS = 2000
 _STEP = 1e-5
+_ROUNDING = 1e-12
+"""Numbers that differ by this part are equal but for rounding: a table of equal rows and columns does not vary."""
 
 
 def crossed_bootstrap(
@@ -143,7 +145,8 @@ def crossed_variance(
     if groups < 2 or seeds < 1:
         return Spread()
     totals = _group_sums(table - table.mean(), labels, groups) / table.size
-    among_groups = float((totals.sum(axis=0) ** 2).sum()) * groups / (groups - 1)
+    rounding = (_ROUNDING * float(np.abs(table).max())) ** 2
+    among_groups = _above(rounding, float((totals.sum(axis=0) ** 2).sum()) * groups / (groups - 1))
     alone = (among_groups, float(groups - 1))
     if seeds == 1:
         return Spread((alone,))
@@ -154,8 +157,14 @@ def crossed_variance(
         rest = part - part.mean(axis=0) - by_seed[:, None] / groups
         among_seeds += float((by_seed**2).sum()) * seeds / (seeds - 1)
         residual += float((rest**2).sum()) * seeds * groups / ((seeds - 1) * (groups - 1))
-    of_seeds = (among_seeds, float(len(layers) * (seeds - 1)))
-    return Spread((of_seeds, (max(0.0, among_groups - residual), float(groups - 1))), least=alone)
+    of_seeds = (_above(rounding, among_seeds), float(len(layers) * (seeds - 1)))
+    of_groups = (_above(_ROUNDING * among_groups, among_groups - residual), float(groups - 1))
+    return Spread((of_seeds, of_groups), least=alone)
+
+
+def _above(least: float, variance: float) -> float:
+    """A variance, or 0 where it is no more than rounding makes."""
+    return variance if variance > least else 0.0
 
 
 def _as_strata(strata: Sequence[Hashable] | None, seeds: int) -> npt.NDArray[np.int64]:
