@@ -16,8 +16,7 @@ from w2s_analysis.reading.frame import Frames, StoreLike, load_frames
 from w2s_analysis.reading.recipes import model_heading, why_missing
 from w2s_analysis.reading.study import Study, by_companions, by_recipe, check_one_task, make_study
 from w2s_analysis.reading.typed import written
-from w2s_analysis.writing.drawn import DrawnFigures, source_of
-from w2s_analysis.writing.figures import figure_paths, save_figure
+from w2s_analysis.writing.figures import save_figure
 from w2s_analysis.writing.notes import footer
 from w2s_analysis.writing.table import (
     MISSING,
@@ -30,6 +29,7 @@ from w2s_analysis.writing.table import (
     to_terminal,
     words,
 )
+from w2s_analysis.writing.written import WrittenReports, source_of
 from w2s_core.errors import UserError
 
 MANY_MISSING: Final = 3
@@ -136,7 +136,8 @@ def _listed(models: Mapping[str, str]) -> str:
 
 
 def write_report(study: Study, out: Path, parts: Sequence[Part] = ()) -> str:
-    """Save the tables of each part (Markdown, LaTeX, CSV), its figure (PNG, SVG), and the findings of several runs.
+    """Save the tables of each part (Markdown, LaTeX, CSV), its figure (PNG, SVG), and the findings of several runs. A
+    report that lies there already, made from the same, is left as it is.
 
     Args:
         parts: those of the recipe's report that are saved; by default all.
@@ -148,22 +149,35 @@ def write_report(study: Study, out: Path, parts: Sequence[Part] = ()) -> str:
         UserError: runs that cannot be aligned, or a folder that cannot be written.
     """
     report = report_of(study)
-    printed: list[Table] = []
-    saved: list[Path] = []
-    figures, source = DrawnFigures(study.frames.results.store.root), source_of(study)
+    chosen = parts or report.parts
+    written, source = (
+        WrittenReports(study.frames.results.store.root),
+        source_of(study, [str(out), *(part.name for part in chosen)]),
+    )
+    if source is not None and (text := written.text(out, source)) is not None:
+        return text
     try:
-        for part in parts or report.parts:
-            tables = [table for table in part.tables(study) if table.rows]
-            printed += tables if part is report.parts[0] or len(study.runs) == 1 else []
-            drawn = _save_figure(part, study, out, figures, source)
-            saved += _save_part(part, tables, study, out, drawn)
-        text, paths = _findings(report, study, out) if len(study.runs) > 1 else ("", [])
+        text, paths = _write(study, out, report, chosen)
     except OSError as error:
         raise UserError(f"{out}: cannot write the report: {error.strerror}") from None
     study.frames.results.columns.save()
-    figures.save()
-    listed = "\n".join(f"  {path}" for path in [*saved, *paths])
-    return f"{_terminal(printed)}{_remark(study)}\n{text}saved:\n{listed}"
+    if source is not None:
+        written.put(out, source, text, paths)
+    return text
+
+
+def _write(study: Study, out: Path, report: Report, parts: Sequence[Part]) -> tuple[str, list[Path]]:
+    """See `write_report`; what to print, and all files."""
+    printed: list[Table] = []
+    saved: list[Path] = []
+    for part in parts:
+        tables = [table for table in part.tables(study) if table.rows]
+        printed += tables if part is report.parts[0] or len(study.runs) == 1 else []
+        saved += _save_part(part, tables, study, out)
+    text, paths = _findings(report, study, out) if len(study.runs) > 1 else ("", [])
+    saved += paths
+    listed = "\n".join(f"  {path}" for path in saved)
+    return f"{_terminal(printed)}{_remark(study)}\n{text}saved:\n{listed}", saved
 
 
 def _terminal(tables: Sequence[Table]) -> str:
@@ -195,23 +209,9 @@ def _remark(study: Study) -> str:
     return f"\n{reason}\n" if reason else ""
 
 
-def _save_figure(
-    part: Part, study: Study, out: Path, figures: DrawnFigures, source: str | None
-) -> list[Path]:
-    """The files of a part's figure, drawn anew unless it was drawn from the same before; none where it has none."""
-    paths = figure_paths(out, part.name)
-    if source is not None and figures.are(paths, source):
-        return paths
+def _save_part(part: Part, tables: Sequence[Table], study: Study, out: Path) -> list[Path]:
     figure = part.figure(study)
-    if figure is None:
-        return []
-    save_figure(figure, out, part.name)
-    if source is not None:
-        figures.put(paths, source)
-    return paths
-
-
-def _save_part(part: Part, tables: Sequence[Table], study: Study, out: Path, drawn: list[Path]) -> list[Path]:
+    drawn = save_figure(figure, out, part.name) if figure else []
     if not tables:
         return drawn
     made_by = [f"made by: {study.command}"] if study.command else []

@@ -101,15 +101,10 @@ def style() -> Any:
     return mpl.rc_context(_STYLE)
 
 
-def figure_paths(folder: Path, name: str) -> list[Path]:
-    """The files of a figure: a PNG and an SVG."""
-    return [folder / f"{name}.png", folder / f"{name}.svg"]
-
-
 def save_figure(figure: "Figure", folder: Path, name: str) -> list[Path]:
     """Write a figure as `name.png` and `name.svg`; the same figure gives the same bytes."""
     folder.mkdir(parents=True, exist_ok=True)
-    paths = figure_paths(folder, name)
+    paths = [folder / f"{name}.png", folder / f"{name}.svg"]
     with style():
         figure.dpi = _DPI  # by which the layout measures texts
         if (layout := figure.get_layout_engine()) is not None:
