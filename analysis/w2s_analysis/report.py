@@ -211,7 +211,7 @@ def _remark(study: Study) -> str:
 
 def _save_part(part: Part, tables: Sequence[Table], study: Study, out: Path) -> list[Path]:
     figure = part.figure(study)
-    drawn = save_figure(figure, out, part.name) if figure else []
+    drawn = save_figure(figure, out, part.name) if figure is not None else []
     if not tables:
         return drawn
     made_by = [f"made by: {study.command}"] if study.command else []

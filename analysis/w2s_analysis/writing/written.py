@@ -26,6 +26,7 @@ from w2s_core.engine.index import stamp_of
 from w2s_core.plugins import RECIPES
 
 NAME = "written.json"
+_TITLE = "w2s reports 1 "
 _OF_A_START = ("started", "command")
 """Fields of a record that every start of a run writes anew. What is shown of them is in `Study`."""
 
@@ -37,7 +38,7 @@ class WrittenReports:
         self._path = root / NAME
         self._reports: dict[str, Any] = {}
         with suppress(ValueError):
-            self._reports = disk.json_object(disk.read_kept(self._path) or b"")
+            self._reports = disk.json_object(disk.read_kept(self._path, _TITLE) or b"")
 
     def text(self, out: Path, source: str) -> str | None:
         """What the report in a folder printed, where it was made from this and all its files are as they were."""
@@ -52,7 +53,7 @@ class WrittenReports:
         files = {path.relative_to(out).as_posix(): _digest(path) for path in paths}
         self._reports[_name(out)] = {"source": source, "text": text, "files": files}
         reports = {name: report for name, report in self._reports.items() if Path(name).exists()}
-        disk.write_kept(self._path, json.dumps(reports).encode())
+        disk.write_kept(self._path, json.dumps(reports).encode(), _TITLE)
 
 
 def source_of(study: Study, asked: Sequence[str]) -> str | None:
