@@ -136,8 +136,9 @@ def test_by_string_math_keeps_what_the_authors_kept(bench: Any, figures: dict[st
     }
 
 
-# Equal by value, different as strings: what the authors dropped, in the rows that they added.
-THE_SAME_BY_VALUE = {411, 660, 692, 706, 2396, 3108, 3371, 4098, 4232, 4981, 5128, 5227, 5728, 5952}
+# Equal by value, different as strings: what the authors dropped, in the rows that they added. Not among them is 4232,
+# 5/6 beside 5/6:1: what has a colon may be a time of day as well as a quotient, and is no number.
+THE_SAME_BY_VALUE = {411, 660, 692, 706, 2396, 3108, 3371, 4098, 4981, 5128, 5227, 5728, 5952}
 
 
 @pytest.mark.slow

@@ -42,21 +42,26 @@ def start(root: Path, log: Path, workers: int) -> "subprocess.Popen[bytes]":
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
+    """A store that nothing befell, and the seconds that its command took."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    run(folder / "store", folder / "log.txt", 1)
-    return folder
+    began = time.monotonic()
+    assert start(folder / "store", folder / "log.txt", 1).wait() == 0
+    return folder / "store", time.monotonic() - began
 
 
 @pytest.mark.parametrize("seed", range(STORES))
-def test_process_groups_killed_at_random_moments(tmp_path: Path, undisturbed: Path, seed: int) -> None:
+def test_process_groups_killed_at_random_moments(
+    tmp_path: Path, undisturbed: tuple[Path, float], seed: int
+) -> None:
     """With two workers and with none in turns; then the command runs to its end."""
+    whole, seconds = undisturbed
     moments, root, log = random.Random(seed), tmp_path / "store", tmp_path / "log.txt"
     before: dict[str, tuple[object, int]] = {}
     met = 0
     for kill in range(KILLS):
         process = start(root, log, 1 + kill % 2)
-        time.sleep(moments.uniform(0.2, 2.0))
+        time.sleep(moments.uniform(0.1, 0.7) * seconds)
         met += process.poll() is None
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -67,7 +72,7 @@ def test_process_groups_killed_at_random_moments(tmp_path: Path, undisturbed: Pa
     assert start(root, log, 2).wait(timeout=120) == 0, "stuck"
     after = results(root)
     assert before.items() <= after.items()
-    expected = {key: files for key, (files, _) in results(undisturbed / "store").items()}
+    expected = {key: files for key, (files, _) in results(whole).items()}
     assert {key: files for key, (files, _) in after.items()} == expected
     assert list(Store(root).verify()) == []
     assert met, "kills should meet a living command"

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from w2s_core.errors import UserError
@@ -88,7 +89,18 @@ def _limit() -> None:
     seconds = int(used.ru_utime + used.ru_stime) + 1 + CPU_S
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
     _, most = resource.getrlimit(resource.RLIMIT_DATA)
-    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY + used.ru_maxrss * 1024, most))
+    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY + _data(), most))
+
+
+def _data() -> int:
+    """Bytes of data that this process has. Its peak is no measure: on Linux it begins as that of the process which
+    started this one, gigabytes where that holds a model.
+    """
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[5])
+    except (OSError, ValueError, IndexError):  # not Linux
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return pages * resource.getpagesize()
 
 
 if __name__ == "__main__":
