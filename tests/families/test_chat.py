@@ -136,7 +136,7 @@ def test_a_template_that_cannot_be_used_is_one_line(message: str) -> None:
 
 
 def test_the_memory_of_a_template_is_its_own_however_large_the_process_that_asks() -> None:
-    """A process on Linux begins with the peak of the one that started it. Two texts of 300 MB are too many all the same."""
+    """A process on Linux begins with the peak of the one that started it. Two texts of 300 MB are too many still."""
     held = bytearray(400 * 2**20)
     held[::4096] = b"1" * len(held[::4096])
     tokenizer = FAMILIES["qwen-2"].tokenizer()
