@@ -17,7 +17,7 @@ history.jsonl              durations, for estimates
 contents/<n[:2]>/<name>    keys of results by what their steps were given (`contents.py`)
 index.json                 what was read of refs and manifests, so that it need not be read again (`index.py`)
 columns.parquet            what reports read of results, likewise; they write it
-written.json               what they were made from; they write it too
+written.json               what each report was made from; reports write it too
 """
 
 import datetime
