@@ -148,7 +148,10 @@ def trained(start: Start, folder: Path, method: str) -> tuple[list[float], dict[
 
     for name in ("out", "work"):
         (folder / name).mkdir(parents=True)
-    settings = TrainSettings(method=method, learning_rate=1e-2, batch_size=4, max_steps=6, lora_r=4)  # type: ignore[arg-type]
+    # Plain steps: Adam's first is as long where a gradient is rounding alone.
+    settings = TrainSettings(  # type: ignore[arg-type]
+        method=method, learning_rate=0.5, optimizer="sgd", batch_size=4, max_steps=6, lora_r=4
+    )
     train(start[0], rows_for(method, 8), settings, Site(start[1], folder / "out", folder / "work"))  # type: ignore[arg-type]
     log = json.loads((folder / "out/training.json").read_text())["log"]
     return [entry["loss"] for entry in log], load_file(folder / "out/adapters/0/adapter_model.safetensors")
@@ -164,7 +167,8 @@ def test_a_training_differs_in_rounding_alone(
     assert losses == pytest.approx(others, rel=1e-4)
     assert adapter.keys() == other.keys()
     for name, weight in adapter.items():
-        torch.testing.assert_close(weight, other[name], rtol=1e-2, atol=1e-4, msg=name)
+        assert weight.abs().max() > 1e-3, "it was trained"
+        torch.testing.assert_close(weight, other[name], rtol=1e-3, atol=1e-5, msg=name)
     settings = TrainSettings(method="sft", learning_rate=1e-2, batch_size=4, max_steps=1)
     ready = prepare(start[0], rows_for("sft", 4), settings, Site(start[1], tmp_path, tmp_path))
     layers = [module for module in ready.trainer.model.modules() if isinstance(module, QuickLinear)]
