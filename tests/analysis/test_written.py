@@ -74,6 +74,17 @@ def again(store: TinyStore) -> None:
     (store.root / "copy").rename(store.path(key))
 
 
+def damage(store: TinyStore) -> None:
+    """Change a byte of a result in place."""
+    with (store.path(next(iter(store.refs.records["a"]["targets"].values()))) / "grades.parquet").open(
+        "r+b"
+    ) as file:
+        file.seek(200)
+        byte = file.read(1)
+        file.seek(200)
+        file.write(bytes([byte[0] ^ 1]))
+
+
 CHANGES: dict[str, Callable[[TinyStore, Path, pytest.MonkeyPatch], object]] = {
     "a figure is gone": lambda store, out, patch: (out / "levels.svg").unlink(),
     "a figure was edited": lambda store, out, patch: (out / "levels.png").write_text("another picture"),
@@ -114,6 +125,24 @@ def test_a_change_of_what_it_is_made_from_makes_it_again(
     assert renderings == ["levels.png", "levels.svg"]
     report(reported, tmp_path / "out", "a")
     assert len(renderings) == 2, "and is then left as it is"
+
+
+def test_a_result_that_is_damaged_in_place_is_read_again(
+    reported: TinyStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    damage(reported)
+    monkeypatch.setattr("w2s_analysis.report._write", lambda *_: ("made again", []))
+    assert report(reported, tmp_path / "out", "a") == "made again"
+
+
+def test_a_report_in_a_folder_that_one_may_not_enter_hinders_no_other(
+    reported: TinyStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exists(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "exists", exists)
+    assert "levels.md" in report(reported, tmp_path / "other", "a")
 
 
 def test_another_folder_other_parts_and_other_runs_are_other_reports(

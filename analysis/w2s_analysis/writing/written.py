@@ -19,6 +19,7 @@ from typing import Any
 
 import w2s_analysis
 import w2s_core
+from w2s_analysis.reading.results import GRADES, ROWS
 from w2s_analysis.reading.study import Study
 from w2s_core.engine import disk
 from w2s_core.engine.fingerprint import library_version
@@ -27,6 +28,7 @@ from w2s_core.plugins import RECIPES
 
 NAME = "written.json"
 _TITLE = "w2s reports 1 "
+_FILES = ("", "/manifest.json", f"/{GRADES}", f"/{ROWS}")
 _OF_A_START = ("started", "command")
 """Fields of a record that every start of a run writes anew. What is shown of them is in `Study`."""
 
@@ -52,7 +54,12 @@ class WrittenReports:
         """Note a report that was just written, without those whose folders are gone."""
         files = {path.relative_to(out).as_posix(): _digest(path) for path in paths}
         self._reports[_name(out)] = {"source": source, "text": text, "files": files}
-        reports = {name: report for name, report in self._reports.items() if Path(name).exists()}
+        # Path.exists raises for a folder that one may not enter.
+        reports = {
+            name: report
+            for name, report in self._reports.items()
+            if os.path.exists(name)  # noqa: PTH110
+        }
         disk.write_kept(self._path, json.dumps(reports).encode(), _TITLE)
 
 
@@ -77,7 +84,7 @@ def source_of(study: Study, asked: Sequence[str]) -> str | None:
             name: {field: value for field, value in record.items() if field not in _OF_A_START}
             for name, record in frames.records.items()
         },
-        [(key, stamp) for key in sorted(keys) if (stamp := _stamp(store.folder(key)))],
+        [(key, stamps) for key in sorted(keys) if (stamps := _stamps(store.folder(key)))],
         frames.results.acceptances(keys),
         [[(group.name, group.commands) for group in shown] for shown in groups],
         [study.runs, study.further, study.left_out, study.command, *asked],
@@ -92,11 +99,15 @@ def _keys(record: Mapping[str, Any], field: str) -> list[str]:
     return [key for key in named.values() if isinstance(key, str)] if isinstance(named, dict) else []
 
 
-def _stamp(folder: Path) -> list[int] | None:
-    """Differs where a result was computed again: its folder is put into place as a whole. None where there is none."""
-    with suppress(FileNotFoundError, NotADirectoryError):
-        return stamp_of(os.lstat(folder))
-    return None
+def _stamps(folder: Path) -> list[list[int]]:
+    """Of a result's folder and the files that reports read: they differ where it was computed again, or damaged.
+    Empty where there is no result.
+    """
+    stamps = []
+    for name in _FILES:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            stamps.append(stamp_of(os.lstat(f"{folder}{name}")))
+    return stamps
 
 
 @cache
@@ -110,7 +121,7 @@ def _program() -> list[str]:
 
 
 def _name(out: Path) -> str:
-    return str(out.resolve())
+    return os.path.realpath(out)  # Path.resolve raises for a link to itself
 
 
 def _digest(path: Path) -> str | None:
