@@ -150,11 +150,9 @@ def write_report(study: Study, out: Path, parts: Sequence[Part] = ()) -> str:
     """
     report = report_of(study)
     chosen = parts or report.parts
-    written, source = (
-        WrittenReports(study.frames.results.store.root),
-        source_of(study, [str(out), *(part.name for part in chosen)]),
-    )
-    if source is not None and (text := written.text(out, source)) is not None:
+    source = source_of(study, [str(out), *(part.name for part in chosen)])
+    reports = WrittenReports(study.frames.results.store.root)
+    if source is not None and (text := reports.text(out, source)) is not None:
         return text
     try:
         text, paths = _write(study, out, report, chosen)
@@ -162,7 +160,7 @@ def write_report(study: Study, out: Path, parts: Sequence[Part] = ()) -> str:
         raise UserError(f"{out}: cannot write the report: {error.strerror}") from None
     study.frames.results.columns.save()
     if source is not None:
-        written.put(out, source, text, paths)
+        reports.put(out, source, text, paths)
     return text
 
 

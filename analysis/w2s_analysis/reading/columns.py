@@ -11,7 +11,7 @@ read; a file that is missing, damaged or of other verdicts counts as empty, and 
 
 import io
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,7 +25,8 @@ from w2s_core.engine import disk, index
 
 NAME = "columns.parquet"
 _TITLE = f"w2s columns 1 {','.join(VERDICTS)} "
-_FILES = ("", "/manifest.json", "/grades.parquet")
+FILES = ("", "/manifest.json", "/grades.parquet")
+"""Of a result, what its stamps are taken of: its folder, and the files that columns hold."""
 
 
 @dataclass(frozen=True)
@@ -71,13 +72,19 @@ class Columns:
             self._changed = False
 
 
+def stamps(folder: Path, files: Iterable[str] = FILES) -> list[index.Stamp]:
+    """Of those files of a result that are there; they differ where it was computed again, or damaged."""
+    present = []
+    for name in files:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            present.append(index.stamp_of(os.lstat(f"{folder}{name}")))
+    return present
+
+
 def _stamp(folder: Path) -> str:
     """Which files a result consists of; "" while they may change again within one tick of the file system's clock."""
-    stamps = []
-    for name in _FILES:
-        with suppress(FileNotFoundError, NotADirectoryError):
-            stamps.append(index.stamp_of(os.lstat(f"{folder}{name}")))
-    return str(stamps) if all(map(index.is_settled, stamps)) else ""
+    taken = stamps(folder)
+    return str(taken) if all(map(index.is_settled, taken)) else ""
 
 
 def _parsed(data: bytes) -> Iterator[tuple[str, Row]]:

@@ -19,16 +19,16 @@ from typing import Any
 
 import w2s_analysis
 import w2s_core
-from w2s_analysis.reading.results import GRADES, ROWS
+from w2s_analysis.reading.columns import FILES, stamps
+from w2s_analysis.reading.results import ROWS
 from w2s_analysis.reading.study import Study
 from w2s_core.engine import disk
 from w2s_core.engine.fingerprint import library_version
-from w2s_core.engine.index import stamp_of
 from w2s_core.plugins import RECIPES
 
 NAME = "written.json"
 _TITLE = "w2s reports 1 "
-_FILES = ("", "/manifest.json", f"/{GRADES}", f"/{ROWS}")
+_FILES = (*FILES, f"/{ROWS}")
 _OF_A_START = ("started", "command")
 """Fields of a record that every start of a run writes anew. What is shown of them is in `Study`."""
 
@@ -84,7 +84,7 @@ def source_of(study: Study, asked: Sequence[str]) -> str | None:
             name: {field: value for field, value in record.items() if field not in _OF_A_START}
             for name, record in frames.records.items()
         },
-        [(key, stamps) for key in sorted(keys) if (stamps := _stamps(store.folder(key)))],
+        [(key, taken) for key in sorted(keys) if (taken := stamps(store.folder(key), _FILES))],
         frames.results.acceptances(keys),
         [[(group.name, group.commands) for group in shown] for shown in groups],
         [study.runs, study.further, study.left_out, study.command, *asked],
@@ -97,17 +97,6 @@ def _keys(record: Mapping[str, Any], field: str) -> list[str]:
     """The keys in a field of a record."""
     named = record.get(field)
     return [key for key in named.values() if isinstance(key, str)] if isinstance(named, dict) else []
-
-
-def _stamps(folder: Path) -> list[list[int]]:
-    """Of a result's folder and the files that reports read: they differ where it was computed again, or damaged.
-    Empty where there is no result.
-    """
-    stamps = []
-    for name in _FILES:
-        with suppress(FileNotFoundError, NotADirectoryError):
-            stamps.append(stamp_of(os.lstat(f"{folder}{name}")))
-    return stamps
 
 
 @cache
