@@ -6,7 +6,9 @@ import pytest
 
 from tests.recipes.placeholders import experiment, given, targets_of
 from w2s_analysis.parts.part import load_report
+from w2s_core.engine import Handle
 from w2s_core.errors import UserError
+from w2s_core.experiment import Experiment
 from w2s_core.plugins import RECIPES
 from w2s_core.recipes.recipe import ROLES, Answerer, Outline, Role, Targets, answer, outline_entry
 
@@ -57,6 +59,25 @@ def test_a_target_that_is_named_twice_is_refused() -> None:
         targets.judge("base", Answerer(start.base["model"]), title="base", role="baseline")
     with pytest.raises(UserError, match=r"recipe 'self_training' names the target 'greedy/dev/base' twice"):
         targets.all()
+
+
+def test_experiments_share_an_evaluation_only_where_it_is_asked_alike() -> None:
+    """Of one and the same model, so that nothing but what is asked tells them apart."""
+    x = experiment("self_training")
+    start = given(x)
+
+    def sampled(other: Experiment) -> Handle:
+        targets = Targets(other, start)
+        targets.judge("base", Answerer(start.base["model"]), title="base", role="baseline", samples=True)
+        return targets.all()[f"samples/{x.evaluation.splits[0]}/base"].handle
+
+    first = sampled(x)
+    assert sampled(x.model_copy(update={"name": "another"})).key == first.key
+    assert sampled(x.model_copy()) is first
+    evaluation = [{"samples": 3}, {"temperature": 0.5}]
+    changes = [{"evaluation": x.evaluation.model_copy(update=change)} for change in evaluation]
+    for change in [*changes, {"seed": 7}, {"max_new_tokens": 9}, {"precision": "bfloat16"}]:
+        assert sampled(x.model_copy(update=change)).key != first.key, change
 
 
 @pytest.mark.parametrize(

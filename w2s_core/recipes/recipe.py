@@ -186,12 +186,8 @@ class Targets:
     def _evaluated(self, answerer: Answerer, split: str, n: int, asked: str) -> Handle:
         """The grade of a model's responses, the same handle while it is in use: cells of a study share most of them."""
         questions, gold = self._given.questions[split], self._given.gold[split]
-        handles = (
-            answerer.model,
-            answerer.demonstrations,
-            questions,
-            gold,
-        )  # which the grade stands on, so they live
+        # The grade stands on these handles, so that they live, and keep their identities, as long as it does.
+        handles = (answerer.model, answerer.demonstrations, questions, gold)
         place = (*map(id, handles), self._given.rule, n, asked)
         graded = _EVALUATIONS.get(place)
         if graded is None:
@@ -204,17 +200,12 @@ class Targets:
 _EVALUATIONS: WeakValueDictionary[tuple[object, ...], Handle] = WeakValueDictionary()
 
 
-def _how_asked(x: Experiment) -> str:
-    """All fields of an experiment that `answer` reads for an evaluation."""
-    fields = (
-        x.seed,
-        x.max_new_tokens,
-        x.sampling_engine,
-        x.precision,
-        x.evaluation.temperature,
-        x.demonstrations,
-    )
-    return repr((*fields, x.engine, x.generation_config, x.shipped))
+_OF_ANY_RECIPE = set(Experiment.model_fields)
+
+
+def _how_asked(experiment: Experiment) -> str:
+    """All that `answer` can read of an experiment: the fields that those of any recipe have."""
+    return f"{experiment.model_dump_json(include=_OF_ANY_RECIPE)} {experiment.shipped}"
 
 
 @lru_cache  # a study's cells have the same targets, thousands of times
