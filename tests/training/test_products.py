@@ -1,13 +1,16 @@
 """Products of large bases by oneDNN: where they are taken, and that they are what torch's own are."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch.nn import functional
 
 from tests.training.tiny import rows_for
+from w2s_core.doctor import fit
 from w2s_core.models import load_model, machine, products
 from w2s_core.models.products import PackedLinear, by_onednn, pack, product
 from w2s_core.prompting import zero_shot
@@ -25,14 +28,6 @@ def forced(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every base counts as large, on a processor where oneDNN is faster."""
     monkeypatch.setattr(products, "LARGE", 0)
     monkeypatch.setattr(products, "onednn_is_faster", lambda: True)
-
-
-@pytest.fixture(scope="module")
-def start(tmp_path_factory: pytest.TempPathFactory) -> Start:
-    from tests.training.tiny import make_artifact, make_base
-
-    root = tmp_path_factory.mktemp("start")
-    return make_artifact(root / "model", make_base(root / "base"))
 
 
 @pytest.mark.parametrize("shape", [(1, 24), (3, 24), (2, 5, 24), (200, 24)])
@@ -88,8 +83,6 @@ def test_the_processor_decides(text: str, faster: bool, monkeypatch: pytest.Monk
 
 
 def test_doctor_counts_the_second_copy(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    from w2s_core.doctor import fit
-
     model, tokenizer = load_model(*start)
     monkeypatch.setattr(machine, "onednn_is_faster", lambda: True)
     monkeypatch.setattr(products, "onednn_is_faster", lambda: True)
@@ -142,10 +135,6 @@ def test_a_packed_model_answers_alike_and_leaves_the_kept_one_alone(start: Start
 
 def trained(start: Start, folder: Path, method: str) -> tuple[list[float], dict[str, torch.Tensor]]:
     """The losses of a short training and its adapter."""
-    import json
-
-    from safetensors.torch import load_file
-
     for name in ("out", "work"):
         (folder / name).mkdir(parents=True)
     # Plain steps: Adam's first is as long where a gradient is rounding alone.
