@@ -10,10 +10,8 @@ import os
 import platform
 import shlex
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 from w2s_core.engine.processor import processor_name
@@ -21,6 +19,7 @@ from w2s_core.engine.processor import processor_name
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.demo import seconds  # noqa: E402
 from benchmarks.tables import STUDY, make_store  # noqa: E402
 
 TIMES = 5
@@ -44,28 +43,22 @@ def command_names() -> list[str]:
     return w2s.list_commands(context)
 
 
-def taken(arguments: str, store: Path, folder: Path) -> list[float]:
+def taken(arguments: str, store: Path) -> list[float]:
     """Seconds of a command, each time. Raises CalledProcessError where it fails."""
     command = [sys.executable, "-m", "w2s", "--store", str(store), *shlex.split(arguments)]
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
-    seconds = []
-    for _ in range(TIMES + 1):
-        began = time.perf_counter()
-        subprocess.run(command, check=True, capture_output=True, cwd=folder, env=environment)
-        seconds.append(time.perf_counter() - began)
-    return seconds[1:]
+    return [seconds(command) for _ in range(TIMES + 1)][1:]
 
 
-def row(title: str, seconds: list[float]) -> str:
+def row(title: str, times: list[float]) -> str:
     """A line of the table."""
-    return f"{title:34}{statistics.median(seconds):8.2f}{min(seconds):8.2f}{max(seconds):8.2f}"
+    return f"{title:34}{statistics.median(times):8.2f}{min(times):8.2f}{max(times):8.2f}"
 
 
 def main() -> None:
     """Measure, print, and keep the output."""
+    os.environ["HF_HUB_OFFLINE"] = "1"
     with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
-        store = folder / "store"
+        store = Path(place) / "store"
         runs = len(list(make_store(store).refs.names()))
         load = os.getloadavg()[0]
         lines = [
@@ -74,8 +67,8 @@ def main() -> None:
             f"{'':34}{'median':>8}{'least':>8}{'most':>8}",
         ]
         for title, asked in ASKED.items():
-            lines.append(row(title, taken(f"{asked} --json", store, folder)))
-        helped = {name: taken(f"{name} --help", store, folder) for name in command_names()}
+            lines.append(row(title, taken(f"{asked} --json", store)))
+        helped = {name: taken(f"{name} --help", store) for name in command_names()}
         slowest = max(helped, key=lambda name: statistics.median(helped[name]))
         lines.append(row(f"--help, slowest of {len(helped)}: {slowest}", helped[slowest]))
     print("\n".join(lines))

@@ -19,7 +19,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,11 @@ from w2s_core.sampling import SamplingParams, TransformersEngine
 from w2s_core.tasks import load_task
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
 LIMIT = 64  # tokens, as in experiments/real
+PROFILE = "profile"
+PRODUCTS = ("mkldnn::_linear_pointwise", "aten::mm", "aten::addmm")
+ATTENTION = ("aten::bmm", "aten::_scaled_dot_product", "aten::_softmax")
 
 
 def artifact(folder: Path, model: Path) -> tuple[Path, dict[str, Path]]:
@@ -83,7 +86,6 @@ def profile(model: Path, threads: int) -> dict[str, list[float]]:
     attention take, and of those products GFLOPS and GB of weights read a second, by the clock.
     """
     import torch
-    from torch.profiler import ProfilerActivity
 
     torch.set_num_threads(threads)
     profiled = {}
@@ -94,7 +96,7 @@ def profile(model: Path, threads: int) -> dict[str, list[float]]:
         for name, (prompts, params, prefix) in cases().items():
             sampler.generate(prompts[-2:], SamplingParams(2), prefix=prefix)
             work.operations = work.bytes = 0
-            with torch.profiler.profile(activities=[ProfilerActivity.CPU]) as taken:
+            with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as taken:
                 sampler.generate(prompts, params, prefix=prefix)
             spent = {event.key: event.self_cpu_time_total / 1e6 for event in taken.key_averages()}
             products = sum(spent.get(operation, 0) for operation in PRODUCTS)
@@ -103,10 +105,6 @@ def profile(model: Path, threads: int) -> dict[str, list[float]]:
             rates = [work.operations / products / 1e9, work.bytes / products / 1e9]
             profiled[name] = [products / whole, attention / whole, *rates]
     return profiled
-
-
-PRODUCTS = ("mkldnn::_linear_pointwise", "aten::mm", "aten::addmm")
-ATTENTION = ("aten::bmm", "aten::_scaled_dot_product", "aten::_softmax")
 
 
 class Work:
@@ -129,22 +127,15 @@ def limits(threads: int) -> tuple[float, float]:
     """GFLOPS of a large product, and GB a second of a sum over more than any cache holds; the best of ten."""
     import torch
 
+    from benchmarks.products import seconds
     from w2s_core.models.products import product
 
     torch.set_num_threads(threads)
     x, weight, long = torch.randn(1024, 1536), torch.randn(1536, 1536), torch.ones(2**28)
-
-    def fastest(work: Callable[[], Any]) -> float:
-        taken = []
-        for _ in range(10):
-            began = time.perf_counter()
-            work()
-            taken.append(time.perf_counter() - began)
-        return min(taken)
-
-    return 2 * 1024 * 1536**2 / fastest(lambda: product(x, weight)) / 1e9, long.nbytes / fastest(
-        long.sum
-    ) / 1e9
+    multiplying, reading = (
+        min(seconds(work, 1) for _ in range(10)) for work in (lambda: product(x, weight), long.sum)
+    )
+    return 2 * 1024 * 1536**2 / multiplying / 1e9, long.nbytes / reading / 1e9
 
 
 def child(engine: str, model: Path, threads: int) -> dict[str, Any]:
@@ -161,9 +152,6 @@ def child(engine: str, model: Path, threads: int) -> dict[str, Any]:
         )
         measured: dict[str, Any] = json.loads(Path(file.name).read_text())
     return measured
-
-
-PROFILE = "profile"
 
 
 def profile_lines(profiled: dict[str, list[float]], threads: int) -> list[str]:
